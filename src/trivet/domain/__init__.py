@@ -1,0 +1,1 @@
+"""The nouns, as frozen values, and the pure rules between them."""

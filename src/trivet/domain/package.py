@@ -1,0 +1,131 @@
+"""What a checked package is: its bytes by digest, its files, and where its entry points are."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from trivet.domain.digest import Digest
+
+__all__ = [
+    "ByopContents",
+    "EntryPoint",
+    "Framework",
+    "Manifest",
+    "ModelSettings",
+    "OnnxContents",
+    "Package",
+    "PackageFile",
+    "PythonStepContents",
+    "TestCase",
+]
+
+
+class Framework(StrEnum):
+    """What wrote a model, by the names that the reference uses."""
+
+    ONNX = "onnx"
+    CUSTOM = "custom"
+    PYTHON = "python"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageFile:
+    """One file of a package: its path inside the package (POSIX), its size in bytes and its sha256."""
+
+    path: str
+    size: int
+    sha256: Digest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """Every file of a package, in order of path."""
+
+    files: tuple[PackageFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EntryPoint:
+    """A class or function in a file of the package: where a worker finds what to run."""
+
+    file: str
+    name: str
+    line: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnnxContents:
+    """An ONNX model: the file's path inside the package."""
+
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ByopContents:
+    """A custom model: its Inference class, its InferenceBuilder class, its requirements file."""
+
+    inference: EntryPoint
+    builder: EntryPoint
+    requirements: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PythonStepContents:
+    """A Python step: its `process_data` function and, optionally, its requirements file."""
+
+    function: EntryPoint
+    requirements: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TestCase:
+    """Rows with the answers they must get."""
+
+    name: str
+    rows: tuple[dict[str, Any], ...]
+    expect: tuple[dict[str, Any], ...]
+    rtol: float = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSettings:
+    """What flags and `trivet.yaml` say about a model; None where neither says anything."""
+
+    name: str | None = None
+    framework: Framework | None = None
+    input_schema: pa.Schema | None = None
+    output_schema: pa.Schema | None = None
+    tensor_fields: tuple[str, ...] | None = None
+    batch_config: Literal["single"] | None = None
+    python: str | None = None
+    workers: int | None = None
+    timeout_s: float | None = None
+    memory_bytes: int | None = None
+    open_files: int | None = None
+    example: tuple[dict[str, Any], ...] = ()
+    tests: tuple[TestCase, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """A package that was unpacked within the limits and whose entry points were found.
+
+    Attributes:
+        name: the model name that the file name suggests (a DNS label).
+        file_name: the name of the file or folder it came from.
+        digest: sha256 of the file's bytes; of the manifest where a folder came in.
+        root: where its files lie, unpacked, not to be written to.
+        settings: what its own `trivet.yaml` says.
+    """
+
+    name: str
+    file_name: str
+    digest: Digest
+    root: Path
+    manifest: Manifest
+    framework: Framework
+    contents: OnnxContents | ByopContents | PythonStepContents
+    settings: ModelSettings = field(default_factory=ModelSettings)
