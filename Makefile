@@ -1,0 +1,116 @@
+# What a newcomer can type here. It needs make, Python 3.11 or newer and a package index;
+# all else is put into .venv and .cache beside this file, and `make clean` takes it away again.
+SHELL := /bin/sh
+.SHELLFLAGS := -euc
+.ONESHELL:
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint style types layers format bench clean
+
+export PIP_NO_INPUT := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+TOOLS := .cache/tools
+READY := .venv/.ready
+BIN := .venv/bin
+# Arguments for pytest: make test ARGS="-k schema"
+ARGS ?=
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+demo: $(READY) ## set up, serve three examples, send them real rows, print the answers
+	@$(BIN)/python examples/demo.py </dev/null
+
+test: $(READY) ## every test (ARGS="-k schema" is handed to pytest)
+	@$(BIN)/python -m pytest $(ARGS) </dev/null
+
+lint: style types layers ## style, types and layers
+
+style: $(READY) ## ruff: rules and format
+	@$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY) ## mypy, strict
+	@$(BIN)/mypy
+
+layers: $(READY) ## import-linter: which module may import which
+	@$(BIN)/lint-imports
+
+format: $(READY) ## let ruff rewrite the sources
+	@$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+bench: $(READY) ## the benchmarks, as ratios to a bare app (needs wrk on PATH)
+	@$(BIN)/python -m benchmarks </dev/null
+
+clean: ## everything that make and the tests put here
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache examples/build
+	if [ -d .cache ]; then chmod -R u+rwX .cache && rm -rf .cache; fi
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first Python that really runs (a pyenv shim on PATH may not) and can install uv: in a virtual environment
+# of its own, or in a plain folder where the system took ensurepip out. pip reads its own configuration.
+$(TOOLS)/.ready: Makefile
+	@echo "==> Looking for Python 3.11 or newer" >&2
+	mkdir -p .cache
+	done=
+	for candidate in "$${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.14 python \
+			/usr/local/bin/python3 /usr/bin/python3 "$${PYENV_ROOT:-$${HOME:-/nowhere}/.pyenv}"/versions/3.*/bin/python3; do
+		[ -n "$$candidate" ] || continue
+		python=$$("$$candidate" -c 'import sys; sys.version_info < (3, 11) and sys.exit(1); sys.implementation.name != "cpython" and sys.exit(1); print(getattr(sys, "_base_executable", sys.executable))' \
+			2>/dev/null </dev/null) || continue
+		rm -rf $(TOOLS)
+		if "$$python" -m venv $(TOOLS) >.cache/tools.log 2>&1 </dev/null; then
+			pip="$(TOOLS)/bin/python"; into=
+		elif rm -rf $(TOOLS); "$$python" -m pip --version >/dev/null 2>&1 </dev/null; then
+			pip="$$python"; into="--target $(TOOLS)"
+		else
+			echo "    $$python has neither venv nor pip; looking further" >&2
+			continue
+		fi
+		echo "==> Installing uv with $$python" >&2
+		if ! "$$pip" -m pip install --quiet --upgrade $$into 'uv>=0.9' </dev/null; then
+			echo "uv could not be installed; what pip says about it stands above." >&2
+			echo "  fix  see to it that pip reaches a package index (pip config list), then try again" >&2
+			exit 1
+		fi
+		done=1
+		printf '%s\n' "$$python" >$(TOOLS)/python
+		break
+	done
+	if [ -z "$$done" ]; then
+		echo "No Python 3.11 or newer that can install packages was found." >&2
+		echo "  fix  install one (with pip or venv), or name it: make PYTHON=/path/to/python3.12" >&2
+		exit 1
+	fi
+	touch $@
+
+# The locked set. Where pip is told of another index, the same versions and hashes are taken from there.
+$(READY): $(TOOLS)/.ready pyproject.toml worker/pyproject.toml uv.lock
+	@echo "==> Installing the locked packages into .venv" >&2
+	python=$$(cat $(TOOLS)/python)
+	pip="$(TOOLS)/bin/python"; [ -x "$$pip" ] || pip="$$python"
+	setting() { "$$pip" -m pip config get "global.$$1" 2>/dev/null </dev/null || :; }
+	cert="$${PIP_CERT:-$$(setting cert)}"
+	if [ -n "$$cert" ] && [ -z "$${SSL_CERT_FILE:-}" ]; then export SSL_CERT_FILE="$$cert"; fi
+	# As pip does: the system's own certificates, where it has any.
+	for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+		if [ -s "$$bundle" ]; then export UV_SYSTEM_CERTS=1; fi
+	done
+	export UV_PYTHON_DOWNLOADS=never
+	index="$${PIP_INDEX_URL:-$$(setting index-url)}"
+	locked=$$(sed -n 's/.*registry = "\([^"]*\)".*/\1/p' uv.lock | sort -u | head -n 1)
+	case "$${index%/}" in
+	''|"$$locked")
+		$(TOOLS)/bin/uv sync --locked --python "$$python" </dev/null ;;
+	*)
+		echo "    from $$index, as pip is configured" >&2
+		[ -x $(BIN)/python ] || $(TOOLS)/bin/uv venv --python "$$python" .venv </dev/null
+		$(TOOLS)/bin/uv export --quiet --frozen --no-emit-workspace --output-file .cache/locked.txt </dev/null
+		$(TOOLS)/bin/uv pip sync --python $(BIN)/python --default-index "$$index" --require-hashes .cache/locked.txt </dev/null
+		$(TOOLS)/bin/uv pip install --python $(BIN)/python --default-index "$$index" --no-deps -e worker -e . </dev/null ;;
+	esac
+	touch $@
