@@ -8,6 +8,7 @@ TrivetError
 ├── Conflict           two things that cannot both be
 ├── TooLarge           beyond a limit
 ├── Unsupported        a media type, dtype or feature that is not taken
+├── NotAcceptable      an answer was asked for in a form that is not made
 ├── Overloaded         a bounded queue is full; try again later
 ├── Unavailable        nothing can answer at present (a worker died, or is starting)
 ├── DeadlineExceeded   it took longer than it may
@@ -29,6 +30,7 @@ __all__ = [
     "Invalid",
     "Kind",
     "ModelFailed",
+    "NotAcceptable",
     "NotFound",
     "Overloaded",
     "TooLarge",
@@ -46,6 +48,7 @@ class Kind(StrEnum):
     CONFLICT = "conflict"
     TOO_LARGE = "too_large"
     UNSUPPORTED = "unsupported"
+    NOT_ACCEPTABLE = "not_acceptable"
     OVERLOADED = "overloaded"
     UNAVAILABLE = "unavailable"
     DEADLINE = "deadline"
@@ -144,6 +147,13 @@ class Unsupported(TrivetError):
 
     kind = Kind.UNSUPPORTED
     default_reason = "unsupported"
+
+
+class NotAcceptable(TrivetError):
+    """An answer was asked for in a form that is not made."""
+
+    kind = Kind.NOT_ACCEPTABLE
+    default_reason = "not_acceptable"
 
 
 class Overloaded(TrivetError):

@@ -1,0 +1,98 @@
+import math
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trivet.domain.yaml_text import read_yaml
+from trivet.errors import Invalid
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", None),
+        ("~", None),
+        ("true", True),
+        ("no", "no"),
+        ("on", "on"),
+        ("NO", "NO"),
+        ("17", 17),
+        ("-3", -3),
+        ("010", 10),
+        ("1_000", "1_000"),
+        ("0.5", 0.5),
+        ("1e-5", 1e-5),
+        ("-.5E3", -500.0),
+        ("12:30", "12:30"),
+        ("2014-10-13", "2014-10-13"),
+        ("1.2.3", "1.2.3"),
+        ("-.inf", -math.inf),
+        ("'17'", "17"),
+        ('"true"', "true"),
+        ("!!str 17", "17"),
+        ("|\n  a\n  b", "a\nb"),
+        ("{1: a, true: b, null: c}", {"1": "a", "true": "b", "null": "c"}),
+        ("- a\n- [b, {c: 1}]\n- {}\n", ["a", ["b", {"c": 1}], {}]),
+        ("<<: 1", {"<<": 1}),
+        ("9007199254740993", 9007199254740993),
+    ],
+)
+def test_plain_words_mean_what_they_say(text: str, value: Any) -> None:
+    found = read_yaml(text)
+
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_not_a_number_is_a_number() -> None:
+    assert math.isnan(read_yaml(".nan"))
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "path"),
+    [
+        ("a: 1\na: 2", "the key 'a' is there twice", "line 2"),
+        ("a: &x [1]\nb: *x", "aliases are not taken", "line 2"),
+        ("a: !!python/object/apply:os.system ['true']", "the tag", "line 1"),
+        ("a: !!binary aGk=", "the tag", "line 1"),
+        ("!!set {a}", "the tag", "line 1"),
+        ("{[1]: 2}", "a key must be a text", "line 1"),
+        ("a: [1\nb: 2", "this is no YAML", "line 2"),
+        ("a: 1\n--- \nb: 2", "the file holds several YAML documents", None),
+        ("- " * 65 + "x", "more than 64 lists and mappings in one another", "line 1"),
+        ("9" * 5000, "Exceeds the limit", "line 1"),
+        ("a: \x00", "this is no YAML", None),
+        ("a: \ud800", "this is no YAML", None),
+    ],
+)
+def test_what_surprises_is_refused_by_its_line(text: str, what: str, path: str | None) -> None:
+    with pytest.raises(Invalid) as caught:
+        read_yaml(text)
+
+    assert caught.value.what.startswith(what)
+    assert caught.value.path == path
+
+
+PLAIN_DATA = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(), inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+@given(PLAIN_DATA)
+def test_what_yaml_writes_of_plain_data_comes_back(value: Any) -> None:
+    class WithoutAliases(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    assert read_yaml(yaml.dump(value, Dumper=WithoutAliases)) == value
+
+
+@given(st.one_of(st.text(), st.binary()))
+def test_anything_is_a_value_or_an_error_of_the_caller(data: str | bytes) -> None:
+    with suppress(Invalid):
+        read_yaml(data)
