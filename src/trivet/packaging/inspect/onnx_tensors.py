@@ -1,0 +1,121 @@
+"""Tensors of ONNX models that are not what they seem: values in other files, few values that become many.
+
+ONNX Runtime would read whatever file a tensor names, and memory where one names that.
+"""
+
+from collections.abc import Mapping
+from math import prod
+from pathlib import PurePosixPath
+from typing import Any
+
+from trivet.errors import BadPackage
+
+__all__ = ["check_dense_size", "check_external", "quoted"]
+
+EXTERNAL_KEYS = frozenset({"location", "offset", "length", "checksum"})
+ELEMENT_BITS = {
+    **dict.fromkeys((2, 3, 9, 17, 18, 19, 20, 24), 8),
+    **dict.fromkeys((4, 5, 10, 16), 16),
+    **dict.fromkeys((1, 6, 12), 32),
+    **dict.fromkeys((7, 11, 13, 14), 64),
+    15: 128,
+    **dict.fromkeys((21, 22, 23), 4),
+}
+"""Bits of one element, by the numbers of `TensorProto.DataType`."""
+STRING_TYPE = 8
+MAX_DENSE_BYTES = 2**31
+
+
+def check_external(tensor: Any, *, beside: str, sizes: Mapping[str, int], model: str) -> None:
+    """Check a tensor whose values lie in another file: it may name one beside the model, and a part of it that is there.
+
+    Args:
+        tensor: a `TensorProto`.
+        beside: the model file's path in the package.
+        sizes: the package's files, with their sizes in bytes.
+        model: what errors call the model.
+
+    Raises:
+        BadPackage: it names another file, or is not what its shape says.
+    """
+    name = quoted(tensor.name) if tensor.name else "without a name"
+    where = f"{model}: tensor {name}"
+    said: dict[str, str] = {}
+    for entry in tensor.external_data:
+        if entry.key not in EXTERNAL_KEYS or entry.key in said:
+            why = f"{quoted(entry.key)} is " + ("said twice" if entry.key in said else "no word of the format")
+            raise _external(where, why=why)
+        said[entry.key] = entry.value
+    location = said.get("location", "")
+    if location in {"", ".", ".."} or not location.isprintable() or any(character in location for character in "/\\:"):
+        raise BadPackage(
+            "the model reads a file that is not its own",
+            why=f"a tensor's values lie in {quoted(location)}, which is no plain file name",
+            fix="save the model again with onnx.save(model, path, save_as_external_data=True, location='weights.bin')",
+            path=where,
+            reason="onnx_external_data",
+        )
+    folder = PurePosixPath(beside).parent
+    size = sizes.get(str(folder / location))
+    if size is None:
+        raise BadPackage(
+            "the model's weights are missing",
+            why=f"a tensor's values lie in {quoted(location)}, and the package has no such file beside the model",
+            fix="put both files into a folder or a zip, and give that",
+            path=where,
+            reason="onnx_external_data",
+        )
+    offset, length = (_number(said.get(key), key, where) for key in ("offset", "length"))
+    needed = _bytes_of(tensor, where)
+    if length is not None and needed is not None and length != needed:
+        raise _external(where, why=f"it has {length} bytes where its shape and type take {needed}")
+    end = (offset or 0) + (length or needed or 0)
+    if end > size:
+        why = f"its values end at byte {end} of {quoted(location)}, which has {size}"
+        raise _external(where, why=why, fix="see that the file is whole")
+
+
+def check_dense_size(sparse: Any, *, model: str) -> None:
+    """Check a `SparseTensorProto`: ONNX Runtime makes it dense when it loads a model.
+
+    Raises:
+        BadPackage: it is small, and becomes huge.
+    """
+    bits = ELEMENT_BITS.get(sparse.values.data_type, 64)
+    if any(size < 0 for size in sparse.dims) or prod(sparse.dims) * bits // 8 > MAX_DENSE_BYTES:
+        raise BadPackage(
+            "a sparse tensor is too large",
+            why=f"its shape is {list(sparse.dims)[:8]}, and it is made dense to be used",
+            fix="export the model with dense weights",
+            path=f"{model}: tensor {quoted(sparse.values.name)}",
+            reason="onnx_sparse_tensor",
+        )
+
+
+def _external(where: str, *, why: str, fix: str = "save the model again with onnx.save") -> BadPackage:
+    return BadPackage(
+        "a tensor's external data is not right", why=why, fix=fix, path=where, reason="onnx_external_data"
+    )
+
+
+def _number(text: str | None, key: str, where: str) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise _external(where, why=f"{key} {quoted(text)} is no number of bytes")
+    return int(text)
+
+
+def _bytes_of(tensor: Any, where: str) -> int | None:
+    """What a tensor's shape and type take; None for types that are not known here."""
+    if any(size < 0 for size in tensor.dims):
+        raise _external(where, why=f"its shape is {list(tensor.dims)[:8]}")
+    if tensor.data_type == STRING_TYPE:
+        raise _external(where, why="strings cannot lie in another file")
+    bits = ELEMENT_BITS.get(tensor.data_type)
+    return None if bits is None else (prod(tensor.dims) * bits + 7) // 8
+
+
+def quoted(text: str) -> str:
+    """Text of the file, as it can stand in a message: one line, not endless."""
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")

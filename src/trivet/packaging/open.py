@@ -1,0 +1,205 @@
+"""A path becomes a checked package: what is there, what its settings say, what it is, and whether it keeps its convention."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from trivet.domain.names import propose_name
+from trivet.domain.package import ByopContents, ModelSettings, OnnxContents, Package
+from trivet.errors import BadPackage, NotFound
+from trivet.packaging.inspect.detect import inspect_package, no_such_model
+from trivet.packaging.limits import Limits
+from trivet.packaging.requirements import names_project, parse_requirements
+from trivet.packaging.settings import MAX_BYTES, SETTINGS_NAME, merge_settings, parse_settings
+from trivet.packaging.store import StoredPackage, put_file, put_folder, put_zip
+
+__all__ = ["open_package", "read_requirements"]
+
+ACCEPTED = "give an .onnx file, a .zip, or a folder with the package's files"
+NO_LIMITS_SET = Limits()
+NO_SETTINGS = ModelSettings()
+REMEDIES = {
+    ".py": "put it into a folder, and give that",
+    ".ipynb": "save its code as a .py file in a folder, and give that",
+    **dict.fromkeys(
+        (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"), "unpack it, and give the folder or a .zip of it"
+    ),
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".h5", ".hdf5", ".keras", ".pb", ".tflite", ".ubj", ".bst"),
+        "export it to ONNX, or put it into a zip with a custom model that loads it",
+    ),
+    **dict.fromkeys((".yaml", ".yml"), "give the folder that it lies in"),
+}
+
+
+def _silent(_text: str) -> None:
+    """Nobody is told."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """What a path leads to.
+
+    Attributes:
+        path: the file or folder that is the package.
+        settings: what a `trivet.yaml` outside of it says.
+    """
+
+    path: Path
+    settings: ModelSettings = NO_SETTINGS
+
+
+def open_package(
+    path: Path,
+    *,
+    store: Path,
+    settings: ModelSettings = NO_SETTINGS,
+    limits: Limits = NO_LIMITS_SET,
+    report: Callable[[str], None] = _silent,
+) -> Package:
+    """Check a package, and put it into the store. Nothing of it is run.
+
+    Args:
+        path: an `.onnx` file, a `.zip`, or a folder. A `trivet.yaml` in it counts; so does one beside a file, if its
+            `model` names that file; in a folder its `model` may name a `.zip` or `.onnx` in that folder.
+        store: where packages are kept, by digest.
+        settings: what flags say; only `framework` matters here.
+        limits: on what is unpacked.
+        report: told what does not stop the package from being served.
+
+    Returns:
+        The package; its `settings` are what its own `trivet.yaml` says, without the flags.
+
+    Raises:
+        NotFound: there is nothing at the path.
+        BadPackage: it is no package, or does not keep its convention; `path` says where.
+        TooLarge: beyond the limits.
+        Unavailable: the store cannot be written to.
+    """
+    try:
+        found = _locate(path)
+    except OSError as error:
+        raise BadPackage(
+            f"{str(path)[:200]!r} cannot be read",
+            why=error.strerror or str(error),
+            fix="see that it is there, and that the user Trivet runs as may read it",
+        ) from error
+    stored = _put(found.path, store=store, limits=limits)
+    own, model = found.settings, None
+    if any(each.path == SETTINGS_NAME for each in stored.manifest.files):
+        inner, model = _read_settings(stored.root / SETTINGS_NAME, source=SETTINGS_NAME)
+        own = merge_settings(flags=own, own=inner)
+    elif any(each.path == "trivet.yml" for each in stored.manifest.files):
+        report(f"trivet.yml is not read: call it {SETTINGS_NAME}")
+    framework, contents = inspect_package(
+        stored.root,
+        stored.manifest,
+        framework=settings.framework or own.framework,
+        model=model,
+        name=stored.file_name,
+        settings_name=SETTINGS_NAME,
+        report=report,
+    )
+    return Package(
+        name=_name(found.path),
+        file_name=stored.file_name,
+        digest=stored.digest,
+        root=stored.root,
+        manifest=stored.manifest,
+        framework=framework,
+        contents=contents,
+        settings=own,
+    )
+
+
+def read_requirements(package: Package) -> tuple[str, ...]:
+    """What a package's environment must hold, as PEP 508 lines; a Python step gets pandas, unless it names it itself.
+
+    Raises:
+        BadPackage: a line is not taken.
+    """
+    contents = package.contents
+    if isinstance(contents, OnnxContents):
+        return ()
+    if contents.requirements is None:
+        return ("pandas",)
+    lines = parse_requirements(package.root, package.manifest, file=contents.requirements)
+    if isinstance(contents, ByopContents) or any(names_project(line, "pandas") for line in lines):
+        return lines
+    return (*lines, "pandas")
+
+
+def _locate(path: Path) -> _Found:
+    if path.is_dir():
+        return _in_folder(path)
+    if not path.exists():
+        raise _nothing_at(path)
+    if not path.is_file():
+        raise BadPackage(f"{str(path)!r} is neither a file nor a folder", fix=ACCEPTED, path=str(path))
+    suffix = path.suffix.lower()
+    if suffix not in {".onnx", ".zip"}:
+        raise BadPackage(
+            f"{path.name!r} is no package",
+            why=f"files of type {suffix!r} are not taken" if suffix else "the file has no type in its name",
+            fix=REMEDIES.get(suffix, ACCEPTED),
+            path=str(path),
+            reason="unknown_file_type",
+        )
+    beside = path.parent / SETTINGS_NAME
+    if beside.is_file():
+        settings, model = _read_settings(beside, source=str(beside))
+        if model == path.name:
+            return _Found(path=path, settings=settings)
+    return _Found(path=path)
+
+
+def _in_folder(folder: Path) -> _Found:
+    """The folder itself, or the zip in it that its settings name."""
+    inside = folder / SETTINGS_NAME
+    if not any(folder.iterdir()):
+        raise BadPackage(f"{str(folder)!r} is empty", fix=ACCEPTED, path=str(folder))
+    if inside.is_file():
+        settings, model = _read_settings(inside, source=str(inside))
+        if model is not None and model.lower().endswith(".zip"):
+            if not (folder / model).is_file():
+                raise no_such_model(model, [each.name for each in folder.iterdir()], where=str(inside))
+            return _Found(path=folder / model, settings=settings)
+    return _Found(path=folder)
+
+
+def _put(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
+    if path.is_dir():
+        return put_folder(path, store=store, limits=limits)
+    put = put_zip if path.suffix.lower() == ".zip" else put_file
+    return put(path, store=store, limits=limits)
+
+
+def _read_settings(path: Path, *, source: str) -> tuple[ModelSettings, str | None]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1).decode("utf-8-sig")
+    except OSError as error:
+        raise BadPackage(f"{SETTINGS_NAME} cannot be read", why=error.strerror or str(error), path=source) from error
+    except UnicodeDecodeError as error:
+        raise BadPackage(
+            f"{SETTINGS_NAME} is no UTF-8 text", why=error.reason, fix="save it as UTF-8", path=source
+        ) from error
+    return parse_settings(text, source=source)
+
+
+def _nothing_at(path: Path) -> NotFound:
+    parent = path.parent
+    fix = None
+    if not parent.is_dir():
+        fix = f"there is no folder {str(parent)!r} either"
+    else:
+        near = get_close_matches(path.name, [each.name for each in parent.iterdir()], n=1)
+        fix = f"did you mean {str(parent / near[0])!r}?" if near else ACCEPTED
+    return NotFound(f"There is nothing at {str(path)!r}", fix=fix, path=str(path))
+
+
+def _name(path: Path) -> str:
+    """The name that a file or folder suggests, without the type of a file."""
+    path = path if path.name not in {"", ".."} else path.resolve()
+    return propose_name(path.stem if path.suffix.lower() in {".zip", ".onnx"} else path.name)

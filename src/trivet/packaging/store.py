@@ -1,0 +1,233 @@
+"""The store of packages: every package once, under the sha256 of what came in.
+
+    store/<digest>/files/...        the package's files, read-only
+    store/<digest>/manifest.json    what they are
+    store/tmp-<random>/             a package that is being made; its maker holds a lock on the folder
+
+A package appears by one rename, after all of it is on the disk: it is there whole or not at all. A digest belongs to
+bytes alone, so a file's name is not kept: the only file of a package that was one file is `model` and its suffix.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from trivet.domain.digest import Digest, digest_of_bytes
+from trivet.domain.package import Manifest, PackageFile
+from trivet.errors import BadPackage, NotFound
+from trivet.packaging import shelf
+from trivet.packaging.archive import looks_like_zip, read_archive
+from trivet.packaging.folder import read_folder
+from trivet.packaging.limits import Budget, Limits
+from trivet.packaging.tree import Entry, shown
+
+__all__ = ["StoredPackage", "put_file", "put_folder", "put_zip"]
+
+_CHUNK = 1 << 20
+_SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredPackage:
+    """A package in the store.
+
+    Attributes:
+        digest: sha256 of the bytes of the file; for a folder, of its files' paths, sizes and digests.
+        size: bytes that came in: the file's, or those of all files of the folder.
+        root: the folder with its files; read-only.
+        manifest: its files.
+        file_name: the name of the file or folder it came from, this time.
+    """
+
+    digest: Digest
+    size: int
+    root: Path
+    manifest: Manifest
+    file_name: str
+
+
+def put_file(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
+    """Stores one plain file, such as an ONNX model; in the store it is called `model` and its suffix.
+
+    Raises:
+        NotFound: there is no such file.
+        BadPackage: it cannot be read, it is a ZIP archive, or it changes while it is read.
+        TooLarge: beyond a limit.
+        Unavailable: the store cannot be written to.
+    """
+    with _opened(path) as file:
+        if looks_like_zip(os.pread(file.fileno(), 4, 0)):
+            name = shown(path.name)
+            raise BadPackage(f"{name!r} is a ZIP archive", fix="give it a name that ends in .zip", path=name)
+        digest, size = _digest(file, path=path, limits=limits)
+        suffix = path.suffix.lower()
+        name = "model" + (suffix if _SUFFIX.fullmatch(suffix) else "")
+        files = (PackageFile(path=name, size=size, sha256=digest),)
+        record = shelf.find(store, digest=digest, form="file")
+        # The same bytes under another suffix may lie there.
+        if record is None or record.files != files:
+            record = shelf.add(
+                [Entry(name=shown(path.name), parts=(name,), chunks=partial(_chunks, file, path=path))],
+                store=store,
+                digest=digest,
+                form="file",
+                size=size,
+                budget=Budget(limits),
+                verify=lambda written: _check_unchanged(written == files, path=path),
+            )
+    return _stored(store, digest=digest, record=record, path=path)
+
+
+def put_zip(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
+    """Stores the files in a ZIP archive.
+
+    Raises:
+        NotFound: there is no such file.
+        BadPackage: it is no ZIP archive, holds what is not taken, or changes while it is read.
+        TooLarge: beyond a limit.
+        Unavailable: the store cannot be written to.
+    """
+    with _opened(path) as file:
+        before = _state(file)
+        digest, size = _digest(file, path=path, limits=limits)
+        record = shelf.find(store, digest=digest, form="zip")
+        if record is None:
+            record = shelf.add(
+                read_archive(file, limits=limits),
+                store=store,
+                digest=digest,
+                form="zip",
+                size=size,
+                budget=Budget(limits, packed_bytes=size),
+                verify=lambda _: _check_unchanged(_state(file) == before, path=path),
+            )
+    return _stored(store, digest=digest, record=record, path=path)
+
+
+def put_folder(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
+    """Stores the files in a folder.
+
+    Raises:
+        NotFound: there is no such folder.
+        BadPackage: it holds what is not taken, cannot be read, or changes while it is read.
+        TooLarge: beyond a limit.
+        Unavailable: the store cannot be written to.
+    """
+    with _reading(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        entries = read_folder(descriptor, limits=limits)
+        files = tuple(_measured(entries, budget=Budget(limits)))
+        digest = digest_of_bytes(shelf.canonical_json(files))
+        record = shelf.find(store, digest=digest, form="folder")
+        if record is None or record.files != files:
+            record = shelf.add(
+                entries,
+                store=store,
+                digest=digest,
+                form="folder",
+                size=sum(file.size for file in files),
+                budget=Budget(limits),
+                verify=lambda written: _check_unchanged(written == files, path=path),
+            )
+    finally:
+        os.close(descriptor)
+    return _stored(store, digest=digest, record=record, path=path)
+
+
+def _stored(store: Path, *, digest: Digest, record: shelf.Record, path: Path) -> StoredPackage:
+    return StoredPackage(
+        digest=digest,
+        size=record.size,
+        root=store / digest / shelf.FILES,
+        manifest=Manifest(files=record.files),
+        # "." has no name of its own.
+        file_name=path.name or path.resolve().name,
+    )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what the disk says about the file that comes in into an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        name = shown(str(path))
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            raise NotFound(f"There is no {name!r}", why=why, fix="check the path") from error
+        raise BadPackage(
+            f"{name!r} cannot be read", why=why, fix="see that the user Trivet runs as may read it", path=name
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, open for reading."""
+    with _reading(path):
+        # A named pipe would make open() wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        name = shown(str(path))
+        raise BadPackage(f"{name!r} is not a file", fix="give a .zip archive, an .onnx file or a folder", path=name)
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
+
+
+def _chunks(file: BinaryIO, *, path: Path) -> Iterator[bytes]:
+    at = 0
+    while True:
+        with _reading(path):
+            chunk = os.pread(file.fileno(), _CHUNK, at)
+        if not chunk:
+            return
+        at += len(chunk)
+        yield chunk
+
+
+def _digest(file: BinaryIO, *, path: Path, limits: Limits) -> tuple[Digest, int]:
+    """A file's sha256 and its size in bytes, counted as it is read."""
+    budget = Budget(limits)
+    budget.begin(shown(path.name))
+    hashed = hashlib.sha256()
+    size = 0
+    for chunk in _chunks(file, path=path):
+        budget.spend(len(chunk))
+        hashed.update(chunk)
+        size += len(chunk)
+    return Digest(hashed.hexdigest()), size
+
+
+def _measured(entries: list[Entry], *, budget: Budget) -> Iterator[PackageFile]:
+    for entry in entries:
+        assert entry.chunks is not None
+        budget.begin(entry.name)
+        hashed = hashlib.sha256()
+        size = 0
+        for chunk in entry.chunks():
+            budget.spend(len(chunk))
+            hashed.update(chunk)
+            size += len(chunk)
+        yield PackageFile(path=entry.path, size=size, sha256=Digest(hashed.hexdigest()))
+
+
+def _state(file: BinaryIO) -> tuple[int, int, int]:
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _check_unchanged(unchanged: bool, *, path: Path) -> None:
+    if not unchanged:
+        name = shown(str(path))
+        raise BadPackage(
+            f"{name!r} was changed while it was read", fix="try again once it is complete", path=name, reason="changed"
+        )

@@ -1,0 +1,150 @@
+"""Writing a package's files into a folder of our own, and removing such folders."""
+
+import hashlib
+import os
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from trivet.domain.digest import Digest
+from trivet.domain.package import PackageFile
+from trivet.packaging.limits import Budget
+from trivet.packaging.tree import Entry
+
+__all__ = ["make_durable", "remove_tree", "write_bytes", "write_files"]
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def write_files(entries: list[Entry], *, into: int, budget: Budget) -> tuple[PackageFile, ...]:
+    """Writes files below a folder that is empty and ours alone; each name is made anew or it is an error.
+
+    Args:
+        entries: the files, in order of path.
+        into: the folder's descriptor.
+        budget: counts what is written.
+
+    Raises:
+        OSError: a file cannot be written.
+        TooLarge: the budget is spent.
+        BadPackage: what the entries' chunks raise.
+    """
+    written = []
+    # The way to the folder that is written to at present: the entries come in order, so few are opened twice.
+    way: list[tuple[str, int]] = []
+    try:
+        for entry in entries:
+            assert entry.chunks is not None
+            above, name = entry.parts[:-1], entry.parts[-1]
+            common = 0
+            while common < min(len(above), len(way)) and way[common][0] == above[common]:
+                common += 1
+            while len(way) > common:
+                os.close(way.pop()[1])
+            for part in above[common:]:
+                way.append((part, _open_or_make(part, within=way[-1][1] if way else into)))
+            descriptor = os.open(name, _NEW_FILE, 0o400, dir_fd=way[-1][1] if way else into)
+            try:
+                size, sha256 = _copy(entry, descriptor, budget=budget)
+                os.fchmod(descriptor, 0o444)
+            finally:
+                os.close(descriptor)
+            written.append(PackageFile(path=entry.path, size=size, sha256=sha256))
+    finally:
+        for _, descriptor in way:
+            os.close(descriptor)
+    return tuple(written)
+
+
+def _open_or_make(name: str, *, within: int) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=within)
+    return os.open(name, _FOLDER, dir_fd=within)
+
+
+def _copy(entry: Entry, descriptor: int, *, budget: Budget) -> tuple[int, Digest]:
+    assert entry.chunks is not None
+    budget.begin(entry.name)
+    hashed = hashlib.sha256()
+    size = 0
+    for chunk in entry.chunks():
+        budget.spend(len(chunk))
+        hashed.update(chunk)
+        size += len(chunk)
+        _write_all(descriptor, chunk)
+    return size, Digest(hashed.hexdigest())
+
+
+def write_bytes(name: str, data: bytes, *, into: int) -> None:
+    """Writes one new read-only file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    descriptor = os.open(name, _NEW_FILE, 0o400, dir_fd=into)
+    try:
+        _write_all(descriptor, data)
+        os.fchmod(descriptor, 0o444)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        # A disk that fills up takes a part and fails at the next call.
+        left = left[os.write(descriptor, left) :]
+
+
+def make_durable(folder: Path) -> None:
+    """Makes folders read-only and brings all of it to the disk: files first, then the folders that name them.
+
+    Raises:
+        OSError: the disk did not take it.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for above, folders, files in os.walk(folder, topdown=False, onerror=fail):
+        # Files after all of them are written: the first fsync then carries most of the rest along.
+        for name in files:
+            _sync(Path(above, name))
+        for name in folders:
+            _seal(Path(above, name))
+    _seal(folder)
+
+
+def _seal(folder: Path) -> None:
+    descriptor = os.open(folder, _FOLDER)
+    try:
+        os.fchmod(descriptor, 0o555)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder of read-only files and folders as far as that is possible; links are not followed.
+
+    A folder that is not there is no error. Nothing is raised: what stays is swept later.
+    """
+    if folder.is_symlink():
+        return
+    with suppress(OSError):
+        folder.chmod(stat.S_IRWXU)
+        for above, folders, _ in os.walk(folder):
+            for name in folders:
+                if not (below := Path(above, name)).is_symlink():
+                    below.chmod(stat.S_IRWXU)
+    shutil.rmtree(folder, ignore_errors=True)

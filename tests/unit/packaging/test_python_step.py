@@ -1,0 +1,114 @@
+"""Python steps: one function, found by reading."""
+
+from pathlib import Path
+
+import pytest
+
+from trivet.domain.digest import digest_of_bytes
+from trivet.domain.package import EntryPoint, Manifest, PackageFile, PythonStepContents
+from trivet.errors import BadPackage
+from trivet.packaging.inspect.python_step import inspect_python_step
+
+STEP = "from mac.types import InferenceData\n\n\ndef process_data(input_data: InferenceData) -> InferenceData:\n    return input_data\n"
+
+
+def inspected(root: Path, files: dict[str, str], *, told: list[str] | None = None) -> PythonStepContents:
+    listed = []
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+        listed.append(PackageFile(path=name, size=len(content), sha256=digest_of_bytes(content.encode())))
+    manifest = Manifest(files=tuple(sorted(listed, key=lambda each: each.path)))
+    return inspect_python_step(root, manifest, file_name="step.zip", report=([] if told is None else told).append)
+
+
+def refusal(root: Path, files: dict[str, str]) -> BadPackage:
+    with pytest.raises(BadPackage) as caught:
+        inspected(root, files)
+    assert caught.value.fix
+    return caught.value
+
+
+def test_the_function_is_found_with_file_and_line(tmp_path: Path) -> None:
+    contents = inspected(tmp_path, {"house-features.py": STEP, "other.py": "x = 1\n"})
+    function = EntryPoint(file="house-features.py", name="process_data", line=4)
+    assert contents == PythonStepContents(function=function, requirements=None)
+
+
+def test_requirements_are_optional_and_checked_where_they_are(tmp_path: Path) -> None:
+    good = inspected(tmp_path / "a", {"step.py": STEP, "requirements.txt": "statsmodels\n"})
+    assert good.requirements == "requirements.txt"
+    error = refusal(tmp_path / "b", {"step.py": STEP, "requirements.txt": "-e .\n"})
+    assert error.path == "requirements.txt:1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def process_data(input_data): ...\n",
+        "def process_data(*all): ...\n",
+        "def process_data(a, b=1, *, c=2, **more): ...\n",
+        "process_data = lambda rows: rows\n",
+        "import functools\ndef f(a, b): ...\nprocess_data = functools.partial(f, 1)\n",
+        "try:\n    import x\nexcept ImportError:\n    def process_data(a): ...\nelse:\n    def process_data(a): ...\n",
+        "def process_data(a: 'Dict[str, np.ndarray]'): ...\n",
+    ],
+)
+def test_whatever_takes_one_argument_will_do(tmp_path: Path, text: str) -> None:
+    assert inspected(tmp_path, {"step.py": text}).function.file == "step.py"
+
+
+def test_a_function_that_is_only_imported_belongs_to_where_it_comes_from(tmp_path: Path) -> None:
+    contents = inspected(tmp_path, {"main.py": "from step import process_data\n", "step.py": STEP})
+    assert contents.function.file == "step.py"
+
+
+def test_two_functions_are_an_error_that_names_both_files(tmp_path: Path) -> None:
+    error = refusal(tmp_path, {"a.py": STEP, "lib/b.py": STEP})
+    assert error.message == "Multiple process_data functions found: a.py, lib/b.py.  Only one is allowed."
+    assert error.path == "a.py:4, lib/b.py:4"
+
+
+def test_no_function_is_an_error_that_says_what_one_looks_like(tmp_path: Path) -> None:
+    error = refusal(tmp_path, {"step.py": "def process(x): ...\n"})
+    assert error.message == "No process_data function found in step.zip: no module defines one at its top level"
+    assert error.fix == "add one: write it as 'def process_data(input_data: InferenceData) -> InferenceData'"
+
+
+def test_a_method_is_no_step(tmp_path: Path) -> None:
+    error = refusal(tmp_path, {"step.py": "class Step:\n    def process_data(self, x): ...\n"})
+    assert error.why == "Step has one as a method"
+    assert error.path == "step.py:2"
+
+
+def test_a_function_inside_a_function_is_no_step(tmp_path: Path) -> None:
+    assert refusal(tmp_path, {"step.py": "def make():\n    def process_data(x): ...\n"}).reason == "no_function"
+
+
+def test_a_module_that_cannot_be_read_is_told_where_it_may_hold_the_function(tmp_path: Path) -> None:
+    error = refusal(tmp_path, {"step.py": "def process_data(:\n", "other.py": ""})
+    assert error.path == "step.py:1"
+    assert "SyntaxError" in error.message
+
+
+def test_a_step_of_which_nothing_can_be_read(tmp_path: Path) -> None:
+    assert refusal(tmp_path, {"step.py": "def :"}).what == "No Python modules found in the model directory: step.zip"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ("", "it takes no argument"),
+        ("a, b", "it takes 2 arguments (a, b)"),
+        ("a, *, b", "it takes 2 arguments (a, b)"),
+        ("rows: list", "it wants list"),
+    ],
+)
+def test_a_function_of_something_else_is_refused(tmp_path: Path, arguments: str, why: str) -> None:
+    error = refusal(tmp_path, {"step.py": f"\ndef process_data({arguments}): ...\n"})
+    assert error.message == f"process_data must be a function of one argument, a dictionary of numpy arrays: {why}"
+    assert error.path == "step.py:2"
+
+
+def test_an_async_function_is_refused(tmp_path: Path) -> None:
+    assert "async" in refusal(tmp_path, {"step.py": "async def process_data(x): ...\n"}).message
