@@ -1,0 +1,6 @@
+"""Requirements -> lock -> interpreter: environments, cached by digest, made by uv."""
+
+from trivet.envs.progress import Progress, silent
+from trivet.envs.store import EnvironmentInfo, EnvironmentStore
+
+__all__ = ["EnvironmentInfo", "EnvironmentStore", "Progress", "silent"]

@@ -1,0 +1,183 @@
+"""Turns what uv and the disk say into errors that say how to mend it."""
+
+import errno
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from trivet.errors import BadEnvironment
+
+__all__ = ["WHAT", "Circumstances", "disk_error", "explanation", "is_about_python", "is_disk_full", "uv_error"]
+
+WHAT = "Could not pip install user provided requirements.txt"
+
+_MAX_EXPLANATION = 2000
+_DISK_FULL = {
+    errno.ENOSPC: "no space is left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file would be larger than this process may write",
+}
+_CHATTER = re.compile(
+    r"^\s*(Downloading|Downloaded|Building|Built|Resolved|Prepared|Using|Installed|Audited|Creating|Activate) .*$",
+    re.MULTILINE,
+)
+_PYTHON = re.compile(
+    r"Python (ABI )?(tag|version|implementation)|does not satisfy Python|requires? Python|Requires-Python|Python[<>]=?\d"
+)
+_DISK = re.compile(r"No space left on device|\(os error (28|122|27)\)|File too large|Disk quota|SIGXFSZ")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Circumstances:
+    """What uv was asked to do, for the remedy.
+
+    Attributes:
+        folder: the store's.
+        offline: nothing may be fetched.
+        wheels: the folder of wheels that was given.
+        python: the version that was resolved for.
+        there: the versions that are on this machine.
+        worker: what is added to the model's own requirements.
+    """
+
+    folder: Path
+    offline: bool = False
+    wheels: Path | None = None
+    python: str = ""
+    there: str = ""
+    worker: str = ""
+
+
+class _Remedy(NamedTuple):
+    """What mends the failure whose text `pattern` finds; `fix` may name any field of `Circumstances`."""
+
+    reason: str
+    pattern: re.Pattern[str]
+    fix: str
+
+
+_REMEDIES = (
+    _Remedy(
+        "disk_full",
+        _DISK,
+        "make room for the folder {folder}: `trivet env prune` removes environments that nothing uses",
+    ),
+    _Remedy(
+        "hash_mismatch",
+        re.compile(r"[Hh]ash mismatch|hashes? did(n't| not) match"),
+        "a file is another than the one that was locked: mend the index, or run `trivet env prune` to lock anew",
+    ),
+    _Remedy(
+        "index_refused",
+        re.compile(r"40[13] (Unauthorized|Forbidden)|status code:? 40[13]"),
+        "give the index's user and password in pip's index-url, in ~/.netrc, or in UV_DEFAULT_INDEX",
+    ),
+    _Remedy(
+        "index_untrusted",
+        re.compile(r"invalid peer certificate|UnknownIssuer|certificate verify"),
+        "name the index's certificate authority: pip's `cert` setting (PIP_CERT), or SSL_CERT_FILE",
+    ),
+    _Remedy(
+        "index_unreachable",
+        re.compile(r"Failed to fetch|error sending request|dns error|[Cc]onnect error|timed out|Connection refused"),
+        "look at the network, the index and the proxy (pip's index-url, proxy), or do without: --offline, or a wheels folder",
+    ),
+    _Remedy(
+        "build_failed",
+        re.compile(r"Failed to (download and )?build|build backend"),
+        "pin a release that has a wheel for Python {python}, ask for another Python, or install what its build needs",
+    ),
+    _Remedy(
+        "python_mismatch",
+        _PYTHON,
+        "ask for a Python that the package has files for (--python, or `python:` in trivet.yaml), or change its "
+        "version; this was Python {python}, and there are {there}",
+    ),
+    _Remedy(
+        "no_such_package",
+        re.compile(r"was not found in the (package registry|provided)"),
+        "look at the package's name in requirements.txt, and at where it should come from (pip's index-url, find-links)",
+    ),
+    _Remedy(
+        "no_such_version",
+        re.compile(r"there (is|are) no versions? of"),
+        "look at the version in requirements.txt: there is no such release where it should come from",
+    ),
+    _Remedy(
+        "no_solution",
+        re.compile(r"No solution found"),
+        "loosen what excludes each other in requirements.txt; the worker that runs the model adds {worker}",
+    ),
+)
+# Without a network the same words have another remedy.
+_OFFLINE = _Remedy(
+    "not_in_cache",
+    re.compile(r"network was disabled|not found in the cache|[Nn]etwork connectivity is disabled"),
+    "run once without --offline so that the package named above is fetched, or give a folder that holds its wheel",
+)
+_OFFLINE_WHEELS = _Remedy(
+    "not_in_wheels",
+    re.compile(
+        r"was not found in the provided|there (is|are) no versions? of|network was disabled|not found in the cache"
+    ),
+    "put a wheel of the package named above, for Python {python}, into {wheels}, or run once without --offline",
+)
+
+
+def explanation(stderr: str) -> str:
+    """What uv said, without progress lines and prefixes, not too long."""
+    text = re.sub(r"^\s*(error|cause): ", "", _CHATTER.sub("", stderr), flags=re.MULTILINE)
+    text = "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
+    if len(text) > _MAX_EXPLANATION:
+        # The first lines name the package, the last ones the cause.
+        third = _MAX_EXPLANATION // 3
+        text = f"{text[:third]}\n[…]\n{text[-2 * third :]}"
+    return text or "uv said nothing"
+
+
+def is_about_python(stderr: str) -> bool:
+    """Whether another Python might do: the resolver says so, or a source distribution does not build for this one."""
+    if "No solution found" in stderr:
+        return _PYTHON.search(stderr) is not None
+    return "Failed to build" in stderr or "Failed to download and build" in stderr
+
+
+def is_disk_full(text: str) -> bool:
+    """Whether a program says that it ran out of space."""
+    return _DISK.search(text) is not None
+
+
+def uv_error(stderr: str, *, about: Circumstances, timed_out: bool = False) -> BadEnvironment:
+    """The error for a failed call of uv; `stderr` holds no secret any more."""
+    why = explanation(stderr)
+    if timed_out:
+        fix = "look at the network, and for a source distribution that takes too long to build"
+        return BadEnvironment(WHAT, why=f"it took too long\n{why}", fix=fix, reason="timed_out")
+    remedy = _remedy(stderr, about=about)
+    if remedy is None:
+        fix = "read the explanation; `uv pip install -r requirements.txt` shows the same by hand"
+        return BadEnvironment(WHAT, why=why, fix=fix, reason="environment_failed")
+    if remedy.reason == "disk_full":
+        why = f"the disk that holds {about.folder} is full\n{why}"
+    return BadEnvironment(WHAT, why=why, fix=remedy.fix.format_map(asdict(about)), reason=remedy.reason)
+
+
+def _remedy(stderr: str, *, about: Circumstances) -> _Remedy | None:
+    """The first row whose pattern is found."""
+    # uv may be offline by its own variable too, and says so.
+    offline = _OFFLINE_WHEELS if about.offline and about.wheels is not None else _OFFLINE
+    rows = (*_REMEDIES[:1], offline, *_REMEDIES[1:])
+    return next((row for row in rows if row.pattern.search(stderr)), None)
+
+
+def disk_error(error: OSError, *, folder: Path) -> BadEnvironment:
+    """The error for a folder that cannot be written to."""
+    full = _DISK_FULL.get(error.errno or 0)
+    return BadEnvironment(
+        f"The environments folder {folder} cannot be written to",
+        why=full or (error.strerror or type(error).__name__).lower(),
+        fix=f"{'make room there' if full else 'see that this folder can be written to'}, or choose another one",
+        path=str(error.filename or folder),
+        reason="disk_full" if full else "disk_failed",
+    )

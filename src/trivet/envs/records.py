@@ -1,0 +1,68 @@
+"""What the store keeps on disk: a lock for each set of inputs, and a description inside each environment."""
+
+import os
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from trivet.domain.digest import Digest
+
+__all__ = ["EnvironmentRecord", "LockRecord", "read_record", "write_atomically", "write_record"]
+
+
+class LockRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The resolved requirements of one set of inputs, and the environment that they name."""
+
+    environment: Digest
+    lock: str
+    interpreter: str
+    python_version: str
+    notes: tuple[str, ...]
+
+
+class EnvironmentRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished environment; the file is written last, before the folder gets its name."""
+
+    digest: Digest
+    lock: str
+    packages: tuple[str, ...]
+    python_version: str
+    size_bytes: int
+    made: datetime
+
+
+_Record = TypeVar("_Record", bound=msgspec.Struct)
+
+
+def read_record(path: Path, kind: type[_Record]) -> _Record | None:
+    """Reads a record; None where there is none, or where it is not one that this version wrote."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
+
+
+def write_record(path: Path, record: msgspec.Struct) -> None:
+    """Writes a record so that a reader sees all of it or nothing, whatever happens meanwhile."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(record)))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Puts bytes at `path` at once, on the disk before the name.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with draft.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)

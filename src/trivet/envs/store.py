@@ -1,0 +1,349 @@
+"""All environments of one Trivet home: found by what was asked for, built where they are missing, removed when unused."""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from trivet.domain.digest import Digest, digest_of_bytes
+from trivet.domain.environment import Environment, EnvironmentSpec
+from trivet.envs.build import RECORD, build
+from trivet.envs.failures import Circumstances, disk_error
+from trivet.envs.interpreters import OWN_MINOR, Interpreter, describe, find_interpreters
+from trivet.envs.known_bad import KNOWN_BAD
+from trivet.envs.locking import LockBusyError, Workspace, held, workspace
+from trivet.envs.pip_config import read_pip_config
+from trivet.envs.progress import Progress, silent
+from trivet.envs.records import EnvironmentRecord, LockRecord, read_record, write_record
+from trivet.envs.resolve import resolve
+from trivet.envs.uv_calls import Uv, uv_program
+from trivet.envs.uv_settings import UvSettings, uv_settings
+from trivet.envs.wheel_folder import digest_of_wheels
+from trivet.envs.worker_needs import modules_of, requirements_of_worker
+from trivet.errors import NotFound, Unavailable
+
+__all__ = ["EnvironmentInfo", "EnvironmentStore", "Infos"]
+
+# Longer than any honest build; a builder that hangs ends at its own limits before.
+_WAIT_S = 3 * 3600.0
+_IN_USE_WAIT_S = 10.0
+_LAST_USED = ".last-used"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentInfo:
+    """What `env list` shows.
+
+    Attributes:
+        python_version: `3.8.18`.
+        size_bytes: of all its files; those that share their blocks with uv's cache take no room of their own.
+        packages: `name==version`, in order of name.
+        made: when it was finished, UTC.
+        last_used: when it was last asked for, UTC.
+    """
+
+    digest: Digest
+    python_version: str
+    size_bytes: int
+    packages: tuple[str, ...]
+    made: datetime
+    last_used: datetime
+
+
+Infos = list[EnvironmentInfo]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Want:
+    """One call of `ensure`: what was asked for, and how it may be had. `key` names its inputs."""
+
+    key: Digest
+    spec: EnvironmentSpec
+    settings: UvSettings
+    offline: bool
+    wheels: Path | None
+
+
+class EnvironmentStore:
+    """Environments by digest below one folder.
+
+    `locks/` holds what was resolved, by its inputs; `environments/` what was built, by lock, Python and platform;
+    `held/` the files of locks between processes; `tmp/` what is being made.
+
+    Args:
+        root: the folder; made when it is first needed.
+        environ: the environment variables that pip, uv and the search for interpreters go by.
+        worker_requirements: what every environment holds beside the model's own; None asks the trivet-worker
+            distribution.
+    """
+
+    def __init__(
+        self, root: Path, *, environ: Mapping[str, str], worker_requirements: tuple[str, ...] | None = None
+    ) -> None:
+        self._root = root.absolute()
+        self._environ = dict(environ)
+        self._worker = requirements_of_worker() if worker_requirements is None else worker_requirements
+
+    def ensure(
+        self,
+        spec: EnvironmentSpec,
+        *,
+        offline: bool = False,
+        wheels: Path | None = None,
+        report: Progress = silent,
+    ) -> Environment:
+        """Finds the environment that a spec asks for, or builds it.
+
+        A second call with the same inputs takes a few milliseconds and starts no process. Inputs are the spec, the
+        platform, the package index's settings and the bytes in `wheels`: a lock stays as it is until it is pruned.
+
+        Args:
+            spec: what it must hold.
+            offline: fetch nothing: what is built already, uv's cache, or `wheels` alone where that is given.
+            wheels: a folder of wheels to take packages from, before any index.
+            report: told what is going on.
+
+        Raises:
+            BadEnvironment: it cannot be resolved or built; the interpreter is missing; the disk is full.
+            Unavailable: another process has been building it for hours.
+        """
+        try:
+            want = self._want(spec, offline=offline, wheels=wheels)
+            return self._ready(want.key) or self._make(want, report=report)
+        except OSError as error:
+            raise disk_error(error, folder=self._root) from error
+        except LockBusyError as error:
+            raise Unavailable(
+                "The environment is being built by another process",
+                why=f"that has been going on for longer than {_WAIT_S / 3600:.0f} hours",
+                fix="end that process, then try again",
+            ) from error
+
+    @contextmanager
+    def in_use(self, environment: Environment) -> Iterator[None]:
+        """Keeps an environment from being pruned, in this process and any other, for the length of a `with` block.
+
+        Raises:
+            NotFound: it was pruned before; `ensure` builds it again.
+        """
+        try:
+            with held(self._lock_file(environment.digest), shared=True, wait_s=_IN_USE_WAIT_S):
+                if not self._is_finished(environment.digest):
+                    raise NotFound(
+                        f"The environment {environment.digest[:12]} is not there any more",
+                        why="it was pruned",
+                        fix="load the model again: that builds it anew",
+                    )
+                yield
+        except LockBusyError as error:
+            raise Unavailable(
+                f"The environment {environment.digest[:12]} is being changed by another process",
+                fix="try again in a moment",
+            ) from error
+
+    def prune(self, *, unused_for: timedelta | None = None, keep: Collection[Digest] = ()) -> Infos:
+        """Removes environments, with the locks that name them, and what dead builders left.
+
+        Args:
+            unused_for: only those that were not asked for during that time; None: whatever their age.
+            keep: digests that stay (model versions name them).
+
+        Returns:
+            What was removed. One that is in use, or is being built, is passed over.
+
+        Raises:
+            BadEnvironment: the folder cannot be written to.
+        """
+        before = None if unused_for is None else datetime.now(UTC) - unused_for
+        try:
+            with workspace(self._root / "tmp") as space:
+                removed = [
+                    info
+                    for info in self.list()
+                    if info.digest not in keep and self._prune_one(info.digest, before=before, space=space)
+                ]
+                self._discard_strangers(space)
+            gone = {info.digest for info in removed}
+            for file in self._root.glob("locks/*.json"):
+                lock = read_record(file, LockRecord)
+                if lock is None or lock.environment in gone:
+                    file.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_error(error, folder=self._root) from error
+        return removed
+
+    def list(self) -> Infos:
+        """The finished environments, the one used last first."""
+        found = []
+        for folder in self._root.glob("environments/*"):
+            record = read_record(folder / RECORD, EnvironmentRecord)
+            if record is None:
+                continue
+            found.append(
+                EnvironmentInfo(
+                    digest=record.digest,
+                    python_version=record.python_version,
+                    size_bytes=record.size_bytes,
+                    packages=record.packages,
+                    made=record.made,
+                    last_used=_last_used(folder, made=record.made),
+                )
+            )
+        return sorted(found, key=lambda info: info.last_used, reverse=True)
+
+    def _want(self, spec: EnvironmentSpec, *, offline: bool, wheels: Path | None) -> _Want:
+        settings = uv_settings(self._environ, read_pip_config(self._environ), cache=self._root / "uv-cache")
+        inputs = [
+            spec,
+            spec.python or OWN_MINOR,
+            _platform(),
+            self._worker,
+            repr(KNOWN_BAD),
+            settings.fingerprint,
+            digest_of_wheels(wheels, memory=self._root / "wheels.json", now_ns=time.time_ns())
+            if wheels is not None
+            else None,
+        ]
+        if wheels is not None:
+            settings = settings.with_wheels(wheels)
+        if offline:
+            settings = settings.with_arguments("--offline", *(["--no-index"] if wheels is not None else []))
+        key = digest_of_bytes(msgspec.json.encode(inputs))
+        return _Want(key=key, spec=spec, settings=settings, offline=offline, wheels=wheels)
+
+    def _ready(self, key: Digest) -> Environment | None:
+        """The environment of a set of inputs, where it is finished."""
+        lock = read_record(self._lock_record(key), LockRecord)
+        if lock is None or not self._is_finished(lock.environment):
+            return None
+        folder = self._folder(lock.environment)
+        # A store that cannot be written to (an image's own) still serves what it holds.
+        with suppress(OSError):
+            (folder / _LAST_USED).touch()
+        return Environment(
+            digest=lock.environment,
+            python=folder / "bin/python",
+            python_version=lock.python_version,
+            lock=lock.lock,
+            notes=lock.notes,
+        )
+
+    def _make(self, want: _Want, *, report: Progress) -> Environment:
+        def waiting() -> None:
+            report("resolving", "another process is building this environment; waiting for it", None, None)
+
+        with held(self._lock_file(want.key), wait_s=_WAIT_S, on_wait=waiting):
+            found = self._ready(want.key)
+            if found is not None:
+                return found
+            with workspace(self._root / "tmp") as space:
+                uv = Uv(program=uv_program(), settings=want.settings, workspace=space)
+                self._make_here(want, uv=uv, report=report)
+        found = self._ready(want.key)
+        if found is None:
+            raise Unavailable("The environment was pruned as soon as it was built", fix="try again")
+        return found
+
+    def _make_here(self, want: _Want, *, uv: Uv, report: Progress) -> None:
+        interpreters = find_interpreters(self._environ, uv=uv.program)
+        about = Circumstances(folder=self._root, offline=want.offline, wheels=want.wheels, there=describe(interpreters))
+        lock = read_record(self._lock_record(want.key), LockRecord)
+        interpreter = _the_same(lock, interpreters) if lock is not None else None
+        if lock is None or interpreter is None:
+            resolved = resolve(
+                want.spec, worker=self._worker, interpreters=interpreters, uv=uv, about=about, report=report
+            )
+            interpreter = resolved.interpreter
+            lock = LockRecord(
+                environment=_environment_digest(resolved.lock, interpreter),
+                lock=resolved.lock,
+                interpreter=str(interpreter.path),
+                python_version=interpreter.version_text,
+                notes=resolved.notes,
+            )
+            write_record(self._lock_record(want.key), lock)
+
+        def waiting() -> None:
+            report("installing", "another process is building this environment; waiting for it", None, None)
+
+        with held(self._lock_file(lock.environment), wait_s=_WAIT_S, on_wait=waiting):
+            if self._is_finished(lock.environment):
+                return
+            target = self._folder(lock.environment)
+            if target.exists():
+                # Its interpreter is gone, or somebody took files out of it.
+                target.rename(uv.workspace.folder / "broken")
+            build(
+                lock.lock,
+                target=target,
+                interpreter=interpreter,
+                modules=modules_of(self._worker),
+                uv=uv,
+                about=replace(about, python=interpreter.version_text),
+                report=report,
+            )
+
+    def _prune_one(self, digest: Digest, *, before: datetime | None, space: Workspace) -> bool:
+        folder = self._folder(digest)
+        try:
+            with held(self._lock_file(digest)):
+                record = read_record(folder / RECORD, EnvironmentRecord)
+                if record is None or (before is not None and _last_used(folder, made=record.made) > before):
+                    return False
+                # Gone at once under its name; its files go with the workspace.
+                folder.rename(space.folder / digest)
+                return True
+        except LockBusyError:
+            return False
+
+    def _discard_strangers(self, space: Workspace) -> None:
+        """Removes what no version of this code would use: folders without a record that it can read."""
+        for folder in self._root.glob("environments/*"):
+            if read_record(folder / RECORD, EnvironmentRecord) is not None:
+                continue
+            with suppress(LockBusyError), held(self._lock_file(Digest(folder.name))):
+                folder.rename(space.folder / folder.name)
+
+    def _is_finished(self, digest: Digest) -> bool:
+        folder = self._folder(digest)
+        # `exists` follows the link to the interpreter, which may have been removed since.
+        return (folder / RECORD).exists() and (folder / "bin/python").exists()
+
+    def _folder(self, digest: Digest) -> Path:
+        return self._root / "environments" / digest
+
+    def _lock_file(self, digest: Digest) -> Path:
+        return self._root / "held" / f"{digest}.lock"
+
+    def _lock_record(self, key: Digest) -> Path:
+        return self._root / "locks" / f"{key}.json"
+
+
+def _platform() -> str:
+    libc = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else ""
+    return f"{sys.platform}-{platform.machine()}-{libc}"
+
+
+def _environment_digest(lock: str, interpreter: Interpreter) -> Digest:
+    return digest_of_bytes(msgspec.json.encode([lock, interpreter.version_text, _platform()]))
+
+
+def _the_same(lock: LockRecord, interpreters: Collection[Interpreter]) -> Interpreter | None:
+    """The interpreter that a lock was resolved for, where a release of the same number is here."""
+    matching = [found for found in interpreters if found.version_text == lock.python_version]
+    own = [found for found in matching if str(found.path) == lock.interpreter]
+    return next(iter(own or matching), None)
+
+
+def _last_used(folder: Path, *, made: datetime) -> datetime:
+    try:
+        return datetime.fromtimestamp((folder / _LAST_USED).stat().st_mtime, tz=UTC)
+    except FileNotFoundError:
+        return made

@@ -1,0 +1,56 @@
+"""The bytes of a folder of wheels, as one digest: a wheel that was built again under its old name counts as another."""
+
+from pathlib import Path
+
+import msgspec
+
+from trivet.domain.digest import Digest, digest_of_bytes, digest_of_file
+from trivet.envs.records import write_atomically
+from trivet.errors import BadEnvironment
+
+__all__ = ["digest_of_wheels"]
+
+_ARCHIVES = (".whl", ".tar.gz", ".zip")
+_SETTLED_NS = 2_000_000_000
+
+
+def digest_of_wheels(folder: Path, *, memory: Path, now_ns: int) -> Digest:
+    """The digest of the names and bytes of all wheels and source archives in a folder.
+
+    Args:
+        folder: where they lie.
+        memory: a file that remembers digests by inode, size and times, so that gigabytes are read once.
+        now_ns: the time, in nanoseconds since 1970. What changed a moment ago is not remembered: it may change again
+            within one tick of the file system's clock.
+
+    Raises:
+        BadEnvironment: there is no such folder, or no archive in it.
+    """
+    if not folder.is_dir():
+        raise BadEnvironment(
+            f"The wheels folder {folder} is not there", fix="name a folder that holds .whl files", reason="no_wheels"
+        )
+    files = sorted(file for file in folder.iterdir() if file.name.endswith(_ARCHIVES) and file.is_file())
+    if not files:
+        raise BadEnvironment(
+            f"The wheels folder {folder} holds no wheel", fix="name a folder that holds .whl files", reason="no_wheels"
+        )
+    known = _read(memory)
+    lines, fresh = [], {}
+    for file in files:
+        about = file.stat()
+        key = f"{about.st_dev}:{about.st_ino}:{about.st_size}:{about.st_mtime_ns}:{about.st_ctime_ns}"
+        digest = known.get(key) or digest_of_file(file)
+        lines.append(f"{file.name} {digest}")
+        if key not in known and max(about.st_mtime_ns, about.st_ctime_ns) < now_ns - _SETTLED_NS:
+            fresh[key] = digest
+    if fresh:
+        write_atomically(memory, msgspec.json.encode(known | fresh))
+    return digest_of_bytes("\n".join(lines).encode())
+
+
+def _read(memory: Path) -> dict[str, Digest]:
+    try:
+        return msgspec.json.decode(memory.read_bytes(), type=dict[str, Digest])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}
