@@ -1,0 +1,59 @@
+"""When a worker that ended is started again: a pure rule."""
+
+from dataclasses import dataclass
+
+__all__ = ["BackoffPolicy", "GiveUp", "Retry", "after_end"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackoffPolicy:
+    """How restarts are damped.
+
+    Attributes:
+        first_s: the pause after the first end; each further one doubles it …
+        most_s: … up to this.
+        healthy_s: a worker that was ready this long is forgiven all earlier ends.
+        give_up_after: so many ends in a row before being ready, and no more are tried. A worker that was ready and then
+            died is always replaced: otherwise whoever may send a fatal request could switch a model off for good.
+    """
+
+    first_s: float = 0.1
+    most_s: float = 30.0
+    healthy_s: float = 60.0
+    give_up_after: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Start again after a pause. `ends` and `failed_starts` go into the next decision."""
+
+    delay_s: float
+    ends: int
+    failed_starts: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Do not start again."""
+
+
+def after_end(policy: BackoffPolicy, *, ends: int, failed_starts: int, ready_s: float | None) -> Retry | GiveUp:
+    """Decide after one more end.
+
+    Args:
+        policy: the numbers.
+        ends: earlier ends that count.
+        failed_starts: how many of the last starts in a row never became ready.
+        ready_s: how long this worker was ready; None if it never was.
+    """
+    if ready_s is None:
+        failed_starts += 1
+        if failed_starts >= policy.give_up_after:
+            return GiveUp()
+    else:
+        failed_starts = 0
+        if ready_s >= policy.healthy_s:
+            ends = 0
+    # The exponent is capped only so that the power stays a sane number.
+    delay_s = min(policy.first_s * 2.0 ** min(ends, 64), policy.most_s)
+    return Retry(delay_s, ends + 1, failed_starts)

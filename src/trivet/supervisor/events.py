@@ -1,0 +1,97 @@
+"""What a worker tells while it starts, and the errors that become of it."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from trivet.errors import BadEnvironment, BadPackage, Internal, ModelFailed, TrivetError
+
+__all__ = ["Failed", "Failure", "Importing", "Loading", "Ready", "WorkerEvent", "error_of", "read_event"]
+
+
+class Importing(msgspec.Struct, frozen=True, tag_field="event", tag="importing"):
+    """The worker's process runs and imports the package's modules."""
+
+    pid: int
+
+
+class Loading(msgspec.Struct, frozen=True, tag_field="event", tag="loading"):
+    """The modules are imported; the model is being loaded."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag_field="event", tag="ready"):
+    """The worker answers."""
+
+    pid: int
+    python: str
+    seconds: float
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An exception in a worker: its type's name, its text, `file.py:12` in the package, its traceback."""
+
+    reason: str
+    type: str
+    message: str
+    trace: str = ""
+    path: str | None = None
+
+
+class Failed(msgspec.Struct, frozen=True, tag_field="event", tag="failed"):
+    """The model cannot be loaded; the worker ends."""
+
+    error: Failure
+
+
+WorkerEvent: TypeAlias = Importing | Loading | Ready | Failed
+
+_decoder: msgspec.json.Decoder[WorkerEvent] = msgspec.json.Decoder(WorkerEvent)
+
+
+def read_event(line: bytes) -> WorkerEvent:
+    """Read one line of a worker.
+
+    Raises:
+        Internal: it is no event. Model code cannot write here, so it is Trivet's own fault.
+    """
+    try:
+        return _decoder.decode(line)
+    except msgspec.DecodeError as error:
+        raise Internal("a worker said something that is no event", why=str(error)) from error
+
+
+def error_of(failure: Failure, *, name: str, tail: str) -> TrivetError:
+    """The error that a failed start becomes.
+
+    Args:
+        failure: what the worker told.
+        name: the model's name.
+        tail: the last lines of the worker's log, for what the exception does not say itself.
+    """
+    cause = f"{failure.type}: {failure.message}" if failure.message else failure.type
+    if tail:
+        cause += f"\n  its log ends with\n{tail}"
+    if failure.reason == "worker_failed":
+        return BadEnvironment(
+            f"the environment of {name} cannot run a worker",
+            why=cause,
+            fix="a worker needs numpy and pyarrow that work with this Python: see what requirements.txt pins",
+            reason="worker_failed",
+        )
+    if failure.type == "PackageError":
+        fix = "mend the package: the documentation's pages on custom models and Python steps show what is wanted"
+        return BadPackage(failure.message, fix=fix, path=failure.path, reason=failure.reason)
+    if failure.reason == "import_failed":
+        fix = "mend the module: it must import in the environment that requirements.txt describes"
+        if failure.type == "ModuleNotFoundError":
+            fix = "add the distribution that holds the missing module to requirements.txt, or the module to the package"
+        return BadPackage(
+            f"a module of {name} fails on import", why=cause, fix=fix, path=failure.path, reason="import_failed"
+        )
+    return ModelFailed(
+        f"the model of {name} cannot be loaded",
+        why=cause,
+        fix="try the builder's `create` on your own machine, in an environment from the same requirements.txt",
+        path=failure.path,
+        reason="load_failed",
+    )

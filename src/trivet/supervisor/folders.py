@@ -1,0 +1,136 @@
+"""The folders that workers need: a private one each, and one with the worker's own code."""
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from trivet.errors import Internal
+
+__all__ = ["PrivateFolder", "make_private_folder", "sweep_stale_folders", "worker_code"]
+
+_PREFIX = "trivet-w-"
+_MAX_SOCKET_PATH_BYTES = 100  # Linux allows 107
+_YOUNG_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateFolder:
+    """A worker's own folder: only this user may enter it; it is locked as long as this process wants it.
+
+    Attributes:
+        path: holds the socket and the model's working folder.
+        lock: a descriptor; the kernel lets the lock go when this process ends, however it ends.
+    """
+
+    path: Path
+    lock: int
+
+    @property
+    def socket(self) -> Path:
+        """Where the worker listens."""
+        return self.path / "s"
+
+    @property
+    def scratch(self) -> Path:
+        """The model's working folder."""
+        return self.path / "scratch"
+
+    def remove(self) -> None:
+        """Delete it with all that is in it, and let the lock go. Deleting again does nothing."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self.lock)
+
+
+def make_private_folder(parent: Path | None = None) -> PrivateFolder:
+    """Make a folder for one worker below `parent` (the system's temporary folder if None).
+
+    A Unix socket's path is short; where `parent` is too deep for one, `/tmp` serves.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    below = parent or Path(tempfile.gettempdir())
+    if len(os.fsencode(below / f"{_PREFIX}12345678" / "s")) > _MAX_SOCKET_PATH_BYTES:
+        below = Path("/tmp")  # noqa: S108 - mkdtemp makes a private folder in it
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=below))
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    folder = PrivateFolder(path, lock)
+    folder.scratch.mkdir(mode=0o700)
+    return folder
+
+
+def sweep_stale_folders(parent: Path | None = None) -> list[Path]:
+    """Delete private folders that no living process holds: what a machine that lost its power leaves behind.
+
+    Returns:
+        The folders that were deleted.
+    """
+    swept = []
+    for path in (parent or Path(tempfile.gettempdir())).glob(f"{_PREFIX}*"):
+        try:
+            found = path.lstat()
+            # A folder that was just made may not have its lock yet.
+            if found.st_uid != os.getuid() or path.is_symlink() or time.time() - found.st_mtime < _YOUNG_S:
+                continue
+            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+            swept.append(path)
+        finally:
+            os.close(lock)
+    return swept
+
+
+def worker_code(home: Path) -> Path:
+    """The folder with the worker's own code and nothing else, copied there once for every version of it.
+
+    A worker runs in the model's environment, so it cannot take Trivet's own packages folder on its path.
+
+    Returns:
+        A folder that holds `trivet_worker/` and `mac/`.
+    """
+    files = sorted(_code_files().items())
+    digest = hashlib.sha256()
+    for name, data in files:
+        digest.update(f"{name}\0{len(data)}\0".encode() + data)
+    target = home / "worker" / digest.hexdigest()[:16]
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix="new-", dir=target.parent))
+    for name, data in files:
+        path = made / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    try:
+        made.rename(target)
+    except OSError:
+        shutil.rmtree(made)  # somebody else was faster
+        if not target.is_dir():
+            raise
+    return target
+
+
+def _code_files() -> dict[str, bytes]:
+    files = {}
+    for package in ("trivet_worker", "mac"):
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise Internal(f"the module {package!r} of the distribution trivet-worker is not installed")
+        root = Path(spec.origin).parent
+        for path in root.rglob("*.py"):
+            files[str(Path(package) / path.relative_to(root))] = path.read_bytes()
+    return files

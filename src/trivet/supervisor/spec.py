@@ -1,0 +1,42 @@
+"""What a worker is to run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from trivet.domain.package import EntryPoint
+
+__all__ = ["WorkerSpec"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSpec:
+    """One model in one environment.
+
+    Attributes:
+        name: the model's name, a DNS label; its log is called so.
+        python: the environment's interpreter.
+        package_root: the unpacked package.
+        adapter: `custom` or `python`: how the worker loads it.
+        entry: entry points by role: `inference` and `builder` of a custom model, `function` of a Python step.
+        input_schema: one column a field, in this order.
+        output_schema: what the model must answer.
+        home: where Trivet keeps its own files; the worker's code and the logs go below it.
+        memory_bytes: limit on the worker's private memory; None for none.
+        open_files: limit on its open files; None for the system's.
+        load_timeout_s: from its start until it must be ready.
+    """
+
+    name: str
+    python: Path
+    package_root: Path
+    adapter: str
+    entry: Mapping[str, EntryPoint]
+    input_schema: pa.Schema
+    output_schema: pa.Schema
+    home: Path
+    memory_bytes: int | None = None
+    open_files: int | None = None
+    load_timeout_s: float = 600.0

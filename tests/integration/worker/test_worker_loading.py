@@ -1,0 +1,208 @@
+"""How packages are imported and loaded, and what is said when they cannot be."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from trivet.domain.package import EntryPoint
+from trivet.errors import BadEnvironment, BadPackage, ModelFailed, TrivetError, Unavailable
+
+
+def failure_of(stand, spec):
+    async def main():
+        with pytest.raises(TrivetError) as caught:
+            await stand.launcher.start(spec)
+        return caught.value
+
+    return asyncio.run(main())
+
+
+def answers(stand, spec, row):
+    said = []
+    stand.run(spec, lambda link: said.append(link.send(row)[0]))
+    return said[0]["y"]
+
+
+def test_hyphenated_files_neighbours_and_sub_packages_are_imported(stand, row):
+    root = stand.package(
+        {
+            "my-model.py": """
+            import os
+            from helper import FACTOR
+            from parts.inner import OFFSET
+            assert os.path.basename(__file__) == "my-model.py"
+            def process_data(input_data):
+                return {"y": input_data["x"][:, 0] * FACTOR + OFFSET}
+        """,
+            "helper.py": "FACTOR = 10",
+            "parts/inner.py": "from .more import OFFSET",
+            "parts/more.py": "OFFSET = 5",
+            "numpy_notes/readme.txt": "an artifact",
+        }
+    )
+    entry = {"function": EntryPoint(file="my-model.py", name="process_data", line=1)}
+    spec = replace(stand.spec(root, entry=entry), adapter="python")
+    assert answers(stand, spec, row) == [15.0]
+    assert not list(root.rglob("__pycache__"))
+
+
+def test_two_packages_with_a_helper_each_never_meet(stand, row):
+    text = "from helper import FACTOR\ndef process_data(d):\n    return {'y': d['x'][:, 0] * FACTOR}"
+    assert answers(stand, stand.step(text, **{"helper.py": "FACTOR = 2"}), row) == [2.0]
+    assert answers(stand, stand.step(text, **{"helper.py": "FACTOR = 3"}), row) == [3.0]
+
+
+def test_a_package_cannot_take_the_place_of_what_the_worker_needs(stand, row):
+    bomb = "raise RuntimeError('the wrong one')"
+    text = "import mac.types\nimport numpy as np\ndef process_data(d):\n    return {'y': np.array([1.0])}"
+    spec = stand.step(
+        text, **{"numpy.py": bomb, "pyarrow/__init__.py": bomb, "mac/__init__.py": bomb, "queue.py": bomb}
+    )
+    assert answers(stand, spec, row) == [1.0]
+
+
+def test_an_entry_file_may_be_called_like_a_module_of_python(stand, row):
+    text = "def process_data(d):\n    return {'y': d['x'][:, 0]}"
+    assert answers(stand, stand.step(text, file="queue.py"), row) == [1.0]
+
+
+def test_an_entry_file_in_a_sub_folder_finds_its_neighbours_and_the_top(stand, row):
+    root = stand.package(
+        {
+            "code/main.py": "from near import A\nfrom top import B\ndef process_data(d):\n    return {'y': d['x'][:, 0] + A + B}",
+            "code/near.py": "A = 1",
+            "top.py": "B = 2",
+        }
+    )
+    entry = {"function": EntryPoint(file="code/main.py", name="process_data", line=1)}
+    assert answers(stand, replace(stand.spec(root, entry=entry), adapter="python"), row) == [4.0]
+
+
+def test_a_builder_in_another_file_shares_the_inference_class(stand, row):
+    root = stand.package(
+        {
+            "inf.py": """
+            from mac.inference import Inference
+            class Mine(Inference):
+                expected_model_types = {str}
+                def _predict(self, input_data):
+                    return {"y": input_data["x"][:, 0]}
+        """,
+            "build.py": """
+            from mac.inference.creation import InferenceBuilder
+            from inf import Mine
+            class Builder(InferenceBuilder):
+                @property
+                def inference(self):
+                    return Mine()
+                def create(self, config):
+                    made = self.inference
+                    made.model = (config.model_path / "words.txt").read_text()
+                    return made
+        """,
+            "words.txt": "hello",
+        }
+    )
+    entry = {
+        "inference": EntryPoint(file="inf.py", name="Mine", line=3),
+        "builder": EntryPoint(file="build.py", name="Builder", line=4),
+    }
+    assert answers(stand, stand.spec(root, entry=entry), row) == [1.0]
+
+
+def test_the_import_of_wallaroo_out_of_habit_harms_nothing(stand, row):
+    spec = stand.step("import wallaroo\ndef process_data(d):\n    return {'y': d['x'][:, 0]}")
+    assert answers(stand, spec, row) == [1.0]
+
+
+@pytest.mark.parametrize(
+    "use", ["import wallaroo\nwallaroo.Client()", "from wallaroo import Client", "import wallaroo.Client"]
+)
+def test_a_use_of_wallaroo_says_what_is_missing(stand, use):
+    error = failure_of(stand, stand.step(f"{use}\ndef process_data(d):\n    return d"))
+    assert isinstance(error, BadPackage)
+    assert "'wallaroo' is not installed in this environment" in error.message
+    assert "Client" in error.message
+
+
+def test_a_module_that_fails_on_import_is_told_with_its_own_exception_and_line(stand):
+    error = failure_of(stand, stand.step("import numpy\n\nundefined_name\n\ndef process_data(d): return d"))
+    assert isinstance(error, BadPackage)
+    assert error.reason == "import_failed"
+    assert error.path == "step.py:3"
+    assert error.what == "a module of model-under-test fails on import"
+    assert error.why.startswith("NameError: name 'undefined_name' is not defined")
+
+
+def test_a_missing_module_is_to_be_added_to_the_requirements(stand):
+    error = failure_of(stand, stand.step("import no_such_distribution\ndef process_data(d): return d"))
+    assert error.path == "step.py:1"
+    assert "No module named 'no_such_distribution'" in error.message
+    assert "requirements.txt" in error.fix
+
+
+def test_a_syntax_error_names_its_line(stand):
+    error = failure_of(stand, stand.step("x = 1\ndef process_data(d) return d"))
+    assert error.path == "step.py:2"
+    assert "SyntaxError" in error.message
+
+
+def test_a_module_that_ends_the_program_is_told(stand):
+    error = failure_of(stand, stand.step("import sys\nsys.exit('no licence')\ndef process_data(d): return d"))
+    assert isinstance(error, BadPackage)
+    assert "SystemExit: no licence" in error.message
+
+
+def test_a_builder_that_raises_is_told_with_line_and_log(stand):
+    spec = stand.custom(create="print('looking for the weights')\nreturn open(config.model_path / 'weights.bin')")
+    error = failure_of(stand, spec)
+    assert isinstance(error, ModelFailed)
+    assert error.reason == "load_failed"
+    assert error.path.startswith("custom_inference.py:")
+    assert "FileNotFoundError" in error.message
+    assert "looking for the weights" in error.message
+
+
+def test_a_model_of_another_type_than_expected_is_told(stand):
+    error = failure_of(stand, stand.custom(create="made = self.inference()\nmade.model = 'text'\nreturn made"))
+    assert isinstance(error, ModelFailed)
+    assert "ModelTypeError: The model is of type str, which is none of the expected model types: int." in error.message
+
+
+def test_a_builder_that_gives_something_else_is_told(stand):
+    error = failure_of(stand, stand.custom(create="return 7"))
+    assert isinstance(error, BadPackage)
+    assert error.what == "DoublerBuilder.create gave int, not a Doubler that can predict"
+
+
+def test_a_worker_that_dies_while_loading_is_told_with_its_signal(stand):
+    error = failure_of(stand, stand.custom(create="print('so far'); os.kill(os.getpid(), signal.SIGKILL)"))
+    assert isinstance(error, Unavailable)
+    assert "killed by SIGKILL (signal 9)" in error.message
+    assert "so far" in error.message
+
+
+def test_a_worker_that_loads_for_too_long_is_ended(stand):
+    spec = replace(stand.custom(create="print('still loading')\ntime.sleep(100)"), load_timeout_s=2)
+    error = failure_of(stand, spec)
+    assert isinstance(error, Unavailable)
+    assert error.what == "the worker of model-under-test was not ready within 2 s"
+    assert error.why == "its log ends with\n    still loading"
+    assert "still loading" in error.message
+
+
+def test_an_interpreter_that_is_not_there_is_told(stand, tmp_path):
+    error = failure_of(stand, replace(stand.custom(), python=tmp_path / "gone" / "python"))
+    assert isinstance(error, BadEnvironment)
+    assert "No such file" in error.message
+
+
+def test_an_environment_without_numpy_is_told(stand, tmp_path):
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    error = failure_of(stand, replace(stand.custom(), python=tmp_path / "bare" / "bin" / "python"))
+    assert isinstance(error, BadEnvironment)
+    assert "No module named" in error.message

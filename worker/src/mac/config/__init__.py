@@ -1,0 +1,1 @@
+"""What a builder is told."""

@@ -1,0 +1,39 @@
+"""The worker program: read the configuration, load the model, answer until told to end.
+
+Nothing but a few modules of the standard library is imported before the guardian has been forked off, so that it stays small.
+"""
+
+# ruff: noqa: PTH120 - pathlib would be one more import in the guardian
+
+import os
+import sys
+import time
+
+from trivet_worker.guardian import fork_guarded
+from trivet_worker.process import apply_limits, read_line, take_streams
+from trivet_worker.protocol import Events, parse_config
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run one worker. Reads its configuration from standard input, whose end later means that the parent is gone."""
+    started = time.monotonic()
+    line = read_line(0)
+    if not line:
+        sys.exit("the parent ended before it said what to run")
+    config = parse_config(line)
+    fork_guarded(os.path.dirname(config.socket))
+    events = Events(take_streams())
+    apply_limits(memory_bytes=config.memory_bytes, open_files=config.open_files)
+    try:
+        # What is imported from here on is in the model's process only.
+        from trivet_worker.lifetime import run
+    except ImportError as error:
+        events.send("failed", error={"reason": "worker_failed", "type": type(error).__name__, "message": str(error)})
+        raise
+    run(config, events, started=started)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""One file a framework: each turns a package into something that predicts."""
+
+import importlib
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Protocol
+
+import numpy as np
+
+from trivet_worker.protocol import Entry
+
+__all__ = ["ADAPTERS", "Adapter", "Columns", "PackageFiles", "load_adapter"]
+
+Columns = Dict[str, "np.ndarray[Any, Any]"]
+"""Arrays by field name; the first dimension of each is rows."""
+
+ADAPTERS = {
+    "custom": "trivet_worker.adapters.custom:load",
+    "python": "trivet_worker.adapters.python_step:load",
+}
+"""A framework's name, and the function that loads its packages."""
+
+
+class Adapter(Protocol):
+    """A loaded model."""
+
+    def predict(self, columns: Columns) -> Any:
+        """Answer a batch: arrays by field name, one row for each row.
+
+        Args:
+            columns: arrays that the model may keep and change.
+
+        Raises:
+            BaseException: whatever the model's code raises.
+        """
+
+
+class PackageFiles(NamedTuple):
+    """A package on disk: its folder (no links in the path) and its entry points by role."""
+
+    root: str
+    entry: Mapping[str, Entry]
+
+
+def load_adapter(name: str, package: PackageFiles, *, stage: Callable[[str], None]) -> Adapter:
+    """Load a package with the adapter of that name.
+
+    Args:
+        name: a key of `ADAPTERS`.
+        package: what to load.
+        stage: is told when an adapter goes on to `loading`, after its imports.
+
+    Raises:
+        PackageError: the package does not keep its framework's contract.
+        BaseException: whatever the package's code raises.
+    """
+    module, _, function = ADAPTERS[name].partition(":")
+    load = getattr(importlib.import_module(module), function)
+    adapter: Adapter = load(package, stage)
+    return adapter

@@ -1,0 +1,30 @@
+"""Python steps: a module-level function over arrays by field name."""
+
+from typing import Any, Callable
+
+from trivet_worker.adapters import Columns, PackageFiles
+from trivet_worker.failures import PackageError
+from trivet_worker.modules import find_entry
+
+__all__ = ["PythonStepAdapter", "load"]
+
+
+class PythonStepAdapter:
+    """Predicts by calling the step's function."""
+
+    def __init__(self, function: Callable[[Columns], Any]) -> None:
+        self._function = function
+
+    def predict(self, columns: Columns) -> Any:
+        """See `Adapter.predict`."""
+        return self._function(columns)
+
+
+def load(package: PackageFiles, stage: Callable[[str], None]) -> PythonStepAdapter:
+    """Import the step's module."""
+    entry = package.entry["function"]
+    function = find_entry(package.root, entry)
+    stage("loading")
+    if not callable(function):
+        raise PackageError(f"{entry.name} in {entry.file} is no function but a {type(function).__name__}")
+    return PythonStepAdapter(function)

@@ -1,0 +1,140 @@
+"""The small process between the platform and a model: whatever ends, nothing is left.
+
+A worker is two processes. The first one, the guardian, forks the second before anything is imported, and from then on only
+waits. The second runs the model. The guardian shares no interpreter lock with the model, so it acts even while model code
+holds that lock for ever. It ends everything below it when
+
+- the pipe on its standard input ends: the platform is gone, however it went;
+- the model's process ends: processes that the model started go too;
+- it is told to (SIGTERM). SIGUSR1 asks the model's process to end by itself, after the call at hand.
+
+It removes the worker's private folder and ends the way the model's process ended, with the same exit code or signal.
+Should the guardian itself be killed, the kernel kills the model's process (`die_with_parent`).
+"""
+
+# ruff: noqa: PTH123, PTH208 - pathlib would be one more import here
+
+import contextlib
+import faulthandler
+import os
+import select
+import shutil
+import signal
+import time
+from typing import List, Optional
+
+from trivet_worker.process import become_subreaper, die_with_parent
+
+__all__ = ["fork_guarded"]
+
+_KILL_WAIT_S = 5.0
+
+
+def fork_guarded(private_folder: str) -> None:
+    """Go on in a child process, guarded by this one, which never returns.
+
+    Args:
+        private_folder: removed at the end of everything.
+    """
+    become_subreaper()
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGCHLD, _ignore)
+    signal.signal(signal.SIGTERM, _ignore)
+    signal.signal(signal.SIGUSR1, _ignore)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    guardian = os.getpid()
+    child = os.fork()
+    if child == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        os.close(wake_read)
+        os.close(wake_write)
+        die_with_parent(guardian)
+        return
+    try:
+        # Only the model's process holds the pipe for events, and neither half keeps the other's streams open.
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 1)
+        status = _watch(child, wake_read)
+        _end_all()
+        shutil.rmtree(private_folder, ignore_errors=True)
+        _end_like(status)
+    finally:
+        os._exit(1)
+
+
+def _ignore(signum: int, frame: object) -> None:
+    """The wake-up pipe carries the signal."""
+
+
+def _watch(child: int, wake: int) -> Optional[int]:
+    """Wait for an end. Gives the child's exit status, or None if it has to be ended."""
+    while True:
+        ready = select.select([0, wake], [], [])[0]
+        if 0 in ready and not os.read(0, 4096):
+            return None
+        if wake not in ready:
+            continue
+        told = os.read(wake, 4096)
+        if signal.SIGTERM in told:
+            return None
+        if signal.SIGUSR1 in told:
+            os.kill(child, signal.SIGTERM)  # not reaped yet, or this loop would have ended
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return None
+            if pid == child:
+                return status
+            if pid == 0:
+                break
+
+
+def _end_all() -> None:
+    """Kill children until there are none; grandchildren become children when their parents go."""
+    deadline = time.monotonic() + _KILL_WAIT_S
+    while time.monotonic() < deadline:
+        for pid in _children():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.002)
+
+
+def _children() -> List[int]:
+    me = os.getpid()
+    with contextlib.suppress(OSError), open(f"/proc/{me}/task/{me}/children", encoding="ascii") as file:
+        return [int(pid) for pid in file.read().split()]
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{entry}/stat", "rb") as stat:
+                # The command's name, in brackets, may hold anything: the parent is the second field after it.
+                if int(stat.read().rsplit(b")", 1)[1].split()[1]) == me:
+                    found.append(int(entry))
+    return found
+
+
+def _end_like(status: Optional[int]) -> None:
+    if status is None:
+        os._exit(0)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+            with contextlib.suppress(ImportError, ValueError, OSError):
+                import resource
+
+                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        faulthandler.disable()  # one report is enough, and the model's process has made it
+        os.kill(os.getpid(), number)
+        time.sleep(1)  # a signal to oneself may arrive a moment later
+    os._exit(os.WEXITSTATUS(status))

@@ -1,0 +1,97 @@
+"""From the configuration to the last answer, in the process that runs the model."""
+
+import os
+import signal
+import sys
+import time
+from queue import SimpleQueue
+from typing import Optional
+
+import pyarrow as pa
+
+# All of `mac` now: a package that ships files of these names cannot take their place.
+import mac.config.inference
+import mac.exceptions
+import mac.inference.creation
+import mac.types  # noqa: F401
+from trivet_worker.absent import allow_absent_names
+from trivet_worker.adapters import Adapter, PackageFiles, load_adapter
+from trivet_worker.calls import Call, Model, run_calls
+from trivet_worker.failures import report_of
+from trivet_worker.modules import open_package_folder
+from trivet_worker.protocol import Config, Events
+from trivet_worker.server import ModelServer
+
+__all__ = ["run"]
+
+
+def run(config: Config, events: Events, *, started: float) -> None:
+    """Load the model, open the door, answer; then end the process: with code 1 if the model could not be loaded.
+
+    Args:
+        config: what to run.
+        events: tells the parent how far it is.
+        started: when the worker began, on the monotonic clock.
+    """
+    os.chdir(config.scratch)
+    root = os.path.realpath(config.package_root)
+    input_schema = pa.ipc.read_schema(pa.py_buffer(config.input_schema))
+    output_schema = pa.ipc.read_schema(pa.py_buffer(config.output_schema))
+    adapter = _load(config, root, events)
+    if adapter is None:
+        _end(1)
+    else:
+        model = Model(adapter, input_schema=input_schema, output_schema=output_schema, root=root)
+        calls: SimpleQueue[Optional[Call]] = SimpleQueue()
+        _stop_on_sigterm(calls)
+        server = ModelServer(
+            "grpc+unix://" + config.socket, calls=calls, input_schema=input_schema, output_schema=output_schema
+        )
+        version = "{}.{}.{}".format(*sys.version_info)
+        events.send("ready", pid=os.getpid(), python=version, seconds=round(time.monotonic() - started, 3))
+        run_calls(model, calls)
+        server.settle(1.0)
+        _end(0)
+
+
+def _load(config: Config, root: str, events: Events) -> Optional[Adapter]:
+    """The adapter, or None after a failure was told."""
+    stages = ["importing"]
+
+    def stage(name: str) -> None:
+        stages.append(name)
+        events.send(name)
+
+    events.send("importing", pid=os.getpid())
+    open_package_folder(root)
+    allow_absent_names()
+    try:
+        return load_adapter(config.adapter, PackageFiles(root=root, entry=config.entry), stage=stage)
+    except BaseException as error:
+        reason = "import_failed" if stages[-1] == "importing" else "load_failed"
+        report = report_of(error, root, reason=reason)
+        sys.stderr.write(report["trace"])
+        events.send("failed", error=report)
+        return None
+
+
+def _stop_on_sigterm(calls: "SimpleQueue[Optional[Call]]") -> None:
+    """Finish the call at hand, then end. A handler that the model has installed stays."""
+
+    def stop(signum: int, frame: object) -> None:  # noqa: ARG001
+        calls.put(None)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, stop)
+
+
+def _end(code: int) -> None:
+    """Leave, without waiting for threads that the model has started."""
+    import atexit
+    import logging
+
+    atexit._run_exitfuncs()  # noqa: SLF001 - what follows is no ordinary exit, which would wait for threads
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,71 @@
+"""What a worker is told at its start, and what it tells: one JSON line in, JSON lines out."""
+
+import base64
+import json
+from typing import Dict, NamedTuple, Optional, TextIO
+
+__all__ = ["Config", "Entry", "Events", "parse_config"]
+
+
+class Entry(NamedTuple):
+    """A class or function in a file of the package (POSIX path inside it)."""
+
+    file: str
+    name: str
+
+
+class Config(NamedTuple):
+    """What a worker is told.
+
+    Attributes:
+        socket: where to listen, a Unix socket in a private folder.
+        package_root: the unpacked package.
+        adapter: a key of `trivet_worker.adapters.ADAPTERS`.
+        entry: the package's entry points by role.
+        input_schema: an Arrow IPC schema message.
+        output_schema: the same.
+        scratch: the model's working folder, home and place for temporary files.
+        memory_bytes: limit on private memory.
+        open_files: limit on open files.
+    """
+
+    socket: str
+    package_root: str
+    adapter: str
+    entry: Dict[str, Entry]
+    input_schema: bytes
+    output_schema: bytes
+    scratch: str
+    memory_bytes: Optional[int]
+    open_files: Optional[int]
+
+
+def parse_config(line: bytes) -> Config:
+    """Read the first line of standard input."""
+    raw = json.loads(line.decode())
+    return Config(
+        socket=raw["socket"],
+        package_root=raw["package_root"],
+        adapter=raw["adapter"],
+        entry={role: Entry(file=place["file"], name=place["name"]) for role, place in raw["entry"].items()},
+        input_schema=base64.b64decode(raw["input_schema"]),
+        output_schema=base64.b64decode(raw["output_schema"]),
+        scratch=raw["scratch"],
+        memory_bytes=raw.get("memory_bytes"),
+        open_files=raw.get("open_files"),
+    )
+
+
+class Events:
+    """Tells the parent how far the worker is."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def send(self, event: str, **fields: object) -> None:
+        """Write one line. A parent that is gone is no error here: the guardian ends this process."""
+        try:
+            self._stream.write(json.dumps(dict(fields, event=event)) + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            return

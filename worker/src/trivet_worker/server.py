@@ -1,0 +1,89 @@
+"""The worker's door: one Arrow Flight method, `DoExchange`, on which requests and answers alternate."""
+
+import time
+import weakref
+from queue import SimpleQueue
+from typing import Optional
+
+import pyarrow as pa
+from pyarrow import flight
+
+from trivet_worker.calls import Answer, Call
+
+__all__ = ["ModelServer"]
+
+_PATH = [b"predict"]
+_LAST_BYTES_S = 0.02  # for gRPC's threads to hand the last answer to the system
+
+
+class ModelServer(flight.FlightServerBase):  # type: ignore[misc]
+    """Takes batches from streams and hands them to the thread that runs the model.
+
+    Args:
+        location: `grpc+unix:///…`.
+        calls: where that thread takes its work from.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        *,
+        calls: "SimpleQueue[Optional[Call]]",
+        input_schema: pa.Schema,
+        output_schema: pa.Schema,
+    ) -> None:
+        super().__init__(location)
+        self._forgo_the_orderly_end()
+        self._calls = calls
+        self._input_schema = input_schema
+        self._output_schema = output_schema
+        self._unanswered = 0
+
+    def _forgo_the_orderly_end(self) -> None:
+        """Flight ends at exit by waiting for the other side to end its streams, which a client that keeps one does not."""
+        # pyarrow keeps this finalizer to itself; where it cannot be found, the end takes as long as the parent allows.
+        for finalizer in list(getattr(weakref.finalize, "_registry", ())):
+            alive = finalizer.peek()
+            if alive is not None and alive[0] is self:
+                finalizer.atexit = False
+
+    def settle(self, limit_s: float) -> None:
+        """Wait until what was asked has been answered, `limit_s` at most."""
+        end = time.monotonic() + limit_s
+        while self._unanswered and time.monotonic() < end:
+            time.sleep(0.001)
+        time.sleep(_LAST_BYTES_S)
+
+    def do_exchange(
+        self,
+        context: flight.ServerCallContext,  # noqa: ARG002
+        descriptor: flight.FlightDescriptor,
+        reader: flight.MetadataRecordBatchReader,
+        writer: flight.MetadataRecordBatchWriter,
+    ) -> None:
+        """Answer batch after batch until the other side ends the stream."""
+        if descriptor.path != _PATH:
+            raise flight.FlightServerError(f"there is no {descriptor.path!r} here, only {_PATH!r}")
+        if not reader.schema.equals(self._input_schema):
+            raise flight.FlightServerError(
+                f"this stream's schema is not the model's: {reader.schema} where {self._input_schema} is expected"
+            )
+        reply: SimpleQueue[Answer] = SimpleQueue()
+        writer.begin(self._output_schema)
+        while True:
+            try:
+                batch = reader.read_chunk().data
+            except StopIteration:
+                return
+            if batch is None:
+                raise flight.FlightServerError("a request is a record batch, not metadata alone")
+            self._unanswered += 1
+            try:
+                self._calls.put(Call(batch, reply))
+                answer = reply.get()
+                if answer.batch is None:
+                    writer.write_metadata(answer.metadata)
+                else:
+                    writer.write_with_metadata(answer.batch, answer.metadata)
+            finally:
+                self._unanswered -= 1
