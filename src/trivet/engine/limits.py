@@ -1,0 +1,26 @@
+"""The engine's limits, all in one frozen value."""
+
+from dataclasses import dataclass
+
+__all__ = ["EngineLimits"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineLimits:
+    """How much may wait, how much is joined, how long an answer may take.
+
+    Attributes:
+        timeout_s: from the arrival of a request to its answer, waiting included.
+        max_waiting: requests that may wait or run at once for one model; one more is refused at once.
+        max_waiting_bytes: what those requests' columns may take together; a single larger request is taken alone.
+        join_rows: waiting requests are joined into one call up to this many rows …
+        join_bytes: … and up to this many bytes of columns. A single larger request goes alone.
+        inline_s: a native session that answers in less than this runs on the event loop, else in a thread.
+    """
+
+    timeout_s: float = 60.0
+    max_waiting: int = 1024
+    max_waiting_bytes: int = 2**30
+    join_rows: int = 4096
+    join_bytes: int = 16 * 2**20
+    inline_s: float = 0.001

@@ -1,0 +1,252 @@
+"""A model that runs in workers: one queue, as many links as there are workers, deadlines and back-pressure."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+import pyarrow as pa
+
+from trivet.engine.batch import Batch
+from trivet.engine.joining import gather
+from trivet.engine.limits import EngineLimits
+from trivet.engine.links import Job, Link, Outcome, Worker
+from trivet.errors import DeadlineExceeded, Overloaded, TrivetError, Unavailable
+
+__all__ = ["WorkerPool"]
+
+SWEEP_S = 0.05
+CLOSE_S = 2.0
+
+
+class WorkerPool:
+    """Answers batches through workers that come and go. All methods belong to the event loop's thread.
+
+    Args:
+        input_schema: of every batch that is sent.
+        output_schema: of every batch that comes back.
+        joins: whether rows may share a call; without it (`batch_config=single`) each row makes a call of its own.
+        limits: how much may wait and for how long.
+    """
+
+    def __init__(self, *, input_schema: pa.Schema, output_schema: pa.Schema, joins: bool, limits: EngineLimits) -> None:
+        self._input_schema = input_schema
+        self._output_schema = output_schema
+        self._limits = limits
+        self._joins = joins
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._links: dict[Worker, Link] = {}
+        self._live: dict[Job, None] = {}
+        self._live_bytes = 0
+        self._failure: TrivetError | None = None
+        self._attached = asyncio.Event()
+        self._obituaries: set[asyncio.Task[None]] = set()
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    @property
+    def input_schema(self) -> pa.Schema:
+        """What a batch must look like."""
+        return self._input_schema
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """What an answer looks like."""
+        return self._output_schema
+
+    @property
+    def capacity(self) -> int:
+        """How many workers are ready."""
+        return sum(not link.closing for link in self._links.values())
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait or are in a worker's hands."""
+        return len(self._live)
+
+    def attach(self, worker: Worker) -> None:
+        """A worker is ready: begin to give it work."""
+        self._failure = None
+        link = Link(
+            worker,
+            input_schema=self._input_schema,
+            output_schema=self._output_schema,
+            single=not self._joins,
+            take=self._take,
+            done=self._done,
+            lost=self._lost,
+        )
+        self._links[worker] = link
+        link.start()
+        self._attached.set()
+
+    async def attached(self) -> None:
+        """Wait for the first worker."""
+        await self._attached.wait()
+
+    def detach(self, worker: Worker) -> None:
+        """A worker is gone, or is about to go: it gets no more work."""
+        link = self._links.pop(worker, None)
+        if link is not None:
+            link.closing = True
+            # The thread may be asleep in the queue: wake all, the closing one leaves, the others go back to sleep.
+            for _ in range(len(self._links) + 1):
+                self._queue.put(None)
+
+    def fail(self, cause: TrivetError) -> None:
+        """No worker will come: what waits is refused with the cause, and so is what arrives, until one is attached."""
+        self._failure = cause
+        for job in [job for job in self._live if job.link is None]:
+            self._finish(job, cause)
+
+    async def predict(self, batch: Batch) -> Batch:
+        """Send a batch to a worker, alone or with what waits beside it.
+
+        Raises:
+            TrivetError: as `Runner.predict` says.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if len(self._live) >= self._limits.max_waiting:
+            raise Overloaded(
+                "too many requests wait for this model",
+                why=f"the limit is {self._limits.max_waiting}",
+                fix="send fewer at once, or serve it with more workers",
+            )
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        job = Job(batch, deliver=_deliver_to(future), deadline=time.monotonic() + self._limits.timeout_s)
+        if self._live and self._live_bytes + job.nbytes > self._limits.max_waiting_bytes:
+            raise Overloaded(
+                "too many bytes wait for this model",
+                why=f"the limit is {self._limits.max_waiting_bytes // 2**20} MiB",
+                fix="send fewer rows at once, or serve it with more workers",
+            )
+        self._live[job] = None
+        self._live_bytes += job.nbytes
+        self._queue.put(job)
+        outcome = await future
+        if isinstance(outcome, TrivetError):
+            raise outcome
+        return outcome
+
+    async def close(self) -> None:
+        """Refuse what still waits and let the links end."""
+        self._sweeper.cancel()
+        self.fail(Unavailable("the server is stopping"))
+        links = list(self._links.values())
+        for worker in list(self._links):
+            self.detach(worker)
+        for link in links:
+            await asyncio.to_thread(link.join, CLOSE_S)
+        if self._obituaries:
+            await asyncio.wait(self._obituaries, timeout=CLOSE_S)
+
+    # Below: called by the links' threads.
+
+    def _take(self, link: Link) -> list[Job]:
+        while True:
+            first = link.held
+            link.held = None
+            while first is None:
+                if link.closing:
+                    return []
+                first = self._queue.get()
+            if link.closing:
+                self._queue.put(first)
+                return []
+            if first.abandoned:
+                continue
+            if not self._joins:
+                first.link = link
+                return [first]
+            jobs, link.held = gather(
+                first, self._next_waiting, max_rows=self._limits.join_rows, max_bytes=self._limits.join_bytes
+            )
+            for job in jobs:
+                job.link = link
+            return jobs
+
+    def _next_waiting(self) -> Job | None:
+        while True:
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return None
+            if job is not None and not job.abandoned:
+                return job
+
+    def _done(self, _link: Link, jobs: list[Job], outcomes: list[Outcome]) -> None:
+        self._loop.call_soon_threadsafe(self._finish_all, jobs, outcomes)
+
+    def _lost(self, link: Link, jobs: list[Job]) -> None:
+        if link.held is not None:
+            self._queue.put(link.held)
+            link.held = None
+        self._loop.call_soon_threadsafe(self._bury, link, jobs)
+
+    # Below: in the event loop's thread again.
+
+    def _finish_all(self, jobs: list[Job], outcomes: list[Outcome]) -> None:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            self._finish(job, outcome)
+
+    def _finish(self, job: Job, outcome: Outcome) -> None:
+        if self._live.pop(job, self) is None:
+            job.abandoned = True
+            self._live_bytes -= job.nbytes
+            job.deliver(outcome)
+
+    def _bury(self, link: Link, jobs: list[Job]) -> None:
+        self._links.pop(link.worker, None)
+        task = self._loop.create_task(self._explain(link, jobs))
+        self._obituaries.add(task)
+        task.add_done_callback(self._obituaries.discard)
+
+    async def _explain(self, link: Link, jobs: list[Job]) -> None:
+        if link.cut:
+            cause = Unavailable(
+                "the worker was replaced while this request was in its hands",
+                why="another request in the same call ran over its deadline",
+                fix="send it again",
+            )
+        else:
+            cause = Unavailable(
+                "the worker died while this request was in its hands",
+                why=await link.worker.obituary(),
+                fix="send it again: a fresh worker is being started; if it dies again, the model's log says why",
+                reason="worker_died",
+            )
+        # A stream that broke while its process lives on is of no use either. Not before: a worker that is told to go ends
+        # without a word about what it would have died of.
+        link.worker.kill()
+        for job in jobs:
+            self._finish(job, cause)
+
+    def _sweep(self) -> None:
+        """End what is over its deadline. All jobs have the same time, so the oldest come first."""
+        now = time.monotonic()
+        for job in list(self._live):
+            if job.deadline > now:
+                break
+            link = job.link
+            waited = "in the queue" if link is None else "in the model"
+            self._finish(
+                job,
+                DeadlineExceeded(
+                    f"no answer within {self._limits.timeout_s:g} s",
+                    why=f"the request was still {waited}",
+                    fix="send fewer rows, or raise --timeout",
+                ),
+            )
+            if link is not None and not link.cut:
+                link.cut = True
+                link.worker.kill()
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+
+def _deliver_to(future: "asyncio.Future[Outcome]") -> Callable[[Outcome], None]:
+    def deliver(outcome: Outcome) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
+    return deliver

@@ -1,0 +1,124 @@
+"""A model that is being served: who it is, what answers for it, and whether it does."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from trivet.engine.batch import Batch
+from trivet.engine.runner import Runner, predict
+from trivet.errors import Invalid, ModelFailed, Overloaded, TrivetError, Unavailable
+
+__all__ = ["Probe", "ServedModel", "is_refusal"]
+
+FRESH_S = 5.0
+SLOWEST_S = 5.0
+
+
+class Probe:
+    """Readiness: a canned row goes through the same path as any request.
+
+    Args:
+        runner: what answers.
+        canned: the row; zeros made from the schema, or an example that the author gave.
+        synthetic: whether the row was made up. A model that refuses a made-up row is reached, and therefore ready; one that
+            refuses its author's own example is not.
+        spare: another made-up row, for `warm_up`.
+        slowest_s: how long the row may take before the model counts as not ready.
+
+    Attributes:
+        canned: the row that is sent.
+        shown: what it is called.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        canned: Batch,
+        *,
+        synthetic: bool,
+        spare: Batch | None = None,
+        slowest_s: float = SLOWEST_S,
+    ) -> None:
+        self.synthetic = synthetic
+        self.canned = canned
+        self.shown = "a row of zeros" if synthetic else "the example row"
+        self._runner = runner
+        self._spare = spare
+        self._answered_at = float("-inf")
+        self._slowest_s = slowest_s
+        self._usual_s = 0.0
+
+    async def check(self) -> TrivetError | None:
+        """Send the canned row, unless it was answered a moment ago.
+
+        Returns:
+            Why the model is not ready, or None.
+        """
+        if self._runner.capacity == 0:
+            self._answered_at = float("-inf")
+            return Unavailable("no worker is ready", fix="wait for it to start; the log says more if it does not")
+        if time.monotonic() - self._answered_at < FRESH_S:
+            return None
+        # A model that hangs is found out long before its deadline; one that is slow by nature is given its usual time.
+        limit_s = max(self._slowest_s, 4 * self._usual_s)
+        try:
+            refusal = await asyncio.wait_for(self.refusal(), limit_s)
+        except TimeoutError:
+            return Unavailable(f"{self.shown} was not answered within {limit_s:.3g} s", reason="slow_probe")
+        if isinstance(refusal, Overloaded):
+            # Busy is not broken: requests are being answered, as many as it takes.
+            return None
+        if refusal is not None and not (self.synthetic and is_refusal(refusal)):
+            return refusal
+        self._answered_at = time.monotonic()
+        return None
+
+    async def warm_up(self) -> TrivetError | None:
+        """Send the canned row for the first time, as `refusal` does.
+
+        Zeros and empty strings make NaN or nothing of what other rows make a number of: a model that answers them with
+        something else than it declares is sent the spare row, once and from then on.
+        """
+        started = time.monotonic()
+        refusal = await self.refusal()
+        self._usual_s = time.monotonic() - started
+        if self._spare is None or refusal is None or refusal.reason != "model_output_mismatch":
+            return refusal
+        self.canned, self.shown = self._spare, "a row of ones"
+        return await self.refusal()
+
+    async def refusal(self) -> TrivetError | None:
+        """Send the canned row now, and give the error that came of it."""
+        try:
+            await predict(self._runner, self.canned)
+        except TrivetError as error:
+            return error
+        return None
+
+
+def is_refusal(error: TrivetError) -> bool:
+    """Whether the model's own code refused the values, as opposed to answering wrongly or not at all."""
+    return isinstance(error, Invalid) or (isinstance(error, ModelFailed) and error.reason == "model_error")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServedModel:
+    """One model version with what answers for it.
+
+    Attributes:
+        name: the model's name.
+        version: its UUID.
+        sha: sha256 of the package's bytes.
+        framework: what wrote it.
+        runtime: "native" in this process, "isolated" in workers.
+        runner: answers its batches.
+        probe: tells whether it does.
+    """
+
+    name: str
+    version: str
+    sha: str
+    framework: str
+    runtime: str
+    runner: Runner
+    probe: Probe

@@ -1,0 +1,421 @@
+"""A pool in front of workers of the test's own: small Flight servers that answer, err, break and dawdle as asked."""
+
+import asyncio
+import json
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import flight
+
+from trivet.engine.batch import Batch
+from trivet.engine.limits import EngineLimits
+from trivet.engine.pool import WorkerPool
+from trivet.errors import (
+    DeadlineExceeded,
+    Internal,
+    Invalid,
+    ModelFailed,
+    Overloaded,
+    TrivetError,
+    Unavailable,
+)
+
+INPUTS = pa.schema([pa.field("x", pa.int64(), nullable=False)])
+OUTPUTS = pa.schema([pa.field("y", pa.int64(), nullable=False), pa.field("s", pa.string())])
+
+# What a worker does when one of these is among the values.
+RAISES, REFUSES, MISMATCHES, FEWER_ROWS, OTHER_SCHEMA, BREAKS, MUTE, GARBAGE, WAITS, DIES = range(-10, 0)
+ERRORS = {
+    RAISES: {"reason": "model_error", "type": "ValueError", "message": "cannot"},
+    REFUSES: {"reason": "invalid_input", "type": "", "message": "not so", "path": "x"},
+    MISMATCHES: {"reason": "model_output_mismatch", "message": "int64 expected, got float64", "path": "y"},
+}
+
+
+class FlightWorker(flight.FlightServerBase):
+    """Answers `3 x` and `str(x)`."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
+        self.calls: list[list[int]] = []
+        self.go_on = threading.Event()
+        self.one_at_a_time = False
+        self.busy = threading.Event()
+        self.killed = threading.Event()
+
+    def kill(self) -> None:
+        self.killed.set()
+        self.go_on.set()
+
+    async def obituary(self) -> str:
+        return "killed by SIGKILL (signal 9); its last words: out of memory"
+
+    def do_exchange(self, context, descriptor, reader, writer):
+        writer.begin(OUTPUTS)
+        while True:
+            try:
+                values = reader.read_chunk().data.column(0).to_pylist()
+            except StopIteration:
+                return
+            self.calls.append(values)
+            self._answer(values, writer)
+
+    def _answer(self, values, writer):
+        if WAITS in values:
+            self.busy.set()
+            self.go_on.wait(20)
+            if self.one_at_a_time and not self.killed.is_set():
+                self.go_on.clear()
+            if self.killed.is_set():
+                raise flight.FlightServerError("killed")
+        for value in values:
+            if value in ERRORS:
+                writer.write_metadata(json.dumps({"error": ERRORS[value]}).encode())
+                return
+        if DIES in values or BREAKS in values:
+            raise flight.FlightServerError("the end")
+        if MUTE in values or GARBAGE in values:
+            writer.write_metadata(b"{}" if MUTE in values else b"\xff{")
+            return
+        if OTHER_SCHEMA in values:
+            raise pa.ArrowInvalid("cannot be written")
+        kept = values[:-1] if FEWER_ROWS in values else values
+        answer = pa.RecordBatch.from_arrays(
+            [pa.array([3 * value for value in kept]), pa.array([str(value) for value in kept])], schema=OUTPUTS
+        )
+        writer.write_with_metadata(answer, b'{"model_ns": 1}')
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    # A socket's path is short, and pytest's folders have long names.
+    with tempfile.TemporaryDirectory(prefix="tt-") as short:
+        yield Path(short)
+
+
+@asynccontextmanager
+async def pool_of(folder, count=1, *, joins=True, **limits):
+    pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, joins=joins, limits=EngineLimits(**limits))
+    workers = []
+    for _ in range(count):
+        worker = FlightWorker(f"grpc+unix://{tempfile.mktemp(dir=folder, prefix='s')}")
+        workers.append(worker)
+        pool.attach(worker)
+    try:
+        yield pool, workers
+    finally:
+        for worker in workers:
+            worker.go_on.set()
+        await pool.close()
+        for worker in workers:
+            await asyncio.to_thread(worker.shutdown)
+
+
+def rows(*values):
+    return Batch(INPUTS, [np.array(values, np.int64)], len(values))
+
+
+async def ask(pool, *values):
+    """The answer as (y, s) for each row, or the error."""
+    try:
+        answer = await pool.predict(rows(*values))
+    except TrivetError as error:
+        return error
+    columns = answer.record_batch().to_pydict()
+    return list(zip(columns["y"], columns["s"], strict=True))
+
+
+def right(*values):
+    return [(3 * value, str(value)) for value in values]
+
+
+async def busy(worker):
+    assert await asyncio.to_thread(worker.busy.wait, 10)
+
+
+def run(story):
+    asyncio.run(story)
+
+
+def test_what_waits_while_a_worker_is_busy_is_joined_and_split_again(folder):
+    async def story():
+        async with pool_of(folder) as (pool, [worker]):
+            first = asyncio.create_task(ask(pool, WAITS))
+            await busy(worker)
+            others = [asyncio.create_task(ask(pool, *range(number, 2 * number))) for number in range(1, 6)]
+            await asyncio.sleep(0)
+            assert pool.waiting == 6
+            worker.go_on.set()
+            assert await asyncio.gather(*others) == [right(*range(number, 2 * number)) for number in range(1, 6)]
+            assert await first == right(WAITS)
+            assert [len(call) for call in worker.calls] == [1, 15]
+            assert pool.waiting == 0
+
+    run(story())
+
+
+def test_nothing_is_joined_where_that_is_not_wanted(folder):
+    async def story():
+        async with pool_of(folder, joins=False) as (pool, _):
+            answers = await asyncio.gather(*(ask(pool, number) for number in range(10)))
+            assert answers == [right(number) for number in range(10)]
+            assert [len(call) for call in _[0].calls] == [1] * 10
+
+    run(story())
+
+
+def test_rows_of_one_request_do_not_share_a_call_either_where_that_is_not_wanted(folder):
+    async def story():
+        async with pool_of(folder, joins=False) as (pool, [worker]):
+            assert await ask(pool, 1, 2, 3) == right(1, 2, 3)
+            assert worker.calls == [[1], [2], [3]]
+            error = await ask(pool, 4, RAISES, 5)
+            assert isinstance(error, ModelFailed)
+            assert worker.calls[3:] == [[4], [RAISES]]
+
+    run(story())
+
+
+@pytest.mark.parametrize("limits", [{"join_rows": 4}, {"join_bytes": 32}], ids=str)
+def test_calls_keep_to_the_limits(folder, limits):
+    async def story():
+        async with pool_of(folder, **limits) as (pool, [worker]):
+            first = asyncio.create_task(ask(pool, WAITS))
+            await busy(worker)
+            others = [asyncio.create_task(ask(pool, number, number)) for number in range(5)]
+            large = asyncio.create_task(ask(pool, *range(10)))
+            await asyncio.sleep(0)
+            worker.go_on.set()
+            assert await asyncio.gather(*others) == [right(number, number) for number in range(5)]
+            assert await large == right(*range(10))
+            await first
+            assert [len(call) for call in worker.calls] == [1, 4, 4, 2, 10]
+
+    run(story())
+
+
+def test_one_error_in_a_joined_call_is_only_its_own(folder):
+    async def story():
+        async with pool_of(folder) as (pool, [worker]):
+            first = asyncio.create_task(ask(pool, WAITS))
+            await busy(worker)
+            tasks = [asyncio.create_task(ask(pool, value)) for value in (1, RAISES, 2, REFUSES, 3)]
+            await asyncio.sleep(0)
+            worker.go_on.set()
+            one, failed, two, refused, three = await asyncio.gather(*tasks)
+            await first
+            assert (one, two, three) == (right(1), right(2), right(3))
+            assert isinstance(failed, ModelFailed)
+            assert (failed.message, failed.reason) == ("ValueError: cannot", "model_error")
+            assert isinstance(refused, Invalid)
+            assert (refused.message, refused.reason, refused.path) == ("not so", "refused_by_model", "x")
+            assert not worker.killed.is_set()
+
+    run(story())
+
+
+def test_an_answer_other_than_declared_names_the_field(folder):
+    async def story():
+        async with pool_of(folder) as (pool, _):
+            error = await ask(pool, MISMATCHES)
+            assert isinstance(error, ModelFailed)
+            assert error.reason == "model_output_mismatch"
+            assert error.path == "y"
+            assert error.why == "int64 expected, got float64"
+            assert error.fix == "mend the model's code, or its output schema"
+            assert await ask(pool, 1) == right(1)
+
+    run(story())
+
+
+@pytest.mark.parametrize("trouble", [FEWER_ROWS, OTHER_SCHEMA, BREAKS, MUTE, GARBAGE, DIES])
+def test_a_stream_that_cannot_be_trusted_ends_its_worker_and_names_the_cause(folder, trouble):
+    async def story():
+        async with pool_of(folder) as (pool, [worker]):
+            error = await asyncio.wait_for(ask(pool, 1, trouble, 2), 10)
+            assert isinstance(error, Unavailable)
+            assert error.reason == "worker_died"
+            assert error.what == "the worker died while this request was in its hands"
+            assert error.why == "killed by SIGKILL (signal 9); its last words: out of memory"
+            assert error.fix.startswith("send it again")
+            assert await asyncio.to_thread(worker.killed.wait, 10)
+            assert pool.capacity == 0
+            # The next worker takes up what comes meanwhile.
+            waiting = asyncio.create_task(ask(pool, 7))
+            await asyncio.sleep(0.01)
+            fresh = FlightWorker(f"grpc+unix://{tempfile.mktemp(dir=folder, prefix='s')}")
+            pool.attach(fresh)
+            assert await asyncio.wait_for(waiting, 10) == right(7)
+            pool.detach(fresh)
+            await asyncio.to_thread(fresh.shutdown)
+
+    run(story())
+
+
+def test_a_worker_that_cannot_be_reached_loses_nothing(folder):
+    async def story():
+        async with pool_of(folder, count=0) as (pool, _):
+            gone = FlightWorker(f"grpc+unix://{tempfile.mktemp(dir=folder, prefix='s')}")
+            await asyncio.to_thread(gone.shutdown)
+            pool.attach(gone)
+            waiting = asyncio.create_task(ask(pool, 1))
+            assert await asyncio.to_thread(gone.killed.wait, 10)
+            assert pool.capacity == 0
+            assert not waiting.done()
+            fresh = FlightWorker(f"grpc+unix://{tempfile.mktemp(dir=folder, prefix='s')}")
+            pool.attach(fresh)
+            assert await asyncio.wait_for(waiting, 10) == right(1)
+            pool.detach(fresh)
+            await asyncio.to_thread(fresh.shutdown)
+
+    run(story())
+
+
+def test_a_request_that_waits_too_long_says_where_it_waited(folder):
+    async def story():
+        async with pool_of(folder, joins=False, timeout_s=0.3) as (pool, [worker]):
+            in_model = asyncio.create_task(ask(pool, WAITS))
+            await busy(worker)
+            in_queue = asyncio.create_task(ask(pool, 1))
+            for error, place in ((await in_model, "in the model"), (await in_queue, "in the queue")):
+                assert isinstance(error, DeadlineExceeded)
+                assert error.what == "no answer within 0.3 s"
+                assert error.why == f"the request was still {place}"
+                assert error.fix == "send fewer rows, or raise --timeout"
+            # A call cannot be cut otherwise than with its worker.
+            assert worker.killed.is_set()
+            assert pool.waiting == 0
+
+    run(story())
+
+
+def test_neighbours_of_a_request_over_its_deadline_are_told_why(folder):
+    async def story():
+        async with pool_of(folder, timeout_s=0.5) as (pool, [worker]):
+            worker.one_at_a_time = True
+            first = asyncio.create_task(ask(pool, WAITS))
+            await busy(worker)
+            old = asyncio.create_task(ask(pool, WAITS))
+            await asyncio.sleep(0.25)
+            young = asyncio.create_task(ask(pool, 1))
+            await asyncio.sleep(0)
+            worker.busy.clear()
+            worker.go_on.set()
+            await first
+            await busy(worker)
+            assert isinstance(await old, DeadlineExceeded)
+            error = await young
+            assert isinstance(error, Unavailable | DeadlineExceeded)
+            if isinstance(error, Unavailable):
+                assert error.why == "another request in the same call ran over its deadline"
+
+    run(story())
+
+
+def test_one_more_than_may_wait_is_refused_at_once(folder):
+    async def story():
+        async with pool_of(folder, max_waiting=3) as (pool, [worker]):
+            tasks = [asyncio.create_task(ask(pool, WAITS)) for _ in range(3)]
+            await busy(worker)
+            error = await ask(pool, 1)
+            assert isinstance(error, Overloaded)
+            assert error.why == "the limit is 3"
+            assert error.fix == "send fewer at once, or serve it with more workers"
+            worker.go_on.set()
+            await asyncio.gather(*tasks)
+            assert await ask(pool, 1) == right(1)
+
+    run(story())
+
+
+def test_where_no_worker_will_come_everyone_is_told_the_cause(folder):
+    async def story():
+        async with pool_of(folder, count=0) as (pool, _):
+            waiting = [asyncio.create_task(ask(pool, number)) for number in range(3)]
+            await asyncio.sleep(0)
+            cause = ModelFailed("it cannot be loaded")
+            pool.fail(cause)
+            assert await asyncio.gather(*waiting) == [cause] * 3
+            assert await ask(pool, 1) is cause
+            worker = FlightWorker(f"grpc+unix://{tempfile.mktemp(dir=folder, prefix='s')}")
+            pool.attach(worker)
+            assert await ask(pool, 1) == right(1)
+            # What had been given up is not done after all.
+            assert worker.calls == [[1]]
+            pool.detach(worker)
+            await asyncio.to_thread(worker.shutdown)
+
+    run(story())
+
+
+def test_a_pool_that_closes_refuses_what_waits(folder):
+    async def story():
+        async with pool_of(folder, count=0) as (pool, _):
+            waiting = asyncio.create_task(ask(pool, 1))
+            await asyncio.sleep(0)
+            await pool.close()
+            error = await waiting
+            assert isinstance(error, Unavailable)
+            assert error.what == "the server is stopping"
+
+    run(story())
+
+
+def test_a_detached_worker_gets_nothing_more(folder):
+    async def story():
+        async with pool_of(folder, count=2) as (pool, [first, second]):
+            assert pool.capacity == 2
+            pool.detach(first)
+            assert pool.capacity == 1
+            before = len(first.calls)
+            for number in range(20):
+                assert await ask(pool, number) == right(number)
+            assert len(first.calls) == before
+            assert len(second.calls) == 20
+
+    run(story())
+
+
+def test_a_batch_that_cannot_be_sent_harms_no_worker(folder):
+    async def story():
+        async with pool_of(folder) as (pool, [worker]):
+            with pytest.raises(Internal):
+                await pool.predict(Batch(INPUTS, [pa.array(["no number"])], 1))
+            assert await ask(pool, 1) == right(1)
+            assert not worker.killed.is_set()
+
+    run(story())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    requests=st.lists(
+        st.lists(st.integers(0, 10**6) | st.sampled_from([RAISES, REFUSES]), min_size=1, max_size=12),
+        min_size=1,
+        max_size=25,
+    ),
+    workers=st.integers(1, 2),
+    join_rows=st.integers(1, 40),
+    joins=st.booleans(),
+)
+def test_everyone_gets_their_own_rows_or_their_own_error(folder, requests, workers, join_rows, joins):
+    async def story():
+        async with pool_of(folder, workers, joins=joins, join_rows=join_rows) as (pool, _):
+            answers = await asyncio.gather(*(ask(pool, *values) for values in requests))
+        for values, answer in zip(requests, answers, strict=True):
+            bad = next((value for value in values if value in ERRORS), None)
+            if bad is None:
+                assert answer == right(*values)
+            else:
+                assert isinstance(answer, ModelFailed if bad == RAISES else Invalid)
+
+    run(story())
