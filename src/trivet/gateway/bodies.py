@@ -1,0 +1,138 @@
+"""Reading a request's body: within limits, inflated where it came compressed."""
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeAlias
+
+import zstandard
+
+from trivet.errors import Invalid, TooLarge, Unsupported
+from trivet.gateway.inflation import MOST_TIMES, most_inflated
+
+__all__ = ["Disconnected", "inflate", "read_body"]
+
+Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
+
+SLOWEST_BODY_S = 60.0
+# All that so many bytes become is there at once: few, so that a bomb is noticed early.
+FEED = 1 << 10
+MAX_MEMBERS = 1000
+
+
+class Disconnected(Exception):
+    """The caller went away before the whole body came."""
+
+
+async def read_body(receive: Receive, *, max_bytes: int) -> bytes:
+    """The whole body of a request.
+
+    Raises:
+        TooLarge: it is longer than `max_bytes`.
+        Invalid: it comes too slowly.
+        Disconnected: it never came whole.
+    """
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Disconnected
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if len(body) > max_bytes:
+            raise too_large(max_bytes)
+        return body
+    pieces = [body]
+    size = len(body)
+    try:
+        async with asyncio.timeout(SLOWEST_BODY_S):
+            while message.get("more_body"):
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Disconnected
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                if size > max_bytes:
+                    raise too_large(max_bytes)
+    except TimeoutError:
+        raise Invalid(f"the body did not come within {SLOWEST_BODY_S:g} s", reason="slow_body") from None
+    return b"".join(pieces)
+
+
+def too_large(max_bytes: int) -> TooLarge:
+    """A body beyond the limit."""
+    return TooLarge(
+        f"the body is larger than {max_bytes / 2**20:g} MiB",
+        fix="send fewer rows at once, send Arrow, or raise --max-body",
+    )
+
+
+def inflate(body: bytes, encoding: bytes, *, max_bytes: int) -> bytes:
+    """Undo a `Content-Encoding`, never beyond the limit.
+
+    Raises:
+        Unsupported: another encoding than gzip, deflate and zstd.
+        Invalid: the body is not so encoded, or is cut off.
+        TooLarge: it becomes larger than `max_bytes`, or than its size allows.
+    """
+    match encoding.strip().lower():
+        case b"" | b"identity":
+            return body
+        case b"gzip" | b"x-gzip":
+            pieces = _inflated(body, lambda: zlib.decompressobj(wbits=31))
+        case b"deflate":
+            pieces = _inflated(body, zlib.decompressobj)
+        case b"zstd":
+            pieces = _inflated(body, zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj)
+        case other:
+            raise Unsupported(
+                f"Content-Encoding {other.decode('latin-1')!r} is not taken",
+                fix="send gzip, deflate, zstd or no encoding",
+            )
+    limit = most_inflated(len(body), max_bytes=max_bytes)
+    return _limited(pieces, encoding, limit=limit, max_bytes=max_bytes)
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _inflated(body: bytes, decompressor: Callable[[], _Decompressor]) -> Iterable[bytes]:
+    """What a body becomes, member after member: gzip (RFC 1952, 2.2) and zstd (RFC 8878, 3.1) let them follow each other."""
+    start = 0
+    for _ in range(MAX_MEMBERS):
+        member = decompressor()
+        while not member.eof:
+            if start == len(body):
+                raise zlib.error("the data is cut off")
+            end = min(start + FEED, len(body))
+            yield member.decompress(body[start:end])
+            start = end
+        start -= len(member.unused_data)
+        if start == len(body):
+            return
+    raise zlib.error(f"it has more than {MAX_MEMBERS} members")
+
+
+def _limited(pieces: Iterable[bytes], encoding: bytes, *, limit: int, max_bytes: int) -> bytes:
+    taken: list[bytes] = []
+    size = 0
+    try:
+        for piece in pieces:
+            size += len(piece)
+            if size > max_bytes:
+                raise too_large(max_bytes)
+            if size > limit:
+                raise TooLarge(
+                    f"the body becomes more than {MOST_TIMES} times as large when it is decompressed",
+                    fix="send it as it is, without Content-Encoding",
+                )
+            taken.append(piece)
+    except (zlib.error, zstandard.ZstdError) as error:
+        name = encoding.decode("latin-1")
+        raise Invalid(f"the body is not valid {name}", why=str(error), fix=f"compress it with {name}") from error
+    return b"".join(taken)

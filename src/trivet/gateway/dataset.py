@@ -1,0 +1,104 @@
+"""Which parts of an answer a caller wants: `dataset[]`, `dataset.exclude[]`, `dataset.flatten`."""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from trivet.errors import Invalid
+
+__all__ = ["ALL_PARTS", "Selection", "parse_selection"]
+
+ALL_PARTS = ("time", "in", "out", "anomaly", "metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A choice of parts and columns.
+
+    Attributes:
+        parts: the parts wanted, in the order of answers.
+        columns: dotted columns that are wanted alone, without the rest of their part: `{"out.dense_1"}`.
+        excluded: dotted columns that are not wanted.
+        flatten: `in.tensor` as one key instead of one object in another.
+    """
+
+    parts: tuple[str, ...] = ALL_PARTS
+    columns: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    flatten: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whole parts only, nested."""
+        return not (self.columns or self.excluded or self.flatten)
+
+    def wants(self, part: str, column: str) -> bool:
+        """Whether one column of a part goes into the answer."""
+        name = f"{part}.{column}"
+        return name not in self.excluded and (part in self.parts or name in self.columns)
+
+    def touches(self, part: str) -> bool:
+        """Whether anything of a part may go into the answer."""
+        return part in self.parts or any(column.startswith(f"{part}.") for column in self.columns)
+
+
+EVERYTHING = Selection()
+
+
+def parse_selection(query: bytes) -> Selection:
+    """Read the query string of a request.
+
+    Raises:
+        Invalid: an unknown part or parameter, or bytes that are no text.
+    """
+    if not query:
+        return EVERYTHING
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise Invalid("the query string cannot be read", why=str(error)) from error
+    wanted: list[str] = []
+    unwanted: list[str] = []
+    flatten = False
+    for key, value in pairs:
+        match key:
+            case "dataset[]" | "dataset":
+                wanted.extend(_names(value))
+            case "dataset.exclude[]" | "dataset.exclude" | "dataset_exclude[]":
+                unwanted.extend(_names(value))
+            case "dataset.flatten":
+                flatten = _flag(value)
+            case _:
+                raise Invalid(
+                    f"unknown query parameter {key!r}",
+                    fix="known are dataset[], dataset.exclude[] and dataset.flatten",
+                )
+    chosen = {name for name in wanted if name in ALL_PARTS}
+    if "*" in wanted or not wanted:
+        chosen = set(ALL_PARTS)
+    return Selection(
+        parts=tuple(part for part in ALL_PARTS if part in chosen and part not in unwanted),
+        columns=frozenset(name for name in wanted if "." in name),
+        excluded=frozenset(name for name in unwanted if "." in name),
+        flatten=flatten,
+    )
+
+
+def _names(value: str) -> list[str]:
+    names = [name.strip() for name in value.split(",")]
+    for name in names:
+        part = name.partition(".")[0]
+        if name != "*" and part not in ALL_PARTS:
+            raise Invalid(
+                f"there is no dataset {name!r}",
+                fix=f"known are *, {', '.join(ALL_PARTS)}, and columns of them such as out.variable",
+            )
+    return names
+
+
+def _flag(value: str) -> bool:
+    match value.lower():
+        case "true" | "1" | "":
+            return True
+        case "false" | "0":
+            return False
+    raise Invalid(f"dataset.flatten is {value!r}", fix="send true or false")

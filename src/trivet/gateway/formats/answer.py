@@ -1,0 +1,57 @@
+"""What an answer holds, before it is written in one format or the other."""
+
+from dataclasses import dataclass
+
+from trivet.engine.batch import Batch
+from trivet.errors import TooLarge
+from trivet.gateway.formats.inputs import Inputs
+
+__all__ = ["Answer", "Stamp", "refuse_huge"]
+
+MOST_BYTES = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What every answer of one served model says about its origin.
+
+    Attributes:
+        last_model: JSON text `{"model_name": …, "model_sha": …}`, as the reference has it: a string inside a string.
+        pipeline_version: UUID of what is being served.
+        partition: which process answered.
+    """
+
+    last_model: str
+    pipeline_version: str
+    partition: str
+
+
+@dataclass(slots=True)
+class Answer:
+    """A batch of outputs and all that is said beside it.
+
+    Attributes:
+        inputs: the request, to be answered as `in`.
+        outputs: what the model answered.
+        time_ms: when, in milliseconds since 1970.
+        elapsed_ns: reading the request, and the model.
+    """
+
+    inputs: Inputs
+    outputs: Batch
+    time_ms: int
+    elapsed_ns: tuple[int, int]
+
+
+def refuse_huge(rows: int, *, bytes_a_row: int) -> None:
+    """Refuse an answer that would be large for what is said in every row alone: a small request may hold very many rows.
+
+    Raises:
+        TooLarge: it would be more than a gibibyte.
+    """
+    if rows * bytes_a_row > MOST_BYTES:
+        raise TooLarge(
+            f"the answer to {rows} rows would be larger than {MOST_BYTES // 2**30} GiB",
+            why=f"time, anomaly and metadata alone take {bytes_a_row} bytes a row",
+            fix="send fewer rows at once, or ask for less: ?dataset[]=out",
+        )

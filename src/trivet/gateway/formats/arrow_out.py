@@ -1,0 +1,179 @@
+"""Arrow out: an answer as one record batch, a struct column for each part, or flat columns.
+
+Lists are written as the reference's engine writes them: of variable length with items called `inner`, the row's shape kept as
+`tensor_type` beside the field.
+"""
+
+import json
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from trivet.gateway.dataset import Selection
+from trivet.gateway.formats.answer import Answer, Stamp, refuse_huge
+
+__all__ = ["ArrowWriter"]
+
+SLACK = 16 * 2**10
+SLACK_A_COLUMN = 4 * 2**10
+ELAPSED = pa.list_(pa.field("steps", pa.uint64(), nullable=False))
+DROPPED = pa.list_(pa.field("item", pa.string()))
+
+
+class ArrowWriter:
+    """Writes answers of one model for one selection.
+
+    Args:
+        selection: the parts and columns wanted.
+        stamp: where the answers come from.
+        stream: an IPC stream rather than a file.
+    """
+
+    def __init__(self, selection: Selection, stamp: Stamp, *, stream: bool) -> None:
+        self._selection = selection
+        self._stamp = stamp
+        texts = (stamp.last_model, stamp.pipeline_version, stamp.partition)
+        self._bytes_a_row = sum(map(len, texts)) if selection.touches("metadata") else 0
+        self._new = pa.ipc.new_stream if stream else pa.ipc.new_file
+
+    def write(self, answer: Answer) -> memoryview:
+        """The Arrow body of an answer."""
+        refuse_huge(answer.outputs.rows, bytes_a_row=self._bytes_a_row)
+        batch = _record_batch(answer, self._selection, self._stamp)
+        # A buffer that grows is copied each time it does: one of about the right size is had first.
+        buffer = pa.allocate_buffer(batch.nbytes + SLACK + SLACK_A_COLUMN * batch.num_columns)
+        try:
+            sink = pa.FixedSizeBufferWriter(buffer)
+            with self._new(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+            return memoryview(buffer)[: sink.tell()]
+        except (pa.ArrowException, OSError):
+            growing = pa.BufferOutputStream()
+            with self._new(growing, batch.schema) as writer:
+                writer.write_batch(batch)
+            return memoryview(growing.getvalue())
+
+
+def _record_batch(answer: Answer, selection: Selection, stamp: Stamp) -> pa.RecordBatch:
+    rows = answer.outputs.rows
+    fields: list[pa.Field] = []
+    arrays: list[pa.Array] = []
+    if "time" in selection.parts:
+        fields.append(pa.field("time", pa.int64(), nullable=False))
+        arrays.append(pa.array(np.full(rows, answer.time_ms)))
+    for part in ("in", "out", "anomaly", "metadata"):
+        if not selection.touches(part):
+            continue
+        members = [
+            (name, array) for name, array in _columns(answer, part, stamp).items() if selection.wants(part, name)
+        ]
+        if not members:
+            continue
+        shown = [_shown(name, array, part=part) for name, array in members]
+        if selection.flatten:
+            fields += [field.with_name(f"{part}.{field.name}") for field, _ in shown]
+            arrays += [array for _, array in shown]
+        else:
+            struct = pa.StructArray.from_arrays([array for _, array in shown], fields=[field for field, _ in shown])
+            fields.append(pa.field(part, struct.type, nullable=False))
+            arrays.append(struct)
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _columns(answer: Answer, part: str, stamp: Stamp) -> dict[str, pa.Array]:
+    rows = answer.outputs.rows
+    match part:
+        case "in":
+            return answer.inputs.arrays()
+        case "out":
+            return {name: answer.outputs.arrow(index) for index, name in enumerate(answer.outputs.schema.names)}
+        case "anomaly":
+            return {"count": pa.array(np.zeros(rows, dtype=np.uint32))}
+    elapsed = np.empty((rows, 2), dtype=np.uint64)
+    elapsed[:] = answer.elapsed_ns
+    fixed = _origin(stamp, rows)
+    return {
+        "last_model": fixed.last_model,
+        "pipeline_version": fixed.pipeline_version,
+        "elapsed": pa.ListArray.from_arrays(_offsets(rows, 2), pa.array(elapsed.ravel()), type=ELAPSED),
+        "dropped": fixed.dropped,
+        "partition": fixed.partition,
+    }
+
+
+class _Origin(NamedTuple):
+    """The metadata columns that are the same in every answer of so many rows."""
+
+    last_model: pa.Array
+    pipeline_version: pa.Array
+    dropped: pa.Array
+    partition: pa.Array
+
+
+@lru_cache(maxsize=32)
+def _origin(stamp: Stamp, rows: int) -> _Origin:
+    return _Origin(
+        last_model=pa.repeat(stamp.last_model, rows),
+        pipeline_version=pa.repeat(stamp.pipeline_version, rows),
+        dropped=pa.ListArray.from_arrays(_offsets(rows, 0), pa.array([], pa.string()), type=DROPPED),
+        partition=pa.repeat(stamp.partition, rows),
+    )
+
+
+@lru_cache(maxsize=64)
+def _offsets(rows: int, width: int) -> pa.Array:
+    return pa.array(np.arange(rows + 1, dtype=np.int32) * np.int32(width))
+
+
+class _Form(NamedTuple):
+    """How columns of one type are written: the field, and for each level of fixed-size lists its width and list type."""
+
+    field: pa.Field
+    levels: tuple[tuple[int, pa.DataType], ...]
+
+
+@lru_cache(maxsize=1024)
+def _form(name: str, kind: pa.DataType, part: str) -> _Form:
+    shape: list[int] = []
+    levels: list[tuple[int, pa.DataType]] = []
+    item = "item" if part == "in" else "inner"
+    inner = kind
+    while pa.types.is_fixed_size_list(inner):
+        shape.append(inner.list_size)
+        inner = inner.value_type
+    shown = inner
+    for width in reversed(shape):
+        shown = pa.list_(pa.field(item, shown, nullable=part == "in"))
+        levels.insert(0, (width, shown))
+    metadata = None
+    if part != "metadata" and not (pa.types.is_list(inner) or pa.types.is_large_list(inner)):
+        metadata = {"tensor_type": json.dumps({"shape": shape}, separators=(",", ":"))}
+    # A column that holds nothing but nulls, sent without a type, goes back as it came.
+    field = pa.field(name, shown, nullable=pa.types.is_null(shown), metadata=metadata)
+    return _Form(field, tuple(levels))
+
+
+def _shown(name: str, array: pa.Array, *, part: str) -> tuple[pa.Field, pa.Array]:
+    """A column as it is written, with its field: fixed-size lists as variable ones over the same memory."""
+    form = _form(name, array.type, part)
+    values = array
+    parents: list[tuple[int, int, pa.DataType]] = []
+    for width, kind in form.levels:
+        if values.null_count:
+            break
+        parents.append((len(values), width, kind))
+        values = _items(values, width)
+    if values.null_count or len(values) > np.iinfo(np.int32).max:
+        # Rare, and not worth a form of its own: what has nulls keeps the type that it came in.
+        return pa.field(name, array.type, nullable=array.null_count > 0), array
+    for count, width, kind in reversed(parents):
+        values = pa.ListArray.from_arrays(_offsets(count, width), values, type=kind)
+    return form.field, values
+
+
+def _items(lists: pa.Array, width: int) -> pa.Array:
+    """What fixed-size lists without nulls hold. `flatten` copes with slices, `values` costs a tenth."""
+    whole = lists.values
+    return whole if len(whole) == len(lists) * width else lists.flatten()

@@ -1,0 +1,83 @@
+"""Columns as JSON text, row by row.
+
+Numbers are written by orjson straight from numpy: float32 values with the fewest digits that give the same float32 back,
+integers exactly at any size. NaN and the infinities become `null`: JSON has no words for them, and a reader that needs to
+tell them apart asks for Arrow.
+"""
+
+import base64
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from trivet.engine.batch import Batch, Column
+from trivet.gateway.formats.json_values import json_values
+from trivet_worker.tensors import element_type
+
+__all__ = ["column_texts", "dumps", "row_texts"]
+
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+def row_texts(batch: Batch, index: int) -> tuple[bytes, list[bytes], bytes]:
+    """Column `index` as text, split by rows.
+
+    Returns:
+        What stands before each row's text, the texts, and what stands after each: `[`, [`1,2`, `3,4`], `]`.
+    """
+    column = batch.columns[index]
+    if not _is_numeric(column):
+        return b"", [dumps(value) for value in _plain(batch, index)], b""
+    values = batch.numpy(index)
+    if values.dtype == object:
+        # Numbers with nulls among them.
+        return b"", [dumps(value) for value in _plain(batch, index)], b""
+    values = np.ascontiguousarray(values)
+    if batch.rows == 1:
+        return b"", [orjson.dumps(values, option=OPTIONS)[1:-1]], b""
+    if values.size == 0:
+        return b"", [orjson.dumps(row.tolist()) for row in values], b""
+    text = orjson.dumps(values, option=OPTIONS)
+    depth = values.ndim - 1
+    opening, closing = b"[" * depth, b"]" * depth
+    inner = text[1 + depth : len(text) - 1 - depth]
+    return opening, inner.split(closing + b"," + opening), closing
+
+
+def column_texts(batch: Batch, index: int) -> list[bytes]:
+    """Column `index`: the JSON text of each row's value."""
+    before, texts, after = row_texts(batch, index)
+    return [before + text + after for text in texts]
+
+
+def _is_numeric(column: Column) -> bool:
+    if isinstance(column, np.ndarray):
+        return column.dtype.kind in "biuf"
+    kind = element_type(column.type)
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def _plain(batch: Batch, index: int) -> list[Any]:
+    column = batch.columns[index]
+    if isinstance(column, np.ndarray) and column.dtype == object:
+        return column.tolist()  # type: ignore[no-any-return]
+    return json_values(batch.arrow(index))
+
+
+def dumps(value: Any) -> bytes:
+    """The JSON text of one value: base64 for bytes, text for decimals."""
+    return orjson.dumps(value, default=_default, option=OPTIONS)
+
+
+def _default(value: Any) -> Any:
+    match value:
+        case bytes():
+            return base64.b64encode(value).decode("ascii")
+        case Decimal():
+            return str(value)
+        case np.ndarray():
+            return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,150 @@
+"""pandas-records in: `[{"tensor": [1.0, …]}, …]` becomes a batch, without a Python object more than it needs.
+
+Two decoders are made from a model's schema. The strict one is compiled by msgspec: every field there, none unknown, nothing
+null; its lists go to numpy in one step. Most requests pass it, and the text of each row is kept to be answered as `in`.
+What it refuses goes to the lenient one (`records_lenient`), which takes nulls where the schema does and columns that the
+model does not know, and says exactly what is wrong with the rest.
+"""
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import orjson
+import pyarrow as pa
+
+from trivet.engine.batch import Batch, Column
+from trivet.gateway.formats.json_columns import ColumnBuilder, json_type
+from trivet.gateway.formats.records_lenient import LenientDecoder
+
+__all__ = ["RecordInputs", "RecordsDecoder"]
+
+# Arrow IPC takes 64 levels, of which an answer needs some itself.
+MAX_DEPTH = 48
+
+decode_raw_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+decode_raw_columns = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class RecordInputs:
+    """A decoded JSON request.
+
+    Attributes:
+        batch: the columns that the model knows.
+    """
+
+    __slots__ = ("_split", "batch")
+
+    def __init__(self, batch: Batch, split: Callable[[], list[bytes]]) -> None:
+        self.batch = batch
+        self._split = split
+
+    def texts(self) -> list[bytes]:
+        """Each row's own text, as it was sent."""
+        return self._split()
+
+    def column_texts(self) -> dict[str, list[bytes]]:
+        """Each column's values as text, in the order of the first row."""
+        columns: dict[str, list[bytes]] = {}
+        for index, text in enumerate(self.texts()):
+            for name, value in decode_raw_columns(text).items():
+                if name not in columns:
+                    # A row may lack a nullable field that another row has.
+                    columns[name] = [b"null"] * self.batch.rows
+                columns[name][index] = bytes(value)
+        return columns
+
+    def arrays(self) -> dict[str, pa.Array]:
+        """The model's columns in the model's types; other columns in the types that Arrow finds for them."""
+        schema = self.batch.schema
+        known = {name: index for index, name in enumerate(schema.names)}
+        arrays: dict[str, pa.Array] = {}
+        for name, texts in self.column_texts().items():
+            if name in known:
+                arrays[name] = self.batch.arrow(known[name])
+            else:
+                arrays[name] = _inferred(texts)
+        return arrays
+
+
+class RecordsDecoder:
+    """Decodes pandas-records for one schema."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        names = [f"f{index}" for index in range(len(schema))]
+        # msgspec cannot name such fields: their rows are read by the lenient decoder.
+        self._decode = None if any(set(name) & set('"\\') for name in schema.names) else _strict(schema, names)
+        self._fields = [(attrgetter(name), ColumnBuilder(field)) for name, field in zip(names, schema, strict=True)]
+        self._lenient = LenientDecoder(schema)
+        # Where all values are numbers or booleans and no name holds them, a brace or a quote means what it seems to mean.
+        self._plain = all(_is_plain(field, builder) for field, (_, builder) in zip(schema, self._fields, strict=True))
+        self._quotes = 2 * len(schema)
+
+    def decode(self, body: bytes) -> RecordInputs:
+        """Rows in a request's body.
+
+        Raises:
+            Invalid: naming the row and field, what was expected and what came.
+        """
+        if self._decode is None:
+            return self._leniently(body)
+        try:
+            rows = self._decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return self._leniently(body)
+        count = len(rows)
+        if count == 0 or (self._plain and body.count(b'"') != count * self._quotes):
+            return self._leniently(body)
+        columns: list[Column] = []
+        for values_of, builder in self._fields:
+            column = builder.build(list(map(values_of, rows)))
+            if column is None:
+                return self._leniently(body)
+            columns.append(column)
+        batch = Batch(self.schema, columns, count)
+        return RecordInputs(batch, lambda: self._texts(body, count))
+
+    def _leniently(self, body: bytes) -> RecordInputs:
+        columns, count, texts = self._lenient.decode(body)
+        return RecordInputs(Batch(self.schema, columns, count), lambda: texts)
+
+    def _texts(self, body: bytes, count: int) -> list[bytes]:
+        if not self._plain:
+            return [bytes(raw) for raw in decode_raw_rows(body)]
+        if count == 1:
+            return [body[body.index(b"{") : body.rindex(b"}") + 1]]
+        pieces = body.split(b"}")
+        pieces.pop()
+        return [piece[piece.index(b"{") :] + b"}" for piece in pieces]
+
+
+def _strict(schema: pa.Schema, names: Sequence[str]) -> Callable[[bytes], list[Any]]:
+    row = msgspec.defstruct(
+        "Row",
+        [(name, json_type(field.type)) for name, field in zip(names, schema, strict=True)],
+        rename=dict(zip(names, schema.names, strict=True)),
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    return msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+
+
+def _is_plain(field: pa.Field, builder: ColumnBuilder) -> bool:
+    return builder.is_numeric and not any(sign in field.name for sign in '{}"\\')
+
+
+def _inferred(texts: list[bytes]) -> pa.Array:
+    try:
+        array = pa.array([orjson.loads(text) for text in texts])
+    except (pa.ArrowException, OverflowError, orjson.JSONDecodeError):
+        array = None
+    if array is None or _depth(array.type) > MAX_DEPTH:
+        # Columns that mix types have no Arrow type: their JSON text is what can be given back.
+        return pa.array([text.decode() for text in texts])
+    return array
+
+
+def _depth(kind: pa.DataType) -> int:
+    return 1 + max((_depth(kind.field(index).type) for index in range(kind.num_fields)), default=0)

@@ -1,0 +1,173 @@
+"""pandas-records out: an answer as a list of nested records, or flat ones.
+
+For each selection a layout is made once: the text that all rows share, with slots between. A row's text is the layout with
+its slots filled; the caller's own text is answered as `in`.
+"""
+
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import TypeAlias
+
+import orjson
+import pyarrow as pa
+
+from trivet.gateway.dataset import Selection
+from trivet.gateway.formats.answer import Answer, Stamp, refuse_huge
+from trivet.gateway.formats.json_text import row_texts
+
+__all__ = ["RecordsWriter"]
+
+ANOMALY_COUNT = b"0"
+
+
+class Slot(Enum):
+    """What differs from answer to answer, or from row to row."""
+
+    TIME = auto()
+    ELAPSED = auto()
+    WHOLE_IN = auto()
+    IN_COLUMNS = auto()
+
+
+Piece: TypeAlias = bytes | Slot | int
+"""Text that never changes, a slot, or the index of an output column."""
+
+Text: TypeAlias = bytes | list[bytes]
+"""Text that is the same in every row, or a text for each row."""
+
+
+class RecordsWriter:
+    """Writes answers of one model for one selection.
+
+    Args:
+        selection: the parts and columns wanted.
+        outputs: the model's output schema.
+        stamp: where the answers come from.
+    """
+
+    def __init__(self, selection: Selection, outputs: pa.Schema, stamp: Stamp) -> None:
+        self._selection = selection
+        self._pieces = _merged(_layout(selection, outputs, stamp))
+        self._bytes_a_row = sum(len(piece) for piece in self._pieces if isinstance(piece, bytes))
+        # Where a choice of input columns leaves none, there is no `in`, as in Arrow.
+        self._without_in = _merged(_layout(selection, outputs, stamp, without="in"))
+
+    def write(self, answer: Answer) -> bytes:
+        """The JSON body of an answer."""
+        rows = answer.outputs.rows
+        refuse_huge(rows, bytes_a_row=self._bytes_a_row)
+        texts: list[Text] = []
+        chosen = self._in_columns(answer) if Slot.IN_COLUMNS in self._pieces else None
+        for piece in self._without_in if chosen == [] else self._pieces:
+            if isinstance(piece, bytes):
+                texts.append(piece)
+            elif isinstance(piece, int):
+                before, values, after = row_texts(answer.outputs, piece)
+                texts += (before, values, after)
+            elif piece is Slot.TIME:
+                texts.append(b"%d" % answer.time_ms)
+            elif piece is Slot.ELAPSED:
+                texts.append(b"[%d,%d]" % answer.elapsed_ns)
+            elif piece is Slot.WHOLE_IN:
+                texts.append(answer.inputs.texts())
+            else:
+                assert chosen is not None
+                texts.append(chosen)
+        if rows == 1:
+            return b"".join([text if isinstance(text, bytes) else text[0] for text in texts]).join((b"[", b"]"))
+        return _rows(texts, rows)
+
+    def _in_columns(self, answer: Answer) -> list[bytes]:
+        """The chosen columns of the request, which may hold columns that no schema knows; empty if there are none."""
+        prefix = "in." if self._selection.flatten else ""
+        chosen = [
+            (_key(prefix + name), texts)
+            for name, texts in answer.inputs.column_texts().items()
+            if self._selection.wants("in", name)
+        ]
+        if not chosen:
+            return []
+        keyed = [[key + text for text in texts] for key, texts in chosen]
+        return [b",".join(row) for row in zip(*keyed, strict=True)]
+
+
+def _layout(selection: Selection, outputs: pa.Schema, stamp: Stamp, *, without: str | None = None) -> Iterator[Piece]:
+    parts: list[tuple[str, list[tuple[str, Piece]]]] = [
+        ("in", [("", Slot.IN_COLUMNS)] if selection.touches("in") else []),
+        ("out", [(name, index) for index, name in enumerate(outputs.names)]),
+        ("anomaly", [("count", ANOMALY_COUNT)]),
+        (
+            "metadata",
+            [
+                ("last_model", orjson.dumps(stamp.last_model)),
+                ("pipeline_version", orjson.dumps(stamp.pipeline_version)),
+                ("elapsed", Slot.ELAPSED),
+                ("dropped", b"[]"),
+                ("partition", orjson.dumps(stamp.partition)),
+            ],
+        ),
+    ]
+    lead = b"{"
+    if "time" in selection.parts:
+        yield b'{"time":'
+        yield Slot.TIME
+        lead = b","
+    for part, columns in parts:
+        if part == without:
+            continue
+        if part == "in" and "in" in selection.parts and selection.is_plain:
+            yield lead + b'"in":'
+            yield Slot.WHOLE_IN
+            lead = b","
+            continue
+        chosen = [(name, value) for name, value in columns if value is Slot.IN_COLUMNS or selection.wants(part, name)]
+        if not chosen:
+            continue
+        if not selection.flatten:
+            yield lead + _key(part)
+            lead = b"{"
+        for name, value in chosen:
+            yield lead
+            if value is not Slot.IN_COLUMNS:
+                yield _key(f"{part}.{name}" if selection.flatten else name)
+            yield value
+            lead = b","
+        if not selection.flatten:
+            yield b"}"
+    yield b"}" if lead == b"," else b"{}"
+
+
+def _key(name: str) -> bytes:
+    return orjson.dumps(name) + b":"
+
+
+def _merged(pieces: Iterator[Piece]) -> list[Piece]:
+    merged: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, bytes) and merged and isinstance(merged[-1], bytes):
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _rows(texts: list[Text], rows: int) -> bytes:
+    """Lay the texts side by side, once a row."""
+    merged: list[Text] = [b""]
+    for text in texts:
+        if isinstance(text, bytes) and isinstance(merged[-1], bytes):
+            merged[-1] += text
+        else:
+            merged.append(text)
+    first, last = merged[0], merged[-1]
+    assert isinstance(first, bytes)
+    assert isinstance(last, bytes)
+    if len(merged) == 1:
+        return b"[" + b",".join([first] * rows) + b"]"
+    # What ends one row and begins the next stands between them as one text.
+    merged[0] = [b"[" + first] + [last + b"," + first] * (rows - 1)
+    width = len(merged) - 1
+    laid: list[bytes] = [b""] * (width * rows)
+    for index, text in enumerate(merged[:-1]):
+        laid[index::width] = [text] * rows if isinstance(text, bytes) else text
+    return b"".join(laid) + last + b"]"

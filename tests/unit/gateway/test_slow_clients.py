@@ -1,0 +1,108 @@
+"""Connections on which a request does not come: they end by themselves."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from trivet.gateway.protocol import GatewayProtocol
+
+LIMIT_S = 0.3
+WHOLE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Impatient(GatewayProtocol):
+    slowest_head_s = LIMIT_S
+
+
+async def answers(scope, receive, send):
+    await asyncio.sleep(2 * LIMIT_S if scope["path"] == "/slow" else 0)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@asynccontextmanager
+async def connected():
+    config = uvicorn.Config(answers, loop="none", lifespan="off", ws="none", log_config=None, timeout_keep_alive=5)
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: Impatient(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        server.close()
+        await server.wait_closed()
+
+
+async def rest(reader):
+    return await asyncio.wait_for(reader.read(), 10 * LIMIT_S)
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"), [(b"", b""), (b"\r\n", b""), (b"GE", b"did not come"), (WHOLE[:-2], b"did not come")]
+)
+def test_a_head_that_does_not_come_ends_the_connection(sent, told):
+    async def story():
+        async with connected() as (reader, writer):
+            writer.write(sent)
+            said = await rest(reader)
+            assert told in said
+            assert said.startswith(b"HTTP/1.1 400") or not told
+
+    asyncio.run(story())
+
+
+def test_drops_of_a_head_do_not_keep_a_connection():
+    async def story():
+        async with connected() as (reader, writer):
+            writer.write(WHOLE + WHOLE[:5])
+            drops = asyncio.create_task(drip(writer))
+            said = await rest(reader)
+            drops.cancel()
+            assert said.startswith(b"HTTP/1.1 200")
+            assert b"did not come" in said
+
+    async def drip(writer):
+        while True:
+            await asyncio.sleep(LIMIT_S / 4)
+            writer.write(b"a")
+
+    asyncio.run(story())
+
+
+def test_empty_lines_after_an_answer_do_not_keep_a_connection():
+    async def story():
+        async with connected() as (reader, writer):
+            writer.write(WHOLE)
+            await reader.readuntil(b"ok")
+            lines = asyncio.create_task(drip(writer))
+            assert await rest(reader) == b""
+            lines.cancel()
+
+    async def drip(writer):
+        while True:
+            writer.write(b"\r\n")
+            await asyncio.sleep(LIMIT_S / 4)
+
+    asyncio.run(story())
+
+
+def test_whole_requests_are_answered_however_long_they_take_and_the_connection_stays():
+    async def story():
+        async with connected() as (reader, writer):
+            for path in (b"/", b"/slow", b"/"):
+                writer.write(WHOLE.replace(b"/", path, 1))
+                assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+                await asyncio.sleep(1.5 * LIMIT_S)
+            # The head of the next one comes while an answer is being made: that answer is not cut.
+            writer.write(WHOLE.replace(b"/", b"/slow", 1) + WHOLE[:5])
+            assert (await rest(reader)).startswith(b"HTTP/1.1 200")
+
+    asyncio.run(story())
