@@ -1,0 +1,5 @@
+"""`python -m trivet`."""
+
+from trivet.cli.main import main
+
+main()

@@ -1,0 +1,97 @@
+"""The `trivet` command."""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from trivet.cli import env
+from trivet.cli.check import check
+from trivet.cli.serve import serve
+from trivet.errors import Kind, TrivetError
+
+__all__ = ["EXIT", "app", "main"]
+
+EXIT: dict[Kind, int] = {
+    Kind.INVALID: 1,
+    Kind.NOT_FOUND: 1,
+    Kind.CONFLICT: 1,
+    Kind.TOO_LARGE: 1,
+    Kind.UNSUPPORTED: 1,
+    Kind.NOT_ACCEPTABLE: 1,
+    Kind.MODEL: 1,
+    Kind.OVERLOADED: 1,
+    Kind.UNAVAILABLE: 1,
+    Kind.DEADLINE: 1,
+    Kind.INTERNAL: 70,
+}
+"""Exit codes: 1 where the reader can mend something, 70 where Trivet is at fault; typer itself uses 2 for a wrong call."""
+
+app = typer.Typer(
+    name="trivet",
+    help="A stand for any Python model: a package goes in as its author made it, predictions come out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(serve)
+app.command()(check)
+app.add_typer(env.app, name="env")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from trivet import __version__
+
+        print(f"trivet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = None,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run a command; a user's mistake is an error message, never a traceback."""
+    # ONNX Runtime tells its maker about every session unless this is there before it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    signal.signal(signal.SIGTERM, _end_in_order)
+    try:
+        app()
+    except TrivetError as error:
+        _print_error(error)
+        sys.exit(EXIT[error.kind])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output went away; what is left in the buffer has no reader.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _end_in_order(number: int, _frame: FrameType | None) -> None:
+    """Ended while it prepares, a command still takes away what it was making; a server that runs has its own way."""
+    sys.exit(128 + number)
+
+
+def _print_error(error: TrivetError) -> None:
+    if not sys.stderr.isatty():
+        print(f"error: {error}", file=sys.stderr)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False)
+    console.print(Text("error: ", style="bold red") + Text(error.message))
+    if error.path:
+        console.print(Text("  at  ", style="dim") + Text(error.path))
+    if error.fix:
+        console.print(Text("  fix ", style="green") + Text(error.fix))

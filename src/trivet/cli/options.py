@@ -1,0 +1,172 @@
+"""Options that several commands share, and what they become."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.schema import load_schema
+from trivet.errors import Invalid
+
+__all__ = [
+    "BatchConfigOption",
+    "FrameworkOption",
+    "HomeOption",
+    "InputSchemaOption",
+    "NameOption",
+    "OfflineOption",
+    "OutputSchemaOption",
+    "PathArgument",
+    "PythonOption",
+    "ResolveAsOfOption",
+    "TensorFieldsOption",
+    "TimeoutOption",
+    "WheelsOption",
+    "WorkersOption",
+    "model_flags",
+    "parse_date",
+]
+
+MODEL = "The model"
+ENVIRONMENT = "Its environment"
+
+PathArgument = Annotated[
+    Path, typer.Argument(metavar="PATH", help="A model file, a zip, or a folder.", show_default=False)
+]
+FrameworkOption = Annotated[
+    Framework | None,
+    typer.Option(help="What wrote it; found by looking at it if not said.", rich_help_panel=MODEL, show_default=False),
+]
+InputSchemaOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SCHEMA",
+        help="What rows hold: 'images: int64[32,32,3]; name: string', or a .json, .yaml or .arrow file.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
+OutputSchemaOption = Annotated[
+    str | None,
+    typer.Option(metavar="SCHEMA", help="What answers hold, likewise.", rich_help_panel=MODEL, show_default=False),
+]
+TensorFieldsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B",
+        help="Column names for an ONNX model's inputs, in its order.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
+BatchConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="single", help="'single': one row a call of the model.", rich_help_panel=MODEL, show_default=False
+    ),
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option(help="The model's name; its file's name if not said.", rich_help_panel=MODEL, show_default=False),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="Worker processes.", rich_help_panel=MODEL, show_default="1"),
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        metavar="SECONDS",
+        help="A request gets its answer within so many seconds or an error.",
+        rich_help_panel=MODEL,
+        show_default="60",
+    ),
+]
+PythonOption = Annotated[
+    str | None,
+    typer.Option(metavar="3.8", help="The Python it needs.", rich_help_panel=ENVIRONMENT, show_default=False),
+]
+OfflineOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--offline", help="Fetch nothing: use what is cached.", rich_help_panel=ENVIRONMENT, show_default=False
+    ),
+]
+WheelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        exists=True,
+        file_okay=False,
+        help="Install from the wheels in this folder first.",
+        rich_help_panel=ENVIRONMENT,
+        show_default=False,
+    ),
+]
+ResolveAsOfOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help="Ignore releases made after this day (2024-06-30).",
+        rich_help_panel=ENVIRONMENT,
+        show_default=False,
+    ),
+]
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where packages, environments and logs lie.", rich_help_panel=ENVIRONMENT, show_default="~/.trivet"
+    ),
+]
+
+
+def model_flags(
+    *,
+    framework: Framework | None,
+    input_schema: str | None,
+    output_schema: str | None,
+    tensor_fields: str | None,
+    batch_config: str | None,
+    name: str | None,
+    workers: int | None,
+    timeout: float | None,
+    python: str | None,
+) -> ModelSettings:
+    """What flags say about a model.
+
+    Raises:
+        Invalid: a schema or a batch config that is none.
+    """
+    if batch_config not in (None, "single"):
+        raise Invalid(f"--batch-config is {batch_config!r}", fix="say single, or leave it out")
+    fields = None if tensor_fields is None else tuple(name.strip() for name in tensor_fields.split(","))
+    if fields is not None and (not all(fields) or len(set(fields)) != len(fields)):
+        raise Invalid(f"--tensor-fields is {tensor_fields!r}", fix="give names separated by commas, each once")
+    return ModelSettings(
+        name=name,
+        framework=framework,
+        input_schema=None if input_schema is None else load_schema(input_schema, which="input"),
+        output_schema=None if output_schema is None else load_schema(output_schema, which="output"),
+        tensor_fields=fields,
+        batch_config=cast("Literal['single'] | None", batch_config),
+        python=python,
+        workers=workers,
+        timeout_s=timeout,
+    )
+
+
+def parse_date(text: str | None) -> date | None:
+    """A day in ISO form.
+
+    Raises:
+        Invalid: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise Invalid(f"--resolve-as-of is {text!r}", why=str(error), fix="give a day such as 2024-06-30") from error

@@ -1,0 +1,68 @@
+"""Progress on stderr: a live line in a terminal, a line a stage elsewhere. stdout stays for what a script reads."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = ["Reporter"]
+
+EVERY_S = 5.0
+LASTING = ("warning", "note")
+
+
+class Reporter:
+    """Shows stages as they come. Use it in a `with` block; quiet ones show warnings only."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._status: Any = None
+        self._console: Any = None
+        self._last = ("", "")
+        self._shown_at = 0.0
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty() and not self._quiet:
+            # rich takes a while to import, and only a terminal gains from it.
+            from rich.console import Console
+
+            self._console = Console(stderr=True, highlight=False)
+            self._status = self._console.status("starting")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.done()
+
+    def done(self) -> None:
+        """Take the live line away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def __call__(self, stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
+        """Show a stage."""
+        count = f" {done}/{total}" if done is not None and total else ""
+        text = f"{stage}{count}: {detail}" if detail else f"{stage}{count}"
+        if stage in LASTING:
+            self._print(text)
+        elif self._status is not None:
+            self._status.update(_escaped(text))
+            if (stage, detail) != self._last and stage != self._last[0]:
+                self._last = (stage, detail)
+        elif not self._quiet and (stage != self._last[0] or time.monotonic() - self._shown_at > EVERY_S):
+            self._last = (stage, detail)
+            self._shown_at = time.monotonic()
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        if self._console is not None:
+            self._console.print(_escaped(text))
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[")

@@ -1,0 +1,140 @@
+"""`trivet serve`: a package goes in, predictions come out."""
+
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+from typing import Annotated
+
+import typer
+
+from trivet.cli.options import (
+    BatchConfigOption,
+    FrameworkOption,
+    HomeOption,
+    InputSchemaOption,
+    NameOption,
+    OfflineOption,
+    OutputSchemaOption,
+    PathArgument,
+    PythonOption,
+    ResolveAsOfOption,
+    TensorFieldsOption,
+    TimeoutOption,
+    WheelsOption,
+    WorkersOption,
+    model_flags,
+    parse_date,
+)
+from trivet.cli.reporter import Reporter
+from trivet.errors import Conflict
+from trivet.settings import read_settings
+
+__all__ = ["serve"]
+
+SERVER = "The server"
+SEND_BUFFER = 4 * 2**20
+
+HostOption = Annotated[
+    str, typer.Option(help="Address to listen on; loopback unless you say otherwise.", rich_help_panel=SERVER)
+]
+PortOption = Annotated[
+    int, typer.Option("--http-port", min=0, max=65535, help="Port; 0 picks a free one.", rich_help_panel=SERVER)
+]
+MaxBodyOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-body",
+        min=0.001,
+        metavar="MIB",
+        help="Largest request, in MiB.",
+        rich_help_panel=SERVER,
+        show_default="256",
+    ),
+]
+
+
+def serve(
+    path: PathArgument,
+    framework: FrameworkOption = None,
+    input_schema: InputSchemaOption = None,
+    output_schema: OutputSchemaOption = None,
+    tensor_fields: TensorFieldsOption = None,
+    batch_config: BatchConfigOption = None,
+    name: NameOption = None,
+    workers: WorkersOption = None,
+    timeout: TimeoutOption = None,
+    python: PythonOption = None,
+    offline: OfflineOption = None,
+    wheels: WheelsOption = None,
+    resolve_as_of: ResolveAsOfOption = None,
+    home: HomeOption = None,
+    host: HostOption = "127.0.0.1",
+    http_port: PortOption = 8080,
+    max_body: MaxBodyOption = None,
+) -> None:
+    """Serve a model package over HTTP.
+
+    It is checked, its environment is built, it is loaded in a worker of its own (ONNX files run here), and when it has
+    answered a canned row, one line `Ready: http://…` appears on stdout.
+
+    Examples:
+
+      trivet serve model.onnx --tensor-fields tensor
+
+      trivet serve model.zip --input-schema 'images: int64[32,32,3]' --output-schema 'predictions: int64'
+
+      trivet serve my_step/          (a folder with a trivet.yaml needs no flags)
+
+      curl -X POST localhost:8080/infer -H 'Content-Type: application/json' -d '[{"tensor": [1.0, 2.0]}]'
+    """
+    flags = model_flags(
+        framework=framework,
+        input_schema=input_schema,
+        output_schema=output_schema,
+        tensor_fields=tensor_fields,
+        batch_config=batch_config,
+        name=name,
+        workers=workers,
+        timeout=timeout,
+        python=python,
+    )
+    as_of = parse_date(resolve_as_of)
+    settings = read_settings(os.environ, home=home, offline=offline, wheels=wheels, max_body_mib=max_body)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    with contextlib.ExitStack() as stack:
+        # The port is taken before anything slow begins; what is slow to import comes after it, too.
+        listener = stack.enter_context(contextlib.closing(_listen(host, http_port)))
+        report = stack.enter_context(Reporter())
+        if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+            report("warning", f"whoever reaches {host} may ask this model: there is no login, and nothing is encrypted")
+        from trivet.wiring.preparing import Isolated, prepare
+        from trivet.wiring.serving import serve as serve_prepared
+
+        prepared = prepare(path, flags=flags, settings=settings, resolve_as_of=as_of, report=report)
+        for note in prepared.environment.notes if isinstance(prepared, Isolated) else ():
+            report("note", note)
+
+        def ready(port: int) -> None:
+            report.done()
+            shown = f"[{host}]" if ":" in host else host
+            print(f"Ready: http://{shown}:{port}", flush=True)
+
+        serve_prepared(prepared, settings=settings, listener=listener, report=report, on_ready=ready)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+        # Connections inherit it: an answer of some hundred kilobytes leaves in one piece.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    except OSError as error:
+        raise Conflict(
+            f"cannot listen on {host}:{port}",
+            why=error.strerror or str(error),
+            fix="stop what listens there, or choose another port with --http-port (0 picks a free one)",
+        ) from error
+    listener.setblocking(False)
+    return listener
