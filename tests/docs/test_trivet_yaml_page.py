@@ -1,0 +1,34 @@
+"""The page about trivet.yaml names every key, and what it shows is taken."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from trivet.domain.package import ModelSettings
+from trivet.packaging import load_settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+PAGE = (PROJECT / "docs" / "reference" / "trivet-yaml.md").read_text()
+OF_THE_FILE_ONLY = {"model"}
+CALLED = {"timeout_s": "timeout", "memory_bytes": "resources.memory", "open_files": "resources.open_files"}
+
+
+def test_the_page_names_every_key() -> None:
+    first_cells = re.findall(r"^\| (`[^|]+`) \|", PAGE, re.MULTILINE)
+    named = {key for cell in first_cells for key in re.findall(r"`([\w.]+)`", cell)}
+    assert named - OF_THE_FILE_ONLY == {CALLED.get(field.name, field.name) for field in fields(ModelSettings)}
+
+
+def test_what_the_page_shows_is_taken(tmp_path: Path) -> None:
+    shown = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert shown
+    for number, text in enumerate(shown):
+        path = tmp_path / str(number) / "trivet.yaml"
+        path.parent.mkdir()
+        path.write_text(text)
+        assert load_settings(path).input_schema is not None
+
+
+def test_the_examples_settings_are_taken() -> None:
+    for path in PROJECT.glob("examples/*/trivet.yaml"):
+        assert load_settings(path).example
