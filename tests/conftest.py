@@ -1,10 +1,20 @@
 """What every suite may ask for: the documents and cases beside a checkout, homes for Trivet, and interpreters."""
 
+import importlib.util
 import os
 import shutil
+import signal
+import socket
 import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from uuid import uuid4
 
 import pytest
 
@@ -45,12 +55,25 @@ def shared_home() -> Path:
 @pytest.fixture
 def free_home(tmp_path: Path, shared_home: Path) -> Iterator[Path]:
     """A fresh home that nobody else sees, but for its environments, which are the shared ones."""
-    home = tmp_path / "home"
+    home = make_home(tmp_path, shared_home)
+    yield home
+    make_removable(home)
+
+
+@pytest.fixture(scope="module")
+def module_home(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Iterator[Path]:
+    """Such a home that the tests of a module share."""
+    home = make_home(tmp_path_factory.mktemp("module"), shared_home)
+    yield home
+    make_removable(home)
+
+
+def make_home(folder: Path, shared_home: Path) -> Path:
+    home = folder / "home"
     home.mkdir(mode=0o700)
     (shared_home / "envs").mkdir(exist_ok=True)
     (home / "envs").symlink_to(shared_home / "envs", target_is_directory=True)
-    yield home
-    make_removable(home)
+    return home
 
 
 def make_removable(folder: Path) -> None:
@@ -58,6 +81,17 @@ def make_removable(folder: Path) -> None:
     for root, _, _ in os.walk(folder, followlinks=False):
         if not Path(root).is_symlink():
             Path(root).chmod(0o700)
+
+
+@pytest.fixture(scope="session")
+def nth_failure() -> ModuleType:
+    """The module `nth_failure` beside this file: makes the n-th file operation fail."""
+    spec = importlib.util.spec_from_file_location("nth_failure", Path(__file__).with_name("nth_failure.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -97,3 +131,160 @@ def runs(path: Path, version: str) -> bool:
     except OSError:
         return False
     return said.returncode == 0 and said.stdout.strip() == version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postgres:
+    """A PostgreSQL server of this run's own, on loopback, with a password."""
+
+    process: subprocess.Popen[bytes]
+    binaries: Path
+    folder: Path
+    port: int
+    password: str
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement: str, *, database: str = "postgres") -> None:
+        import psycopg
+
+        with psycopg.connect(self.url(database), autocommit=True, connect_timeout=5) as connection:
+            connection.execute(statement)
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        name = f"t{uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
+        return self.url(name)
+
+
+# Ends with the tests, whatever ends them: another user's rights first, since taking them forgets whose death matters.
+AS_CHILD = """
+import ctypes, os, signal, sys
+user, parent, program = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+if user:
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+ctypes.CDLL(None).prctl(1, signal.SIGQUIT, 0, 0, 0)
+if os.getppid() != parent:
+    sys.exit(1)
+os.execv(program[0], program)
+"""
+NOBODY = 65534
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A real PostgreSQL server."""
+    with a_postgres() as server:
+        yield server
+
+
+@contextmanager
+def a_postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL: from a package of the test environment, or Debian's. Run by root, it is another user's process."""
+    binaries = postgres_binaries()
+    if binaries is None:
+        message = "there is no PostgreSQL: neither the package pgserver nor /usr/lib/postgresql"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    user = NOBODY if os.geteuid() == 0 else 0
+    folder = Path(tempfile.mkdtemp(prefix="trivet-pg-"))
+    process = None
+    try:
+        if user and not reachable(binaries):
+            shutil.copytree(binaries.parent, folder / "pg", symlinks=True)
+            binaries = folder / "pg" / "bin"
+        data, secret, password = folder / "data", folder / "secret", uuid4().hex
+        data.mkdir(mode=0o700)
+        secret.write_text(password)
+        if user:
+            for path in (folder, data, secret):
+                os.chown(path, user, user)
+
+        def child(*program: str) -> list[str]:
+            return [sys.executable, "-I", "-c", AS_CHILD, str(user), str(os.getpid()), *program]
+
+        access = ["-U", "postgres", "--pwfile", f"{secret}", "-A", "scram-sha-256"]
+        made = subprocess.run(
+            child(f"{binaries}/initdb", "-D", f"{data}", "-E", "UTF8", "--locale=C", "--no-sync", *access),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=folder,
+            env={"LC_ALL": "C", "PATH": os.environ.get("PATH", "")},
+        )
+        assert made.returncode == 0, made.stdout + made.stderr
+        port = free_port()
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": "200",
+            "shared_buffers": "16MB",
+        }
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                child(f"{binaries}/postgres", "-D", f"{data}", "-p", str(port), *arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env={"LC_ALL": "C"},
+            )
+        server = Postgres(process=process, binaries=binaries, folder=folder, port=port, password=password)
+        wait_for_postgres(server)
+        yield server
+    finally:
+        if process is not None:
+            # SIGTERM would wait until every client has gone.
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGQUIT)
+                process.wait(timeout=20)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres) -> str:
+    """An empty database on a real PostgreSQL server."""
+    return postgres_server.new_database()
+
+
+def postgres_binaries() -> Path | None:
+    spec = importlib.util.find_spec("pgserver")
+    inside = [Path(folder) / "pginstall" / "bin" for folder in (spec.submodule_search_locations or [])] if spec else []
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in [*inside, *debian] if (folder / "initdb").is_file()), None)
+
+
+def reachable(folder: Path) -> bool:
+    """Whether every user may look into it."""
+    return all(each.stat().st_mode & 0o005 == 0o005 for each in [folder, *folder.parents])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_postgres(server: Postgres) -> None:
+    import psycopg
+
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return server.execute("SELECT 1")
+        except psycopg.OperationalError as error:
+            if server.process.poll() is not None or time.monotonic() > deadline:
+                log = (server.folder / "log").read_text(errors="replace")
+                raise AssertionError(f"PostgreSQL does not start: {error}\n{log}") from error
+            time.sleep(0.05)

@@ -13,6 +13,8 @@ TrivetError
 ├── Unavailable        nothing can answer at present (a worker died, or is starting)
 ├── DeadlineExceeded   it took longer than it may
 ├── ModelFailed        the model's own code raised, or answered something else than it declared
+├── ModelUploadError   a model's file was refused
+├── Unauthorized       the token is missing, or is not the right one
 └── Internal           Trivet's own fault
 
 An error knows its kind; only an edge (HTTP, gRPC, the command line) knows what a kind becomes there.
@@ -30,11 +32,13 @@ __all__ = [
     "Invalid",
     "Kind",
     "ModelFailed",
+    "ModelUploadError",
     "NotAcceptable",
     "NotFound",
     "Overloaded",
     "TooLarge",
     "TrivetError",
+    "Unauthorized",
     "Unavailable",
     "Unsupported",
 ]
@@ -184,6 +188,20 @@ class ModelFailed(TrivetError):
 
     kind = Kind.MODEL
     default_reason = "model_error"
+
+
+class ModelUploadError(TrivetError):
+    """A model's file was refused."""
+
+    kind = Kind.INVALID
+    default_reason = "model_upload_failed"
+
+
+class Unauthorized(TrivetError):
+    """The token is missing, or is not the right one."""
+
+    kind = Kind.INVALID
+    default_reason = "unauthorized"
 
 
 class Internal(TrivetError):

@@ -1,15 +1,16 @@
 """Settings: arguments over environment variables over `<home>/config.toml` over defaults, read in this module only."""
 
+import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from trivet.errors import Invalid
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["Settings", "read_settings", "settings_from_json", "settings_to_json"]
 
 MIB = 2**20
 
@@ -28,6 +29,17 @@ class Settings:
         stop_delay_s: how long a server that was told to stop says "not ready" and still answers, so that a load balancer
             sees it and sends no more (`TRIVET_STOP_DELAY_S`).
         drain_s: how long requests in flight may take at a stop (`TRIVET_DRAIN_S`).
+        host: where the platform listens (`TRIVET_HOST`).
+        port: of the control API; 0 takes a free one (`TRIVET_PORT`).
+        http_port: of predictions over HTTP; 0 takes a free one (`TRIVET_HTTP_PORT`).
+        hosts: names besides loopback ones that the control API answers to, separated by commas (`TRIVET_HOSTS`).
+        tls_cert: PEM file with the certificate and its chain, for both listeners (`TRIVET_TLS_CERT`).
+        tls_key: PEM file with its key (`TRIVET_TLS_KEY`).
+        database_url: of the catalog; a SQLite file in the home if not said. It may hold a password (`TRIVET_DATABASE_URL`).
+        blob_url: where packages are kept; a folder in the home if not said (`TRIVET_BLOB_URL`).
+        max_upload_mib: largest upload, in MiB (`TRIVET_MAX_UPLOAD_MIB`).
+        inference_log_mib: what the inference log of one pipeline may take, in MiB; 0 keeps none (`TRIVET_INFERENCE_LOG_MIB`).
+        inference_log_days: how long it is kept, in days (`TRIVET_INFERENCE_LOG_DAYS`).
     """
 
     home: Path
@@ -38,6 +50,20 @@ class Settings:
     load_timeout_s: float = 600.0
     stop_delay_s: float = 0.0
     drain_s: float = 30.0
+    host: str = "127.0.0.1"
+    port: int = 8000
+    http_port: int = 8080
+    hosts: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    database_url: str | None = field(default=None, repr=False)
+    blob_url: str | None = None
+    max_upload_mib: float = 16384.0
+    inference_log_mib: float = 512.0
+    inference_log_days: float = 30.0
+
+
+_NAMES = [each.name for each in fields(Settings) if each.name != "home"]
 
 
 def read_settings(environ: Mapping[str, str], **arguments: Any) -> Settings:
@@ -56,11 +82,25 @@ def read_settings(environ: Mapping[str, str], **arguments: Any) -> Settings:
     values: dict[str, Any] = {}
     for name, value in _file(home / "config.toml").items():
         values[name] = _read(name, value, source=str(home / "config.toml"))
-    for field in fields(Settings):
-        variable = f"TRIVET_{field.name.upper()}"
-        if field.name != "home" and environ.get(variable):
-            values[field.name] = _read(field.name, environ[variable], source=variable)
+    for name in _NAMES:
+        variable = f"TRIVET_{name.upper()}"
+        if environ.get(variable):
+            values[name] = _read(name, environ[variable], source=variable)
     return Settings(home=home, **{**values, **given})
+
+
+def settings_to_json(settings: Settings) -> str:
+    """All settings in one line, for another process of the platform. It may hold the database's password."""
+    values = {each.name: getattr(settings, each.name) for each in fields(Settings)}
+    return json.dumps(values, default=str)
+
+
+def settings_from_json(text: str) -> Settings:
+    """The settings again."""
+    values = json.loads(text)
+    for name in ("home", "wheels", "tls_cert", "tls_key"):
+        values[name] = None if values[name] is None else Path(values[name])
+    return Settings(**{**values, "hosts": tuple(values["hosts"])})
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -74,24 +114,36 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def _read(name: str, value: Any, *, source: str) -> Any:
-    known = [field.name for field in fields(Settings) if field.name != "home"]
-    if name not in known:
-        close = get_close_matches(name, known, n=1)
-        fix = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    if name not in _NAMES:
+        close = get_close_matches(name, _NAMES, n=1)
+        fix = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_NAMES)}"
         raise Invalid(f"unknown setting {name!r} in {source}", fix=fix)
     try:
         match name:
             case "offline":
                 return _flag(value)
-            case "wheels":
+            case "wheels" | "tls_cert" | "tls_key":
                 return Path(str(value)).expanduser()
+            case "host" | "database_url" | "blob_url":
+                return str(value)
+            case "hosts":
+                return tuple(host.strip() for host in str(value).split(",") if host.strip())
             case "max_waiting":
                 return _positive(int(value))
-            case "stop_delay_s" if float(value) == 0:
+            case "port" | "http_port":
+                return _port(int(value))
+            case "stop_delay_s" | "inference_log_mib" if float(value) == 0:
                 return 0.0
         return _positive(float(value))
     except (ValueError, TypeError) as error:
-        raise Invalid(f"{source}: {value!r} is no value for {name!r}", why=str(error)) from error
+        shown = "what it holds" if name == "database_url" else repr(value)
+        raise Invalid(f"{source}: {shown} is no value for {name!r}", why=str(error)) from error
+
+
+def _port(number: int) -> int:
+    if not 0 <= number <= 65535:
+        raise ValueError("a port is between 0 and 65535")
+    return number
 
 
 def _positive(number: float) -> float:

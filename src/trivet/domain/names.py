@@ -1,14 +1,15 @@
-"""Names of models: DNS labels, so that one name does for a URL, a log file and a host alike."""
+"""Names: of models and pipelines DNS labels, so that one name does for a URL, a log file and a host alike; of workspaces more."""
 
 import re
 import unicodedata
 
 from trivet.errors import Invalid
 
-__all__ = ["check_name", "propose_name"]
+__all__ = ["check_name", "check_workspace_name", "propose_name"]
 
 MAX_LENGTH = 63
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def check_name(name: str) -> str:
@@ -24,6 +25,19 @@ def check_name(name: str) -> str:
         why = f"it has {len(name)} characters, and {MAX_LENGTH} are allowed"
     shown = name if len(name) <= 80 else f"{name[:77]}..."
     raise Invalid(f"{shown!r} cannot be a name", why=why, fix=f"{propose_name(name)!r} would do")
+
+
+def check_workspace_name(name: str) -> str:
+    """The name itself, if it is one that a workspace may have: letters, digits, dots, dashes and underscores.
+
+    Raises:
+        Invalid: it is none; the error proposes one that is.
+    """
+    if WORKSPACE.fullmatch(name):
+        return name
+    shown = name if len(name) <= 80 else f"{name[:77]}..."
+    why = f"it has 1 to {MAX_LENGTH} letters, digits, dots, dashes and underscores, and begins with a letter or digit"
+    raise Invalid(f"{shown!r} cannot be a workspace's name", why=why, fix=f"{propose_name(name)!r} would do")
 
 
 def propose_name(text: str) -> str:

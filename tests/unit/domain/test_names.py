@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.domain.names import check_name, propose_name
+from trivet.domain.names import check_name, check_workspace_name, propose_name
 from trivet.errors import Invalid
 
 
@@ -47,3 +47,15 @@ def test_what_is_proposed_is_a_name_and_a_name_is_proposed_as_it_is(text: str) -
 
     assert check_name(proposed) == proposed
     assert propose_name(proposed) == proposed
+
+
+@pytest.mark.parametrize("name", ["default", "ccfraud_workspace", "Edge.Demo-1", "a" * 63])
+def test_a_workspace_may_have_a_name_that_a_model_may_not(name):
+    assert check_workspace_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "..", "ä", "a" * 64, "a\n"])
+def test_what_is_no_name_of_a_workspace_is_refused_with_one_that_is(name):
+    with pytest.raises(Invalid) as caught:
+        check_workspace_name(name)
+    assert "would do" in caught.value.fix

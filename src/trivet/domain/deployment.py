@@ -1,0 +1,105 @@
+"""Deployments: a pipeline version that somebody wants running, and what has become of that."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+from trivet.domain.fault import Fault
+
+__all__ = ["Deployment", "DeploymentConfig", "DeploymentState", "DeploymentStatus", "Resources", "WorkerStatus"]
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True):
+    """What one step may use.
+
+    Attributes:
+        cpus: how many threads its libraries start, rounded up; None leaves it to Trivet.
+        memory_bytes: limit on a worker's private memory.
+        env: variables for a worker's environment.
+    """
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    gpus: int = 0
+    env: dict[str, str] = {}
+
+
+class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How a pipeline shall run.
+
+    Attributes:
+        replicas: workers for each isolated step.
+        engine: for native steps.
+        sidekicks: for isolated steps, by model version UUID.
+        log_inferences: whether requests and answers are kept.
+        document: the configuration as its author gave it, in the reference's form, to be shown again.
+    """
+
+    replicas: int = 1
+    engine: Resources = Resources()
+    sidekicks: dict[str, Resources] = {}
+    log_inferences: bool = True
+    document: dict[str, Any] = {}
+
+
+class DeploymentState(StrEnum):
+    """The reference's words, and `Stopped`."""
+
+    STARTING = "Starting"
+    RUNNING = "Running"
+    ERROR = "Error"
+    STOPPED = "Stopped"
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker of an isolated step, as `status` shows it."""
+
+    id: str
+    model: str
+    version: str
+    status: DeploymentState
+    pid: int | None = None
+    reason: str | None = None
+
+
+class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor saw last.
+
+    Attributes:
+        generation: of the deployment that this is about; an older one than is wanted means that work has not begun.
+        serving: UUID of the pipeline version that answers requests; None if none does.
+        answered: UUID of the one that answered last, kept while none does; None once it is stopped.
+        fault: why the wanted version does not answer. The one in `serving`, if any, goes on untouched.
+        gateway: the process that answers, for `engines` in the reference's form.
+    """
+
+    state: DeploymentState
+    generation: int
+    serving: str | None = None
+    answered: str | None = None
+    fault: Fault | None = None
+    gateway: str | None = None
+    workers: tuple[WorkerStatus, ...] = ()
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """One for each pipeline that was ever deployed; its id, which is part of URLs, stays.
+
+    Attributes:
+        pipeline_version: UUID of what is wanted.
+        generation: counts the wishes; each deploy and undeploy adds one.
+    """
+
+    id: int
+    pipeline_id: int
+    pipeline: str
+    workspace_id: int
+    wanted: Literal["running", "stopped"]
+    pipeline_version: str
+    config: DeploymentConfig
+    generation: int
+    status: DeploymentStatus
+    created_at: datetime
+    updated_at: datetime

@@ -1,0 +1,44 @@
+"""What happened, as it is told to whoever watches: lines of an upload's log, and events."""
+
+from datetime import datetime
+
+import msgspec
+
+__all__ = ["Event", "UploadLogLine"]
+
+
+class UploadLogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line about the loading of a model version.
+
+    Attributes:
+        id: grows from line to line.
+        level: `info`, `warning` or `error`.
+        stage: what was being done.
+    """
+
+    id: int
+    at: datetime
+    level: str
+    stage: str
+    text: str
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to a model version, a pipeline, a deployment.
+
+    Attributes:
+        id: grows from event to event.
+        workspace_id: None if it belongs to no workspace.
+        subject: what sort of thing it happened to: `version`, `deployment`.
+        subject_id: which one.
+        kind: a slug that programs can compare.
+        text: for people.
+    """
+
+    id: int
+    at: datetime
+    workspace_id: int | None
+    subject: str
+    subject_id: str
+    kind: str
+    text: str

@@ -1,0 +1,194 @@
+"""What the supervisor tells the gateway to serve, and what the gateway says of it: the values on the socket between them.
+
+Each message is one JSON line. A `RouteTable` and a `GatewayReport` are whole: the newest counts, and one that is lost or said
+twice does no harm.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+import pyarrow as pa
+
+from trivet.domain.fault import Fault
+from trivet.domain.pipeline import Validation
+
+__all__ = [
+    "CheckRoute",
+    "FlushLogs",
+    "Flushed",
+    "GatewayMessage",
+    "GatewayReport",
+    "IsolatedRoute",
+    "NativeRoute",
+    "Route",
+    "RouteState",
+    "RouteTable",
+    "StepRoute",
+    "ToGateway",
+    "WorkerAddress",
+    "WorkerEnded",
+]
+
+
+class WorkerAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a ready worker listens, and the process that ends it.
+
+    Attributes:
+        id: never used twice.
+        address: `grpc+unix:///…`.
+        pid: of its guardian: SIGTERM to it ends the worker with all that it started.
+        started: when that process started, as the kernel counts it (field 22 of `/proc/<pid>/stat`): a pid alone may have
+            been given to another process.
+    """
+
+    id: str
+    address: str
+    pid: int
+    started: int
+
+
+class NativeRoute(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="native"):
+    """A step that the gateway's process runs itself.
+
+    Attributes:
+        version_id: the version's number among all versions, `version` its UUID.
+        path: the checked model file, unpacked.
+        tensor_fields, batch_config, input_schema, output_schema: of version and configuration; None where neither says.
+        example: rows to try it with; empty tries zeros.
+        must_answer: whether the made-up row has to be answered: it was, when the version was uploaded.
+        threads: for operators inside one call; None leaves it to the gateway.
+    """
+
+    name: str
+    version: str
+    version_id: int
+    sha: str
+    framework: str
+    path: str
+    tensor_fields: tuple[str, ...] | None = None
+    batch_config: Literal["single"] | None = None
+    input_schema: pa.Schema | None = None
+    output_schema: pa.Schema | None = None
+    example: tuple[dict[str, Any], ...] = ()
+    must_answer: bool = False
+    timeout_s: float | None = None
+    threads: int | None = None
+
+
+class IsolatedRoute(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="isolated"):
+    """A step that workers run.
+
+    Attributes:
+        must_answer: whether the made-up row has to be answered: it was, when the version was uploaded.
+        workers: those that are ready now. They come and go without the route being another one.
+        max_batch_delay_ms, batch_size_target, batch_size_limit: see `ModelConfig`.
+    """
+
+    name: str
+    version: str
+    version_id: int
+    sha: str
+    framework: str
+    input_schema: pa.Schema
+    output_schema: pa.Schema
+    batch_config: Literal["single"] | None = None
+    example: tuple[dict[str, Any], ...] = ()
+    must_answer: bool = False
+    timeout_s: float | None = None
+    max_batch_delay_ms: int | None = None
+    batch_size_target: int | None = None
+    batch_size_limit: int | None = None
+    workers: tuple[WorkerAddress, ...] = ()
+
+
+class CheckRoute(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="check"):
+    """Validations of the step before."""
+
+    validations: tuple[Validation, ...]
+
+
+StepRoute: TypeAlias = NativeRoute | IsolatedRoute | CheckRoute
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One deployed pipeline.
+
+    Attributes:
+        deployment_id: what it replaces is the route of the same deployment.
+        digest: of everything but the workers: another one is another version, which is warmed up beside the one that
+            serves and takes its place at once.
+        pipeline_version: its UUID.
+    """
+
+    deployment_id: int
+    pipeline: str
+    workspace_id: int
+    pipeline_version: str
+    digest: str
+    steps: tuple[StepRoute, ...]
+    log_inferences: bool = True
+
+
+class RouteTable(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="routes"):
+    """Everything that shall be served. A deployment that is not in it is taken away once its requests are answered."""
+
+    number: int
+    routes: tuple[Route, ...]
+
+
+class WorkerEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="worker_ended"):
+    """How a worker ended, for the errors of the requests that it held."""
+
+    id: str
+    obituary: str
+
+
+class FlushLogs(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="flush_logs"):
+    """Asks that everything answered so far be in the inference log's files. Answered with `Flushed`."""
+
+    token: str
+
+
+ToGateway: TypeAlias = RouteTable | WorkerEnded | FlushLogs
+
+
+class RouteState(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one offered route.
+
+    Attributes:
+        offered: digest of the newest offer; None once the deployment is no longer in the table but requests still run.
+        state: of the offer: `loading`, `serving`, or `failed` with `fault`.
+        serving: digest and pipeline version of what answers requests now, whatever was offered since.
+        using: digests of every route of this deployment whose workers are still needed: the serving one, one that is
+            loading, and those whose last requests run.
+    """
+
+    deployment_id: int
+    offered: str | None
+    state: Literal["loading", "serving", "failed", "leaving"]
+    serving: str | None = None
+    serving_version: str | None = None
+    using: tuple[str, ...] = ()
+    fault: Fault | None = None
+
+
+class GatewayReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="report"):
+    """What the gateway serves. Sent on connection, and whenever it changes.
+
+    Attributes:
+        gateway: names the process.
+        number: of the newest table that came over this connection; 0 if none did, whatever is served.
+    """
+
+    gateway: str
+    number: int
+    states: tuple[RouteState, ...]
+
+
+class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="flushed"):
+    """Answers `FlushLogs`."""
+
+    token: str
+
+
+GatewayMessage: TypeAlias = GatewayReport | Flushed

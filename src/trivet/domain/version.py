@@ -1,0 +1,181 @@
+"""Workspaces, models, and the versions of a model: what was uploaded, and what became of it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+import pyarrow as pa
+
+from trivet.domain.digest import Digest
+from trivet.domain.fault import Fault
+from trivet.domain.package import EntryPoint, Framework, ModelSettings
+
+__all__ = [
+    "Acceleration",
+    "Architecture",
+    "LoadedModel",
+    "Model",
+    "ModelConfig",
+    "ModelVersion",
+    "Runtime",
+    "VersionStatus",
+    "Workspace",
+]
+
+
+class VersionStatus(StrEnum):
+    """What an upload goes through, by the names that the reference uses."""
+
+    PENDING_LOAD_NATIVE = "pending_load_native"
+    ATTEMPTING_LOAD_NATIVE = "attempting_load_native"
+    PENDING_LOAD_CONTAINER = "pending_load_container"
+    ATTEMPTING_LOAD_CONTAINER = "attempting_load_container"
+    READY = "ready"
+    ERROR = "error"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen."""
+        return self in (VersionStatus.READY, VersionStatus.ERROR)
+
+
+class Runtime(StrEnum):
+    """Where a version runs: in the gateway's process, or in workers of its own."""
+
+    NATIVE = "native"
+    ISOLATED = "isolated"
+
+
+class Architecture(StrEnum):
+    """The processor that a version is meant for."""
+
+    X86 = "x86"
+    ARM = "arm"
+    POWER10 = "power10"
+
+
+class Acceleration(StrEnum):
+    """The accelerator that a version is meant for."""
+
+    NONE = "none"
+    CUDA = "cuda"
+    JETSON = "jetson"
+    OPENVINO = "openvino"
+    QAIC = "qaic"
+
+
+class Workspace(msgspec.Struct, frozen=True, kw_only=True):
+    """Who owns models and pipelines."""
+
+    id: int
+    name: str
+    archived: bool
+    created_by: str
+    created_at: datetime
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A name in a workspace, under which versions are uploaded.
+
+    Attributes:
+        versions: how many there are.
+    """
+
+    id: int
+    workspace_id: int
+    name: str
+    versions: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version turned out to be when it was loaded and had answered a row: all that is needed to run it again.
+
+    Attributes:
+        adapter: `onnx` runs natively; `custom` and `python` are what a worker is told.
+        model_file: of an ONNX model, inside its package.
+        entry: of the others, entry points by role: `inference` and `builder`, or `function`.
+        settings: what was said at the upload, over what the package says of itself.
+        input_schema: under which batches go in, tensor fields already renamed.
+        output_schema: under which they come out.
+        answered: whether it answered its canned row when it was uploaded. A model may refuse a made-up row, and is then sent
+            requests without having answered any.
+        environment: digest of the environment; None where the model runs natively.
+        requirements: the environment's PEP 508 lines, should it have to be built again.
+        python_version: of the environment.
+        notes: what its owner should know (a Python that was chosen, a pair of versions that was avoided).
+    """
+
+    runtime: Runtime
+    adapter: Literal["onnx", "custom", "python"]
+    model_file: str | None = None
+    entry: dict[str, EntryPoint] = {}
+    settings: ModelSettings = ModelSettings()
+    input_schema: pa.Schema
+    output_schema: pa.Schema
+    answered: bool = False
+    environment: Digest | None = None
+    requirements: tuple[str, ...] = ()
+    python_version: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How a version is to be run, as `configure` says it. Every call of `configure` makes one; none is ever changed.
+
+    Attributes:
+        input_schema: given for this configuration; None leaves the version's own.
+        max_batch_delay_ms: how long a request may wait for others to share a call; None does not wait.
+        batch_size_target: rows that a call waits for, at most `max_batch_delay_ms`.
+        batch_size_limit: rows that a call may have.
+    """
+
+    id: int
+    version_id: int
+    tensor_fields: tuple[str, ...] | None = None
+    batch_config: Literal["single"] | None = None
+    input_schema: pa.Schema | None = None
+    output_schema: pa.Schema | None = None
+    max_batch_delay_ms: int | None = None
+    batch_size_target: int | None = None
+    batch_size_limit: int | None = None
+
+
+class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One upload of a model.
+
+    Attributes:
+        id: counts all versions of all models; `uuid` names it.
+        number: counts the versions of its model, from 1.
+        file_name: what the uploaded file was called.
+        sha: sha256 of the uploaded bytes, under which the blob store has them.
+        size: in bytes.
+        settings: what was said at the upload.
+        fault: why its status is `error`.
+        loaded: what it turned out to be; None until it is `ready`.
+        config: its newest configuration.
+    """
+
+    id: int
+    uuid: str
+    model_id: int
+    name: str
+    workspace_id: int
+    number: int
+    file_name: str
+    sha: Digest
+    size: int
+    framework: Framework
+    arch: Architecture
+    accel: Acceleration
+    visibility: Literal["private", "public"]
+    settings: ModelSettings
+    status: VersionStatus
+    fault: Fault | None
+    loaded: LoadedModel | None
+    config: ModelConfig | None
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
