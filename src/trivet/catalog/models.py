@@ -1,0 +1,291 @@
+"""The catalog's models, their versions and configurations."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from trivet.catalog.database import Database
+from trivet.catalog.lookup import find_model, find_workspace, is_id
+from trivet.catalog.rows import DEPLOYMENTS, VERSIONS, config_of, json_text, plain, version_of
+from trivet.catalog.tables import model_configs, model_versions, models, pipeline_versions
+from trivet.domain.deployment import DeploymentStatus
+from trivet.domain.digest import Digest
+from trivet.domain.encoding import decode, schema_to_text
+from trivet.domain.fault import Fault
+from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.pipeline import ModelStep, PipelineStep
+from trivet.domain.version import (
+    Acceleration,
+    Architecture,
+    LoadedModel,
+    Model,
+    ModelConfig,
+    ModelVersion,
+    VersionStatus,
+)
+from trivet.errors import Conflict, NotFound
+
+__all__ = ["Models"]
+
+NAMED = 5
+"""Pipelines that an error names, at most."""
+
+_MODELS = (
+    sa.select(models, sa.func.count(model_versions.c.id).label("versions"))
+    .outerjoin_from(models, model_versions, model_versions.c.model_id == models.c.id)
+    .group_by(models.c.id)
+)
+
+
+class Models:
+    """What the catalog knows of models, versions and configurations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def models(self, workspace_id: int) -> list[Model]:
+        """All models of a workspace, by name."""
+        query = _MODELS.where(models.c.workspace_id == workspace_id).order_by(models.c.name)
+        with self._database.reading() as connection:
+            find_workspace(connection, workspace_id)
+            return [Model(**row._asdict()) for row in connection.execute(query)]
+
+    def model(self, workspace_id: int, name: str) -> Model:
+        """A model by its name.
+
+        Raises:
+            NotFound: there is none; the error proposes the nearest name.
+        """
+        with self._database.reading() as connection:
+            found = find_model(connection, workspace_id, name)
+            return Model(**connection.execute(_MODELS.where(models.c.id == found.id)).one()._asdict())
+
+    def delete_model(self, workspace_id: int, name: str) -> None:
+        """Delete a model with all its versions, configurations and upload logs.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: a deployment uses a version of it; the error names its pipelines.
+        """
+        with self._database.writing() as connection:
+            found = find_model(connection, workspace_id, name)
+            query = sa.select(model_versions.c.uuid).where(model_versions.c.model_id == found.id)
+            users = _pipelines_with(connection, set(connection.execute(query).scalars()))
+            if users:
+                raise Conflict(
+                    f"model {name!r} is deployed",
+                    why=_said_of(users),
+                    fix="undeploy first, or deploy other steps",
+                    reason="model_in_use",
+                )
+            connection.execute(models.delete().where(models.c.id == found.id))
+
+    def add_version(
+        self,
+        *,
+        workspace_id: int,
+        name: str,
+        file_name: str,
+        sha: Digest,
+        size: int,
+        framework: Framework,
+        settings: ModelSettings,
+        arch: Architecture,
+        accel: Acceleration,
+        visibility: Literal["private", "public"],
+        created_by: str,
+        new_uuid: str | None = None,
+    ) -> ModelVersion:
+        """Add a version of a model, which is made if it is new. The bytes are in the blob store already.
+        Its UUID is `new_uuid`, where somebody was told it before, and otherwise made up.
+
+        Raises:
+            NotFound: there is no such workspace.
+        """
+        native = framework is Framework.ONNX
+        now = self._database.now()
+        with self._database.writing() as connection:
+            find_workspace(connection, workspace_id)
+            model_id = connection.execute(
+                models.update()
+                .where(models.c.workspace_id == workspace_id, models.c.name == name)
+                .values(updated_at=now)
+                .returning(models.c.id)
+            ).scalar()
+            if model_id is None:
+                values = {"workspace_id": workspace_id, "name": name, "created_at": now, "updated_at": now}
+                model_id = connection.execute(models.insert().values(values).returning(models.c.id)).scalar_one()
+            last = sa.select(sa.func.max(model_versions.c.number)).where(model_versions.c.model_id == model_id)
+            made = model_versions.insert().values(
+                uuid=new_uuid or str(uuid.uuid4()),
+                workspace_id=workspace_id,
+                model_id=model_id,
+                number=(connection.execute(last).scalar() or 0) + 1,
+                file_name=plain(file_name),
+                sha=sha,
+                size=size,
+                framework=framework.value,
+                arch=arch.value,
+                accel=accel.value,
+                visibility=visibility,
+                settings=json_text(settings),
+                status=(VersionStatus.PENDING_LOAD_NATIVE if native else VersionStatus.PENDING_LOAD_CONTAINER).value,
+                created_by=plain(created_by),
+                created_at=now,
+                updated_at=now,
+            )
+            version_id = connection.execute(made.returning(model_versions.c.id)).scalar_one()
+            return _version(connection, version_id)
+
+    def version(self, id_or_uuid: int | str) -> ModelVersion:
+        """A version by its number among all versions, or by its UUID.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._database.reading() as connection:
+            return _version(connection, id_or_uuid)
+
+    def versions(self, workspace_id: int, name: str) -> list[ModelVersion]:
+        """All versions of a model, the newest first.
+
+        Raises:
+            NotFound: there is no such model.
+        """
+        with self._database.reading() as connection:
+            found = find_model(connection, workspace_id, name)
+            query = VERSIONS.where(model_versions.c.model_id == found.id).order_by(model_versions.c.number.desc())
+            return [version_of(row) for row in connection.execute(query)]
+
+    def versions_to_load(self) -> list[ModelVersion]:
+        """All versions with which something is still to happen, the oldest first."""
+        open_ones = [status.value for status in VersionStatus if not status.is_final]
+        query = VERSIONS.where(model_versions.c.status.in_(open_ones)).order_by(model_versions.c.id)
+        with self._database.reading() as connection:
+            return [version_of(row) for row in connection.execute(query)]
+
+    def set_status(
+        self,
+        version_id: int,
+        status: VersionStatus,
+        *,
+        loaded: LoadedModel | None = None,
+        fault: Fault | None = None,
+    ) -> ModelVersion:
+        """Say what became of a version; what was said of it before is replaced.
+
+        Raises:
+            NotFound: it was deleted meanwhile.
+        """
+        changed = (
+            model_versions.update()
+            .where(model_versions.c.id == version_id)
+            .values(
+                status=status.value,
+                loaded=json_text(loaded),
+                fault=json_text(fault),
+                updated_at=self._database.now(),
+            )
+        )
+        with self._database.writing() as connection:
+            connection.execute(changed)
+            return _version(connection, version_id)
+
+    def package_in_use(self, sha: Digest) -> bool:
+        """Whether any version has these bytes."""
+        with self._database.reading() as connection:
+            query = sa.select(sa.exists().where(model_versions.c.sha == sha))
+            return bool(connection.execute(query).scalar())
+
+    def add_config(
+        self,
+        version_id: int,
+        *,
+        tensor_fields: Sequence[str] | None = None,
+        batch_config: Literal["single"] | None = None,
+        input_schema: pa.Schema | None = None,
+        output_schema: pa.Schema | None = None,
+        max_batch_delay_ms: int | None = None,
+        batch_size_target: int | None = None,
+        batch_size_limit: int | None = None,
+    ) -> ModelConfig:
+        """Add a configuration of a version.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+        with self._database.writing() as connection:
+            version = _version(connection, version_id)
+            made = model_configs.insert().values(
+                workspace_id=version.workspace_id,
+                version_id=version_id,
+                tensor_fields=None if tensor_fields is None else json_text(list(tensor_fields)),
+                batch_config=batch_config,
+                input_schema=None if input_schema is None else schema_to_text(input_schema),
+                output_schema=None if output_schema is None else schema_to_text(output_schema),
+                max_batch_delay_ms=max_batch_delay_ms,
+                batch_size_target=batch_size_target,
+                batch_size_limit=batch_size_limit,
+                created_at=self._database.now(),
+            )
+            return config_of(connection.execute(made.returning(model_configs)).one())
+
+    def config(self, config_id: int) -> ModelConfig:
+        """A configuration.
+
+        Raises:
+            NotFound: there is none.
+        """
+        if is_id(config_id):
+            with self._database.reading() as connection:
+                row = connection.execute(sa.select(model_configs).where(model_configs.c.id == config_id)).first()
+            if row is not None:
+                return config_of(row)
+        raise NotFound(f"there is no model configuration {config_id}", reason="unknown_config")
+
+
+def _version(connection: sa.Connection, id_or_uuid: int | str) -> ModelVersion:
+    row = None
+    if isinstance(id_or_uuid, str):
+        row = connection.execute(VERSIONS.where(model_versions.c.uuid == plain(id_or_uuid))).first()
+    elif is_id(id_or_uuid):
+        row = connection.execute(VERSIONS.where(model_versions.c.id == id_or_uuid)).first()
+    if row is None:
+        raise NotFound(
+            f"A model with the version {id_or_uuid} not found in this workspace",
+            fix="the model's versions are listed with it; a deleted model has none",
+            reason="unknown_version",
+        )
+    return version_of(row)
+
+
+def _pipelines_with(connection: sa.Connection, versions: set[str]) -> list[str]:
+    """Names of the pipelines whose deployment is to run, and uses one of these versions now or when it is updated."""
+    wanted: list[sa.Row[Any]] = list(connection.execute(DEPLOYMENTS.where(sa.text("wanted = 'running'"))))
+    serving = {row.id: decode(row.status, DeploymentStatus).answered for row in wanted}
+    others = [uuid for row in wanted if (uuid := serving[row.id]) not in {None, row.pipeline_version}]
+    query = sa.select(pipeline_versions.c.uuid, pipeline_versions.c.steps).where(pipeline_versions.c.uuid.in_(others))
+    steps: dict[str | None, str] = {row.uuid: row.steps for row in connection.execute(query)} if others else {}
+    return sorted(
+        {
+            row.pipeline
+            for row in wanted
+            for text in (row.steps, steps.get(serving[row.id], "[]"))
+            if versions & _models_of(text)
+        }
+    )
+
+
+def _models_of(steps: str) -> set[str]:
+    kinds: Any = tuple[PipelineStep, ...]
+    return {step.version for step in decode(steps, kinds) if isinstance(step, ModelStep)}
+
+
+def _said_of(users: list[str]) -> str:
+    if len(users) == 1:
+        return f"pipeline {users[0]!r} uses it"
+    rest = len(users) - NAMED
+    return f"pipelines {', '.join(map(repr, users[:NAMED]))}{f' and {rest} more' if rest > 0 else ''} use it"

@@ -1,0 +1,228 @@
+"""The tables, as today's release has them. `migrations/` says how a database got there."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+__all__ = [
+    "BIG",
+    "NAMING",
+    "Moment",
+    "catalog_state",
+    "deployments",
+    "events",
+    "metadata",
+    "model_configs",
+    "model_versions",
+    "models",
+    "pipeline_versions",
+    "pipelines",
+    "upload_log",
+    "workspaces",
+]
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""Constraints are called alike in every database, so that one table says what each of them means."""
+
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""64 bits everywhere; SQLite counts up by itself only in what is called INTEGER."""
+
+
+class Moment(sa.TypeDecorator[datetime]):
+    """A time in UTC, aware of it: SQLite keeps no zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002 - what is overridden
+        """As SQLAlchemy wants it."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as above
+        """The time again."""
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+metadata = sa.MetaData(naming_convention=NAMING)
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", BIG, primary_key=True, autoincrement=True)
+
+
+def _moment(name: str) -> sa.Column[datetime]:
+    return sa.Column(name, Moment, nullable=False)
+
+
+def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=nullable)
+
+
+def _of(table: str, name: str, *, cascade: bool = False) -> sa.Column[int]:
+    key = sa.ForeignKey(f"{table}.id", ondelete="CASCADE" if cascade else None)
+    return sa.Column(name, BIG, key, nullable=False)
+
+
+catalog_state = sa.Table(
+    "catalog_state",
+    metadata,
+    sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1", name="one_row"), primary_key=True, autoincrement=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+)
+"""One row. Whoever writes adds to it first, so that writers queue there in every database."""
+
+workspaces = sa.Table(
+    "workspaces",
+    metadata,
+    _id(),
+    _text("name"),
+    sa.Column("archived", sa.Boolean, nullable=False),
+    _text("created_by"),
+    _moment("created_at"),
+    sa.UniqueConstraint("name"),
+    # An id is never given twice, not even after what had it was deleted: ids are in addresses.
+    sqlite_autoincrement=True,
+)
+
+models = sa.Table(
+    "models",
+    metadata,
+    _id(),
+    _of("workspaces", "workspace_id"),
+    _text("name"),
+    _moment("created_at"),
+    _moment("updated_at"),
+    sa.UniqueConstraint("workspace_id", "name"),
+    sqlite_autoincrement=True,
+)
+
+model_versions = sa.Table(
+    "model_versions",
+    metadata,
+    _id(),
+    _text("uuid"),
+    _of("workspaces", "workspace_id"),
+    _of("models", "model_id", cascade=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    _text("file_name"),
+    _text("sha"),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    _text("framework"),
+    _text("arch"),
+    _text("accel"),
+    _text("visibility"),
+    _text("settings"),
+    _text("status"),
+    _text("fault", nullable=True),
+    _text("loaded", nullable=True),
+    _text("created_by"),
+    _moment("created_at"),
+    _moment("updated_at"),
+    sa.UniqueConstraint("uuid"),
+    sa.UniqueConstraint("model_id", "number"),
+    sa.Index(None, "sha"),
+    sa.Index(None, "status"),
+    sqlite_autoincrement=True,
+)
+"""`settings`, `fault` and `loaded` are JSON of the domain values."""
+
+model_configs = sa.Table(
+    "model_configs",
+    metadata,
+    _id(),
+    _of("workspaces", "workspace_id"),
+    _of("model_versions", "version_id", cascade=True),
+    _text("tensor_fields", nullable=True),
+    _text("batch_config", nullable=True),
+    _text("input_schema", nullable=True),
+    _text("output_schema", nullable=True),
+    sa.Column("max_batch_delay_ms", sa.Integer),
+    sa.Column("batch_size_target", sa.Integer),
+    sa.Column("batch_size_limit", sa.Integer),
+    _moment("created_at"),
+    sa.Index(None, "version_id"),
+    sqlite_autoincrement=True,
+)
+
+upload_log = sa.Table(
+    "upload_log",
+    metadata,
+    _id(),
+    _of("model_versions", "version_id", cascade=True),
+    _moment("at"),
+    _text("level"),
+    _text("stage"),
+    _text("text"),
+    sa.Index(None, "version_id"),
+    sqlite_autoincrement=True,
+)
+
+pipelines = sa.Table(
+    "pipelines",
+    metadata,
+    _id(),
+    _of("workspaces", "workspace_id"),
+    _text("name"),
+    _moment("created_at"),
+    _moment("updated_at"),
+    sa.UniqueConstraint("workspace_id", "name"),
+    sqlite_autoincrement=True,
+)
+
+pipeline_versions = sa.Table(
+    "pipeline_versions",
+    metadata,
+    _id(),
+    _text("uuid"),
+    _of("workspaces", "workspace_id"),
+    _of("pipelines", "pipeline_id"),
+    sa.Column("number", sa.Integer, nullable=False),
+    _text("steps"),
+    _moment("created_at"),
+    sa.UniqueConstraint("uuid"),
+    sa.UniqueConstraint("pipeline_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    _id(),
+    _of("workspaces", "workspace_id"),
+    _of("pipelines", "pipeline_id"),
+    _text("wanted"),
+    _of("pipeline_versions", "pipeline_version_id"),
+    _text("config"),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    _text("status"),
+    sa.Column("status_generation", sa.BigInteger, nullable=False),
+    _moment("created_at"),
+    _moment("updated_at"),
+    sa.UniqueConstraint("pipeline_id"),
+    sqlite_autoincrement=True,
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    _id(),
+    _moment("at"),
+    sa.Column("workspace_id", BIG),
+    _text("subject"),
+    _text("subject_id"),
+    _text("kind"),
+    _text("text"),
+    sqlite_autoincrement=True,
+)
+"""The newest ones; `workspace_id` is no reference, so that an event outlives what it tells of."""
