@@ -68,7 +68,7 @@ def build(
         size_bytes=_size_bytes(draft),
         made=datetime.now(UTC),
     )
-    write_record(draft / RECORD, record)
+    write_record(draft / RECORD, record, drafts=uv.workspace.folder)
     target.parent.mkdir(mode=0o700, exist_ok=True)
     _flush(draft)
     draft.rename(target)

@@ -172,7 +172,14 @@ def _remedy(stderr: str, *, about: Circumstances) -> _Remedy | None:
 
 
 def disk_error(error: OSError, *, folder: Path) -> BadEnvironment:
-    """The error for a folder that cannot be written to."""
+    """The error for a folder that cannot be written to, or a process that may open no more files."""
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return BadEnvironment(
+            "The environment cannot be built at present",
+            why=(error.strerror or "too many open files").lower(),
+            fix="try again when less is going on, or raise the limit on open files (`ulimit -n`, LimitNOFILE=)",
+            reason="too_many_open_files",
+        )
     full = _DISK_FULL.get(error.errno or 0)
     return BadEnvironment(
         f"The environments folder {folder} cannot be written to",

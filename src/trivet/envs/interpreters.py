@@ -3,13 +3,13 @@
 Each is asked what it is, since a file called `python3.8` may be a pyenv shim that only prints an error.
 """
 
+import errno
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ OWN_MINOR = (sys.version_info.major, sys.version_info.minor)
 _NAME = re.compile(r"python(3(\.\d+)?)?")
 _WANTED = re.compile(r"(3)\.(\d{1,3})(?:\.(\d{1,3}))?")
 _PROBE_LIMIT_S = 20.0
+_OUT_OF_FILES = {errno.EMFILE, errno.ENFILE}
 _PROBE = """
 import json, sys
 print(json.dumps([
@@ -80,11 +81,14 @@ def find_interpreters(environ: Mapping[str, str], *, uv: Path) -> tuple[Interpre
     Args:
         environ: PATH, HOME, PYENV_ROOT and uv's variables.
         uv: the uv program, asked for the interpreters in its store.
+
+    Raises:
+        OSError: this process may open no more files.
     """
     found: dict[tuple[Path, tuple[int, int, int]], Interpreter] = {}
     seen: set[Path] = set()
     for path in _candidates(environ, uv=uv):
-        with suppress(OSError):
+        try:
             real = path.resolve(strict=True)
             # A virtual environment's python is a link to another: that one is found in its own place, so the first
             # name of a file is as good as any.
@@ -95,6 +99,8 @@ def find_interpreters(environ: Mapping[str, str], *, uv: Path) -> tuple[Interpre
                 continue
             seen.add(real)
             found.setdefault((interpreter.path.resolve(), interpreter.version), interpreter)
+        except OSError as error:
+            _raise_if_out_of_files(error)
     return tuple(found.values())
 
 
@@ -142,7 +148,10 @@ def _uv_store(environ: Mapping[str, str], *, uv: Path) -> list[Path]:
             command, capture_output=True, check=True, env=variables, cwd="/", timeout=_PROBE_LIMIT_S
         ).stdout
         return [Path(entry["path"]) for entry in json.loads(answer)]
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+    except OSError as error:
+        _raise_if_out_of_files(error)
+        return []
+    except (subprocess.SubprocessError, ValueError, KeyError, TypeError):
         # uv's store is one place of several; whether uv itself works shows in the next step.
         return []
 
@@ -161,11 +170,20 @@ def _probe(path: Path, environ: Mapping[str, str]) -> Interpreter | None:
             timeout=_PROBE_LIMIT_S,
         ).stdout
         (major, minor, patch), implementation, executable, usual = json.loads(answer)
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
+    except OSError as error:
+        _raise_if_out_of_files(error)
+        return None
+    except (subprocess.SubprocessError, ValueError, TypeError):
         return None
     if implementation != "cpython" or not usual or (major, minor) < OLDEST:
         return None
     return Interpreter(path=Path(executable), version=(major, minor, patch))
+
+
+def _raise_if_out_of_files(error: OSError) -> None:
+    """Tells an interpreter that does not run from a process that can start none: the latter is not missing a Python."""
+    if error.errno in _OUT_OF_FILES:
+        raise error
 
 
 def choose(interpreters: Sequence[Interpreter], wanted: tuple[int, ...]) -> Interpreter:

@@ -45,19 +45,25 @@ def read_record(path: Path, kind: type[_Record]) -> _Record | None:
         return None
 
 
-def write_record(path: Path, record: msgspec.Struct) -> None:
-    """Writes a record so that a reader sees all of it or nothing, whatever happens meanwhile."""
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(record)))
+def write_record(path: Path, record: msgspec.Struct, *, drafts: Path) -> None:
+    """Writes a record so that a reader sees all of it or nothing, whatever happens meanwhile. See `write_atomically`."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(record)), drafts=drafts)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, drafts: Path) -> None:
     """Puts bytes at `path` at once, on the disk before the name.
+
+    Args:
+        path: what they become; its folder is made where it is missing.
+        data: the bytes.
+        drafts: a folder of the same file system where they lie until then, and from where somebody sweeps them should
+            we die: a workspace's.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft = drafts / f"{path.name}.{secrets.token_hex(4)}"
     try:
         with draft.open("xb") as file:
             file.write(data)

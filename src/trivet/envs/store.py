@@ -126,6 +126,18 @@ class EnvironmentStore:
                 fix="end that process, then try again",
             ) from error
 
+    def find(self, digest: Digest) -> Environment | None:
+        """The finished environment of a digest; None where there is none. Starts no process, and fetches nothing."""
+        folder = self._folder(digest)
+        record = read_record(folder / RECORD, EnvironmentRecord)
+        if record is None or not self._is_finished(digest):
+            return None
+        with suppress(OSError):
+            (folder / _LAST_USED).touch()
+        return Environment(
+            digest=digest, python=folder / "bin/python", python_version=record.python_version, lock=record.lock
+        )
+
     @contextmanager
     def in_use(self, environment: Environment) -> Iterator[None]:
         """Keeps an environment from being pruned, in this process and any other, for the length of a `with` block.
@@ -207,7 +219,9 @@ class EnvironmentStore:
             self._worker,
             repr(KNOWN_BAD),
             settings.fingerprint,
-            digest_of_wheels(wheels, memory=self._root / "wheels.json", now_ns=time.time_ns())
+            digest_of_wheels(
+                wheels, memory=self._root / "wheels.json", drafts=self._root / "tmp", now_ns=time.time_ns()
+            )
             if wheels is not None
             else None,
         ]
@@ -268,7 +282,11 @@ class EnvironmentStore:
                 python_version=interpreter.version_text,
                 notes=resolved.notes,
             )
-            write_record(self._lock_record(want.key), lock)
+            write_record(self._lock_record(want.key), lock, drafts=uv.workspace.folder)
+
+        # Who uses a finished environment holds it, for as long as its workers run: it is not waited for.
+        if self._is_finished(lock.environment):
+            return
 
         def waiting() -> None:
             report("installing", "another process is building this environment; waiting for it", None, None)

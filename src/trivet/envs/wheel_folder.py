@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from trivet.domain.digest import Digest, digest_of_bytes, digest_of_file
+from trivet.envs.locking import workspace
 from trivet.envs.records import write_atomically
 from trivet.errors import BadEnvironment
 
@@ -14,12 +15,13 @@ _ARCHIVES = (".whl", ".tar.gz", ".zip")
 _SETTLED_NS = 2_000_000_000
 
 
-def digest_of_wheels(folder: Path, *, memory: Path, now_ns: int) -> Digest:
+def digest_of_wheels(folder: Path, *, memory: Path, drafts: Path, now_ns: int) -> Digest:
     """The digest of the names and bytes of all wheels and source archives in a folder.
 
     Args:
         folder: where they lie.
         memory: a file that remembers digests by inode, size and times, so that gigabytes are read once.
+        drafts: a folder of workspaces on the same file system, where that file is written before it gets its name.
         now_ns: the time, in nanoseconds since 1970. What changed a moment ago is not remembered: it may change again
             within one tick of the file system's clock.
 
@@ -45,7 +47,8 @@ def digest_of_wheels(folder: Path, *, memory: Path, now_ns: int) -> Digest:
         if key not in known and max(about.st_mtime_ns, about.st_ctime_ns) < now_ns - _SETTLED_NS:
             fresh[key] = digest
     if fresh:
-        write_atomically(memory, msgspec.json.encode(known | fresh))
+        with workspace(drafts) as space:
+            write_atomically(memory, msgspec.json.encode(known | fresh), drafts=space.folder)
     return digest_of_bytes("\n".join(lines).encode())
 
 

@@ -1,7 +1,16 @@
 """A path becomes a checked package; nothing of it is run."""
 
 from trivet.packaging.limits import Limits
-from trivet.packaging.open import open_package, read_requirements
+from trivet.packaging.open import open_package, read_requirements, unpack_again
 from trivet.packaging.settings import load_settings, merge_settings
+from trivet.packaging.store import find_package
 
-__all__ = ["Limits", "load_settings", "merge_settings", "open_package", "read_requirements"]
+__all__ = [
+    "Limits",
+    "find_package",
+    "load_settings",
+    "merge_settings",
+    "open_package",
+    "read_requirements",
+    "unpack_again",
+]

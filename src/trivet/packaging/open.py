@@ -14,7 +14,7 @@ from trivet.packaging.requirements import names_project, parse_requirements
 from trivet.packaging.settings import MAX_BYTES, SETTINGS_NAME, merge_settings, parse_settings
 from trivet.packaging.store import StoredPackage, put_file, put_folder, put_zip
 
-__all__ = ["open_package", "read_requirements"]
+__all__ = ["open_package", "read_requirements", "unpack_again"]
 
 ACCEPTED = "give an .onnx file, a .zip, or a folder with the package's files"
 NO_LIMITS_SET = Limits()
@@ -54,6 +54,7 @@ def open_package(
     path: Path,
     *,
     store: Path,
+    file_name: str | None = None,
     settings: ModelSettings = NO_SETTINGS,
     limits: Limits = NO_LIMITS_SET,
     report: Callable[[str], None] = _silent,
@@ -64,6 +65,7 @@ def open_package(
         path: an `.onnx` file, a `.zip`, or a folder. A `trivet.yaml` in it counts; so does one beside a file, if its
             `model` names that file; in a folder its `model` may name a `.zip` or `.onnx` in that folder.
         store: where packages are kept, by digest.
+        file_name: what its owner calls the file, where the path is another one; then nothing beside it counts.
         settings: what flags say; only `framework` matters here.
         limits: on what is unpacked.
         report: told what does not stop the package from being served.
@@ -78,14 +80,14 @@ def open_package(
         Unavailable: the store cannot be written to.
     """
     try:
-        found = _locate(path)
+        found = _locate(path) if file_name is None else _uploaded(path, name=file_name)
     except OSError as error:
         raise BadPackage(
             f"{str(path)[:200]!r} cannot be read",
             why=error.strerror or str(error),
             fix="see that it is there, and that the user Trivet runs as may read it",
         ) from error
-    stored = _put(found.path, store=store, limits=limits)
+    stored = _put(found.path, store=store, limits=limits, name=file_name)
     own, model = found.settings, None
     if any(each.path == SETTINGS_NAME for each in stored.manifest.files):
         inner, model = _read_settings(stored.root / SETTINGS_NAME, source=SETTINGS_NAME)
@@ -102,7 +104,7 @@ def open_package(
         report=report,
     )
     return Package(
-        name=_name(found.path),
+        name=_name(found.path if file_name is None else Path(file_name)),
         file_name=stored.file_name,
         digest=stored.digest,
         root=stored.root,
@@ -130,6 +132,25 @@ def read_requirements(package: Package) -> tuple[str, ...]:
     return (*lines, "pandas")
 
 
+def unpack_again(path: Path, *, store: Path, file_name: str, limits: Limits = NO_LIMITS_SET) -> Path:
+    """Put a package that was checked before into the store again.
+
+    Args:
+        path: its file.
+        store: where packages are kept.
+        file_name: what its owner calls the file.
+        limits: on what is unpacked.
+
+    Returns:
+        The folder with its files.
+
+    Raises:
+        BadPackage, TooLarge: it is no package any more.
+        Unavailable: the store cannot be written to.
+    """
+    return _put(path, store=store, limits=limits, name=file_name).root
+
+
 def _locate(path: Path) -> _Found:
     if path.is_dir():
         return _in_folder(path)
@@ -137,21 +158,25 @@ def _locate(path: Path) -> _Found:
         raise _nothing_at(path)
     if not path.is_file():
         raise BadPackage(f"{str(path)!r} is neither a file nor a folder", fix=ACCEPTED, path=str(path))
-    suffix = path.suffix.lower()
-    if suffix not in {".onnx", ".zip"}:
-        raise BadPackage(
-            f"{path.name!r} is no package",
-            why=f"files of type {suffix!r} are not taken" if suffix else "the file has no type in its name",
-            fix=REMEDIES.get(suffix, ACCEPTED),
-            path=str(path),
-            reason="unknown_file_type",
-        )
+    _check_type(path, shown=str(path))
     beside = path.parent / SETTINGS_NAME
     if beside.is_file():
         settings, model = _read_settings(beside, source=str(beside))
         if model == path.name:
             return _Found(path=path, settings=settings)
     return _Found(path=path)
+
+
+def _check_type(path: Path, *, shown: str) -> None:
+    suffix = path.suffix.lower()
+    if suffix not in {".onnx", ".zip"}:
+        raise BadPackage(
+            f"{path.name!r} is no package",
+            why=f"files of type {suffix!r} are not taken" if suffix else "the file has no type in its name",
+            fix=REMEDIES.get(suffix, ACCEPTED),
+            path=shown,
+            reason="unknown_file_type",
+        )
 
 
 def _in_folder(folder: Path) -> _Found:
@@ -168,11 +193,19 @@ def _in_folder(folder: Path) -> _Found:
     return _Found(path=folder)
 
 
-def _put(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
+def _uploaded(path: Path, *, name: str) -> _Found:
+    """A file that is called otherwise than its path says."""
+    if not path.is_file():
+        raise _nothing_at(path)
+    _check_type(Path(name), shown=name)
+    return _Found(path=path)
+
+
+def _put(path: Path, *, store: Path, limits: Limits, name: str | None = None) -> StoredPackage:
     if path.is_dir():
         return put_folder(path, store=store, limits=limits)
-    put = put_zip if path.suffix.lower() == ".zip" else put_file
-    return put(path, store=store, limits=limits)
+    put = put_zip if Path(name or path).suffix.lower() == ".zip" else put_file
+    return put(path, store=store, limits=limits, name=name)
 
 
 def _read_settings(path: Path, *, source: str) -> tuple[ModelSettings, str | None]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from trivet.domain.names import check_name
 from trivet.domain.package import Framework, ModelSettings, TestCase
+from trivet.domain.quantities import parse_memory
 from trivet.domain.schema import schema_from_tree
 from trivet.domain.yaml_text import read_yaml
 from trivet.errors import BadPackage, Invalid, NotFound, TrivetError
@@ -26,8 +27,6 @@ Rows = list[dict[str, Any]]
 
 _PYTHON = re.compile(r"3\.(0|[1-9][0-9]{0,2})(?:\.(?:0|[1-9][0-9]{0,2}))?")
 _OLDEST_PYTHON = 8  # 3.8, which a worker needs
-_MEMORY = re.compile(r"([0-9]{1,18})(Ki|Mi|Gi|Ti|k|M|G|T)?")
-_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SAID = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
 _YAML_WORDS = {"object": "a mapping", "array": "a list", "str": "text", "int": "a whole number", "float": "a number"}
 
@@ -184,7 +183,7 @@ def _settings(document: _Document) -> ModelSettings:
         python=_python(document.python),
         workers=document.workers,
         timeout_s=_timeout(document.timeout),
-        memory_bytes=_memory(resources.memory),
+        memory_bytes=None if resources.memory is None else parse_memory(resources.memory, path="resources.memory"),
         open_files=resources.open_files,
         example=tuple(document.example or ()),
         tests=_tests(document.tests or []),
@@ -268,18 +267,6 @@ def _timeout(seconds: float | None) -> float | None:
         fix = "say a number of seconds above 0, as in timeout: 60"
         raise Invalid(f"{seconds} is no timeout", fix=fix, path="timeout")
     return seconds
-
-
-def _memory(said: int | str | None) -> int | None:
-    """Bytes of `1Gi`, `512Mi`, `2G`, `1073741824`."""
-    if said is None:
-        return None
-    match = _MEMORY.fullmatch(str(said))
-    amount = int(match[1]) * _UNITS.get(match[2], 1) if match else 0
-    if not match or not 0 < amount < 2**63:
-        fix = "say bytes, or a number with Mi or Gi behind it, as in memory: 512Mi"
-        raise Invalid(f"{str(said)[:80]!r} is no amount of memory", fix=fix, path="resources.memory")
-    return amount
 
 
 def _tests(tests: list[_Test]) -> tuple[TestCase, ...]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from trivet.domain.digest import Digest, digest_of_bytes
@@ -29,9 +29,10 @@ from trivet.packaging.folder import read_folder
 from trivet.packaging.limits import Budget, Limits
 from trivet.packaging.tree import Entry, shown
 
-__all__ = ["StoredPackage", "put_file", "put_folder", "put_zip"]
+__all__ = ["StoredPackage", "find_package", "put_file", "put_folder", "put_zip"]
 
 _CHUNK = 1 << 20
+_FILE_FORMS: tuple[shelf.Form, ...] = ("file", "zip")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
 
 
@@ -54,8 +55,23 @@ class StoredPackage:
     file_name: str
 
 
-def put_file(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
+def find_package(store: Path, digest: Digest) -> Path | None:
+    """The folder with the files of a package that was one file, an archive or a plain one; None where it is not whole.
+
+    The bytes of its files are not read, but for a file that was touched since it came in.
+    """
+    known = any(shelf.find(store, digest=digest, form=form) for form in _FILE_FORMS)
+    return store / digest / shelf.FILES if known else None
+
+
+def put_file(path: Path, *, store: Path, limits: Limits, name: str | None = None) -> StoredPackage:
     """Stores one plain file, such as an ONNX model; in the store it is called `model` and its suffix.
+
+    Args:
+        path: the file.
+        store: where packages are kept.
+        limits: on its size.
+        name: what the file is called, if not as its path says.
 
     Raises:
         NotFound: there is no such file.
@@ -63,19 +79,21 @@ def put_file(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
         TooLarge: beyond a limit.
         Unavailable: the store cannot be written to.
     """
+    name = name or path.name
     with _opened(path) as file:
         if looks_like_zip(os.pread(file.fileno(), 4, 0)):
-            name = shown(path.name)
-            raise BadPackage(f"{name!r} is a ZIP archive", fix="give it a name that ends in .zip", path=name)
-        digest, size = _digest(file, path=path, limits=limits)
-        suffix = path.suffix.lower()
-        name = "model" + (suffix if _SUFFIX.fullmatch(suffix) else "")
-        files = (PackageFile(path=name, size=size, sha256=digest),)
+            raise BadPackage(
+                f"{shown(name)!r} is a ZIP archive", fix="give it a name that ends in .zip", path=shown(name)
+            )
+        digest, size = _digest(file, path=path, name=name, limits=limits)
+        suffix = PurePath(name).suffix.lower()
+        kept = "model" + (suffix if _SUFFIX.fullmatch(suffix) else "")
+        files = (PackageFile(path=kept, size=size, sha256=digest),)
         record = shelf.find(store, digest=digest, form="file")
         # The same bytes under another suffix may lie there.
         if record is None or record.files != files:
             record = shelf.add(
-                [Entry(name=shown(path.name), parts=(name,), chunks=partial(_chunks, file, path=path))],
+                [Entry(name=shown(name), parts=(kept,), chunks=partial(_chunks, file, path=path))],
                 store=store,
                 digest=digest,
                 form="file",
@@ -83,11 +101,17 @@ def put_file(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
                 budget=Budget(limits),
                 verify=lambda written: _check_unchanged(written == files, path=path),
             )
-    return _stored(store, digest=digest, record=record, path=path)
+    return _stored(store, digest=digest, record=record, name=name)
 
 
-def put_zip(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
+def put_zip(path: Path, *, store: Path, limits: Limits, name: str | None = None) -> StoredPackage:
     """Stores the files in a ZIP archive.
+
+    Args:
+        path: the archive.
+        store: where packages are kept.
+        limits: on what it holds.
+        name: what the archive is called, if not as its path says.
 
     Raises:
         NotFound: there is no such file.
@@ -95,9 +119,10 @@ def put_zip(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
         TooLarge: beyond a limit.
         Unavailable: the store cannot be written to.
     """
+    name = name or path.name
     with _opened(path) as file:
         before = _state(file)
-        digest, size = _digest(file, path=path, limits=limits)
+        digest, size = _digest(file, path=path, name=name, limits=limits)
         record = shelf.find(store, digest=digest, form="zip")
         if record is None:
             record = shelf.add(
@@ -109,7 +134,7 @@ def put_zip(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
                 budget=Budget(limits, packed_bytes=size),
                 verify=lambda _: _check_unchanged(_state(file) == before, path=path),
             )
-    return _stored(store, digest=digest, record=record, path=path)
+    return _stored(store, digest=digest, record=record, name=name)
 
 
 def put_folder(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
@@ -140,17 +165,17 @@ def put_folder(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
             )
     finally:
         os.close(descriptor)
-    return _stored(store, digest=digest, record=record, path=path)
+    # "." has no name of its own.
+    return _stored(store, digest=digest, record=record, name=path.name or path.resolve().name)
 
 
-def _stored(store: Path, *, digest: Digest, record: shelf.Record, path: Path) -> StoredPackage:
+def _stored(store: Path, *, digest: Digest, record: shelf.Record, name: str) -> StoredPackage:
     return StoredPackage(
         digest=digest,
         size=record.size,
         root=store / digest / shelf.FILES,
         manifest=Manifest(files=record.files),
-        # "." has no name of its own.
-        file_name=path.name or path.resolve().name,
+        file_name=name,
     )
 
 
@@ -194,10 +219,10 @@ def _chunks(file: BinaryIO, *, path: Path) -> Iterator[bytes]:
         yield chunk
 
 
-def _digest(file: BinaryIO, *, path: Path, limits: Limits) -> tuple[Digest, int]:
+def _digest(file: BinaryIO, *, path: Path, name: str, limits: Limits) -> tuple[Digest, int]:
     """A file's sha256 and its size in bytes, counted as it is read."""
     budget = Budget(limits)
-    budget.begin(shown(path.name))
+    budget.begin(shown(name))
     hashed = hashlib.sha256()
     size = 0
     for chunk in _chunks(file, path=path):

@@ -92,6 +92,15 @@ def test_what_is_in_use_stays(store, alpha):
     assert [info.digest for info in store.prune()] == [alpha.digest]
 
 
+def test_other_requirements_that_come_to_an_environment_in_use_get_it_at_once(store, alpha, wheels):
+    def report(stage: str, detail: str, _done: int | None, _total: int | None) -> None:
+        assert "waiting" not in detail, f"{stage}: {detail}"
+
+    with store.in_use(alpha):
+        other = store.ensure(EnvironmentSpec(requirements=("alpha>=1",)), offline=True, wheels=wheels, report=report)
+    assert other.digest == alpha.digest
+
+
 def test_what_another_process_uses_stays_until_it_ends(store, alpha, root, environ, wheels):
     order = json.dumps({"root": str(root), "environ": environ, "wheels": str(wheels)})
     with subprocess.Popen(

@@ -87,7 +87,7 @@ def test_records_come_back_as_they_went(tmp_path):
         size_bytes=7,
         made=datetime(2026, 1, 2, tzinfo=UTC),
     )
-    write_record(tmp_path / "deep/record.json", record)
+    write_record(tmp_path / "deep/record.json", record, drafts=tmp_path)
     assert read_record(tmp_path / "deep/record.json", EnvironmentRecord) == record
     assert os.listdir(tmp_path / "deep") == ["record.json"]  # noqa: PTH208
 
@@ -109,34 +109,34 @@ def test_the_digest_of_wheels_follows_names_and_bytes(tmp_path):
     wheel = folder / "a-1-py3-none-any.whl"
     wheel.write_bytes(b"one")
     (folder / "notes.txt").write_text("no wheel")
-    first = digest_of_wheels(folder, memory=memory, now_ns=NOW)
-    assert digest_of_wheels(folder, memory=memory, now_ns=NOW) == first
+    first = digest_of_wheels(folder, memory=memory, drafts=tmp_path / "tmp", now_ns=NOW)
+    assert digest_of_wheels(folder, memory=memory, drafts=tmp_path / "tmp", now_ns=NOW) == first
     wheel.write_bytes(b"two")
-    assert digest_of_wheels(folder, memory=memory, now_ns=NOW) != first
+    assert digest_of_wheels(folder, memory=memory, drafts=tmp_path / "tmp", now_ns=NOW) != first
     wheel.write_bytes(b"one")
-    assert digest_of_wheels(folder, memory=memory, now_ns=NOW) == first
+    assert digest_of_wheels(folder, memory=memory, drafts=tmp_path / "tmp", now_ns=NOW) == first
     wheel.rename(folder / "a-2-py3-none-any.whl")
-    assert digest_of_wheels(folder, memory=memory, now_ns=NOW) != first
+    assert digest_of_wheels(folder, memory=memory, drafts=tmp_path / "tmp", now_ns=NOW) != first
 
 
 def test_a_wheel_that_lay_there_for_a_while_is_read_once(tmp_path):
     folder, memory = tmp_path / "wheels", tmp_path / "memory.json"
     folder.mkdir()
     (folder / "a-1-py3-none-any.whl").write_bytes(b"one")
-    digest_of_wheels(folder, memory=memory, now_ns=NOW)
+    digest_of_wheels(folder, memory=memory, drafts=tmp_path / "tmp", now_ns=NOW)
     assert not memory.exists()
-    first = digest_of_wheels(folder, memory=memory, now_ns=MUCH_LATER)
+    first = digest_of_wheels(folder, memory=memory, drafts=tmp_path / "tmp", now_ns=MUCH_LATER)
     remembered = memory.read_text()
     memory.write_text(remembered.replace(digest_of_bytes(b"one"), "what was remembered"))
-    assert digest_of_wheels(folder, memory=memory, now_ns=MUCH_LATER) != first
+    assert digest_of_wheels(folder, memory=memory, drafts=tmp_path / "tmp", now_ns=MUCH_LATER) != first
     memory.write_text("nonsense")
-    assert digest_of_wheels(folder, memory=memory, now_ns=MUCH_LATER) == first
+    assert digest_of_wheels(folder, memory=memory, drafts=tmp_path / "tmp", now_ns=MUCH_LATER) == first
     assert memory.read_text() == remembered
 
 
 def test_a_folder_without_wheels_is_refused(tmp_path):
     with pytest.raises(BadEnvironment, match="holds no wheel"):
-        digest_of_wheels(tmp_path, memory=tmp_path / "memory.json", now_ns=NOW)
+        digest_of_wheels(tmp_path, memory=tmp_path / "memory.json", drafts=tmp_path / "tmp", now_ns=NOW)
 
 
 def test_the_modules_of_requirements():

@@ -1,0 +1,6 @@
+"""Uploaded files by the sha256 of their bytes: in a local folder, or in an object store."""
+
+from trivet.blobs.opening import open_blobs
+from trivet.blobs.protocol import Blobs
+
+__all__ = ["Blobs", "open_blobs"]

@@ -1,0 +1,170 @@
+"""Blobs in a local folder.
+
+    blobs/<sha256>        the bytes, read-only
+    blobs/tmp-<random>    bytes that are arriving; their writer holds a lock on the file
+
+A blob gets its name after all of it is on the disk, so it is there whole or not at all.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from trivet.blobs.disk import disk
+from trivet.blobs.protocol import CHUNK, Source, check_expected, check_name, checked, chunks_of, corrupt
+from trivet.domain.digest import Digest
+
+__all__ = ["LocalBlobs"]
+
+_TEMPORARY = "tmp-"
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# A link asks for one file system, for rights, and for a file with room for one more name.
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+
+
+class LocalBlobs:
+    """Blobs in a folder of this machine, which several processes may use at once. See `Blobs`.
+
+    Args:
+        folder: made, for its owner alone, when it is first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, source: Source, *, digest: Digest | None = None) -> tuple[Digest, int]:
+        """See `Blobs.put`."""
+        if digest is not None:
+            check_name(digest)
+        with disk(self._folder):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._sweep()
+        with self._draft() as (draft, descriptor):
+            hashed = hashlib.sha256()
+            size = 0
+            for chunk in chunks_of(source):
+                hashed.update(chunk)
+                size += len(chunk)
+                with disk(self._folder):
+                    _write_all(descriptor, chunk)
+            found = Digest(hashed.hexdigest())
+            check_expected(found, digest)
+            with disk(self._folder):
+                os.fchmod(descriptor, 0o400)
+                os.fsync(descriptor)
+                # In place of the same bytes, if they are there: should those be damaged, they are mended by this.
+                draft.rename(self._folder / found)
+                _sync_folder(self._folder)
+        return found, size
+
+    def has(self, digest: Digest) -> bool:
+        """See `Blobs.has`."""
+        check_name(digest)
+        with disk(self._folder):
+            return (self._folder / digest).is_file()
+
+    @contextmanager
+    def open(self, digest: Digest) -> Iterator[Iterator[bytes]]:
+        """See `Blobs.open`."""
+        check_name(digest)
+        with disk(self._folder, blob=digest):
+            descriptor = os.open(self._folder / digest, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield checked(self._read(descriptor), digest)
+        finally:
+            os.close(descriptor)
+
+    def fetch(self, digest: Digest, target: Path) -> None:
+        """See `Blobs.fetch`."""
+        check_name(digest)
+        source = self._folder / digest
+        draft = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}")
+        try:
+            with disk(target.parent, blob=digest):
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _link_or_copy(source, draft)
+            with disk(self._folder), draft.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    raise corrupt(digest)
+            with disk(target.parent):
+                draft.replace(target)
+        finally:
+            # A rename of a link onto a link to the same file does nothing, and says that it went well.
+            draft.unlink(missing_ok=True)
+
+    def delete(self, digest: Digest) -> None:
+        """See `Blobs.delete`."""
+        check_name(digest)
+        with disk(self._folder), suppress(FileNotFoundError):
+            (self._folder / digest).unlink()
+            _sync_folder(self._folder)
+
+    def _read(self, descriptor: int) -> Iterator[bytes]:
+        at = 0
+        while True:
+            with disk(self._folder):
+                chunk = os.pread(descriptor, CHUNK, at)
+            if not chunk:
+                return
+            at += len(chunk)
+            yield chunk
+
+    @contextmanager
+    def _draft(self) -> Iterator[tuple[Path, int]]:
+        """A new file, locked by us, with its descriptor; gone after the block unless it was renamed."""
+        while True:
+            path = self._folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
+            with disk(self._folder):
+                descriptor = os.open(path, _NEW_FILE, 0o600)
+            try:
+                with disk(self._folder):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # A sweeper that came between the making and the locking took it for a dead one's.
+                if os.fstat(descriptor).st_nlink:
+                    yield path, descriptor
+                    return
+            finally:
+                path.unlink(missing_ok=True)
+                os.close(descriptor)
+
+    def _sweep(self) -> None:
+        """Removes what dead writers left half-made: nobody holds a lock on it."""
+        for path in self._folder.glob(f"{_TEMPORARY}*"):
+            with suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                finally:
+                    os.close(descriptor)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copyfile(source, target, follow_symlinks=False)
+        target.chmod(0o400)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        # A disk that fills up takes a part and fails at the next call.
+        left = left[os.write(descriptor, left) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

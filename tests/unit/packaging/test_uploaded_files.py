@@ -1,0 +1,108 @@
+"""Files that lie under another name than their owner gave them, and packages that were checked before."""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from trivet.domain.digest import Digest, digest_of_file
+from trivet.domain.package import Framework
+from trivet.errors import BadPackage, NotFound
+from trivet.packaging import find_package, open_package, unpack_again
+from trivet.packaging.writing import remove_tree
+
+STEP = "def process_data(input_data):\n    return input_data\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "store"
+    yield folder
+    remove_tree(folder)
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Path:
+    path = tmp_path / "4b1f"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("step.py", STEP)
+    return path
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Path:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 2]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [x], [y])
+    made: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "9c02"
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def test_what_the_owner_calls_the_file_says_what_it_is(step: Path, identity: Path, store: Path) -> None:
+    package = open_package(step, store=store, file_name="My Step.zip")
+    assert (package.file_name, package.name, package.framework) == ("My Step.zip", "my-step", Framework.PYTHON)
+    package = open_package(identity, store=store, file_name="CC.Fraud.ONNX")
+    assert (package.file_name, package.name, package.framework) == ("CC.Fraud.ONNX", "cc-fraud", Framework.ONNX)
+    assert package.manifest.files[0].path == "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("file_name", "text"),
+    [
+        ("model.pkl", "'model.pkl' is no package: files of type '.pkl' are not taken"),
+        ("model", "'model' is no package: the file has no type in its name"),
+        ("model.onnx", "'model.onnx' is a ZIP archive"),
+    ],
+)
+def test_errors_use_the_owners_name(step: Path, store: Path, file_name: str, text: str) -> None:
+    with pytest.raises(BadPackage) as caught:
+        open_package(step, store=store, file_name=file_name)
+    assert caught.value.message == text
+    assert "4b1f" not in str(caught.value)
+
+
+def test_a_damaged_archive_is_called_by_its_owners_name(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "77ac").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(BadPackage, match="Not a valid ZIP file") as caught:
+        open_package(tmp_path / "77ac", store=store, file_name="broken.zip")
+    assert "77ac" not in str(caught.value)
+
+
+def test_settings_that_lie_beside_an_uploaded_file_do_not_count(step: Path, store: Path) -> None:
+    step.with_name("trivet.yaml").write_text("model: step.zip\nname: another\n")
+    assert open_package(step, store=store, file_name="step.zip").settings.name is None
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path, store: Path) -> None:
+    with pytest.raises(NotFound):
+        open_package(tmp_path / "none", store=store, file_name="step.zip")
+
+
+def test_a_package_in_the_store_is_found_by_its_digest(step: Path, identity: Path, store: Path) -> None:
+    for path, name in [(step, "step.zip"), (identity, "m.onnx")]:
+        digest = digest_of_file(path)
+        assert find_package(store, digest) is None
+        root = open_package(path, store=store, file_name=name).root
+        assert find_package(store, digest) == root
+    assert find_package(store, Digest("0" * 64)) is None
+
+
+def test_a_package_that_lost_a_file_or_was_changed_is_not_found_and_can_be_unpacked_again(
+    step: Path, store: Path
+) -> None:
+    root = open_package(step, store=store, file_name="step.zip").root
+    digest = digest_of_file(step)
+    (root / "step.py").chmod(0o600)
+    (root / "step.py").write_text(STEP.replace("input_data", "other_data"))
+    assert find_package(store, digest) is None
+    assert unpack_again(step, store=store, file_name="step.zip") == root
+    assert (root / "step.py").read_text() == STEP
+    root.chmod(0o700)
+    (root / "step.py").unlink()
+    assert find_package(store, digest) is None
+    unpack_again(step, store=store, file_name="step.zip")
+    assert find_package(store, digest) == root
