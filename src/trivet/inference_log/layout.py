@@ -1,0 +1,77 @@
+"""How the inference log lies on disk.
+
+A deployment has a folder, `<home>/inference/<workspace id>/<deployment id>/`, of segments. A segment that is being written is an
+Arrow IPC stream, which can be read up to its last whole batch whatever happened to its writer; one that is complete is Parquet.
+All rows of a segment have one schema and come from one pipeline version.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import pyarrow as pa
+
+from trivet.errors import Internal
+
+__all__ = ["COLUMNS", "OPEN", "SEALED", "Origin", "folder_of", "list_segments"]
+
+OPEN = ".arrows"
+SEALED = ".parquet"
+KEY = b"trivet"
+
+COLUMNS = (
+    pa.field("time", pa.timestamp("ms"), nullable=False),
+    pa.field("request", pa.uint64(), nullable=False),
+    pa.field("row", pa.uint32(), nullable=False),
+    pa.field("elapsed.read", pa.uint64(), nullable=False),
+    pa.field("elapsed.model", pa.uint64(), nullable=False),
+)
+"""What every row begins with: when, which request (ascending), which of its rows, and nanoseconds. Then come `in.*`, `out.*`
+and `anomaly.*`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """What all rows of a segment have in common, and is kept once: where their answers come from.
+
+    Attributes:
+        last_model: JSON text `{"model_name": …, "model_sha": …}`.
+        pipeline_version: its UUID.
+        partition: which process answered.
+    """
+
+    last_model: str
+    pipeline_version: str
+    partition: str
+
+    def put_into(self, schema: pa.Schema) -> pa.Schema:
+        """The schema with this origin in its metadata."""
+        return schema.with_metadata({KEY: json.dumps(asdict(self)).encode()})
+
+    @classmethod
+    def found_in(cls, schema: pa.Schema) -> Self:
+        """The origin that a segment's schema holds.
+
+        Raises:
+            Internal: it holds none.
+        """
+        try:
+            return cls(**json.loads((schema.metadata or {})[KEY]))
+        except (KeyError, ValueError, TypeError) as error:
+            raise Internal("this is no segment of an inference log", why=repr(error)) from error
+
+
+def folder_of(home: Path, *, workspace_id: int, deployment_id: int) -> Path:
+    """Where a deployment's log lies."""
+    return home / "inference" / str(workspace_id) / str(deployment_id)
+
+
+def list_segments(folder: Path) -> list[Path]:
+    """A folder's segments, in order of their beginning. One that is being sealed is there once."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.*")):
+        # `.parquet` sorts after `.arrows`: the sealed one wins.
+        if path.suffix in {OPEN, SEALED}:
+            found[path.stem] = path
+    return [found[stem] for stem in sorted(found)]
