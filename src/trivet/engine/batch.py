@@ -9,7 +9,7 @@ import pyarrow as pa
 from trivet.errors import Internal
 from trivet_worker.tensors import to_arrow, to_numpy
 
-__all__ = ["Batch", "Column", "concat"]
+__all__ = ["Batch", "Column", "concat", "join_columns"]
 
 Column: TypeAlias = np.ndarray | pa.Array
 """One field of a batch, one entry a row: a numpy array `[rows, …]` or an Arrow array, as it came."""
@@ -82,13 +82,16 @@ def concat(batches: Sequence[Batch]) -> Batch:
     schema = batches[0].schema
     if any(batch.schema is not schema and batch.schema != schema for batch in batches):
         raise Internal("batches of different schemas cannot be joined")
-    columns: list[Column] = []
-    for index in range(len(schema)):
-        parts = [batch.columns[index] for batch in batches]
-        if all(isinstance(part, np.ndarray) and part.dtype != object for part in parts):
-            shapes = {part.shape[1:] for part in parts}
-            if len(shapes) == 1:
-                columns.append(np.concatenate(parts))
-                continue
-        columns.append(pa.concat_arrays([batch.arrow(index) for batch in batches]))
+    columns = [
+        join_columns([batch.columns[index] for batch in batches], schema.field(index)) for index in range(len(schema))
+    ]
     return Batch(schema, columns, sum(batch.rows for batch in batches))
+
+
+def join_columns(parts: Sequence[Column], field: pa.Field) -> Column:
+    """One column of many, row after row: numpy where all are numpy and of one shape, Arrow otherwise."""
+    if set(map(type, parts)) == {np.ndarray} and all(part.dtype != object for part in parts):
+        shape = parts[0].shape[1:]
+        if all(part.shape[1:] == shape for part in parts):
+            return np.concatenate(parts)
+    return pa.concat_arrays([to_arrow(part, field) if isinstance(part, np.ndarray) else part for part in parts])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-__all__ = ["Sized", "gather"]
+__all__ = ["Sized", "gather", "patience_s"]
 
 
 class Sized(Protocol):
@@ -22,13 +22,13 @@ T = TypeVar("T", bound=Sized)
 
 
 def gather(
-    first: T, next_waiting: Callable[[], T | None], *, max_rows: int, max_bytes: int
+    first: T, next_waiting: Callable[[int], T | None], *, max_rows: int, max_bytes: int
 ) -> tuple[list[T], T | None]:
     """Take what waits, in order, as long as rows and bytes stay within the limits.
 
     Args:
         first: goes in whatever its size: a large request travels alone, never not at all.
-        next_waiting: takes one more from the queue, or gives None when nothing waits.
+        next_waiting: given how many rows the call has so far, takes one more from the queue, or gives None when nothing waits.
         max_rows: rows that the call may hold.
         max_bytes: bytes of columns that the call may hold.
 
@@ -38,7 +38,7 @@ def gather(
     taken = [first]
     rows, nbytes = first.rows, first.nbytes
     while rows < max_rows and nbytes < max_bytes:
-        item = next_waiting()
+        item = next_waiting(rows)
         if item is None:
             break
         rows += item.rows
@@ -47,3 +47,18 @@ def gather(
             return taken, item
         taken.append(item)
     return taken, None
+
+
+def patience_s(rows: int, *, target_rows: int, waited_s: float, delay_s: float) -> float:
+    """How much longer a call waits for company: until it has as many rows as are aimed at, or its first request has waited enough.
+
+    Args:
+        rows: that the call has.
+        target_rows: that are aimed at.
+        waited_s: how long its first request has been waiting already, in the queue too.
+        delay_s: how long a request may wait for others.
+
+    Returns:
+        Seconds; 0 takes what is there and goes.
+    """
+    return 0.0 if rows >= target_rows else max(0.0, delay_s - waited_s)

@@ -15,6 +15,9 @@ class EngineLimits:
         max_waiting_bytes: what those requests' columns may take together; a single larger request is taken alone.
         join_rows: waiting requests are joined into one call up to this many rows …
         join_bytes: … and up to this many bytes of columns. A single larger request goes alone.
+        delay_s: how long a request waits for others to share its call, as long as that has fewer …
+        delay_rows: … than so many rows.
+        call_rows: rows that a call may have at all: a larger request is cut. None leaves it to the model.
         inline_s: a native session that answers in less than this runs on the event loop, else in a thread.
     """
 
@@ -23,4 +26,7 @@ class EngineLimits:
     max_waiting_bytes: int = 2**30
     join_rows: int = 4096
     join_bytes: int = 16 * 2**20
+    delay_s: float = 0.0
+    delay_rows: int = 0
+    call_rows: int | None = None
     inline_s: float = 0.001

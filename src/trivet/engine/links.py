@@ -41,13 +41,14 @@ class Broken(Exception):
 class Job:
     """A request that waits for a worker, or is in its hands."""
 
-    __slots__ = ("abandoned", "batch", "deadline", "deliver", "link", "nbytes", "rows")
+    __slots__ = ("abandoned", "batch", "came", "deadline", "deliver", "link", "nbytes", "rows")
 
-    def __init__(self, batch: Batch, *, deliver: Callable[[Outcome], None], deadline: float) -> None:
+    def __init__(self, batch: Batch, *, deliver: Callable[[Outcome], None], came: float, deadline: float) -> None:
         self.batch = batch
         self.rows = batch.rows
         self.nbytes = batch.nbytes
         self.deliver = deliver
+        self.came = came
         self.deadline = deadline
         self.link: Link | None = None
         self.abandoned = False
@@ -72,7 +73,7 @@ class Link:
 
     Args:
         worker: the process at the other end.
-        single: each row makes a call of its own.
+        most_rows: a call has no more rows than these: a larger request is cut. None leaves it to the model.
         take: blocks until jobs wait, and gives them; an empty list ends the thread.
         done: called in the link's thread with jobs and their outcomes.
         lost: called in the link's thread with the jobs that were in the worker's hands when the stream broke.
@@ -84,7 +85,7 @@ class Link:
         *,
         input_schema: pa.Schema,
         output_schema: pa.Schema,
-        single: bool,
+        most_rows: int | None,
         take: "Callable[[Link], list[Job]]",
         done: "Callable[[Link, list[Job], list[Outcome]], None]",
         lost: "Callable[[Link, list[Job]], None]",
@@ -95,7 +96,7 @@ class Link:
         self.cut = False
         self._input_schema = input_schema
         self._output_schema = output_schema
-        self._single = single
+        self._most_rows = most_rows
         self._take = take
         self._done = done
         self._lost = lost
@@ -129,8 +130,9 @@ class Link:
     def _answer(
         self, jobs: Sequence[Job], writer: flight.FlightStreamWriter, reader: flight.FlightStreamReader
     ) -> list[Outcome]:
-        if self._single:
-            return [self._row_by_row(job.batch, writer, reader) for job in jobs]
+        if self._most_rows is not None and jobs[0].rows > self._most_rows:
+            # Too large for one call, and therefore alone.
+            return [self._in_pieces(jobs[0].batch, self._most_rows, writer, reader)]
         outcome = self._exchange([job.batch for job in jobs], writer, reader)
         if len(jobs) == 1:
             return [outcome]
@@ -139,12 +141,12 @@ class Link:
             return [self._exchange([job.batch], writer, reader) for job in jobs]
         return _split(outcome, [job.rows for job in jobs])
 
-    def _row_by_row(
-        self, batch: Batch, writer: flight.FlightStreamWriter, reader: flight.FlightStreamReader
+    def _in_pieces(
+        self, batch: Batch, most_rows: int, writer: flight.FlightStreamWriter, reader: flight.FlightStreamReader
     ) -> Outcome:
         answers: list[Batch] = []
-        for index in range(batch.rows):
-            outcome = self._exchange([batch.slice(index, 1)], writer, reader)
+        for start in range(0, batch.rows, most_rows):
+            outcome = self._exchange([batch.slice(start, min(most_rows, batch.rows - start))], writer, reader)
             if isinstance(outcome, TrivetError):
                 return outcome
             answers.append(outcome)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from trivet.engine.batch import Batch, concat
 from trivet.engine.joining import gather
 from trivet.engine.limits import EngineLimits
-from trivet.engine.native import NativeSession
+from trivet.engine.native_views import Session
 from trivet.errors import DeadlineExceeded, Overloaded
 
 __all__ = ["Cost", "NativeRunner", "measure"]
@@ -41,7 +41,7 @@ class Cost:
         return int((seconds - self.call_s) / self.row_s) if self.row_s > 0 else MOST_ROWS
 
 
-def measure(session: NativeSession) -> Cost:
+def measure(session: Session) -> Cost:
     """Time the canned row, alone and many times over, the quickest of a few rounds each."""
     canned = session.canned
     one = _quickest(session, canned, rounds=5)
@@ -53,7 +53,7 @@ def measure(session: NativeSession) -> Cost:
     return Cost(one, max(0.0, many - one) / (TRIAL_ROWS * canned.rows))
 
 
-def _quickest(session: NativeSession, batch: Batch, *, rounds: int) -> float:
+def _quickest(session: Session, batch: Batch, *, rounds: int) -> float:
     best = float("inf")
     for _ in range(rounds):
         start = time.perf_counter()
@@ -99,7 +99,7 @@ class _Joining:
         waiting = iter(jobs)
         first = next(waiting, None)
         while first is not None:
-            together, first = gather(first, lambda: next(waiting, None), max_rows=JOIN_ROWS, max_bytes=JOIN_BYTES)
+            together, first = gather(first, lambda _: next(waiting, None), max_rows=JOIN_ROWS, max_bytes=JOIN_BYTES)
             self._answer(together)
             first = first or next(waiting, None)
 
@@ -145,20 +145,25 @@ class NativeRunner:
 
     Args:
         session: loaded and tried.
-        cost: as `measure` found it.
+        cost: as `measure` found it; None where that could not be, and every call goes to a thread.
         limits: deadlines, back-pressure, and what counts as quick.
     """
 
     capacity = 1
 
-    def __init__(self, session: NativeSession, *, cost: Cost, limits: EngineLimits) -> None:
+    def __init__(self, session: Session, *, cost: Cost | None, limits: EngineLimits) -> None:
         self._session = session
         self._limits = limits
-        self._inline_rows = cost.rows_within(limits.inline_s)
+        self._inline_rows = 0 if cost is None else cost.rows_within(limits.inline_s)
         self._joined_rows = min(SMALL_ROWS, self._inline_rows) if session.joins else 0
         self._joining = _Joining(session.run)
         self._running = 0
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="native")
+
+    @property
+    def session(self) -> Session:
+        """What answers."""
+        return self._session
 
     @property
     def input_schema(self) -> pa.Schema:

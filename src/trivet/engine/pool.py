@@ -1,14 +1,16 @@
 """A model that runs in workers: one queue, as many links as there are workers, deadlines and back-pressure."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 
 import pyarrow as pa
 
 from trivet.engine.batch import Batch
-from trivet.engine.joining import gather
+from trivet.engine.joining import gather, patience_s
 from trivet.engine.limits import EngineLimits
 from trivet.engine.links import Job, Link, Outcome, Worker
 from trivet.errors import DeadlineExceeded, Overloaded, TrivetError, Unavailable
@@ -37,6 +39,7 @@ class WorkerPool:
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._links: dict[Worker, Link] = {}
+        self._gathering = threading.Lock()
         self._live: dict[Job, None] = {}
         self._live_bytes = 0
         self._failure: TrivetError | None = None
@@ -71,7 +74,7 @@ class WorkerPool:
             worker,
             input_schema=self._input_schema,
             output_schema=self._output_schema,
-            single=not self._joins,
+            most_rows=self._limits.call_rows if self._joins else 1,
             take=self._take,
             done=self._done,
             lost=self._lost,
@@ -114,7 +117,8 @@ class WorkerPool:
                 fix="send fewer at once, or serve it with more workers",
             )
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        job = Job(batch, deliver=_deliver_to(future), deadline=time.monotonic() + self._limits.timeout_s)
+        now = time.monotonic()
+        job = Job(batch, deliver=_deliver_to(future), came=now, deadline=now + self._limits.timeout_s)
         if self._live and self._live_bytes + job.nbytes > self._limits.max_waiting_bytes:
             raise Overloaded(
                 "too many bytes wait for this model",
@@ -144,6 +148,13 @@ class WorkerPool:
     # Below: called by the links' threads.
 
     def _take(self, link: Link) -> list[Job]:
+        if self._limits.delay_s <= 0:
+            return self._take_now(link)
+        # One link at a time gathers: two that did would share out between them what one of them waits for.
+        with self._gathering:
+            return self._take_now(link)
+
+    def _take_now(self, link: Link) -> list[Job]:
         while True:
             first = link.held
             link.held = None
@@ -160,17 +171,30 @@ class WorkerPool:
                 first.link = link
                 return [first]
             jobs, link.held = gather(
-                first, self._next_waiting, max_rows=self._limits.join_rows, max_bytes=self._limits.join_bytes
+                first,
+                partial(self._next_waiting, first),
+                max_rows=min(self._limits.join_rows, self._limits.call_rows or self._limits.join_rows),
+                max_bytes=self._limits.join_bytes,
             )
             for job in jobs:
                 job.link = link
             return jobs
 
-    def _next_waiting(self) -> Job | None:
+    def _next_waiting(self, first: Job, rows: int) -> Job | None:
+        """One more for a call of so many rows; waits for it only where a delay is configured."""
+        limits = self._limits
         while True:
+            wait_s = 0.0
+            if limits.delay_s > 0:
+                waited_s = time.monotonic() - first.came
+                wait_s = patience_s(rows, target_rows=limits.delay_rows, waited_s=waited_s, delay_s=limits.delay_s)
             try:
-                job = self._queue.get_nowait()
+                job = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
             except Empty:
+                return None
+            if job is None and wait_s > 0:
+                # Somebody is to wake up and leave, perhaps this very link: the call goes with what it has.
+                self._queue.put(None)
                 return None
             if job is not None and not job.abandoned:
                 return job

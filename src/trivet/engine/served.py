@@ -28,6 +28,7 @@ class Probe:
     Attributes:
         canned: the row that is sent.
         shown: what it is called.
+        was_answered: whether `warm_up` got an answer.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Probe:
         self.synthetic = synthetic
         self.canned = canned
         self.shown = "a row of zeros" if synthetic else "the example row"
+        self.was_answered = False
         self._runner = runner
         self._spare = spare
         self._answered_at = float("-inf")
@@ -76,16 +78,22 @@ class Probe:
     async def warm_up(self) -> TrivetError | None:
         """Send the canned row for the first time, as `refusal` does.
 
-        Zeros and empty strings make NaN or nothing of what other rows make a number of: a model that answers them with
-        something else than it declares is sent the spare row, once and from then on.
+        Zeros and empty strings make NaN or nothing of what other rows make a number of: a model that refuses them, or answers
+        them with something else than it declares, is sent the spare row, once; and from then on, unless it refuses both.
         """
         started = time.monotonic()
         refusal = await self.refusal()
         self._usual_s = time.monotonic() - started
-        if self._spare is None or refusal is None or refusal.reason != "model_output_mismatch":
-            return refusal
-        self.canned, self.shown = self._spare, "a row of ones"
-        return await self.refusal()
+        is_mismatch = refusal is not None and refusal.reason == "model_output_mismatch"
+        if self._spare is not None and refusal is not None and (is_mismatch or is_refusal(refusal)):
+            zeros, self.canned, self.shown = (self.canned, self.shown), self._spare, "a row of ones"
+            second = await self.refusal()
+            if second is None or is_mismatch:
+                refusal = second
+            else:
+                self.canned, self.shown = zeros
+        self.was_answered = refusal is None
+        return refusal
 
     async def refusal(self) -> TrivetError | None:
         """Send the canned row now, and give the error that came of it."""

@@ -5,55 +5,69 @@ import itertools
 import logging
 import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
-import orjson
-
-from trivet.engine.served import ServedModel
-from trivet.errors import Internal, NotFound, TrivetError, Unavailable
+from trivet.engine.pipeline import ServedPipeline
+from trivet.errors import Internal, Invalid, NotFound, TrivetError, Unavailable
+from trivet.gateway.access import GatewayAccess
 from trivet.gateway.bodies import Disconnected, read_body, too_large
+from trivet.gateway.docs_page import CONTENT_SECURITY_POLICY, docs_page
 from trivet.gateway.errors import STATUS, error_body, error_headers
-from trivet.gateway.formats.answer import Stamp
-from trivet.gateway.infer import InferRoute
+from trivet.gateway.infer import InferenceSink, InferRoute
 from trivet.gateway.metrics import GatewayMetrics
-from trivet.gateway.openapi import CONTENT_SECURITY_POLICY, describe, docs_page
+from trivet.gateway.openapi import describe, describe_all
+from trivet.gateway.pages import JSON, Page, models_page, pipeline_entry, pipelines_page, readiness_page, said
+from trivet.gateway.responses import Send, respond
+from trivet.gateway.routes import DESCRIPTION, INFER, PIPELINES, Place, Routes
+from trivet.gateway.seldom import SeldomSaid
 
 __all__ = ["Gateway"]
 
-log = logging.getLogger(__name__)
-
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
-JSON = b"application/json"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+OPEN_TO_ALL = ("/healthz", "/readyz")
+DRAIN_POLL_S = 0.01
 
 
 class Gateway:
-    """Answers HTTP for one served model.
+    """Answers HTTP for the pipelines that are put into it. All methods belong to the event loop's thread.
 
     Args:
-        served: the model.
         metrics: where measurements go.
         max_body: bytes of a request, inflated.
         partition: names this process in `metadata.partition`.
+        access: what a request must bring; without it whoever reaches the listener may ask.
+        log: keeps what is answered, of pipelines that are put in with `logged`.
+        waits: say "not ready" until `routes_taken_in`.
     """
 
-    def __init__(self, served: ServedModel, *, metrics: GatewayMetrics, max_body: int, partition: str) -> None:
-        self._served = served
+    def __init__(
+        self,
+        *,
+        metrics: GatewayMetrics,
+        max_body: int,
+        partition: str,
+        access: GatewayAccess | None = None,
+        log: InferenceSink | None = None,
+        waits: bool = False,
+    ) -> None:
+        self._routes = Routes()
         self._metrics = metrics
         self._max_body = max_body
         self._too_long = len(str(max_body))
-        last_model = orjson.dumps({"model_name": served.name, "model_sha": served.sha}).decode()
-        stamp = Stamp(last_model=last_model, pipeline_version=served.version, partition=partition)
-        self._counted = metrics.of(served.name)
-        self._counted.workers = lambda: served.runner.capacity
-        self._infer = InferRoute(served, stamp=stamp, metrics=self._counted, max_body=max_body)
+        self._partition = partition
+        self._access = access
+        self._log = log
+        self._waits = waits
         self._stopping = False
+        self._faults = SeldomSaid(logging.getLogger(__name__))
         self._id_prefix = secrets.token_hex(6)
         self._id_count = itertools.count(1)
-        self._pages: dict[str, Callable[[], Awaitable[tuple[int, bytes, bytes]]]] = {
+        self._pages: dict[str, Callable[[], Awaitable[Page]]] = {
             "/models": self._models,
             "/pipelines": self._pipelines,
             "/healthz": self._healthz,
@@ -63,6 +77,54 @@ class Gateway:
             "/docs": self._docs,
         }
 
+    def put(self, pipeline: ServedPipeline, *, logged: bool = False) -> InferRoute:
+        """Let a pipeline answer from now on. The version before it gets no more requests; those that it has it keeps."""
+        metrics = self._metrics.of(pipeline.name, workspace_id=pipeline.workspace_id)
+        route = InferRoute(
+            pipeline,
+            partition=self._partition,
+            metrics=metrics,
+            max_body=self._max_body,
+            log=self._log if logged else None,
+        )
+        metrics.workers = lambda: pipeline.runner.capacity
+        metrics.log_dropped = partial(self._dropped, (pipeline.workspace_id, pipeline.name))
+        before = self._routes.put(route)
+        if before is not None:
+            before.retired = True
+        return route
+
+    def _dropped(self, key: tuple[int, str]) -> int:
+        return 0 if self._log is None else self._log.dropped.get(key, 0)
+
+    def refuse(self, place: Place, error: TrivetError) -> None:
+        """Say at a place at which nothing answers yet why that is so."""
+        self._routes.refuse(place, error)
+
+    def remove(self, place: Place) -> None:
+        """Let nothing answer at a place. Requests that are being answered still are."""
+        before = self._routes.remove(place)
+        if before is not None:
+            before.retired = True
+
+    async def drain(self, route: InferRoute, *, within_s: float) -> None:
+        """Wait for the last request of a route that another has replaced, or that was removed; so long at most."""
+        assert route.retired
+        deadline = time.monotonic() + within_s
+        while route.in_flight and time.monotonic() < deadline:  # noqa: ASYNC110 - requests tell nobody when they end
+            await asyncio.sleep(DRAIN_POLL_S)
+        route.closed = True
+        if self._log is not None:
+            self._log.finish(route.pipeline)
+        route.metrics.routes.discard(route)
+        if not route.metrics.routes:
+            pipeline = route.pipeline
+            self._metrics.forget(pipeline.name, workspace_id=pipeline.workspace_id)
+
+    def routes_taken_in(self) -> None:
+        """What was served before, or is to be served first, is being served."""
+        self._waits = False
+
     def begin_stop(self) -> None:
         """Say "not ready" from now on; requests are still answered."""
         self._stopping = True
@@ -71,26 +133,38 @@ class Gateway:
         """ASGI."""
         if scope["type"] != "http":
             raise Internal(f"the gateway speaks HTTP, not {scope['type']}")
-        if scope["path"] == "/infer" and scope["method"] == "POST":
-            return self._answer_infer(scope, receive, send)
+        if self._access is not None and not self._allows(scope):
+            return self._answer_stranger(scope, send)
+        route = self._routes.by_path.get(scope["path"])
+        if route is not None and scope["method"] == "POST":
+            return self._answer_infer(route, scope, receive, send)
         return self._answer_page(scope, send)
 
-    async def _answer_infer(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    def _allows(self, scope: Mapping[str, Any]) -> bool:
+        assert self._access is not None
+        return self._access.allows(dict(scope["headers"]).get(b"authorization", b""))
+
+    async def _answer_infer(self, route: InferRoute, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         request_id = self._request_id(headers.get(b"x-request-id"))
-        counted = self._counted
-        counted.in_flight += 1
+        counted = route.metrics
+        route.in_flight += 1
         try:
             length = headers.get(b"content-length", b"")
             if len(length) >= self._too_long and int(length) > self._max_body:
                 raise too_large(self._max_body)
-            exchange = self._infer.exchange(
+            asked = (
                 headers.get(b"content-type", b""),
                 headers.get(b"accept", b""),
                 headers.get(b"content-encoding", b""),
                 scope["query_string"],
             )
-            content = await self._infer(exchange, await read_body(receive, max_bytes=self._max_body))
+            exchange = route.exchange(*asked)
+            body = await read_body(receive, max_bytes=self._max_body)
+            if route.retired:
+                route = self._moved(route, scope["path"])
+                exchange = route.exchange(*asked)
+            content = await route(exchange, body)
         except Disconnected:
             return
         except asyncio.CancelledError:
@@ -102,7 +176,7 @@ class Gateway:
             counted.answered(await self._answer_error(error, request_id, send))
             return
         finally:
-            counted.in_flight -= 1
+            route.in_flight -= 1
         counted.answered(200)
         await send(
             {
@@ -118,37 +192,75 @@ class Gateway:
         )
         await send({"type": "http.response.body", "body": content})
 
+    def _moved(self, route: InferRoute, path: str) -> InferRoute:
+        """What answers a request whose body came so slowly that its route was replaced or removed meanwhile."""
+        newer = self._routes.by_path.get(path)
+        if newer is None and route.closed:
+            raise NotFound("Deployment not found", why="the pipeline was undeployed before the request's body had come")
+        if newer is None:
+            return route
+        route.in_flight -= 1
+        newer.in_flight += 1
+        return newer
+
     def _request_id(self, given: bytes | None) -> bytes:
         if given is not None and REQUEST_ID.fullmatch(given):
             return given
         return f"{self._id_prefix}-{next(self._id_count):x}".encode()
 
-    async def _answer_error(self, error: Exception, request_id: bytes, send: Send) -> int:
+    async def _answer_error(
+        self,
+        error: Exception,
+        request_id: bytes,
+        send: Send,
+        *,
+        status: int | None = None,
+        source: Literal["engine", "platform"] = "engine",
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> int:
         if not isinstance(error, TrivetError):
-            log.error("request %s failed", request_id.decode(), exc_info=error)
-            error = Internal("Internal processing error", fix="the server's log says more, under this request id")
-        status = STATUS[error.kind]
-        headers = [*error_headers(error), (b"x-request-id", request_id)]
+            self._faults.say(
+                logging.ERROR, f"request {request_id.decode()} failed", key=_place_of(error), exc_info=error
+            )
+            fix = "the server's log says more, under this request id or one shortly before it"
+            error = Internal("Internal processing error", fix=fix)
+        status = status or STATUS[error.kind]
         if status >= 500:
-            log.warning("request %s: %s", request_id.decode(), error.message)
-        await respond(send, status, error_body(error, status=status, request_id=request_id.decode()), JSON, headers)
+            key = (status, error.reason, error.what)
+            self._faults.say(logging.WARNING, f"request {request_id.decode()}: {error.message}", key=key)
+        body = error_body(error, status=status, request_id=request_id.decode(), source=source)
+        more = [*error_headers(error), (b"x-request-id", request_id), *headers]
+        await respond(send, status, body, JSON, more)
         return status
+
+    async def _answer_stranger(self, scope: Mapping[str, Any], send: Send) -> None:
+        """Somebody without a token: told that the process lives and whether it is ready, and nothing else."""
+        path, method = scope["path"], scope["method"]
+        if path in OPEN_TO_ALL and method in ("GET", "HEAD"):
+            page = await (self._healthz() if path == "/healthz" else self._readyz(detailed=False))
+            await respond(send, *page, [], head=method == "HEAD")
+            return
+        headers = dict(scope["headers"])
+        what = "the token is not one that is taken" if b"authorization" in headers else "the request has no token"
+        error = Invalid(what, fix="send the header Authorization: Bearer <token>", reason="unauthorized")
+        challenge = ((b"www-authenticate", b"Bearer"),)
+        request_id = self._request_id(headers.get(b"x-request-id"))
+        await self._answer_error(error, request_id, send, status=401, source="platform", headers=challenge)
 
     async def _answer_page(self, scope: Mapping[str, Any], send: Send) -> None:
         path, method = scope["path"], scope["method"]
         request_id = self._request_id(dict(scope["headers"]).get(b"x-request-id"))
-        allowed = b"POST" if path == "/infer" else b"GET, HEAD"
-        page = self._pages.get(path)
-        if page is None and path != "/infer":
-            fix = f"there are /infer, {', '.join(self._pages)}"
-            await self._answer_error(NotFound(f"there is nothing at {path}", fix=fix), request_id, send)
+        page = self._pages.get(path) or self._page_of_pipeline(path)
+        takes_posts = path in self._routes.by_path
+        if page is None and not takes_posts:
+            error = self._routes.unknown(path, pages=self._pages)
+            await self._answer_error(error, request_id, send, source="platform")
             return
         if page is None or method not in ("GET", "HEAD"):
-            error = NotFound(
-                f"{path} does not take {method}", fix=f"send {allowed.decode()}", reason="method_not_allowed"
-            )
-            body = error_body(error, status=405, request_id=request_id.decode())
-            await respond(send, 405, body, JSON, [(b"allow", allowed), (b"x-request-id", request_id)])
+            allowed = ", ".join([*(["GET, HEAD"] if page else []), *(["POST"] if takes_posts else [])])
+            error = NotFound(f"{path} does not take {method}", fix=f"send {allowed}", reason="method_not_allowed")
+            allow = ((b"allow", allowed.encode()),)
+            await self._answer_error(error, request_id, send, status=405, source="platform", headers=allow)
             return
         try:
             status, content, content_type = await page()
@@ -160,63 +272,53 @@ class Gateway:
         )
         await respond(send, status, content, content_type, headers, head=method == "HEAD")
 
-    async def _models(self) -> tuple[int, bytes, bytes]:
-        served = self._served
-        model = {
-            "name": served.name,
-            "version": served.version,
-            "sha": served.sha,
-            "status": await self._status(),
-            "framework": served.framework,
-            "runtime": served.runtime,
-        }
-        return 200, orjson.dumps({"models": [model]}), JSON
+    def _page_of_pipeline(self, path: str) -> Callable[[], Awaitable[Page]] | None:
+        """Pages below a pipeline's address: its entry in the list, and its own description."""
+        described = path.removesuffix(DESCRIPTION)
+        if described == path:
+            route = self._routes.by_path.get(path) if path.startswith(PIPELINES) else None
+            if route is None or "/" in path[len(PIPELINES) :]:
+                return None
+            return partial(self._entry, route)
+        route = self._routes.by_path.get(described)
+        return None if route is None or described == INFER else partial(self._description, route, described)
 
-    async def _pipelines(self) -> tuple[int, bytes, bytes]:
-        served = self._served
-        pipeline = {"id": served.name, "version": served.version, "status": await self._status()}
-        return 200, orjson.dumps({"pipelines": [pipeline]}), JSON
+    async def _entry(self, route: InferRoute) -> Page:
+        return said(pipeline_entry(route, stopping=self._stopping))
 
-    async def _status(self) -> str:
-        if self._stopping or self._served.runner.capacity == 0:
-            return "Starting" if not self._stopping else "Stopping"
-        return "Running"
+    async def _description(self, route: InferRoute, path: str) -> Page:
+        short, shortest = Place.of(route.pipeline).named_paths
+        return said(describe(route.pipeline, path=short if path == shortest else path))
 
-    async def _healthz(self) -> tuple[int, bytes, bytes]:
-        return 200, b'{"status":"alive"}', JSON
+    async def _models(self) -> Page:
+        return models_page(self._routes, stopping=self._stopping)
 
-    async def _readyz(self) -> tuple[int, bytes, bytes]:
+    async def _pipelines(self) -> Page:
+        return pipelines_page(self._routes, stopping=self._stopping)
+
+    async def _healthz(self) -> Page:
+        return said({"status": "alive"})
+
+    async def _readyz(self, *, detailed: bool = True) -> Page:
         if self._stopping:
-            return 503, b'{"status":"stopping"}', JSON
-        refusal = await self._served.probe.check()
-        if refusal is None:
-            return 200, b'{"status":"ready"}', JSON
-        return 503, orjson.dumps({"status": "not ready", "error": refusal.message, "reason": refusal.reason}), JSON
+            return said({"status": "stopping"}, status=503)
+        if self._waits:
+            return said({"status": "starting"}, status=503)
+        return await readiness_page(self._routes, detailed=detailed)
 
-    async def _metrics_page(self) -> tuple[int, bytes, bytes]:
+    async def _metrics_page(self) -> Page:
         return 200, self._metrics.text(), b"text/plain; version=0.0.4; charset=utf-8"
 
-    async def _openapi(self) -> tuple[int, bytes, bytes]:
-        return 200, orjson.dumps(describe(self._served)), JSON
+    async def _openapi(self) -> Page:
+        return said(describe_all([route.pipeline for route in self._routes]))
 
-    async def _docs(self) -> tuple[int, bytes, bytes]:
-        return 200, docs_page(self._served), b"text/html; charset=utf-8"
+    async def _docs(self) -> Page:
+        return 200, docs_page([route.pipeline for route in self._routes]), b"text/html; charset=utf-8"
 
 
-async def respond(
-    send: Send,
-    status: int,
-    content: bytes,
-    content_type: bytes,
-    headers: list[tuple[bytes, bytes]],
-    *,
-    head: bool = False,
-) -> None:
-    """Send a whole answer."""
-    common = [
-        (b"content-type", content_type),
-        (b"content-length", b"%d" % len(content)),
-        (b"x-content-type-options", b"nosniff"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": [*common, *headers]})
-    await send({"type": "http.response.body", "body": b"" if head else content})
+def _place_of(error: BaseException) -> tuple[object, ...]:
+    """Tells an unforeseen error from others: its type, and where it was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return (type(error), *(() if trace is None else (trace.tb_frame.f_code.co_filename, trace.tb_lineno)))

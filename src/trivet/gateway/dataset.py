@@ -1,6 +1,8 @@
 """Which parts of an answer a caller wants: `dataset[]`, `dataset.exclude[]`, `dataset.flatten`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from urllib.parse import parse_qsl
 
 from trivet.errors import Invalid
@@ -42,6 +44,24 @@ class Selection:
 
 
 EVERYTHING = Selection()
+METADATA = ("last_model", "pipeline_version", "elapsed", "dropped", "partition")
+
+
+def check_columns(selection: Selection, *, outputs: Iterable[str], checks: Iterable[str]) -> None:
+    """Refuse columns that no answer will have. What a request sends may have any name, so `in.*` is not looked at.
+
+    Raises:
+        Invalid: it names one, with the nearest that there is.
+    """
+    known = [f"out.{name}" for name in outputs]
+    known += ["anomaly.count", *(f"anomaly.{name}" for name in checks), *(f"metadata.{name}" for name in METADATA)]
+    for name in sorted(selection.columns):
+        if name in known or name.startswith("in."):
+            continue
+        close = get_close_matches(name, known, n=1)
+        same = [each for each in known if each.partition(".")[0] == name.partition(".")[0]]
+        fix = f"did you mean {close[0]}?" if close else f"there are {', '.join(same)}"
+        raise Invalid(f"there is no column {name!r} in the answer", fix=fix, path="dataset[]")
 
 
 def parse_selection(query: bytes) -> Selection:

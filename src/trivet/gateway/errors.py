@@ -1,5 +1,7 @@
 """What an error becomes over HTTP: a status code and a body."""
 
+from typing import Literal
+
 import orjson
 
 from trivet.errors import Kind, Overloaded, TrivetError, Unavailable
@@ -21,17 +23,20 @@ STATUS: dict[Kind, int] = {
 }
 
 
-def error_body(error: TrivetError, *, status: int, request_id: str) -> bytes:
+def error_body(
+    error: TrivetError, *, status: int, request_id: str, source: Literal["engine", "platform"] = "engine"
+) -> bytes:
     """The JSON that a caller sees.
 
     `code`, `status`, `error` and `source` are those of the reference's engine; `reason` is a slug that programs can match,
-    `path` says where in the request, `fix` what to do.
+    `path` says where in the request, `fix` what to do. What is said before a request reaches any pipeline has the source
+    `platform`.
     """
     body: dict[str, object] = {
         "code": status,
         "status": "error",
         "error": error.message,
-        "source": "engine",
+        "source": source,
         "reason": error.reason,
     }
     if error.path is not None:

@@ -1,30 +1,49 @@
-"""The prediction route: bytes in, bytes out, for one model."""
+"""The prediction route: bytes in, bytes out, for one version of one pipeline."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
+
+import orjson
 
 from trivet.engine.batch import Batch
-from trivet.engine.served import ServedModel
+from trivet.engine.pipeline import ServedPipeline
 from trivet.gateway.bodies import inflate
-from trivet.gateway.dataset import Selection, parse_selection
+from trivet.gateway.dataset import Selection, check_columns, parse_selection
 from trivet.gateway.formats.answer import Answer, Stamp
 from trivet.gateway.formats.arrow_in import decode_arrow
 from trivet.gateway.formats.arrow_out import ArrowWriter
 from trivet.gateway.formats.inputs import Inputs
 from trivet.gateway.formats.records import RecordsDecoder
 from trivet.gateway.formats.records_out import RecordsWriter
-from trivet.gateway.metrics import ModelMetrics
+from trivet.gateway.metrics import PipelineMetrics
 from trivet.gateway.negotiation import CONTENT_TYPES, Format, negotiate
 
-__all__ = ["Exchange", "InferRoute"]
+__all__ = ["Exchange", "InferRoute", "InferenceSink"]
 
 # Beyond this many bytes, or compressed, a body is decoded in a thread, so that other requests go on meanwhile.
 LARGE_BODY: Final = 2**20
 # Sets of headers whose meaning is remembered; a client that makes up new ones only costs itself.
 REMEMBERED: Final = 256
+
+
+class InferenceSink(Protocol):
+    """Where answered requests are kept."""
+
+    @property
+    def dropped(self) -> Mapping[tuple[int, str], int]:
+        """Rows that there was no room for, by workspace and pipeline."""
+
+    def append(self, pipeline: ServedPipeline, inputs: Inputs, answer: Answer) -> None:
+        """Keep a request and its answer, or drop them where there is no room. Takes microseconds, waits for nothing and
+        raises nothing: it is called before the answer leaves.
+        """
+
+    def finish(self, pipeline: ServedPipeline) -> None:
+        """A pipeline answers no more: what is kept for its sake can go. Waits for nothing and raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +61,42 @@ class InferRoute:
     """Decodes, predicts, encodes, and measures all three.
 
     Args:
-        served: the model.
-        stamp: what its answers say of their origin.
+        pipeline: what answers.
+        partition: names this process in `metadata.partition`.
         metrics: where its measurements go.
         max_body: bytes of a request, inflated.
+        log: keeps what was answered.
+
+    Attributes:
+        in_flight: requests that wait or are being answered.
+        retired: whether another version answers in its place, or none.
+        closed: whether it can answer no more at all.
     """
 
-    def __init__(self, served: ServedModel, *, stamp: Stamp, metrics: ModelMetrics, max_body: int) -> None:
-        self.served = served
+    def __init__(
+        self,
+        pipeline: ServedPipeline,
+        *,
+        partition: str,
+        metrics: PipelineMetrics,
+        max_body: int,
+        log: InferenceSink | None = None,
+    ) -> None:
+        self.pipeline = pipeline
         self.metrics = metrics
-        self._runner = served.runner
-        self._stamp = stamp
+        self.in_flight = 0
+        self.retired = False
+        self.closed = False
+        last = pipeline.steps[-1]
+        last_model = orjson.dumps({"model_name": last.name, "model_sha": last.sha}).decode()
+        self._stamp = Stamp(last_model=last_model, pipeline_version=pipeline.version, partition=partition)
+        self._runner = pipeline.runner
+        self._checks = pipeline.checks
+        self._log = log
         self._max_body = max_body
-        self._records = RecordsDecoder(served.runner.input_schema)
+        self._records = RecordsDecoder(pipeline.runner.input_schema)
         self._exchanges: dict[tuple[bytes, bytes, bytes, bytes], Exchange] = {}
+        metrics.routes.add(self)
 
     def exchange(self, content_type: bytes, accept: bytes, encoding: bytes, query: bytes) -> Exchange:
         """What a request asks for.
@@ -81,8 +122,10 @@ class InferRoute:
         return exchange
 
     def _writer(self, wanted: Format, selection: Selection) -> RecordsWriter | ArrowWriter:
+        outputs, checks = self._runner.output_schema, () if self._checks is None else self._checks.names
+        check_columns(selection, outputs=outputs.names, checks=checks)
         if wanted is Format.RECORDS:
-            return RecordsWriter(selection, self._runner.output_schema, self._stamp)
+            return RecordsWriter(selection, outputs, self._stamp, checks)
         return ArrowWriter(selection, self._stamp, stream=wanted is Format.ARROW_STREAM)
 
     async def __call__(self, exchange: Exchange, body: bytes) -> bytes | memoryview:
@@ -100,8 +143,13 @@ class InferRoute:
             outputs = await outputs
         answered = time.perf_counter_ns()
         answer = Answer(inputs, outputs, time.time_ns() // 1_000_000, (decoded - started, answered - decoded))
+        if self._checks is not None:
+            evaluate = partial(self._checks.evaluate, inputs.arrays(), outputs)
+            answer.anomalies = await asyncio.to_thread(evaluate) if large else evaluate()
         write: Callable[[Answer], bytes | memoryview] = exchange.writer.write
         content = await asyncio.to_thread(write, answer) if large else write(answer)
+        if self._log is not None:
+            self._log.append(self.pipeline, inputs, answer)
         metrics = self.metrics
         metrics.rows += outputs.rows
         metrics.model_s.observe((answered - decoded) * 1e-9)

@@ -6,14 +6,16 @@ the event loop's thread, so nothing is locked.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-__all__ = ["GatewayMetrics", "ModelMetrics"]
+__all__ = ["GatewayMetrics", "PipelineMetrics"]
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+LABELS = ("pipeline", "workspace")
 
 
 class _Times:
@@ -37,69 +39,95 @@ class _Times:
             yield bound, running
 
 
-class ModelMetrics:
-    """What is counted for one model.
+class Busy(Protocol):
+    """Something that requests are in."""
+
+    in_flight: int
+
+
+class PipelineMetrics:
+    """What is counted for one pipeline, whichever version of it answers.
 
     Attributes:
         statuses: answers by HTTP status.
         rows: rows answered.
-        in_flight: requests that wait or are being answered.
+        routes: what requests may be in: the version that serves, and those whose last requests run.
         request_s: from the end of a request's body to its answer.
         model_s: what of that was the model, with waiting for it.
         worker_exits: workers that ended unasked.
+        log_dropped: rows that the inference log had no room for.
     """
 
     def __init__(self) -> None:
         self.statuses: dict[int, int] = {}
         self.rows = 0
-        self.in_flight = 0
+        self.routes: set[Busy] = set()
         self.worker_exits = 0
         self.request_s = _Times()
         self.model_s = _Times()
-        self.workers: Callable[[], int] = lambda: 0
+        self.workers: Callable[[], int] = _none
+        self.log_dropped: Callable[[], int] = _none
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that wait or are being answered."""
+        return sum(route.in_flight for route in self.routes)
 
     def answered(self, status: int) -> None:
         """Count one answer."""
         self.statuses[status] = self.statuses.get(status, 0) + 1
 
 
+def _none() -> int:
+    return 0
+
+
 class GatewayMetrics(Collector):
-    """The metrics of all models that one gateway serves."""
+    """The metrics of all pipelines that one gateway serves."""
 
     def __init__(self) -> None:
-        self._models: dict[str, ModelMetrics] = {}
+        self._pipelines: dict[tuple[str, int], PipelineMetrics] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
-    def of(self, model: str) -> ModelMetrics:
-        """The metrics of one model, by its name."""
-        return self._models.setdefault(model, ModelMetrics())
+    def of(self, pipeline: str, *, workspace_id: int) -> PipelineMetrics:
+        """The metrics of one pipeline, by its name and its workspace; 0 is none."""
+        return self._pipelines.setdefault((pipeline, workspace_id), PipelineMetrics())
+
+    def forget(self, pipeline: str, *, workspace_id: int) -> None:
+        """A pipeline is served no more; should it be again, it counts from zero."""
+        self._pipelines.pop((pipeline, workspace_id), None)
 
     def collect(self) -> Iterable[Metric]:
         """Called by prometheus_client when somebody reads."""
-        requests = CounterMetricFamily("trivet_requests", "Answers to prediction requests.", labels=["model", "status"])
-        rows = CounterMetricFamily("trivet_rows", "Rows answered.", labels=["model"])
-        exits = CounterMetricFamily("trivet_worker_exits", "Workers that ended unasked.", labels=["model"])
-        waiting = GaugeMetricFamily(
-            "trivet_requests_in_flight", "Requests waiting or being answered.", labels=["model"]
+        requests = CounterMetricFamily(
+            "trivet_requests", "Answers to prediction requests.", labels=["pipeline", "status", "workspace"]
         )
-        workers = GaugeMetricFamily(
-            "trivet_ready", "How many calls could be answered at this moment.", labels=["model"]
+        rows = CounterMetricFamily("trivet_rows", "Rows answered.", labels=LABELS)
+        exits = CounterMetricFamily("trivet_worker_exits", "Workers that ended unasked.", labels=LABELS)
+        dropped = CounterMetricFamily(
+            "trivet_inference_log_dropped_rows", "Rows that the inference log had no room for.", labels=LABELS
         )
+        waiting = GaugeMetricFamily("trivet_requests_in_flight", "Requests waiting or being answered.", labels=LABELS)
+        workers = GaugeMetricFamily("trivet_ready", "How many calls could be answered at this moment.", labels=LABELS)
         whole = HistogramMetricFamily(
-            "trivet_request_seconds", "From a request's last byte to its answer.", labels=["model"]
+            "trivet_request_seconds", "From a request's last byte to its answer.", labels=LABELS
         )
-        model_s = HistogramMetricFamily("trivet_model_seconds", "What of that was the model.", labels=["model"])
-        for name, metrics in self._models.items():
+        model_s = HistogramMetricFamily("trivet_model_seconds", "What of that was the model.", labels=LABELS)
+        for (name, workspace_id), metrics in self._pipelines.items():
+            # Without a platform there are no workspaces, and no such label.
+            workspace = [str(workspace_id)] if workspace_id else []
+            labels = [name, *workspace]
             for status, count in sorted(metrics.statuses.items()):
-                requests.add_metric([name, str(status)], count)
-            rows.add_metric([name], metrics.rows)
-            exits.add_metric([name], metrics.worker_exits)
-            waiting.add_metric([name], metrics.in_flight)
-            workers.add_metric([name], metrics.workers())
-            whole.add_metric([name], list(metrics.request_s.buckets()), metrics.request_s.total_s)
-            model_s.add_metric([name], list(metrics.model_s.buckets()), metrics.model_s.total_s)
-        return [requests, rows, exits, waiting, workers, whole, model_s]
+                requests.add_metric([name, str(status), *workspace], count)
+            rows.add_metric(labels, metrics.rows)
+            exits.add_metric(labels, metrics.worker_exits)
+            dropped.add_metric(labels, metrics.log_dropped())
+            waiting.add_metric(labels, metrics.in_flight)
+            workers.add_metric(labels, metrics.workers())
+            whole.add_metric(labels, list(metrics.request_s.buckets()), metrics.request_s.total_s)
+            model_s.add_metric(labels, list(metrics.model_s.buckets()), metrics.model_s.total_s)
+        return [requests, rows, exits, dropped, waiting, workers, whole, model_s]
 
     def text(self) -> bytes:
         """The exposition format of Prometheus."""

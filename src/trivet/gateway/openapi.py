@@ -1,21 +1,19 @@
-"""The OpenAPI description of a served model, made from its schemas, and a page that shows it without any script."""
+"""The OpenAPI description of pipelines, made from their schemas."""
 
-import html
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from trivet.domain.schema import format_type
 from trivet.engine.batch import Batch
-from trivet.engine.served import ServedModel
+from trivet.engine.pipeline import ServedPipeline
 from trivet.gateway.dataset import ALL_PARTS
 from trivet.gateway.formats.json_text import column_texts
 from trivet.gateway.negotiation import CONTENT_TYPES, Format
+from trivet.gateway.routes import INFER, Place
 
-__all__ = ["CONTENT_SECURITY_POLICY", "describe", "docs_page", "json_schema"]
-
-CONTENT_SECURITY_POLICY = b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+__all__ = ["describe", "describe_all", "example_row", "json_schema"]
 
 ERROR_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -107,9 +105,50 @@ def _object(schema: pa.Schema, *, inputs: bool) -> dict[str, Any]:
     return described
 
 
-def describe(served: ServedModel) -> dict[str, Any]:
-    """An OpenAPI 3.1 document: title, version and server-relative paths of this model."""
-    inputs, outputs = served.runner.input_schema, served.runner.output_schema
+def describe(pipeline: ServedPipeline, *, path: str) -> dict[str, Any]:
+    """An OpenAPI 3.1 document of one pipeline: its name, its version, and what it takes and answers.
+
+    Args:
+        pipeline: what answers.
+        path: where, relative to the server.
+    """
+    steps = [f"{step.name}: {step.framework} model, sha256 {step.sha}" for step in pipeline.steps]
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": pipeline.name,
+            "version": pipeline.version,
+            "description": "; then ".join(steps),
+        },
+        "paths": {path: {"post": _operation(pipeline, name="infer")}},
+        "components": {"schemas": {"Error": ERROR_SCHEMA}},
+    }
+
+
+def describe_all(pipelines: Sequence[ServedPipeline]) -> dict[str, Any]:
+    """An OpenAPI 3.1 document of everything that a gateway answers."""
+    if len(pipelines) == 1 and pipelines[0].deployment_id is None:
+        document = describe(pipelines[0], path=INFER)
+    else:
+        names = [pipeline.name for pipeline in pipelines]
+        paths: dict[str, Any] = {}
+        for pipeline in pipelines:
+            place = Place.of(pipeline)
+            path = place.named_paths[0] if names.count(pipeline.name) == 1 else place.full_path or INFER
+            operation = _operation(pipeline, name=f"infer-{pipeline.name}-{pipeline.deployment_id}")
+            paths[path] = {"post": operation | {"tags": [pipeline.name]}}
+        document = {
+            "openapi": "3.1.1",
+            "info": {"title": "Deployed pipelines", "version": "1"},
+            "paths": paths,
+            "components": {"schemas": {"Error": ERROR_SCHEMA}},
+        }
+    document["paths"] |= _pages()
+    return document
+
+
+def _operation(pipeline: ServedPipeline, *, name: str) -> dict[str, Any]:
+    inputs, outputs = pipeline.runner.input_schema, pipeline.runner.output_schema
     row = {
         "type": "object",
         "properties": {
@@ -131,8 +170,8 @@ def describe(served: ServedModel) -> dict[str, Any]:
         }
         for status, text in ERRORS.items()
     }
-    infer = {
-        "operationId": "infer",
+    return {
+        "operationId": name,
         "summary": "Predict: one row of output for each row of input.",
         "parameters": [
             _parameter("dataset[]", _list_of_parts(), "Parts or columns wanted; all by default."),
@@ -144,7 +183,7 @@ def describe(served: ServedModel) -> dict[str, Any]:
             "content": {
                 records: {
                     "schema": {"type": "array", "minItems": 1, "items": _object(inputs, inputs=True)},
-                    "example": [_example(served)],
+                    "example": [example_row(pipeline)],
                 },
                 **arrow,
             },
@@ -156,16 +195,6 @@ def describe(served: ServedModel) -> dict[str, Any]:
             },
             **errors,
         },
-    }
-    return {
-        "openapi": "3.1.1",
-        "info": {
-            "title": served.name,
-            "version": served.version,
-            "description": f"{served.framework} model, sha256 {served.sha}",
-        },
-        "paths": {"/infer": {"post": infer}, **_pages()},
-        "components": {"schemas": {"Error": ERROR_SCHEMA}},
     }
 
 
@@ -179,10 +208,10 @@ def _list_of_parts() -> dict[str, Any]:
 
 def _pages() -> dict[str, Any]:
     pages = {
-        "/models": "The model that is served.",
-        "/pipelines": "The pipeline that is served.",
+        "/models": "The models that answer.",
+        "/pipelines": "The pipelines that answer, and where.",
         "/healthz": "Whether the process lives.",
-        "/readyz": "Whether a canned row is answered.",
+        "/readyz": "Whether canned rows are answered.",
         "/metrics": "Measurements for Prometheus.",
     }
     return {
@@ -190,60 +219,7 @@ def _pages() -> dict[str, Any]:
     }
 
 
-def _example(served: ServedModel) -> dict[str, Any]:
-    canned: Batch = served.probe.canned
+def example_row(pipeline: ServedPipeline) -> dict[str, Any]:
+    """A row that the pipeline takes."""
+    canned: Batch = pipeline.probe.canned
     return {name: json.loads(column_texts(canned, index)[0]) for index, name in enumerate(canned.schema.names)}
-
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{name}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; }} td, th {{ text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top; }}
-pre {{ background: #f4f4f4; padding: .8rem; overflow-x: auto; }} code {{ font-family: ui-monospace, monospace; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #1b1b1b; color: #ddd; }} pre {{ background: #2a2a2a; }} }}
-</style></head><body>
-<h1>{name}</h1>
-<p>{framework} model, {runtime} runtime, version <code>{version}</code>, sha256 <code>{sha}</code></p>
-<h2>Takes</h2><table>{inputs}</table>
-<h2>Answers</h2><table>{outputs}</table>
-<h2>Ask it</h2><pre><code>{curl}</code></pre>
-<p>Choose parts with <code>?dataset[]=out</code>; send and get Arrow with
-<code>application/vnd.apache.arrow.file</code> or <code>.stream</code>.</p>
-<p><a href="/openapi.json">OpenAPI</a> · <a href="/models">models</a> · <a href="/readyz">ready?</a> · <a href="/metrics">metrics</a></p>
-</body></html>
-"""
-
-
-def docs_page(served: ServedModel) -> bytes:
-    """A page for people: what goes in, what comes out, a command to try."""
-    row = json.dumps([_example(served)])
-    if len(row) > 600:
-        row = row[:600] + " …"
-    curl = (
-        "curl -X POST localhost:8080/infer \\\n"
-        "  -H 'Content-Type: application/json; format=pandas-records' \\\n"
-        f"  -d '{row}'"
-    )
-    return PAGE.format(
-        name=html.escape(served.name),
-        framework=html.escape(served.framework),
-        runtime=served.runtime,
-        version=html.escape(served.version),
-        sha=served.sha,
-        inputs=_table(served.runner.input_schema),
-        outputs=_table(served.runner.output_schema),
-        curl=html.escape(curl),
-    ).encode()
-
-
-def _table(schema: pa.Schema) -> str:
-    return "".join(
-        f"<tr><td><code>{html.escape(field.name)}</code></td><td><code>{html.escape(_type_text(field))}</code></td></tr>"
-        for field in schema
-    )
-
-
-def _type_text(field: pa.Field) -> str:
-    return format_type(field.type) + ("?" if field.nullable else "")

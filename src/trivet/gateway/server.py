@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvicorn
 
-from trivet.errors import Conflict
+from trivet.errors import Conflict, Invalid
 from trivet.gateway.app import Gateway
 from trivet.gateway.protocol import GatewayProtocol
 
@@ -29,9 +30,22 @@ class HttpServer:
         gateway: the application.
         listener: bound and listening.
         drain_s: how long requests in flight may take once a stop was asked for.
+        tls_cert: PEM file with the certificate and its chain; plain HTTP without it.
+        tls_key: PEM file with its key.
+
+    Raises:
+        Invalid: certificate and key cannot be read, or do not belong together.
     """
 
-    def __init__(self, gateway: Gateway, listener: socket.socket, *, drain_s: float) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        listener: socket.socket,
+        *,
+        drain_s: float,
+        tls_cert: Path | None = None,
+        tls_key: Path | None = None,
+    ) -> None:
         self._listener = listener
         config = uvicorn.Config(
             gateway,
@@ -47,7 +61,17 @@ class HttpServer:
             proxy_headers=False,
             timeout_graceful_shutdown=max(1, round(drain_s)),
             timeout_keep_alive=75,
+            ssl_certfile=tls_cert,
+            ssl_keyfile=tls_key,
         )
+        try:
+            config.load()
+        except OSError as error:  # `ssl.SSLError` is one
+            raise Invalid(
+                f"{tls_cert} and {tls_key} cannot serve as certificate and key",
+                why=error.strerror or str(error),
+                fix="give a PEM file with the certificate and its chain, and one with the key that belongs to it",
+            ) from error
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 

@@ -5,13 +5,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import pyarrow as pa
 
 from trivet.domain.environment import Environment, EnvironmentSpec
 from trivet.domain.names import check_name
-from trivet.domain.package import ByopContents, Framework, ModelSettings, OnnxContents, Package, PythonStepContents
+from trivet.domain.package import (
+    ByopContents,
+    EntryPoint,
+    Framework,
+    ModelSettings,
+    OnnxContents,
+    Package,
+    PythonStepContents,
+)
 from trivet.domain.schema import check_schema
 from trivet.envs import EnvironmentStore
 from trivet.errors import Invalid
@@ -50,6 +58,18 @@ class Isolated:
     output_schema: pa.Schema
     environment: Environment
 
+    @property
+    def adapter(self) -> Literal["custom", "python"]:
+        """How a worker loads it."""
+        return "custom" if isinstance(self.contents, ByopContents) else "python"
+
+    @property
+    def entry(self) -> dict[str, EntryPoint]:
+        """What a worker loads, by role."""
+        if isinstance(self.contents, ByopContents):
+            return {"inference": self.contents.inference, "builder": self.contents.builder}
+        return {"function": self.contents.function}
+
 
 Prepared: TypeAlias = Native | Isolated
 
@@ -60,16 +80,34 @@ def environment_store(settings: Settings) -> EnvironmentStore:
 
 
 def prepare(
-    path: Path, *, flags: ModelSettings, settings: Settings, resolve_as_of: date | None, report: Report
+    path: Path,
+    *,
+    flags: ModelSettings,
+    settings: Settings,
+    resolve_as_of: date | None,
+    report: Report,
+    file_name: str | None = None,
 ) -> Prepared:
     """Check a package and build what it needs. Nothing of it runs.
+
+    Args:
+        path: a file or a folder.
+        flags: what was said beside the package; it goes before what the package says itself.
+        settings: the home, and how environments are built.
+        resolve_as_of: ignore releases made after this day.
+        report: told what is going on.
+        file_name: what its owner calls the file, where the path is another one.
 
     Raises:
         BadPackage, BadEnvironment, Invalid, TooLarge: what is wrong with it, or with the flags.
     """
-    report("inspecting", path.name)
+    report("inspecting", file_name or path.name)
     package = open_package(
-        path, store=settings.home / "packages", settings=flags, report=lambda text: report("inspecting", text)
+        path,
+        store=settings.home / "packages",
+        file_name=file_name,
+        settings=flags,
+        report=lambda text: report("inspecting", text),
     )
     model = merge_settings(flags=flags, own=package.settings)
     name = check_name(model.name) if model.name else package.name

@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 
 from trivet.domain.answers import difference
-from trivet.domain.package import ByopContents, TestCase
-from trivet.domain.schema import format_schema
-from trivet.engine.batch import Batch
+from trivet.domain.package import TestCase
 from trivet.engine.canned import canned_batch
 from trivet.engine.limits import EngineLimits
 from trivet.engine.runner import predict
 from trivet.engine.served import Probe, ServedModel, is_refusal
-from trivet.errors import Invalid, ModelFailed, TrivetError
+from trivet.errors import ModelFailed, TrivetError
 from trivet.gateway.formats.json_text import column_texts
 from trivet.gateway.formats.records import RecordsDecoder
 from trivet.settings import Settings
+from trivet.wiring.examples import example_maker
 from trivet.wiring.preparing import Isolated, Native, Prepared, Report, environment_store
 
 __all__ = ["run_tests", "running"]
@@ -78,23 +76,20 @@ def _of_example(refusal: TrivetError, *, log: Path) -> TrivetError:
 
 @asynccontextmanager
 async def _native(prepared: Native, limits: EngineLimits, report: Report) -> AsyncIterator[ServedModel]:
-    from trivet.engine.native import NativeSession
     from trivet.engine.native_runner import NativeRunner, measure
+    from trivet.wiring.native_models import open_session
 
     model = prepared.model
     report("loading", prepared.contents.model)
-    fields = model.tensor_fields
-    if fields is None and model.input_schema is not None:
-        fields = tuple(model.input_schema.names)
-    session = NativeSession(
+    session = open_session(
         prepared.package.root / prepared.contents.model,
-        tensor_fields=fields,
+        tensor_fields=model.tensor_fields,
         batch_config=model.batch_config,
+        input_schema=model.input_schema,
+        output_schema=model.output_schema,
+        example=model.example,
         threads=os.cpu_count() or 1,
-        example=_example_maker(model.example),
     )
-    _same_schema(model.input_schema, session.input_schema, "input")
-    _same_schema(model.output_schema, session.output_schema, "output")
     runner = NativeRunner(session, cost=measure(session), limits=limits)
     try:
         yield _served(prepared, "native", runner, Probe(runner, session.canned, synthetic=not model.example))
@@ -109,17 +104,13 @@ async def _isolated(
     from trivet.engine.pool import WorkerPool
     from trivet.supervisor import Failed, ProcessLauncher, WorkerSet, WorkerSpec
 
-    model, contents = prepared.model, prepared.contents
-    if isinstance(contents, ByopContents):
-        adapter, entry = "custom", {"inference": contents.inference, "builder": contents.builder}
-    else:
-        adapter, entry = "python", {"function": contents.function}
+    model = prepared.model
     spec = WorkerSpec(
         name=prepared.name,
         python=prepared.environment.python,
         package_root=prepared.package.root,
-        adapter=adapter,
-        entry=entry,
+        adapter=prepared.adapter,
+        entry=prepared.entry,
         input_schema=prepared.input_schema,
         output_schema=prepared.output_schema,
         home=settings.home,
@@ -161,7 +152,7 @@ async def _isolated(
         # Closed before the workers are stopped, so that their streams end in order.
         stack.push_async_callback(pool.close)
         await pool.attached()
-        example = _example_maker(model.example)
+        example = example_maker(model.example)
         if example is not None:
             probe = Probe(pool, example(prepared.input_schema), synthetic=False)
         else:
@@ -194,35 +185,6 @@ def _served(prepared: Prepared, runtime: str, runner: Any, probe: Probe) -> Serv
         runner=runner,
         probe=probe,
     )
-
-
-def _example_maker(rows: Sequence[dict[str, Any]]) -> Callable[[pa.Schema], Batch] | None:
-    if not rows:
-        return None
-
-    def make(schema: pa.Schema) -> Batch:
-        try:
-            return RecordsDecoder(schema).decode(msgspec.json.encode(rows)).batch
-        except TrivetError as error:
-            raise Invalid(
-                "the example rows do not fit the input schema", why=error.message, fix=error.fix, path=error.path
-            ) from error
-
-    return make
-
-
-def _same_schema(wanted: pa.Schema | None, actual: pa.Schema, which: str) -> None:
-    """A schema given for a model that has its own must say the same."""
-    if wanted is None:
-        return
-    by_name = {field.name: field for field in actual}
-    for field in wanted:
-        own = by_name.get(field.name)
-        if own is None or own.type != field.type:
-            raise Invalid(
-                f"the {which} schema says {format_schema(pa.schema([field]))}, and the model has {format_schema(actual)}",
-                fix=f"leave the {which} schema out: an ONNX model brings its own",
-            )
 
 
 async def run_tests(served: ServedModel, tests: Sequence[TestCase]) -> list[tuple[str, str | None]]:

@@ -1,21 +1,24 @@
 """One model behind one HTTP server, until somebody says stop."""
 
 import asyncio
-import contextlib
 import gc
-import os
-import signal
 import socket
 from collections.abc import Callable
 
+from trivet.engine.pipeline import ServedPipeline, ServedStep
+from trivet.engine.served import ServedModel
 from trivet.gateway.app import Gateway
 from trivet.gateway.metrics import GatewayMetrics
 from trivet.gateway.server import HttpServer
 from trivet.settings import Settings
 from trivet.wiring.preparing import Prepared, Report
+from trivet.wiring.process import StopSignals, event_loops, process_name
 from trivet.wiring.running import running
 
-__all__ = ["serve"]
+__all__ = ["pipeline_of", "serve"]
+
+# A model that is served by itself belongs to nobody.
+NO_WORKSPACE = 0
 
 
 def serve(
@@ -40,21 +43,31 @@ def serve(
     Raises:
         TrivetError: the model cannot be loaded.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=event_loops()) as runner:
         runner.run(_serve(prepared, settings=settings, listener=listener, report=report, on_ready=on_ready))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
-
-
-async def _pause(seconds: float, *, unless: asyncio.Event) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(unless.wait(), seconds)
+def pipeline_of(model: ServedModel) -> ServedPipeline:
+    """A single model as a pipeline of one step that is named like it."""
+    step = ServedStep(
+        name=model.name,
+        version=model.version,
+        version_id=0,
+        sha=model.sha,
+        framework=model.framework,
+        runtime=model.runtime,
+        runner=model.runner,
+    )
+    return ServedPipeline(
+        name=model.name,
+        version=model.version,
+        deployment_id=None,
+        workspace_id=NO_WORKSPACE,
+        steps=(step,),
+        runner=model.runner,
+        probe=model.probe,
+        checks=None,
+    )
 
 
 async def _serve(
@@ -65,45 +78,26 @@ async def _serve(
     report: Report,
     on_ready: Callable[[int], None],
 ) -> None:
-    loop = asyncio.get_running_loop()
     main = asyncio.current_task()
     assert main is not None
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    http: HttpServer | None = None
-
-    def asked_to_stop() -> None:
-        if http is None:
-            main.cancel()
-        elif stop.is_set():
-            hurry.set()
-            http.stop_now()
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked_to_stop)
+    stop = StopSignals(main.cancel)
     metrics = GatewayMetrics()
 
     def count_exit() -> None:
-        metrics.of(prepared.name).worker_exits += 1
+        metrics.of(prepared.name, workspace_id=NO_WORKSPACE).worker_exits += 1
 
     try:
         async with running(prepared, settings=settings, report=report, on_exit=count_exit) as served:
-            gateway = Gateway(
-                served,
-                metrics=metrics,
-                max_body=int(settings.max_body_mib * 2**20),
-                partition=f"trivet-{socket.gethostname()}-{os.getpid()}",
-            )
+            gateway = Gateway(metrics=metrics, max_body=int(settings.max_body_mib * 2**20), partition=process_name())
+            gateway.put(pipeline_of(served))
             http = HttpServer(gateway, listener, drain_s=settings.drain_s)
+            stop.serving(http)
             await http.start()
             # What start-up made stays for good: the collector need not look at it again.
             gc.collect()
             gc.freeze()
             on_ready(http.port)
-            await stop.wait()
-            gateway.begin_stop()
-            await _pause(settings.stop_delay_s, unless=hurry)
-            await http.stop()
+            await stop.finish(gateway, stop_delay_s=settings.stop_delay_s)
     except asyncio.CancelledError:
-        if not stop.is_set():
+        if not stop.asked:
             raise

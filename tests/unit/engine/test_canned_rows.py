@@ -57,7 +57,8 @@ def warmed_up(runner, **options):
     ("reasons", "rows", "told", "shown"),
     [
         ([None], [0], None, "a row of zeros"),
-        (["model_error"], [0], "model_error", "a row of zeros"),
+        (["model_error", None], [0, 1], None, "a row of ones"),
+        (["model_error"] * 2, [0, 1], "model_error", "a row of zeros"),
         (["model_output_mismatch", None], [0, 1], None, "a row of ones"),
         (["model_output_mismatch", "model_error"], [0, 1], "model_error", "a row of ones"),
         (["model_output_mismatch"] * 2, [0, 1], "model_output_mismatch", "a row of ones"),
@@ -67,6 +68,7 @@ def test_zeros_that_come_out_as_something_else_are_followed_by_ones(reasons, row
     runner = Runner(*reasons)
     probe, refusal = warmed_up(runner, synthetic=True)
     assert (runner.rows, refusal, probe.shown) == (rows, told, shown)
+    assert probe.was_answered == (told is None)
 
 
 def test_readiness_asks_for_the_row_that_was_found():

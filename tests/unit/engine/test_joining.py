@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.engine.joining import gather
+from trivet.engine.joining import gather, patience_s
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def calls_of(requests, *, max_rows, max_bytes):
     held = waiting.popleft()
     while held is not None:
         taken, held = gather(
-            held, lambda: waiting.popleft() if waiting else None, max_rows=max_rows, max_bytes=max_bytes
+            held, lambda _: waiting.popleft() if waiting else None, max_rows=max_rows, max_bytes=max_bytes
         )
         calls.append(taken)
         if held is None and waiting:
@@ -63,12 +63,31 @@ def test_no_two_neighbours_that_fit_together_travel_apart(sizes, max_rows, max_b
 
 def test_nothing_is_waited_for():
     first = Request(0, 1, 1)
-    assert gather(first, lambda: None, max_rows=10, max_bytes=10) == ([first], None)
+    assert gather(first, lambda _: None, max_rows=10, max_bytes=10) == ([first], None)
 
 
 def test_a_request_beyond_the_limits_goes_alone():
     huge, small = Request(0, 100, 1), Request(1, 1, 1)
-    taken, held = gather(huge, lambda: small, max_rows=10, max_bytes=10)
+    taken, held = gather(huge, lambda _: small, max_rows=10, max_bytes=10)
     assert (taken, held) == ([huge], None)
-    taken, held = gather(small, lambda: huge, max_rows=10, max_bytes=10)
+    taken, held = gather(small, lambda _: huge, max_rows=10, max_bytes=10)
     assert (taken, held) == ([small], huge)
+
+
+@given(
+    rows=st.integers(1, 100),
+    target=st.integers(1, 100),
+    waited=st.floats(0, 10),
+    delay=st.floats(0, 10),
+)
+def test_a_call_waits_for_the_rest_of_the_delay_as_long_as_it_has_too_few_rows(rows, target, waited, delay):
+    left = patience_s(rows, target_rows=target, waited_s=waited, delay_s=delay)
+    assert left >= 0
+    assert (left > 0) == (rows < target and waited < delay)
+    assert left <= delay
+
+
+def test_a_request_that_has_waited_in_the_queue_waits_no_longer_than_it_may():
+    assert patience_s(3, target_rows=8, waited_s=0.75, delay_s=1.0) == 0.25
+    assert patience_s(3, target_rows=8, waited_s=2.0, delay_s=1.0) == 0
+    assert patience_s(8, target_rows=8, waited_s=0.0, delay_s=1.0) == 0

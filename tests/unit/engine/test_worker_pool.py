@@ -4,6 +4,7 @@ import asyncio
 import json
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -417,5 +418,81 @@ def test_everyone_gets_their_own_rows_or_their_own_error(folder, requests, worke
                 assert answer == right(*values)
             else:
                 assert isinstance(answer, ModelFailed if bad == RAISES else Invalid)
+
+    run(story())
+
+
+PATIENT = 20.0
+"""Seconds: a test that had to wait for them would fail."""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_call_waits_for_as_many_rows_as_are_aimed_at(folder, workers):
+    async def story():
+        async with pool_of(folder, workers, delay_s=PATIENT, delay_rows=8) as (pool, served):
+            asked = []
+            started = time.monotonic()
+            for number in range(4):
+                asked.append(asyncio.create_task(ask(pool, number, number)))
+                await asyncio.sleep(0.02)
+            assert await asyncio.gather(*asked) == [right(number, number) for number in range(4)]
+            assert time.monotonic() - started < PATIENT
+            # Two workers do not share out what one of them waits for.
+            assert sorted(call for worker in served for call in worker.calls) == [[0, 0, 1, 1, 2, 2, 3, 3]]
+
+    run(story())
+
+
+def test_a_call_goes_with_what_it_has_when_its_first_request_has_waited_enough(folder):
+    async def story():
+        async with pool_of(folder, delay_s=0.2, delay_rows=100) as (pool, [worker]):
+            started = time.monotonic()
+            asked = [asyncio.create_task(ask(pool, number)) for number in range(3)]
+            assert await asyncio.gather(*asked) == [right(number) for number in range(3)]
+            assert time.monotonic() - started >= 0.2
+            assert worker.calls == [[0, 1, 2]]
+
+    run(story())
+
+
+def test_what_has_waited_for_a_worker_already_does_not_wait_again(folder):
+    async def story():
+        async with pool_of(folder, delay_s=0.3, delay_rows=100) as (pool, [worker]):
+            first = asyncio.create_task(ask(pool, WAITS))
+            await busy(worker)
+            second = asyncio.create_task(ask(pool, 1))
+            await asyncio.sleep(0.4)
+            worker.go_on.set()
+            released = time.monotonic()
+            await asyncio.gather(first, second)
+            assert time.monotonic() - released < 0.25
+
+    run(story())
+
+
+def test_a_call_has_no_more_rows_than_it_may(folder):
+    async def story():
+        async with pool_of(folder, delay_s=0.05, delay_rows=4, call_rows=4) as (pool, [worker]):
+            asked = [asyncio.create_task(ask(pool, number, number, number)) for number in range(3)]
+            large = asyncio.create_task(ask(pool, *range(10)))
+            assert await asyncio.gather(*asked) == [right(number, number, number) for number in range(3)]
+            assert await large == right(*range(10))
+            assert max(map(len, worker.calls)) <= 4
+            assert worker.calls[-3:] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+            assert isinstance(await ask(pool, 1, 2, 3, 4, RAISES), ModelFailed)
+
+    run(story())
+
+
+def test_a_pool_that_waits_for_company_closes_at_once(folder):
+    async def story():
+        async with pool_of(folder, 2, delay_s=PATIENT, delay_rows=100) as (pool, _):
+            asked = asyncio.create_task(ask(pool, 1))
+            await asyncio.sleep(0.05)
+            started = time.monotonic()
+            await pool.close()
+            assert time.monotonic() - started < 3.5
+            # In a worker's hands, or refused because the pool ends.
+            assert (await asked) == right(1) or isinstance(await asked, Unavailable)
 
     run(story())

@@ -12,7 +12,9 @@ import pytest
 from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
 from trivet.engine.canned import canned_batch
-from trivet.engine.served import Probe, ServedModel
+from trivet.engine.pipeline import ServedPipeline, ServedStep
+from trivet.engine.served import Probe
+from trivet.gateway.access import GatewayAccess
 from trivet.gateway.app import Gateway
 from trivet.gateway.metrics import GatewayMetrics
 
@@ -66,8 +68,8 @@ class Server:
     """A gateway and what stands behind it."""
 
     gateway: Gateway
-    runner: FunctionRunner
-    metrics: GatewayMetrics
+    runner: FunctionRunner | None
+    metrics: GatewayMetrics | None
     sound: bytes = b""
     sent: list[bytes] = field(default_factory=list)
 
@@ -149,22 +151,45 @@ def serve_model(
     sound: str = "",
     max_body: int = 4 * 2**20,
     name: str = "model",
+    access: GatewayAccess | None = None,
 ) -> Server:
     input_schema = parse_schema(inputs) if isinstance(inputs, str) else inputs
     output_schema = input_schema if outputs is None else parse_schema(outputs) if isinstance(outputs, str) else outputs
     runner = FunctionRunner(input_schema, output_schema, function)
-    served = ServedModel(
+    metrics = GatewayMetrics()
+    gateway = Gateway(metrics=metrics, max_body=max_body, partition="here", access=access)
+    gateway.put(pipeline_of(runner, name=name))
+    return Server(gateway, runner, metrics, sound=sound.encode())
+
+
+def pipeline_of(
+    runner: FunctionRunner,
+    *,
+    name: str,
+    version: str = VERSION,
+    deployment_id: int | None = None,
+    workspace_id: int = 0,
+) -> ServedPipeline:
+    """A pipeline of one native step that is named like it."""
+    step = ServedStep(
         name=name,
-        version=VERSION,
+        version=version,
+        version_id=0,
         sha="ab" * 32,
         framework="onnx",
         runtime="native",
         runner=runner,
-        probe=Probe(runner, canned_batch(input_schema), synthetic=True),
     )
-    metrics = GatewayMetrics()
-    gateway = Gateway(served, metrics=metrics, max_body=max_body, partition="here")
-    return Server(gateway, runner, metrics, sound=sound.encode())
+    return ServedPipeline(
+        name=name,
+        version=version,
+        deployment_id=deployment_id,
+        workspace_id=workspace_id,
+        steps=(step,),
+        runner=runner,
+        probe=Probe(runner, canned_batch(runner.input_schema), synthetic=True),
+        checks=None,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -176,3 +201,19 @@ def serve() -> Callable[..., Server]:
 @pytest.fixture(scope="session")
 def as_ipc() -> Callable[..., bytes]:
     return ipc
+
+
+@pytest.fixture(scope="session")
+def served_by() -> Callable[[Gateway], Server]:
+    """What asks a gateway that a test has put together itself."""
+    return lambda gateway: Server(gateway, None, None)
+
+
+@pytest.fixture(scope="session")
+def make_pipeline() -> Callable[..., ServedPipeline]:
+    """`make_pipeline(inputs, outputs, function, name=…, deployment_id=…)`."""
+
+    def make(inputs: pa.Schema, outputs: pa.Schema, function: Callable[[Batch], Batch], **about: Any) -> ServedPipeline:
+        return pipeline_of(FunctionRunner(inputs, outputs, function), **about)
+
+    return make

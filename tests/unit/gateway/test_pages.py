@@ -116,7 +116,7 @@ def test_measurements_are_counted_and_prometheus_reads_them(serve):
         (sample.name, sample.labels.get("status"), sample.labels.get("le")): sample.value
         for family in text_string_to_metric_families(page.body.decode())
         for sample in family.samples
-        if sample.labels["model"] == 'a"b\\c'
+        if sample.labels["pipeline"] == 'a"b\\c'
     }
     assert samples["trivet_requests_total", "200", None] == 2
     assert samples["trivet_requests_total", "400", None] == 1

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from trivet.engine.batch import Batch
+from trivet.engine.checks import Anomalies
 from trivet.errors import TooLarge
 from trivet.gateway.formats.inputs import Inputs
 
@@ -35,12 +36,14 @@ class Answer:
         outputs: what the model answered.
         time_ms: when, in milliseconds since 1970.
         elapsed_ns: reading the request, and the model.
+        anomalies: what validations found; None where there are none.
     """
 
     inputs: Inputs
     outputs: Batch
     time_ms: int
     elapsed_ns: tuple[int, int]
+    anomalies: Anomalies | None = None
 
 
 def refuse_huge(rows: int, *, bytes_a_row: int) -> None:

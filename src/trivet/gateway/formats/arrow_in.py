@@ -13,8 +13,9 @@ from trivet.domain.schema import format_type
 from trivet.engine.batch import Batch
 from trivet.errors import Invalid, TooLarge
 from trivet.gateway.formats.arrow_sizes import refuse_bombs, refuse_weightless
+from trivet.gateway.formats.field_names import check_optional_names, missing_field
 from trivet.gateway.formats.json_text import column_texts
-from trivet.gateway.formats.records_lenient import missing_field, null_error
+from trivet.gateway.formats.records_lenient import null_error
 from trivet.gateway.inflation import most_inflated
 
 __all__ = ["ArrowInputs", "decode_arrow"]
@@ -29,12 +30,14 @@ class ArrowInputs:
 
     Attributes:
         batch: the columns that the model knows.
+        has_more: whether there are columns beyond those.
     """
 
-    __slots__ = ("_table", "batch")
+    __slots__ = ("_table", "batch", "has_more")
 
     def __init__(self, batch: Batch, table: pa.RecordBatch) -> None:
         self.batch = batch
+        self.has_more = table.num_columns != len(batch.schema)
         self._table = table
 
     def texts(self) -> list[bytes]:
@@ -84,6 +87,7 @@ def decode_arrow(body: bytes, schema: pa.Schema, *, max_bytes: int) -> ArrowInpu
         raise Invalid("the request has no rows", fix="send at least one row")
     known = set(schema.names)
     columns = [_column(table, field, known) for field in schema]
+    check_optional_names(schema, table.schema.names)
     return ArrowInputs(Batch(schema, columns, table.num_rows), table)
 
 
@@ -177,13 +181,15 @@ def _widened(array: pa.Array, field: pa.Field) -> pa.Array:
     """The array in the field's type, where that loses nothing."""
     if array.null_count == len(array) and pa.types.is_null(array.type):
         return pa.nulls(len(array), field.type)
+    wanted = field.type
     if pa.types.is_fixed_size_list(field.type) and field.type.list_size == 1 and not _is_list(array.type):
         # As in JSON: numbers for a tensor of width 1.
-        array = pa.FixedSizeListArray.from_arrays(array, 1)
+        array, wanted = pa.FixedSizeListArray.from_arrays(array, 1), field.type.value_type
     if not _loses_nothing(array.type, field.type):
+        sent = array.type if wanted == field.type else array.type.value_type
         raise Invalid(
-            f"column {field.name!r} is {_named(array.type)}, and the model takes {format_type(field.type)}",
-            fix=f"cast it: column.cast({_pyarrow_name(field.type)})",
+            f"column {field.name!r} is {_named(sent)}, and the model takes {format_type(field.type)}",
+            fix=f"cast it: column.cast({_pyarrow_name(wanted)})",
             path=field.name,
         )
     try:

@@ -90,7 +90,12 @@ def _columns(answer: Answer, part: str, stamp: Stamp) -> dict[str, pa.Array]:
         case "out":
             return {name: answer.outputs.arrow(index) for index, name in enumerate(answer.outputs.schema.names)}
         case "anomaly":
-            return {"count": pa.array(np.zeros(rows, dtype=np.uint32))}
+            found = answer.anomalies
+            if found is None:
+                return {"count": pa.array(np.zeros(rows, dtype=np.uint32))}
+            return {"count": pa.array(found.count)} | {
+                name: pa.array(found.columns[name]) for name in sorted(found.columns)
+            }
     elapsed = np.empty((rows, 2), dtype=np.uint64)
     elapsed[:] = answer.elapsed_ns
     fixed = _origin(stamp, rows)

@@ -10,9 +10,15 @@ __all__ = ["Inputs"]
 
 
 class Inputs(Protocol):
-    """A decoded request."""
+    """A decoded request.
+
+    Attributes:
+        batch: the columns that the model knows.
+        has_more: whether there may be columns beyond those, or values that are not plainly what the schema says.
+    """
 
     batch: Batch
+    has_more: bool
 
     def texts(self) -> list[bytes]:
         """Each row as a JSON object, with the columns that the model does not know."""

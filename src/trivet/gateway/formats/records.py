@@ -32,12 +32,14 @@ class RecordInputs:
 
     Attributes:
         batch: the columns that the model knows.
+        has_more: whether there may be columns beyond those.
     """
 
-    __slots__ = ("_split", "batch")
+    __slots__ = ("_split", "batch", "has_more")
 
-    def __init__(self, batch: Batch, split: Callable[[], list[bytes]]) -> None:
+    def __init__(self, batch: Batch, split: Callable[[], list[bytes]], *, has_more: bool = False) -> None:
         self.batch = batch
+        self.has_more = has_more
         self._split = split
 
     def texts(self) -> list[bytes]:
@@ -108,7 +110,7 @@ class RecordsDecoder:
 
     def _leniently(self, body: bytes) -> RecordInputs:
         columns, count, texts = self._lenient.decode(body)
-        return RecordInputs(Batch(self.schema, columns, count), lambda: texts)
+        return RecordInputs(Batch(self.schema, columns, count), lambda: texts, has_more=True)
 
     def _texts(self, body: bytes, count: int) -> list[bytes]:
         if not self._plain:

@@ -4,7 +4,6 @@ Beyond the plain case are nulls in nullable fields, absent nullable fields, colu
 whose JSON form is text (dates, timestamps, decimals, bytes).
 """
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -16,11 +15,12 @@ import pyarrow as pa
 from trivet.domain.schema import format_type
 from trivet.engine.batch import Column
 from trivet.errors import Invalid
+from trivet.gateway.formats.field_names import check_optional_names, missing_field
 from trivet.gateway.formats.json_columns import ColumnBuilder, list_of
 from trivet.gateway.formats.json_scalars import Refused, scalar_converter
 from trivet_worker.tensors import element_type, fixed_shape, numpy_dtype
 
-__all__ = ["LenientDecoder", "missing_field", "null_error"]
+__all__ = ["LenientDecoder", "null_error"]
 
 decode_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 decode_value = msgspec.json.Decoder().decode
@@ -73,14 +73,7 @@ class LenientDecoder:
                     fix=f"send {odd!r} in every row or in none",
                     path=f"[{index}]",
                 )
-        absent = [name for name in optional if not any(name in row for row in rows)]
-        for name in absent:
-            for candidate in difflib.get_close_matches(name, unknown, n=1, cutoff=0.8):
-                raise Invalid(
-                    f"the model knows no field {candidate!r}, and its optional field {name!r} is absent",
-                    fix=f"rename it to {name!r}, or send {name!r} as well if both are meant",
-                    path=f"[0].{candidate}",
-                )
+        check_optional_names(self._schema, list(dict.fromkeys(name for row in rows for name in row)))
 
     def _column(self, field: pa.Field, rows: Sequence[dict[str, msgspec.Raw]]) -> Column:
         plain = self._plain_column(field, rows)
@@ -131,6 +124,8 @@ def null_error(field: pa.Field, path: str) -> Invalid:
         fix = "a list itself is never null: send an empty list [], or a list of nulls such as [null]"
     else:
         fix = f"send a {format_type(field.type)} in every row; only a field declared nullable (type?) takes null"
+        if pa.types.is_floating(element_type(field.type)):
+            fix += ". NaN is null in JSON: where NaN is meant, send Arrow"
     return Invalid("tensor values may not be null", why=f"{field.name!r} has a null", fix=fix, path=path)
 
 
@@ -161,15 +156,6 @@ def _rows(body: bytes) -> list[dict[str, msgspec.Raw]]:
     if not rows:
         raise Invalid("the request has no rows", fix="send at least one record")
     return rows
-
-
-def missing_field(field: pa.Field, index: int, unknown: Sequence[str]) -> Invalid:
-    """A field that a row must have; `unknown` are the names that the row has instead."""
-    close = difflib.get_close_matches(field.name, unknown, n=1, cutoff=0.5) or list(unknown[:1])
-    fix = f"send {field.name!r}: {format_type(field.type)} in every row"
-    if close:
-        fix = f"rename {close[0]!r} to {field.name!r}, or {fix}"
-    return Invalid(f"row {index} lacks the field {field.name!r}", fix=fix, path=f"[{index}]")
 
 
 def _located(message: str) -> tuple[str, str]:

@@ -4,9 +4,9 @@ For each selection a layout is made once: the text that all rows share, with slo
 its slots filled; the caller's own text is answered as `in`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum, auto
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import orjson
 import pyarrow as pa
@@ -20,6 +20,12 @@ __all__ = ["RecordsWriter"]
 ANOMALY_COUNT = b"0"
 
 
+class Found(NamedTuple):
+    """What validations found: the count, or one of them by its name."""
+
+    name: str | None
+
+
 class Slot(Enum):
     """What differs from answer to answer, or from row to row."""
 
@@ -29,8 +35,8 @@ class Slot(Enum):
     IN_COLUMNS = auto()
 
 
-Piece: TypeAlias = bytes | Slot | int
-"""Text that never changes, a slot, or the index of an output column."""
+Piece: TypeAlias = bytes | Slot | int | Found
+"""Text that never changes, a slot, the index of an output column, or what validations found."""
 
 Text: TypeAlias = bytes | list[bytes]
 """Text that is the same in every row, or a text for each row."""
@@ -43,14 +49,15 @@ class RecordsWriter:
         selection: the parts and columns wanted.
         outputs: the model's output schema.
         stamp: where the answers come from.
+        checks: names of the pipeline's validations.
     """
 
-    def __init__(self, selection: Selection, outputs: pa.Schema, stamp: Stamp) -> None:
+    def __init__(self, selection: Selection, outputs: pa.Schema, stamp: Stamp, checks: Sequence[str] = ()) -> None:
         self._selection = selection
-        self._pieces = _merged(_layout(selection, outputs, stamp))
+        self._pieces = _merged(_layout(selection, outputs, stamp, checks))
         self._bytes_a_row = sum(len(piece) for piece in self._pieces if isinstance(piece, bytes))
         # Where a choice of input columns leaves none, there is no `in`, as in Arrow.
-        self._without_in = _merged(_layout(selection, outputs, stamp, without="in"))
+        self._without_in = _merged(_layout(selection, outputs, stamp, checks, without="in"))
 
     def write(self, answer: Answer) -> bytes:
         """The JSON body of an answer."""
@@ -64,6 +71,8 @@ class RecordsWriter:
             elif isinstance(piece, int):
                 before, values, after = row_texts(answer.outputs, piece)
                 texts += (before, values, after)
+            elif isinstance(piece, Found):
+                texts.append(_found(answer, piece))
             elif piece is Slot.TIME:
                 texts.append(b"%d" % answer.time_ms)
             elif piece is Slot.ELAPSED:
@@ -91,11 +100,22 @@ class RecordsWriter:
         return [b",".join(row) for row in zip(*keyed, strict=True)]
 
 
-def _layout(selection: Selection, outputs: pa.Schema, stamp: Stamp, *, without: str | None = None) -> Iterator[Piece]:
+def _found(answer: Answer, piece: Found) -> list[bytes]:
+    assert answer.anomalies is not None
+    if piece.name is None:
+        return [b"%d" % count for count in answer.anomalies.count.tolist()]
+    return [b"true" if value else b"false" for value in answer.anomalies.columns[piece.name].tolist()]
+
+
+def _layout(
+    selection: Selection, outputs: pa.Schema, stamp: Stamp, checks: Sequence[str], *, without: str | None = None
+) -> Iterator[Piece]:
     parts: list[tuple[str, list[tuple[str, Piece]]]] = [
         ("in", [("", Slot.IN_COLUMNS)] if selection.touches("in") else []),
         ("out", [(name, index) for index, name in enumerate(outputs.names)]),
-        ("anomaly", [("count", ANOMALY_COUNT)]),
+        ("anomaly", [("count", Found(None)), *((name, Found(name)) for name in sorted(checks))])
+        if checks
+        else ("anomaly", [("count", ANOMALY_COUNT)]),
         (
             "metadata",
             [

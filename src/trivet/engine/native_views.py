@@ -1,0 +1,100 @@
+"""What is asked of a native session, and two things that stand in for one: outputs in another shape, and several in a row."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from trivet.engine.batch import Batch
+from trivet.engine.handover import Handover, of_step
+from trivet.errors import Invalid, ModelFailed
+
+__all__ = ["NativeChain", "Reshaped", "Session"]
+
+
+class Session(Protocol):
+    """A model that answers batches in this process. Safe to call from several threads."""
+
+    @property
+    def input_schema(self) -> pa.Schema:
+        """What a batch must look like."""
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """What an answer looks like."""
+
+    @property
+    def canned(self) -> Batch:
+        """A row that it has answered."""
+
+    @property
+    def joins(self) -> bool:
+        """Whether rows of several requests may share a call."""
+
+    def run(self, batch: Batch, run_options: Any = None) -> Batch:
+        """One row of output for each row of input. Raises as `Runner.predict` does."""
+
+
+class Reshaped:
+    """A session whose outputs of one value a row are answered as that value, or as a list of it, whichever is wanted.
+
+    Args:
+        session: the model.
+        scalars: names of the outputs that are to be plain values; every other one is a list.
+    """
+
+    def __init__(self, session: Session, *, scalars: Collection[str]) -> None:
+        self._session = session
+        self.input_schema = session.input_schema
+        self.output_schema = pa.schema([_shaped(field, field.name in scalars) for field in session.output_schema])
+        self._same = [before == after for before, after in zip(session.output_schema, self.output_schema, strict=True)]
+        self._shapes = [(-1,) if field.name in scalars else (-1, 1) for field in self.output_schema]
+        self.canned = session.canned
+        self.joins = session.joins
+
+    def run(self, batch: Batch, run_options: Any = None) -> Batch:
+        """See `Session.run`."""
+        answer = self._session.run(batch, run_options)
+        columns = [
+            answer.columns[index] if same else answer.numpy(index).reshape(shape)
+            for index, (same, shape) in enumerate(zip(self._same, self._shapes, strict=True))
+        ]
+        return Batch(self.output_schema, columns, answer.rows)
+
+
+def _shaped(field: pa.Field, is_scalar: bool) -> pa.Field:
+    if is_scalar and pa.types.is_fixed_size_list(field.type):
+        return field.with_type(field.type.value_type)
+    if not is_scalar and not pa.types.is_nested(field.type):
+        return field.with_type(pa.list_(field.type, 1))
+    return field
+
+
+class NativeChain:
+    """Several sessions as one: requests that share a call share it through all of them.
+
+    Args:
+        sessions: in order, two or more.
+        handovers: what each but the first is given of what the one before answered.
+    """
+
+    def __init__(self, sessions: Sequence[Session], handovers: Sequence[Handover]) -> None:
+        self._first = sessions[0]
+        self._name = handovers[0].before
+        self._later = list(zip(sessions[1:], handovers, strict=True))
+        self.input_schema = sessions[0].input_schema
+        self.output_schema = sessions[-1].output_schema
+        self.canned = sessions[0].canned
+        self.joins = all(session.joins for session in sessions)
+
+    def run(self, batch: Batch, run_options: Any = None) -> Batch:
+        """See `Session.run`. An error says which of the steps it is about."""
+        name = self._name
+        try:
+            answer = self._first.run(batch, run_options)
+            for session, handover in self._later:
+                given, name = handover(answer), handover.after
+                answer = session.run(given, run_options)
+        except (Invalid, ModelFailed) as error:
+            raise of_step(error, name) from error
+        return answer

@@ -1,0 +1,239 @@
+"""Routes as a supervisor offers them, over real ONNX models and real workers, and clients that ask the gateway."""
+
+import asyncio
+import hashlib
+import inspect
+import json
+import os
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import onnx
+import pyarrow as pa
+import pytest
+from onnx import TensorProto, helper
+
+from trivet.domain.encoding import encode
+from trivet.domain.package import EntryPoint
+from trivet.domain.routes import IsolatedRoute, NativeRoute, Route, RouteTable, WorkerAddress
+from trivet.engine.limits import EngineLimits
+from trivet.gateway.app import Gateway
+from trivet.gateway.metrics import GatewayMetrics
+from trivet.supervisor import ProcessLauncher, WorkerSpec
+from trivet.wiring.loading import Loader
+from trivet.wiring.native_sessions import NativeSessions
+from trivet.wiring.routing import Routing
+
+X = pa.schema([pa.field("x", pa.int64(), nullable=False)])
+Y = pa.schema([pa.field("y", pa.int64(), nullable=False)])
+
+
+def write_times(path: Path, factor: int, *, takes: str = "x", gives: str = "y") -> Path:
+    """`y = factor * x` over int64."""
+    graph = helper.make_graph(
+        [helper.make_node("Mul", [takes, "factor"], [gives])],
+        "graph",
+        [helper.make_tensor_value_info(takes, TensorProto.INT64, ["N"])],
+        [helper.make_tensor_value_info(gives, TensorProto.INT64, ["N"])],
+        [helper.make_tensor("factor", TensorProto.INT64, [], [factor])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+class Offers:
+    """Makes routes; each is told apart by what it says, but for its workers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def times(
+        self, factor: int, *, name: str = "times", takes: str = "x", gives: str = "y", **about: Any
+    ) -> NativeRoute:
+        """A native step that multiplies."""
+        path = self.folder / f"times-{factor}-{takes}-{gives}.onnx"
+        if not path.exists():
+            write_times(path, factor, takes=takes, gives=gives)
+        return NativeRoute(
+            name=name,
+            version=f"model-version-{factor}",
+            version_id=abs(factor),
+            sha=hashlib.sha256(path.read_bytes()).hexdigest(),
+            framework="onnx",
+            path=str(path),
+            **{"output_schema": pa.schema([pa.field(gives, pa.int64(), nullable=False)]), **about},
+        )
+
+    def route(
+        self, *steps: Any, pipeline: str = "p", deployment_id: int = 1, workspace_id: int = 1, **about: Any
+    ) -> Route:
+        """A pipeline of steps."""
+        bare = Route(
+            deployment_id=deployment_id,
+            pipeline=pipeline,
+            workspace_id=workspace_id,
+            pipeline_version=f"version of {','.join(step.version for step in steps)}",
+            digest="",
+            steps=tuple(
+                msgspec.structs.replace(step, workers=()) if isinstance(step, IsolatedRoute) else step for step in steps
+            ),
+            log_inferences=False,
+            **about,
+        )
+        digest = hashlib.sha256(encode(bare)).hexdigest()
+        return msgspec.structs.replace(bare, digest=digest, steps=steps)
+
+    def table(self, number: int, *routes: Route) -> RouteTable:
+        """Everything that shall be served."""
+        return RouteTable(number=number, routes=routes)
+
+
+class Stand:
+    """A gateway and its routing in this process, for as long as the test's loop runs."""
+
+    def __init__(self) -> None:
+        self.gateway = Gateway(metrics=GatewayMetrics(), max_body=2**20, partition="here", waits=True)
+        self.loader = Loader(NativeSessions(), limits=EngineLimits(timeout_s=20))
+        self.routing = Routing(self.gateway, self.loader)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.routing.close()
+
+    async def ask(self, x: int, *, path: str = "/pipelines/p/infer", key: str = "x") -> tuple[int, Any]:
+        """A status, and the first row of the answer or the error."""
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0)
+            return {"type": "http.request", "body": json.dumps([{key: x}]).encode(), "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+        await self.gateway(scope, receive, send)
+        body = json.loads(bytes(sent[1]["body"]))
+        return sent[0]["status"], body[0] if sent[0]["status"] == 200 else body
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        """A status and a page."""
+        sent: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
+        await self.gateway(scope, None, send)
+        return sent[0]["status"], json.loads(bytes(sent[1]["body"]))
+
+    async def until(self, condition: Callable[[], Any], *, within_s: float = 20.0) -> None:
+        """Wait for something to become so."""
+        async with asyncio.timeout(within_s):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    def state(self, deployment_id: int = 1) -> Any:
+        """What is reported of a deployment."""
+        return next((each for each in self.routing.states() if each.deployment_id == deployment_id), None)
+
+    async def serves(self, route: Route) -> None:
+        """Wait until a route answers and nothing else of its deployment is needed."""
+        await self.until(
+            lambda: (
+                (state := self.state(route.deployment_id)) is not None
+                and (state.state, state.serving, state.using) == ("serving", route.digest, (route.digest,))
+            )
+        )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A story that is told in a coroutine has an event loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.fixture
+def offers(tmp_path: Path) -> Offers:
+    return Offers(tmp_path)
+
+
+@pytest.fixture
+def stand() -> type[Stand]:
+    return Stand
+
+
+class Workers:
+    """Real workers, started as the supervisor does, in a loop of the test."""
+
+    def __init__(self, folder: Path, short: Path) -> None:
+        self.folder = folder
+        self.launcher = ProcessLauncher(environ=dict(os.environ), temporary=short)
+        self.count = 0
+
+    async def start(self, source: str) -> tuple[Any, WorkerAddress]:
+        """A worker that runs a `process_data`, and its address."""
+        self.count += 1
+        package = self.folder / f"package-{self.count}"
+        package.mkdir()
+        (package / "step.py").write_text(textwrap.dedent(source))
+        spec = WorkerSpec(
+            name="step",
+            python=Path(sys.executable),
+            package_root=package,
+            adapter="python",
+            entry={"function": EntryPoint(file="step.py", name="process_data", line=1)},
+            input_schema=X,
+            output_schema=Y,
+            home=self.folder / "home",
+            load_timeout_s=60,
+        )
+        worker = await self.launcher.start(spec)
+        guardian = worker._process.pid
+        address = WorkerAddress(
+            id=f"worker-{self.count}", address=worker.address, pid=guardian, started=started(guardian)
+        )
+        return worker, address
+
+
+def started(pid: int) -> int:
+    """Field 22 of a process's stat."""
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Workers]:
+    # A socket's path is short, and pytest's folders have long names.
+    with tempfile.TemporaryDirectory(prefix="tt-") as short:
+        yield Workers(tmp_path, Path(short))
+
+
+@pytest.fixture
+def isolated() -> Callable[..., IsolatedRoute]:
+    """A step that workers run."""
+
+    def make(*addresses: WorkerAddress, version: str = "step-version", **about: Any) -> IsolatedRoute:
+        return IsolatedRoute(
+            name="step",
+            version=version,
+            version_id=1,
+            sha="ab" * 32,
+            framework="python",
+            input_schema=X,
+            output_schema=Y,
+            workers=addresses,
+            **about,
+        )
+
+    return make

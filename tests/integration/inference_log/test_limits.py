@@ -1,0 +1,148 @@
+"""The log keeps its size and its age while it is written and read."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from trivet.inference_log import COLUMNS, LogFolder, LogLimits, Origin, folder_of, prune_all, read_logs
+
+MIB = 2**20
+
+
+def size_of(here: Any) -> int:
+    sizes = []
+    for path in here.folder().iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+    return sum(sizes)
+
+
+def noise(numbers: range) -> bytes:
+    """Rows that cannot be made smaller, each with its number."""
+    texts = [f"{number:09d}{os.urandom(150).hex()}" for number in numbers]
+    return json.dumps([{"x": text} for text in texts]).encode()
+
+
+def test_the_oldest_go_the_newest_stay_and_whoever_reads_meanwhile_sees_whole_pages(
+    gateway: Callable[..., Any], routes: Any
+) -> None:
+    here = gateway(inference_log_mib=2).start(routes(kind="string"))
+    rows = 500
+    here.ask(noise(range(rows)))
+    here.flush()
+    failures: list[str] = []
+    pages = 0
+    stop = threading.Event()
+
+    def reader() -> None:
+        nonlocal pages
+        while not stop.is_set():
+            try:
+                page = here.logs(flush=False, limit=700)
+                numbers = [int(text[:9]) for text in page.table["in.x"].to_pylist()]
+            except Exception as error:  # noqa: BLE001 - told by the test
+                failures.append(repr(error))
+                return
+            if numbers != list(range(numbers[0], numbers[0] - len(numbers), -1)):
+                failures.append(f"not in one piece: {numbers[:3]}…{numbers[-3:]}")
+            pages += 1
+
+    readers = [threading.Thread(target=reader) for _ in range(2)]
+    for each in readers:
+        each.start()
+    largest = 0
+    for number in range(1, 80):
+        here.ask(noise(range(number * rows, (number + 1) * rows)))
+        largest = max(largest, size_of(here))
+    here.flush()
+    stop.set()
+    for each in readers:
+        each.join()
+    assert not failures
+    assert pages > 5
+    found = [int(text[:9]) for text in here.values()]
+    assert found == list(range(found[0], 80 * rows))
+    assert found[0] > 0
+    # A segment that is being sealed is there twice for a moment.
+    assert size_of(here) <= 2 * MIB + 512 * 1024
+    assert largest <= 3 * MIB
+    assert here.dropped() == 0
+
+
+def test_one_request_larger_than_the_log_may_be_leaves_its_end(gateway: Callable[..., Any], routes: Any) -> None:
+    here = gateway(inference_log_mib=1).start(routes(kind="string"))
+    here.ask(noise(range(10_000)))
+    here.flush()
+    assert size_of(here) <= 2 * MIB
+    found = [int(text[:9]) for text in here.values()]
+    assert found
+    assert found == list(range(found[0], 10_000))
+
+
+def test_what_is_older_than_it_may_be_goes_when_the_next_gateway_starts(
+    gateway: Callable[..., Any], routes: Any
+) -> None:
+    here = gateway(inference_log_days=2).start(routes())
+    for number in range(3):
+        here.ask([{"x": number}])
+        here.flush()
+        here.end(signal.SIGKILL)
+        here.start()
+        here.flush()
+    old, _, _ = sorted(here.folder().glob("*.parquet"))
+    moment = time.time() - 3 * 86_400
+    os.utime(old, (moment, moment))
+    # The log of a deployment that is long gone, too, with its folder.
+    gone = here.folder(deployment_id=77)
+    gone.mkdir()
+    old_too = gone / old.name
+    old_too.write_bytes(old.read_bytes())
+    os.utime(old_too, (moment, moment))
+    assert here.values(flush=False) == [0, 1, 2]
+    here.end(signal.SIGTERM)
+    here.start()
+    here.flush()
+    assert here.values() == [1, 2]
+    assert not gone.exists()
+
+
+def batch_of(number: int, *, field: str = "x") -> pa.RecordBatch:
+    origin = Origin(last_model="{}", pipeline_version="v", partition="p")
+    count = 1000
+    columns = [
+        pa.array(np.full(count, number, dtype="datetime64[ms]")),
+        pa.array(np.full(count, number, dtype=np.uint64)),
+        pa.array(np.arange(count, dtype=np.uint32)),
+        pa.array(np.zeros(count, dtype=np.uint64)),
+        pa.array(np.zeros(count, dtype=np.uint64)),
+        pa.array([os.urandom(40) for _ in range(count)]),
+    ]
+    schema = origin.put_into(pa.schema([*COLUMNS, pa.field(f"in.{field}", pa.binary())]))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def test_taking_away_what_is_too_much_spares_a_segment_that_still_grows(home: Path) -> None:
+    path = folder_of(home, workspace_id=1, deployment_id=1)
+    limits = LogLimits(bytes_each=MIB, segment_bytes=256 * 1024)
+    folder = LogFolder(path, limits)
+    # One of little traffic was begun first.
+    folder.write(batch_of(1, field="rare"))
+    for number in range(2, 60):
+        folder.write(batch_of(number))
+    prune_all(home, limits, opened={path: folder})
+    folder.write(batch_of(60, field="rare"))
+    page = read_logs(path, limit=2000, order="Desc")
+    folder.close()
+    assert page.table.column_names == ["time", "in.rare"]
+    assert set(page.table["time"].cast(pa.int64()).to_pylist()) == {60}
+    first = read_logs(path, limit=1, order="Asc")
+    assert first.table.column_names == ["time", "in.rare"]
