@@ -59,10 +59,18 @@ def make_private_folder(parent: Path | None = None) -> PrivateFolder:
     if len(os.fsencode(below / f"{_PREFIX}12345678" / "s")) > _MAX_SOCKET_PATH_BYTES:
         below = Path("/tmp")  # noqa: S108 - mkdtemp makes a private folder in it
     path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=below))
-    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
     folder = PrivateFolder(path, lock)
-    folder.scratch.mkdir(mode=0o700)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder.scratch.mkdir(mode=0o700)
+    except OSError:
+        folder.remove()
+        raise
     return folder
 
 
@@ -111,15 +119,15 @@ def worker_code(home: Path) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix="new-", dir=target.parent))
-    for name, data in files:
-        path = made / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
     try:
+        for name, data in files:
+            path = made / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
         made.rename(target)
     except OSError:
-        shutil.rmtree(made)  # somebody else was faster
-        if not target.is_dir():
+        shutil.rmtree(made, ignore_errors=True)
+        if not target.is_dir():  # somebody else was faster
             raise
     return target
 

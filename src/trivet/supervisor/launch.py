@@ -3,7 +3,10 @@
 import asyncio
 import base64
 import contextlib
+import errno
+import math
 import os
+import secrets
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,10 +15,12 @@ from typing import Protocol
 
 import msgspec
 
+from trivet.domain.routes import WorkerAddress
 from trivet.errors import BadEnvironment, Unavailable
 from trivet.supervisor.events import Failed, Ready, WorkerEvent, error_of, read_event
 from trivet.supervisor.folders import PrivateFolder, make_private_folder, sweep_stale_folders, worker_code
-from trivet.supervisor.log import LogFile, WorkerLog
+from trivet.supervisor.log import FileLog, LogFile, WorkerLog
+from trivet.supervisor.records import WorkerRecord, started_at, write_record
 from trivet.supervisor.spec import WorkerSpec
 
 __all__ = ["Launcher", "ProcessLauncher", "RunningWorker"]
@@ -24,6 +29,7 @@ _PROGRAM = "import sys; sys.path.insert(0, {code!r}); from trivet_worker.__main_
 _MAX_EVENT_BYTES = 2**20
 _EXIT_WAIT_S = 2.0
 _HARD_KILL_S = 8.0
+_TRIM_EVERY_S = 30.0
 
 # What a worker sees of the environment: nothing that may be a secret.
 _PASSED_ON = frozenset(
@@ -37,6 +43,7 @@ _PASSED_ON = frozenset(
         "ORT_DISABLE_TELEMETRY",
     }
 )
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # A model's libraries tell nobody that they are used, unless the user's own environment says otherwise.
 _QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
 
@@ -85,11 +92,22 @@ class ProcessLauncher:
     Args:
         environ: this process's environment; a worker is passed a few harmless variables of it.
         temporary: where private folders are made; the system's temporary folder if None.
+        lifeline: a pipe that another process holds open. Workers end with that process, and not with this one.
+        records: where each worker that is ready is written down, so that it can be adopted; needs a lifeline.
     """
 
-    def __init__(self, *, environ: Mapping[str, str], temporary: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str],
+        temporary: Path | None = None,
+        lifeline: int | None = None,
+        records: Path | None = None,
+    ) -> None:
         self._environ = environ
         self._temporary = temporary
+        self._lifeline = lifeline
+        self._records = records
         sweep_stale_folders(temporary)
 
     async def start(self, spec: WorkerSpec) -> "ProcessWorker":
@@ -101,19 +119,36 @@ class ProcessLauncher:
             package_root=spec.package_root.absolute(),
             home=spec.home.absolute(),
         )
-        code = worker_code(spec.home)
-        folder = make_private_folder(self._temporary)
+        try:
+            code = worker_code(spec.home)
+            folder = make_private_folder(self._temporary)
+        except OSError as error:
+            raise _no_place(spec, error) from error
+        path = spec.home / "logs" / f"{spec.log_name or spec.name}.log"
+        log: WorkerLog | FileLog
+        output = asyncio.subprocess.PIPE
+        inherited: tuple[int, ...] = ()
+        try:
+            if self._lifeline is None:
+                log = WorkerLog(LogFile(path))
+            else:
+                log, output = FileLog.opened(path)
+                inherited = (self._lifeline, folder.lock)
+        except OSError as error:
+            folder.remove()
+            raise _no_place(spec, error) from error
         try:
             process = await asyncio.create_subprocess_exec(
                 spec.python,
                 *("-I", "-X", "faulthandler", "-c", _PROGRAM.format(code=str(code))),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+                stderr=output,
                 limit=_MAX_EVENT_BYTES,
-                env=_worker_environ(self._environ, python=spec.python, scratch=folder.scratch),
+                env=_worker_environ(self._environ, spec, scratch=folder.scratch),
                 cwd=folder.scratch,
                 start_new_session=True,
+                pass_fds=inherited,
             )
         except OSError as error:
             folder.remove()
@@ -122,10 +157,15 @@ class ProcessLauncher:
                 why=f"{spec.python}: {error.strerror or error}",
                 fix="build the environment again: `trivet env prune`, then serve",
             ) from error
-        log = WorkerLog(LogFile(spec.home / "logs" / f"{spec.name}.log"))
-        worker = ProcessWorker(process, folder=folder, log=log)
+        except BaseException:
+            folder.remove()
+            raise
+        finally:
+            if output != asyncio.subprocess.PIPE:
+                os.close(output)
+        worker = ProcessWorker(process, folder=folder, log=log, records=self._records)
         try:
-            await worker.load(spec)
+            await worker.load(spec, lifeline=self._lifeline)
         except BaseException:
             worker.kill()
             await asyncio.shield(worker.wait())
@@ -136,10 +176,20 @@ class ProcessLauncher:
 class ProcessWorker:
     """A worker as a process: a guardian, and below it the process that runs the model. See `trivet_worker.guardian`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, *, folder: PrivateFolder, log: WorkerLog) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        *,
+        folder: PrivateFolder,
+        log: WorkerLog | FileLog,
+        records: Path | None = None,
+    ) -> None:
         self.pid = process.pid
         self.address = f"grpc+unix://{folder.socket}"
         self.log = log
+        self._id = secrets.token_hex(8)
+        self._started = started_at(process.pid) or 0
+        self._record = None if records is None else records / f"{self._id}.json"
         self._process = process
         self._folder = folder
         self._ended_by_us = False
@@ -147,13 +197,17 @@ class ProcessWorker:
         self._output = asyncio.create_task(self._read_output())
         self._end = asyncio.create_task(self._await_end())
 
-    async def load(self, spec: WorkerSpec) -> None:
+    def address_value(self) -> WorkerAddress:
+        """Where it is, for other processes."""
+        return WorkerAddress(id=self._id, address=self.address, pid=self._process.pid, started=self._started)
+
+    async def load(self, spec: WorkerSpec, *, lifeline: int | None = None) -> None:
         """Say what to run, and wait until the worker is ready. Raises as `Launcher.start` does."""
         assert self._process.stdin is not None
         try:
             async with asyncio.timeout(spec.load_timeout_s):
                 with contextlib.suppress(ConnectionError):  # it died: its end is told below
-                    self._process.stdin.write(_config_line(spec, self._folder))
+                    self._process.stdin.write(_config_line(spec, self._folder, lifeline))
                     await self._process.stdin.drain()
                 event = await self._read_until_ready()
         except TimeoutError:
@@ -175,6 +229,22 @@ class ProcessWorker:
             await self.obituary()  # the log is whole when the process has ended
             raise error_of(event.error, name=spec.name, tail=self.log.tail())
         self.pid = event.pid
+        if self._record is not None:
+            assert isinstance(self.log, FileLog)
+            record = WorkerRecord(
+                worker=self.address_value(),
+                model_pid=event.pid,
+                fleet=spec.fleet,
+                name=spec.name,
+                log=str(self.log.path),
+                log_start=self.log.start,
+                folder=str(self._folder.path),
+            )
+            if write_record(self._record, record):
+                # Now that others can find it, it need not end with this process any more.
+                with contextlib.suppress(ConnectionError):
+                    self._process.stdin.write(b"\n")
+                    await self._process.stdin.drain()
 
     async def obituary(self) -> str:
         """See `RunningWorker.obituary`."""
@@ -227,6 +297,10 @@ class ProcessWorker:
         return None
 
     async def _read_output(self) -> None:
+        if isinstance(self.log, FileLog):
+            while True:
+                await asyncio.sleep(_TRIM_EVERY_S)
+                await asyncio.to_thread(self.log.trim)
         assert self._process.stderr is not None
         while data := await self._process.stderr.read(65536):
             self.log.feed(data)
@@ -235,10 +309,13 @@ class ProcessWorker:
     async def _await_end(self) -> int:
         try:
             code = await self._process.wait()
-            # A program that it started and that escaped may hold its stderr open for ever.
-            await asyncio.wait([self._output], timeout=_EXIT_WAIT_S / 2)
+            if isinstance(self.log, WorkerLog):
+                # A program that it started and that escaped may hold its stderr open for ever.
+                await asyncio.wait([self._output], timeout=_EXIT_WAIT_S / 2)
             return code
         finally:
+            if self._record is not None:
+                self._record.unlink(missing_ok=True)
             self._kill_group()
             self._output.cancel()
             if self._hard_kill is not None:
@@ -270,12 +347,21 @@ class ProcessWorker:
             return f"killed by signal {-code}"
 
 
-def _ending(log: WorkerLog) -> str:
+def _no_place(spec: WorkerSpec, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"the worker of {spec.name} has no place for its files",
+        why=str(error),
+        fix="see that there is room, that the user Trivet runs as may write there, and may have enough files open",
+        reason="disk_full" if error.errno == errno.ENOSPC else "home_not_writable",
+    )
+
+
+def _ending(log: WorkerLog | FileLog) -> str:
     tail = log.tail()
     return f"its log ends with\n{tail}" if tail else "its log is empty"
 
 
-def _config_line(spec: WorkerSpec, folder: PrivateFolder) -> bytes:
+def _config_line(spec: WorkerSpec, folder: PrivateFolder, lifeline: int | None) -> bytes:
     config = {
         "socket": str(folder.socket),
         "package_root": str(spec.package_root),
@@ -284,13 +370,20 @@ def _config_line(spec: WorkerSpec, folder: PrivateFolder) -> bytes:
         "input_schema": base64.b64encode(spec.input_schema.serialize()).decode(),
         "output_schema": base64.b64encode(spec.output_schema.serialize()).decode(),
         "scratch": str(folder.scratch),
-        "memory_bytes": spec.memory_bytes,
+        "memory_bytes": spec.resources.memory_bytes or spec.memory_bytes,
         "open_files": spec.open_files,
+        "lifeline": lifeline,
+        "lock": None if lifeline is None else folder.lock,
     }
     return msgspec.json.encode(config) + b"\n"
 
 
-def _worker_environ(environ: Mapping[str, str], *, python: Path, scratch: Path) -> dict[str, str]:
+def _worker_environ(environ: Mapping[str, str], spec: WorkerSpec, *, scratch: Path) -> dict[str, str]:
+    """What a worker sees: what is harmless, what its deployment adds, and last what Trivet sets for its own reasons."""
     passed = {name: value for name, value in environ.items() if name in _PASSED_ON}
-    folders = [str(python.parent), environ.get("PATH", os.defpath)]
-    return _QUIET | passed | {"PATH": os.pathsep.join(folders), "HOME": str(scratch), "TMPDIR": str(scratch)}
+    threads = {}
+    if spec.resources.cpus is not None:
+        threads = dict.fromkeys(_THREADS, str(max(1, math.ceil(spec.resources.cpus))))
+    folders = [str(spec.python.parent), environ.get("PATH", os.defpath)]
+    own = {"PATH": os.pathsep.join(folders), "HOME": str(scratch), "TMPDIR": str(scratch)}
+    return _QUIET | passed | threads | spec.resources.env | own

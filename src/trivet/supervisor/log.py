@@ -1,14 +1,17 @@
 """A worker's log: what it writes on stdout and stderr, the last lines in memory and all of it in a file of limited size."""
 
 import os
+import shutil
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["LogFile", "WorkerLog"]
+__all__ = ["FileLog", "LogFile", "WorkerLog", "told"]
 
 _MAX_FILE_BYTES = 8 * 2**20
 _KEPT_LINES = 200
 _MAX_LINE_BYTES = 4096
+_TAIL_BYTES = 64 * 2**10
 
 
 class LogFile:
@@ -81,10 +84,64 @@ class WorkerLog:
 
         Empty lines are left out, and the list of all extension modules that Python's fault handler ends with.
         """
-        telling = [line for line in self.lines if line.strip() and not line.startswith("Extension modules: ")]
-        return "\n".join(f"    {line}" for line in telling[-lines:])
+        return told(self.lines, lines=lines)
 
     def _keep(self, lines: list[bytes]) -> None:
         if lines:
             self.lines.extend(line.decode("utf-8", "replace").rstrip("\r") for line in lines)
             self._file.append(b"\n".join(lines) + b"\n")
+
+
+class FileLog:
+    """A log that the worker itself writes, because it may outlive whoever started it.
+
+    Args:
+        path: the file; workers of one model share it.
+        start: what is before it was said by others.
+    """
+
+    def __init__(self, path: Path, *, start: int) -> None:
+        self.path = path
+        self.start = start
+
+    @classmethod
+    def opened(cls, path: Path) -> "tuple[FileLog, int]":
+        """The log, and a descriptor for the worker to write at its end.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        return cls(path, start=os.fstat(descriptor).st_size), descriptor
+
+    def tail(self, *, lines: int = 20) -> str:
+        """As `WorkerLog.tail`; what siblings said meanwhile may be among it."""
+        try:
+            with self.path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                # A file that was cut since begins anew.
+                begin = self.start if self.start <= size else 0
+                file.seek(max(begin, size - _TAIL_BYTES))
+                data = file.read(_TAIL_BYTES)
+        except OSError:
+            return ""
+        return told([line.decode("utf-8", "replace")[:_MAX_LINE_BYTES] for line in data.splitlines()], lines=lines)
+
+    def trim(self, *, max_bytes: int = _MAX_FILE_BYTES) -> None:
+        """Put the content aside as `.1` when there is much of it. The writers append, so that they go on in the file."""
+        try:
+            if self.path.stat().st_size < max_bytes:
+                return
+            aside = self.path.with_name(self.path.name + ".1")
+            shutil.copyfile(self.path, aside)
+            aside.chmod(0o600)
+            os.truncate(self.path, 0)
+        except OSError:
+            return
+
+
+def told(said: Iterable[str], *, lines: int) -> str:
+    """The last lines that tell something, each indented."""
+    telling = [line for line in said if line.strip() and not line.startswith("Extension modules: ")]
+    return "\n".join(f"    {line}" for line in telling[-lines:])

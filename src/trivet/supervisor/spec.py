@@ -1,11 +1,12 @@
 """What a worker is to run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
+from trivet.domain.deployment import Resources
 from trivet.domain.package import EntryPoint
 
 __all__ = ["WorkerSpec"]
@@ -16,7 +17,7 @@ class WorkerSpec:
     """One model in one environment.
 
     Attributes:
-        name: the model's name, a DNS label; its log is called so.
+        name: the model's name, a DNS label.
         python: the environment's interpreter.
         package_root: the unpacked package.
         adapter: `custom` or `python`: how the worker loads it.
@@ -27,6 +28,9 @@ class WorkerSpec:
         memory_bytes: limit on the worker's private memory; None for none.
         open_files: limit on its open files; None for the system's.
         load_timeout_s: from its start until it must be ready.
+        resources: what its deployment grants; its memory limit counts before `memory_bytes`.
+        fleet: whose worker it is, for whoever adopts it.
+        log_name: what its log is called, where versions of one model are told apart; else as the model.
     """
 
     name: str
@@ -40,3 +44,6 @@ class WorkerSpec:
     memory_bytes: int | None = None
     open_files: int | None = None
     load_timeout_s: float = 600.0
+    resources: Resources = field(default_factory=Resources)
+    fleet: str = ""
+    log_name: str | None = None

@@ -1,7 +1,7 @@
 """Keeping workers running: each one that ends is replaced, damped by `backoff`."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
@@ -61,6 +61,8 @@ class WorkerSet:
         on_gone: called with each of those once it has ended.
         on_state: called whenever a state changes.
         policy: how restarts are damped.
+        grace_s: how long a worker that is stopped may take for the call at hand.
+        adopted: workers that run already; only what is missing of `count` is started.
 
     Example:
         `async with WorkerSet(launcher, spec, count=2, on_ready=links.add, on_gone=links.remove) as workers: …`
@@ -77,6 +79,7 @@ class WorkerSet:
         on_state: Callable[[], None] = lambda: None,
         policy: BackoffPolicy | None = None,
         grace_s: float = 0.0,
+        adopted: Sequence[RunningWorker] = (),
     ) -> None:
         self.spec = spec
         self._launcher = launcher
@@ -85,8 +88,10 @@ class WorkerSet:
         self._on_state = on_state
         self._policy = policy or BackoffPolicy()
         self._grace_s = grace_s
-        self._states: list[WorkerState] = [Starting(None)] * count
+        self._adopted = list(adopted)
+        self._states: list[WorkerState] = [Starting(None)] * max(count, len(self._adopted))
         self._tasks: list[asyncio.Task[None]] = []
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @property
     def states(self) -> tuple[WorkerState, ...]:
@@ -101,9 +106,16 @@ class WorkerSet:
     async def start(self) -> None:
         """Start all; returns when all are ready. Then they are watched until `stop`.
 
+        Where there are adopted workers, the others are not waited for: one that does not start is tried again.
+
         Raises:
             TrivetError: one did not start at its first attempt, as `Launcher.start` says. None is left then.
         """
+        if self._adopted:
+            missing = len(self._states) - len(self._adopted)
+            self._states[: len(self._adopted)] = [Ready(worker) for worker in self._adopted]
+            self._tasks = [self._watch(slot, worker) for slot, worker in enumerate([*self._adopted, *[None] * missing])]
+            return
         try:
             async with asyncio.TaskGroup() as group:
                 starts = [group.create_task(self._launcher.start(self.spec)) for _ in self._states]
@@ -114,16 +126,26 @@ class WorkerSet:
         except BaseException:
             await _stop_all([task.result() for task in starts if _succeeded(task)], grace_s=0)
             raise
-        self._tasks = [
-            asyncio.create_task(self._keep(slot, task.result()), name=f"{self.spec.name}-{slot}")
-            for slot, task in enumerate(starts)
-        ]
+        self._tasks = [self._watch(slot, task.result()) for slot, task in enumerate(starts)]
+
+    def resize(self, count: int) -> None:
+        """Have another number of workers from now on: more are started, the last ones are stopped. Waits for neither."""
+        for task in self._tasks[count:]:
+            task.cancel()
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+        del self._tasks[count:], self._states[count:]
+        for slot in range(len(self._states), count):
+            self._states.append(Starting(None))
+            self._tasks.append(self._watch(slot, None))
+        self._on_state()
 
     async def stop(self) -> None:
         """End all workers; nothing is left when this returns."""
+        tasks = [*self._tasks, *self._leaving]
         for task in self._tasks:
             task.cancel()
-        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
         for slot in range(len(self._states)):
             self._set(slot, Stopped())
@@ -138,10 +160,13 @@ class WorkerSet:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def _keep(self, slot: int, first: RunningWorker) -> None:
+    def _watch(self, slot: int, first: RunningWorker | None) -> asyncio.Task[None]:
+        return asyncio.create_task(self._keep(slot, first), name=f"{self.spec.name}-{slot}")
+
+    async def _keep(self, slot: int, first: RunningWorker | None) -> None:
         """Watch one worker after another until cancelled or until no more is tried."""
         loop = asyncio.get_running_loop()
-        worker: RunningWorker | None = first
+        worker = first
         ends = failed_starts = 0
         while True:
             ready_s: float | None = None

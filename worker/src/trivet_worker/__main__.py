@@ -23,7 +23,9 @@ def main() -> None:
     if not line:
         sys.exit("the parent ended before it said what to run")
     config = parse_config(line)
-    fork_guarded(os.path.dirname(config.socket))
+    if config.lock is not None:
+        os.set_inheritable(config.lock, False)  # for this process and the model's, not for what the model starts
+    fork_guarded(os.path.dirname(config.socket), config.lifeline)
     events = Events(take_streams())
     apply_limits(memory_bytes=config.memory_bytes, open_files=config.open_files)
     try:

@@ -4,7 +4,9 @@ A worker is two processes. The first one, the guardian, forks the second before 
 waits. The second runs the model. The guardian shares no interpreter lock with the model, so it acts even while model code
 holds that lock for ever. It ends everything below it when
 
-- the pipe on its standard input ends: the platform is gone, however it went;
+- the pipe on its standard input ends: the platform is gone, however it went. Where it was given a lifeline, another pipe, that
+  one counts instead from the moment on when something is said on standard input, namely that the worker is known to others:
+  it then outlives the process that started it, and ends with whoever holds the lifeline;
 - the model's process ends: processes that the model started go too;
 - it is told to (SIGTERM). SIGUSR1 asks the model's process to end by itself, after the call at hand.
 
@@ -30,13 +32,16 @@ __all__ = ["fork_guarded"]
 _KILL_WAIT_S = 5.0
 
 
-def fork_guarded(private_folder: str) -> None:
+def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> None:
     """Go on in a child process, guarded by this one, which never returns.
 
     Args:
         private_folder: removed at the end of everything.
+        lifeline: a pipe whose end means that the platform is gone; None takes standard input.
     """
     become_subreaper()
+    if lifeline is not None:
+        os.set_inheritable(lifeline, False)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, _ignore)
@@ -52,13 +57,15 @@ def fork_guarded(private_folder: str) -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         os.close(wake_read)
         os.close(wake_write)
+        if lifeline is not None:
+            os.close(lifeline)
         die_with_parent(guardian)
         return
     try:
         # Only the model's process holds the pipe for events, and neither half keeps the other's streams open.
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
-        status = _watch(child, wake_read)
+        status = _watch(child, wake_read, lifeline)
         _end_all()
         shutil.rmtree(private_folder, ignore_errors=True)
         _end_like(status)
@@ -70,12 +77,16 @@ def _ignore(signum: int, frame: object) -> None:
     """The wake-up pipe carries the signal."""
 
 
-def _watch(child: int, wake: int) -> Optional[int]:
+def _watch(child: int, wake: int, lifeline: Optional[int]) -> Optional[int]:
     """Wait for an end. Gives the child's exit status, or None if it has to be ended."""
+    bonds = [0] if lifeline is None else [0, lifeline]
     while True:
-        ready = select.select([0, wake], [], [])[0]
-        if 0 in ready and not os.read(0, 4096):
-            return None
+        ready = select.select([*bonds, wake], [], [])[0]
+        for bond in set(bonds).intersection(ready):
+            if not os.read(bond, 4096):
+                return None
+            if bond == 0 and lifeline is not None:
+                bonds = [lifeline]
         if wake not in ready:
             continue
         told = os.read(wake, 4096)

@@ -27,6 +27,8 @@ class Config(NamedTuple):
         scratch: the model's working folder, home and place for temporary files.
         memory_bytes: limit on private memory.
         open_files: limit on open files.
+        lifeline: a descriptor, a pipe that ends with the platform; None means that standard input does.
+        lock: a descriptor that is held open as long as the worker lives.
     """
 
     socket: str
@@ -38,6 +40,8 @@ class Config(NamedTuple):
     scratch: str
     memory_bytes: Optional[int]
     open_files: Optional[int]
+    lifeline: Optional[int] = None
+    lock: Optional[int] = None
 
 
 def parse_config(line: bytes) -> Config:
@@ -53,6 +57,8 @@ def parse_config(line: bytes) -> Config:
         scratch=raw["scratch"],
         memory_bytes=raw.get("memory_bytes"),
         open_files=raw.get("open_files"),
+        lifeline=raw.get("lifeline"),
+        lock=raw.get("lock"),
     )
 
 

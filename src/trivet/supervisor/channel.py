@@ -1,0 +1,96 @@
+"""The supervisor's end of the gateway's socket: says what to serve, hears what is served."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from trivet.domain.encoding import decode, encode
+from trivet.domain.routes import GatewayMessage, GatewayReport, RouteTable, WorkerEnded
+from trivet.errors import TrivetError
+
+__all__ = ["GatewayChannel"]
+
+log = logging.getLogger(__name__)
+
+MOST_LINE_BYTES = 2**27
+FIRST_PAUSE_S = 0.02
+MOST_PAUSE_S = 1.0
+
+
+class GatewayChannel:
+    """Keeps connected to the gateway. Belongs to the event loop's thread.
+
+    A table is whole, so only the newest is ever said, and each new connection is told it.
+
+    Args:
+        path: the gateway's socket.
+        on_change: called with each report, and when the connection ends.
+    """
+
+    def __init__(self, path: Path, *, on_change: Callable[[], None]) -> None:
+        self._path = path
+        self._on_change = on_change
+        self._report: GatewayReport | None = None
+        self._table: RouteTable | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    @property
+    def report(self) -> GatewayReport | None:
+        """The newest over this connection; None while there is none."""
+        return self._report
+
+    @property
+    def table(self) -> RouteTable | None:
+        """The newest that was offered."""
+        return self._table
+
+    def offer(self, table: RouteTable) -> None:
+        """Say what to serve, now or as soon as the gateway can be reached."""
+        self._table = table
+        if self._report is not None:
+            self._say(table)
+
+    def worker_ended(self, told: WorkerEnded) -> None:
+        """Say how a worker ended. A gateway that cannot be reached holds no request of it any more."""
+        self._say(told)
+
+    async def run(self) -> None:
+        """Connect, and connect again, until cancelled."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(self._path, limit=MOST_LINE_BYTES)
+            except OSError:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, MOST_PAUSE_S)
+                continue
+            try:
+                await self._listen(reader, writer)
+            except (OSError, ValueError, TrivetError) as error:
+                # A line that is too long is a ValueError.
+                log.warning("the connection to the gateway ended: %s", error)
+            finally:
+                heard = self._report is not None
+                self._writer = self._report = None
+                writer.close()
+                self._on_change()
+            pause_s = FIRST_PAUSE_S if heard else min(pause_s * 2, MOST_PAUSE_S)
+            await asyncio.sleep(pause_s)
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        while line := await reader.readline():
+            message: GatewayMessage = decode(line, GatewayMessage)  # type: ignore[arg-type]
+            if not isinstance(message, GatewayReport):
+                continue
+            first, self._report = self._report is None, message
+            if first and self._table is not None:
+                self._say(self._table)
+            self._on_change()
+
+    def _say(self, message: RouteTable | WorkerEnded) -> None:
+        if self._writer is not None:
+            with contextlib.suppress(OSError, RuntimeError):  # it is ending: the reader notices
+                self._writer.write(encode(message) + b"\n")

@@ -1,0 +1,247 @@
+"""One fleet: the workers of one step, started, tried again, grown, shrunk and ended, without ever making anybody wait."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from trivet.domain.deployment import DeploymentState
+from trivet.domain.fault import Fault
+from trivet.domain.routes import WorkerAddress, WorkerEnded
+from trivet.errors import Internal, TrivetError
+from trivet.supervisor.backoff import BackoffPolicy
+from trivet.supervisor.launch import Launcher, RunningWorker
+from trivet.supervisor.observed import FleetState, SlotState
+from trivet.supervisor.spec import WorkerSpec
+from trivet.supervisor.watch import Failed, Pausing, Ready, Starting, WorkerSet, WorkerState
+
+__all__ = ["AddressedWorker", "Fleet", "FleetRules", "Work"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[], AbstractContextManager[WorkerSpec]]
+"""Gives what a fleet's workers run, and keeps it from being removed, for the length of a `with` block. Blocks."""
+
+
+class AddressedWorker(RunningWorker, Protocol):
+    """A worker that other processes can reach."""
+
+    def address_value(self) -> WorkerAddress:
+        """Where it is, and which process it is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FleetRules:
+    """How failures are met.
+
+    Attributes:
+        policy: of restarts. Whoever has deployed a model wants it back, so that no worker that was ready once is given up.
+        struggling_s: a pause of so much, after some half a dozen ends in a row, is told as an error.
+        first_retry_s: before a fleet that could not be started is tried again; each further pause is twice as long …
+        most_retry_s: … up to this.
+        grace_s: how long a worker that is ended may take for the call at hand.
+    """
+
+    policy: BackoffPolicy = field(default_factory=lambda: BackoffPolicy(give_up_after=1_000_000))
+    struggling_s: float = 3.0
+    first_retry_s: float = 30.0
+    most_retry_s: float = 600.0
+    grace_s: float = 10.0
+
+
+class Fleet:
+    """Belongs to the event loop's thread.
+
+    Args:
+        launcher: starts workers.
+        rules: see there.
+        on_change: called whenever `state` may have something new to say.
+        on_ended: told of each worker that ended unasked.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        *,
+        rules: FleetRules,
+        on_change: Callable[[], None],
+        on_ended: Callable[[WorkerEnded], None],
+    ) -> None:
+        self._launcher = launcher
+        self._rules = rules
+        self._on_change = on_change
+        self._on_ended = on_ended
+        self._count = 0
+        self._generation = 0
+        self._fault: Fault | None = None
+        self._adopted: dict[AddressedWorker, asyncio.Task[None]] = {}
+        self._workers: WorkerSet | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._again = asyncio.Event()
+        self._struggling: dict[int, TrivetError] = {}
+        # Those that are ended on purpose: nobody need be told.
+        self._dismissed: set[object] = set()
+        self._telling: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> FleetState:
+        """How it is."""
+        fault = self._fault
+        if fault is None and self._struggling:
+            fault = Fault.of(self._struggling[min(self._struggling)])
+        if self._workers is not None:
+            slots = tuple(self._slot(number, state) for number, state in enumerate(self._workers.states))
+        else:
+            adopted = tuple(_ready(worker) for worker in self._adopted)
+            word = DeploymentState.STARTING if self._fault is None else DeploymentState.ERROR
+            reason = None if self._fault is None else self._fault.message
+            slots = adopted + (SlotState(status=word, reason=reason),) * (self._count - len(adopted))
+        return FleetState(slots=slots, fault=fault, kept=self._running is not None, generation=self._generation)
+
+    def adopt(self, worker: AddressedWorker) -> None:
+        """Take a worker that runs already. It is watched; only `start` sees to it that it is replaced."""
+        self._adopted[worker] = asyncio.create_task(self._watch(worker))
+
+    def start(self, work: Work, *, count: int, generation: int) -> None:
+        """Start as many workers as are missing. What failed before is tried again at once."""
+        self._generation = generation
+        if self._running is None:
+            self._count = count
+            self._running = asyncio.create_task(self._run(work))
+        else:
+            self._fault = None
+            self.resize(count)
+            self._again.set()
+
+    def resize(self, count: int) -> None:
+        """Have another number of workers."""
+        self._count = count
+        if self._workers is not None:
+            self._dismiss(self._workers.states[count:])
+            self._workers.resize(count)
+
+    async def stop(self) -> None:
+        """End all workers; nothing is left when this returns."""
+        if self._workers is not None:
+            self._dismiss(self._workers.states)
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+        for watching in self._adopted.values():
+            watching.cancel()
+        await asyncio.gather(*(worker.stop(self._rules.grace_s) for worker in self._adopted))
+        self._adopted.clear()
+        if self._telling:
+            await asyncio.wait(self._telling)
+
+    async def _run(self, work: Work) -> None:
+        pause_s = self._rules.first_retry_s
+        while True:
+            self._again.clear()
+            try:
+                await self._live(work)
+            except TrivetError as error:
+                self._fault = Fault.of(error)
+            except Exception as error:
+                log.exception("a fleet cannot be started")
+                self._fault = Fault.of(
+                    Internal("the workers cannot be started", why=f"{type(error).__name__}: {error}")
+                )
+            self._on_change()
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._again.wait()
+                pause_s = self._rules.first_retry_s
+                self._fault = None
+                self._on_change()
+            except TimeoutError:
+                pause_s = min(pause_s * 2, self._rules.most_retry_s)
+
+    async def _live(self, work: Work) -> None:
+        """From the start to the end of all workers. Raises TrivetError if they cannot be started."""
+        async with _in_thread(work()) as spec:
+            for watching in self._adopted.values():
+                watching.cancel()
+            adopted, self._adopted = list(self._adopted), {}
+            count = self._count
+            workers = WorkerSet(
+                self._launcher,
+                spec,
+                count=count,
+                on_ready=lambda _: self._on_change(),
+                on_gone=self._gone,
+                on_state=self._changed,
+                policy=self._rules.policy,
+                grace_s=self._rules.grace_s,
+                adopted=adopted,
+            )
+            try:
+                self._workers = workers if adopted else None
+                await workers.start()
+                self._workers, self._fault = workers, None
+                if count != self._count:
+                    self.resize(self._count)
+                self._on_change()
+                await asyncio.Event().wait()
+            finally:
+                self._workers = None
+                await workers.stop()
+
+    def _changed(self) -> None:
+        for number, state in enumerate(() if self._workers is None else self._workers.states):
+            match state:
+                case Pausing(error, delay_s) if delay_s >= self._rules.struggling_s:
+                    self._struggling[number] = error
+                case Ready():
+                    self._struggling.pop(number, None)
+        self._struggling = {number: error for number, error in self._struggling.items() if number < self._count}
+        self._on_change()
+
+    def _slot(self, number: int, state: WorkerState) -> SlotState:
+        match state:
+            case Ready(worker):
+                return _ready(worker)  # type: ignore[arg-type]
+            case Starting(error) | Pausing(error, _) | Failed(error) if error is not None:
+                bad = number in self._struggling or isinstance(state, Failed)
+                word = DeploymentState.ERROR if bad else DeploymentState.STARTING
+                return SlotState(status=word, reason=error.message)
+            case _:
+                return SlotState()
+
+    def _dismiss(self, states: tuple[WorkerState, ...]) -> None:
+        self._dismissed.update(state.worker for state in states if isinstance(state, Ready))
+
+    def _gone(self, worker: RunningWorker) -> None:
+        if worker in self._dismissed:
+            self._dismissed.discard(worker)
+            return
+        telling = asyncio.create_task(self._tell(worker))  # type: ignore[arg-type]
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _tell(self, worker: AddressedWorker) -> None:
+        self._on_ended(WorkerEnded(id=worker.address_value().id, obituary=await worker.obituary()))
+
+    async def _watch(self, worker: AddressedWorker) -> None:
+        await worker.wait()
+        del self._adopted[worker]
+        self._on_change()
+        await self._tell(worker)
+
+
+def _ready(worker: AddressedWorker) -> SlotState:
+    return SlotState(address=worker.address_value(), status=DeploymentState.RUNNING, pid=worker.pid)
+
+
+@contextlib.asynccontextmanager
+async def _in_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """The same block, its ends outside of the event loop."""
+    value = await asyncio.to_thread(manager.__enter__)
+    try:
+        yield value
+    finally:
+        await asyncio.shield(asyncio.to_thread(manager.__exit__, None, None, None))

@@ -1,0 +1,85 @@
+"""What is written down of a worker that is ready, so that another supervisor can take it over."""
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from trivet.domain.encoding import decode, encode
+from trivet.domain.routes import WorkerAddress
+from trivet.errors import TrivetError
+
+__all__ = ["WorkerRecord", "living_records", "started_at", "write_record"]
+
+log = logging.getLogger(__name__)
+
+
+class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker.
+
+    Attributes:
+        worker: where it listens, and its guardian.
+        model_pid: the process that runs the model.
+        fleet: whose worker it is.
+        name: the model's.
+        log: the file that it writes to.
+        log_start: where in that file its own lines begin.
+        folder: its private folder.
+    """
+
+    worker: WorkerAddress
+    model_pid: int
+    fleet: str
+    name: str
+    log: str
+    log_start: int
+    folder: str
+
+
+def started_at(pid: int) -> int | None:
+    """When a process started, as the kernel counts it; None if it is gone, or only its exit code is left."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # The command's name, in brackets, may hold anything. After it: state (field 3) ... start time (field 22).
+    fields = stat.rpartition(b")")[2].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def write_record(path: Path, record: WorkerRecord) -> bool:
+    """Write a record, whole or not at all. A full disk costs the adoption, not the worker: False says so."""
+    new = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(encode(record))
+        new.replace(path)
+    except OSError as error:
+        log.warning(
+            "the worker of %s will end with its supervisor: %s cannot be written (%s)", record.name, path, error
+        )
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def living_records(folder: Path) -> list[tuple[Path, WorkerRecord]]:
+    """The records of workers that live; those of others are removed."""
+    living = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = decode(path.read_bytes(), WorkerRecord)
+        except (OSError, TrivetError):
+            record = None
+        if record is not None and started_at(record.worker.pid) == record.worker.started:
+            living.append((path, record))
+        else:
+            path.unlink(missing_ok=True)
+    for path in folder.glob("*.new"):
+        path.unlink(missing_ok=True)
+    return living

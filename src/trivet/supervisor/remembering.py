@@ -1,0 +1,56 @@
+"""The supervisor's memory, in a file: what a new supervisor must know in order not to disturb what serves."""
+
+import logging
+import os
+from pathlib import Path
+
+from trivet.domain.encoding import decode, encode
+from trivet.domain.routes import RouteTable
+from trivet.errors import TrivetError
+from trivet.supervisor.wanted import Memory, memory_of_table
+
+__all__ = ["MemoryFile"]
+
+log = logging.getLogger(__name__)
+
+
+class MemoryFile:
+    """Keeps a `Memory`.
+
+    Args:
+        path: the file; it is replaced as a whole.
+        table: the gateway's file with its routes, which tells most of it, should the first be lost.
+    """
+
+    def __init__(self, path: Path, *, table: Path) -> None:
+        self._path = path
+        self._table = table
+
+    def read(self) -> Memory:
+        """What was kept last."""
+        try:
+            return decode(self._path.read_bytes(), Memory)
+        except FileNotFoundError:
+            pass
+        except (OSError, TrivetError) as error:
+            log.warning("what the supervisor knew cannot be read: %s", error)
+        try:
+            return memory_of_table(decode(self._table.read_bytes(), RouteTable))
+        except (OSError, TrivetError):
+            return Memory()
+
+    def write(self, memory: Memory) -> None:
+        """Keep a memory. One that cannot be kept is lost with this process only."""
+        new = self._path.with_suffix(".new")
+        try:
+            with open(new, "wb", opener=_private) as file:
+                file.write(encode(memory))
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+        except OSError as error:
+            log.warning("what the supervisor knows cannot be kept in %s: %s", self._path, error.strerror or error)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,63 @@
+"""What people are told of each deployment. Pure, as the plan is."""
+
+from collections.abc import Iterable, Mapping
+
+from trivet.domain.deployment import DeploymentState, DeploymentStatus, WorkerStatus
+from trivet.domain.fault import Fault
+from trivet.supervisor.observed import FleetState, Observed, Target
+from trivet.supervisor.wanted import FleetWish, Stopping, deployment_of
+
+__all__ = ["status_of", "stopped_statuses"]
+
+
+def status_of(target: Target, observed: Observed, *, refused: Fault | None) -> DeploymentStatus:
+    """The status of a deployment that shall run.
+
+    Args:
+        target: what it comes to.
+        observed: what is; the gateway has said something.
+        refused: why the gateway could not load it.
+    """
+    assert observed.report is not None
+    state = observed.state(target.deployment_id)
+    serves = state is not None and state.serving is not None and state.serving == target.digest
+    fault = refused or target.fault
+    if serves and target.alive:
+        # A worker that cannot be replaced is told in its own status: the others go on.
+        fault = None
+    if fault is not None:
+        word = DeploymentState.ERROR
+    else:
+        word = DeploymentState.RUNNING if serves else DeploymentState.STARTING
+    return DeploymentStatus(
+        state=word,
+        generation=target.wish.generation,
+        serving=None if state is None else state.serving_version,
+        fault=fault,
+        gateway=observed.report.gateway,
+        workers=tuple(status for fleet in target.fleets for status in _workers(fleet, observed)),
+    )
+
+
+def stopped_statuses(stopping: Iterable[Stopping], observed: Observed) -> Mapping[int, DeploymentStatus]:
+    """Of those deployments that shall not run: the ones of which nothing is left."""
+    left = {state.deployment_id for state in observed.states} | {deployment_of(key) for key in observed.fleets}
+    left |= observed.ending
+    return {
+        each.deployment_id: DeploymentStatus(state=DeploymentState.STOPPED, generation=each.generation)
+        for each in stopping
+        if each.deployment_id not in left
+    }
+
+
+def _workers(fleet: FleetWish, observed: Observed) -> Iterable[WorkerStatus]:
+    state = observed.fleets.get(fleet.key, FleetState())
+    for number, slot in enumerate(state.slots):
+        yield WorkerStatus(
+            id=f"{fleet.key}-{number}" if slot.address is None else slot.address.id,
+            model=fleet.name,
+            version=fleet.version,
+            status=slot.status,
+            pid=slot.pid,
+            reason=slot.reason,
+        )

@@ -1,0 +1,92 @@
+"""What a version and a configuration come to as a step."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from trivet.domain.digest import digest_of_bytes
+from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.version import (
+    Acceleration,
+    Architecture,
+    LoadedModel,
+    ModelConfig,
+    ModelVersion,
+    Runtime,
+    VersionStatus,
+)
+from trivet.wiring.steps import isolated_route, native_route
+
+X = pa.schema([pa.field("x", pa.float32())])
+TENSOR = pa.schema([pa.field("tensor", pa.float32())])
+NOW = datetime.now(UTC)
+
+
+def version(loaded: LoadedModel) -> ModelVersion:
+    return ModelVersion(
+        id=7,
+        uuid="u",
+        model_id=1,
+        name="m",
+        workspace_id=1,
+        number=1,
+        file_name="m.onnx",
+        sha=digest_of_bytes(b""),
+        size=0,
+        framework=Framework.ONNX,
+        arch=Architecture.X86,
+        accel=Acceleration.NONE,
+        visibility="private",
+        settings=loaded.settings,
+        status=VersionStatus.READY,
+        fault=None,
+        loaded=loaded,
+        config=None,
+        created_by="me",
+        created_at=NOW,
+        updated_at=NOW,
+    )
+
+
+def loaded(**said: Any) -> LoadedModel:
+    return LoadedModel(
+        runtime=Runtime.NATIVE,
+        adapter="onnx",
+        model_file="m.onnx",
+        settings=ModelSettings(**said),
+        input_schema=X,
+        output_schema=X,
+    )
+
+
+def config(**said: Any) -> ModelConfig:
+    return ModelConfig(id=1, version_id=7, **said)
+
+
+def test_a_native_step_is_what_the_upload_said() -> None:
+    model = loaded(input_schema=X, example=({"x": 1.0},), timeout_s=3.0, batch_config="single")
+    route = native_route(version(model), model, None, path="/p/m.onnx")
+    assert (route.version, route.version_id, route.path) == ("u", 7, "/p/m.onnx")
+    assert (route.input_schema, route.output_schema, route.tensor_fields) == (X, None, None)
+    assert (route.example, route.timeout_s, route.batch_config) == (({"x": 1.0},), 3.0, "single")
+
+
+def test_a_configuration_that_renames_tensors_leaves_out_what_speaks_of_the_old_names() -> None:
+    model = loaded(input_schema=X, example=({"x": 1.0},))
+    route = native_route(version(model), model, config(tensor_fields=("tensor",)), path="/p/m.onnx")
+    assert route.tensor_fields == ("tensor",)
+    assert route.input_schema is None
+    assert route.example == ()
+    said = config(tensor_fields=("tensor",), input_schema=TENSOR)
+    assert native_route(version(model), model, said, path="/p/m.onnx").input_schema == TENSOR
+
+
+def test_an_isolated_step_takes_schemas_and_batching_from_its_configuration() -> None:
+    model = loaded(batch_config="single")
+    bare = isolated_route(version(model), model, None)
+    assert (bare.input_schema, bare.batch_config, bare.batch_size_limit, bare.workers) == (X, "single", None, ())
+    said = config(input_schema=TENSOR, max_batch_delay_ms=5, batch_size_target=4, batch_size_limit=8)
+    route = isolated_route(version(model), model, said)
+    assert (route.input_schema, route.output_schema, route.batch_config) == (TENSOR, X, "single")
+    assert (route.max_batch_delay_ms, route.batch_size_target, route.batch_size_limit) == (5, 4, 8)
