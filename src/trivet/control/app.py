@@ -1,0 +1,73 @@
+"""The control API as an application: routes, errors, access."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from fastapi.responses import HTMLResponse
+from fastapi.security import HTTPBearer
+
+from trivet import __version__
+from trivet.control.access import Access, App
+from trivet.control.body_reading import JsonBodies
+from trivet.control.context import Control
+from trivet.control.docs_page import DOCS_POLICY, docs_page
+from trivet.control.error_docs import with_errors
+from trivet.control.errors import add_error_answers
+from trivet.control.mlops import absent_routes, mlops_routes
+from trivet.control.routes.events import event_routes
+from trivet.control.routes.models import model_routes
+from trivet.control.routes.pipelines import pipeline_routes
+from trivet.control.routes.platform import platform_routes
+from trivet.control.routes.workspaces import workspace_routes
+
+__all__ = ["build_app", "openapi_document", "routes_of"]
+
+TOKEN = HTTPBearer(auto_error=False, description="The token that lies in the platform's home.")
+"""Says in the API's description that a token is wanted. `Access` is what wants it."""
+
+
+def build_app(control: Control, *, token: str, hosts: Sequence[str] = ()) -> App:
+    """The whole control API, access included.
+
+    Args:
+        control: the parts.
+        token: what every request but a few must bring.
+        hosts: names besides loopback ones that it is known by.
+    """
+    return Access(JsonBodies(routes_of(control)), token=token, hosts=hosts)
+
+
+def openapi_document() -> dict[str, Any]:
+    """What `/openapi.json` says, without a platform: for documentation."""
+    nothing: Any = None
+    return routes_of(nothing).openapi()
+
+
+def routes_of(control: Control) -> FastAPI:
+    """Every route, open to everybody: only `build_app` makes something of it that may be served."""
+    app = FastAPI(
+        title="Trivet's control API", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    add_error_answers(app)
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi()), headers={"content-security-policy": DOCS_POLICY})
+
+    wanted = [Depends(TOKEN)]
+    app.include_router(platform_routes(control, TOKEN))
+    app.include_router(workspace_routes(control), prefix="/v1", dependencies=wanted, tags=["Workspaces"])
+    app.include_router(model_routes(control), prefix="/v1", dependencies=wanted, tags=["Models"])
+    app.include_router(pipeline_routes(control), prefix="/v1", dependencies=wanted, tags=["Pipelines"])
+    app.include_router(event_routes(control), prefix="/v1", dependencies=wanted, tags=["Platform"])
+    app.include_router(mlops_routes(control), prefix="/v1/api", dependencies=wanted, tags=["The reference's MLOps API"])
+    app.include_router(absent_routes(), dependencies=wanted)
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        return with_errors(described())
+
+    # This is how FastAPI wants its description added to.
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,112 @@
+"""What bodies of the control API hold."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trivet.domain.package import Framework
+from trivet.domain.version import Acceleration, Architecture
+
+__all__ = ["Configure", "Deploy", "NewPipeline", "NewUpload", "NewWorkspace", "StepBody", "ValidationBody"]
+
+_SCHEMA_FORM = "as base64 of Arrow's IPC form or as short text"
+_TENSOR_FIELDS = "Column names for the inputs, in the model's order."
+_BATCH_CONFIG = "`single`: one row a call."
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+
+class NewWorkspace(_Body):
+    """A workspace."""
+
+    name: str = Field(description="Its name: letters, digits, dots, dashes and underscores.")
+
+
+class NewUpload(_Body):
+    """All that is said of a model's file before its bytes are sent. Schemas are base64 of Arrow's IPC form, or the short text."""
+
+    name: str = Field(description="The model's name: lower-case letters, digits and dashes.")
+    file_name: str = Field(description="What the file is called; its suffix may say what it is.")
+    framework: Framework = Field(description="What kind of model it is: `onnx`, `custom` or `python`.")
+    workspace: str = Field("default", description="A workspace's name.")
+    size: int | None = Field(None, ge=0, le=2**63 - 1, description="In bytes, if it is known.")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="The bytes' digest, to be checked.")
+    input_schema: str | None = Field(None, description=f"What a row holds, {_SCHEMA_FORM}; null takes the model's own.")
+    output_schema: str | None = Field(
+        None, description=f"What an answer holds, {_SCHEMA_FORM}; null takes the model's own."
+    )
+    arch: Architecture = Field(Architecture.X86, description="The processor that it is meant for; it is only noted.")
+    accel: Acceleration = Field(
+        Acceleration.NONE, description="The accelerator that it is meant for; it is only noted."
+    )
+    visibility: Literal["private", "public"] = Field("private", description="Whom it is meant for; it is only noted.")
+    python: str | None = Field(None, description="The wanted interpreter, as in 3.10.")
+    tensor_fields: list[str] | None = Field(None, description=_TENSOR_FIELDS)
+    batch_config: Literal["single"] | None = Field(None, description=_BATCH_CONFIG)
+
+
+class Configure(_Body):
+    """How a version is to be run."""
+
+    tensor_fields: list[str] | None = Field(None, description=_TENSOR_FIELDS)
+    batch_config: Literal["single"] | None = Field(None, description=_BATCH_CONFIG)
+    input_schema: str | None = Field(None, description=f"What a row holds, {_SCHEMA_FORM}; null takes the version's.")
+    output_schema: str | None = Field(
+        None, description=f"What an answer holds, {_SCHEMA_FORM}; null takes the version's."
+    )
+    max_batch_delay_ms: int | None = Field(None, ge=0, le=60_000, description="How long a request may wait for others.")
+    batch_size_target: int | None = Field(None, ge=1, le=2**31 - 1, description="Rows that a call waits for.")
+    batch_size_limit: int | None = Field(None, ge=1, le=2**31 - 1, description="Rows that a call may have.")
+
+
+class NewPipeline(_Body):
+    """A pipeline, without steps."""
+
+    name: str = Field(description="Its name: lower-case letters, digits and dashes.")
+    workspace: str = Field("default", description="A workspace's name.")
+
+
+class ValidationBody(_Body):
+    """A condition: a polars expression in polars' own JSON form. True means anomaly."""
+
+    name: str = Field(description="Its column in answers is `anomaly.<name>`.")
+    expression: str = Field(description='What `polars.Expr.meta.serialize(format="json")` gives.')
+
+
+class ModelStepBody(_Body):
+    """A model version."""
+
+    step: Literal["model"] = Field(description="Which kind of step it is.")
+    version: str = Field(description="Its UUID.")
+    config_id: int | None = Field(
+        None, ge=1, le=2**63 - 1, description="A configuration of it; null runs it as it was uploaded."
+    )
+    name: str | None = Field(None, description="The model's name; the version alone decides.")
+    sha: str | None = Field(None, description="The digest of its file; the version alone decides.")
+
+
+class CheckStepBody(_Body):
+    """Validations of the step before."""
+
+    step: Literal["check"] = Field(description="Which kind of step it is.")
+    validations: list[ValidationBody] = Field(description="Conditions over the columns of requests and answers.")
+
+
+StepBody = Annotated[ModelStepBody | CheckStepBody, Field(discriminator="step")]
+
+
+class Deploy(_Body):
+    """Steps to be run, or an earlier version of the pipeline."""
+
+    steps: list[StepBody] | None = Field(
+        default=None,
+        description='In order: `{"step": "model", "version": <UUID>, "config_id"?}`, and after a model '
+        '`{"step": "check", "validations": [{"name", "expression"}]}`.',
+    )
+    version: str | None = Field(None, description="UUID of an earlier pipeline version, instead of steps.")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="Resources, as the reference's DeploymentConfigBuilder builds them."
+    )
+    log_inferences: bool = Field(True, description="Whether requests and answers are kept.")

@@ -1,0 +1,273 @@
+"""What the control API says of the domain's values, as JSON."""
+
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from trivet.domain.deployment import Deployment, DeploymentState
+from trivet.domain.encoding import schema_to_text
+from trivet.domain.fault import Fault
+from trivet.domain.pipeline import CheckStep, Pipeline, PipelineStep, PipelineVersion
+from trivet.domain.schema import format_schema
+from trivet.domain.version import Model, ModelConfig, ModelVersion, Runtime, Workspace
+
+__all__ = [
+    "config_document",
+    "deployment_document",
+    "model_document",
+    "pipeline_document",
+    "pipeline_version_document",
+    "runtime_of",
+    "status_document",
+    "step_document",
+    "version_document",
+    "workspace_document",
+]
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat()
+
+
+def _schema(schema: pa.Schema | None) -> str | None:
+    return None if schema is None else schema_to_text(schema)
+
+
+def _text(schema: pa.Schema | None) -> str | None:
+    return None if schema is None else format_schema(schema)
+
+
+def fault_document(fault: Fault | None) -> dict[str, Any] | None:
+    """An error, without what it does not say."""
+    if fault is None:
+        return None
+    said = {"what": fault.what, "why": fault.why, "fix": fault.fix, "path": fault.path, "reason": fault.reason}
+    return {"error": fault.error, **{name: value for name, value in said.items() if value is not None}}
+
+
+def workspace_document(workspace: Workspace) -> dict[str, Any]:
+    """A workspace."""
+    return {
+        "id": workspace.id,
+        "name": workspace.name,
+        "archived": workspace.archived,
+        "created_by": workspace.created_by,
+        "created_at": _time(workspace.created_at),
+    }
+
+
+def model_document(model: Model, *, workspace: str) -> dict[str, Any]:
+    """A model, without its versions."""
+    return {
+        "id": model.id,
+        "name": model.name,
+        "workspace_id": model.workspace_id,
+        "workspace": workspace,
+        "versions": model.versions,
+        "created_at": _time(model.created_at),
+        "updated_at": _time(model.updated_at),
+    }
+
+
+def runtime_of(version: ModelVersion) -> str | None:
+    """The reference's word for where a version runs; None until that is known."""
+    if version.loaded is None:
+        return None
+    return "onnx" if version.loaded.runtime is Runtime.NATIVE else "flight"
+
+
+def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]:
+    """A model version with its newest configuration."""
+    loaded = version.loaded
+    inputs = loaded.input_schema if loaded else version.settings.input_schema
+    outputs = loaded.output_schema if loaded else version.settings.output_schema
+    return {
+        "id": version.id,
+        "uuid": version.uuid,
+        "model_id": version.model_id,
+        "name": version.name,
+        "workspace_id": version.workspace_id,
+        "workspace": workspace,
+        "number": version.number,
+        "file_name": version.file_name,
+        "sha": version.sha,
+        "size": version.size,
+        "framework": version.framework,
+        "arch": version.arch,
+        "accel": version.accel,
+        "visibility": version.visibility,
+        "status": version.status,
+        "error_summary": None if version.fault is None else version.fault.message,
+        "fault": fault_document(version.fault),
+        "runtime": runtime_of(version),
+        "where": None if loaded is None else loaded.runtime,
+        "python_version": None if loaded is None else loaded.python_version,
+        "input_schema": _schema(inputs),
+        "output_schema": _schema(outputs),
+        "input_schema_text": _text(inputs),
+        "output_schema_text": _text(outputs),
+        "notes": [] if loaded is None else list(loaded.notes),
+        "config": None if version.config is None else config_document(version.config),
+        "created_by": version.created_by,
+        "created_at": _time(version.created_at),
+        "updated_at": _time(version.updated_at),
+    }
+
+
+def config_document(config: ModelConfig) -> dict[str, Any]:
+    """A configuration."""
+    return {
+        "id": config.id,
+        "version_id": config.version_id,
+        "tensor_fields": None if config.tensor_fields is None else list(config.tensor_fields),
+        "batch_config": config.batch_config,
+        "input_schema": _schema(config.input_schema),
+        "output_schema": _schema(config.output_schema),
+        "max_batch_delay_ms": config.max_batch_delay_ms,
+        "batch_size_target": config.batch_size_target,
+        "batch_size_limit": config.batch_size_limit,
+    }
+
+
+def step_document(step: PipelineStep) -> dict[str, Any]:
+    """A step, as a deploy takes it."""
+    if isinstance(step, CheckStep):
+        return {
+            "step": "check",
+            "validations": [{"name": each.name, "expression": each.expression} for each in step.validations],
+        }
+    return {
+        "step": "model",
+        "version": step.version,
+        "config_id": step.config_id,
+        "name": step.name,
+        "sha": step.sha,
+    }
+
+
+def pipeline_version_document(version: PipelineVersion) -> dict[str, Any]:
+    """A pipeline version."""
+    return {
+        "id": version.id,
+        "uuid": version.uuid,
+        "pipeline_id": version.pipeline_id,
+        "number": version.number,
+        "steps": [step_document(step) for step in version.steps],
+        "created_at": _time(version.created_at),
+    }
+
+
+def pipeline_document(pipeline: Pipeline, *, workspace: str) -> dict[str, Any]:
+    """A pipeline with all its versions, the newest first."""
+    return {
+        "id": pipeline.id,
+        "name": pipeline.name,
+        "workspace_id": pipeline.workspace_id,
+        "workspace": workspace,
+        "deployed": pipeline.deployed,
+        "versions": [pipeline_version_document(version) for version in pipeline.versions],
+        "created_at": _time(pipeline.created_at),
+        "updated_at": _time(pipeline.updated_at),
+    }
+
+
+def deployment_document(deployment: Deployment) -> dict[str, Any]:
+    """A deployment with what was last seen of it."""
+    status = deployment.status
+    workers = [
+        {
+            "id": worker.id,
+            "model": worker.model,
+            "version": worker.version,
+            "status": worker.status,
+            "pid": worker.pid,
+            "reason": worker.reason,
+        }
+        for worker in status.workers
+    ]
+    return {
+        "id": deployment.id,
+        "pipeline": deployment.pipeline,
+        "pipeline_id": deployment.pipeline_id,
+        "pipeline_version": deployment.pipeline_version,
+        "wanted": deployment.wanted,
+        "generation": deployment.generation,
+        "config": deployment.config.document,
+        "log_inferences": deployment.config.log_inferences,
+        "status": {
+            "state": status.state,
+            "generation": status.generation,
+            "serving": status.serving,
+            "fault": fault_document(status.fault),
+            "gateway": status.gateway,
+            "workers": workers,
+        },
+        "created_at": _time(deployment.created_at),
+        "updated_at": _time(deployment.updated_at),
+    }
+
+
+def status_document(
+    pipeline: str, deployment: Deployment | None, models: list[ModelVersion], *, address: str
+) -> dict[str, Any]:
+    """What the reference's `pipeline.status()` gives (contract of its SDK).
+
+    Args:
+        pipeline: its name.
+        deployment: None if it was never deployed.
+        models: the versions of the wanted pipeline version.
+        address: where the gateway listens.
+    """
+    if deployment is None or deployment.wanted == "stopped":
+        # The reference has no word for one that is stopping. `Starting` would keep whoever waits for `Running` waiting for ever.
+        return {"status": f"Pipeline {pipeline} is not deployed"}
+    status = deployment.status
+    current = status.generation >= deployment.generation
+    state = status.state if current else DeploymentState.STARTING
+    shown = DeploymentState.STARTING if state is DeploymentState.STOPPED else state
+    details = [] if status.fault is None or not current else [status.fault.message]
+    reason = details[0] if details else None
+    if details and status.serving is not None:
+        details.append(f"pipeline version {status.serving} goes on answering")
+    name = status.gateway or "gateway"
+    return {
+        "status": shown,
+        "details": details,
+        "engines": [
+            {
+                "ip": address,
+                "name": name,
+                "status": shown,
+                "reason": reason,
+                "details": details,
+                "pipeline_statuses": {
+                    "pipelines": [{"id": pipeline, "status": shown, "version": deployment.pipeline_version}]
+                },
+                "model_statuses": {
+                    "models": [
+                        {
+                            "model_version_id": version.id,
+                            "name": version.name,
+                            "sha": version.sha,
+                            "status": shown,
+                            "version": version.uuid,
+                        }
+                        for version in models
+                    ]
+                },
+            }
+        ],
+        "engine_lbs": [{"ip": address, "name": name, "status": shown, "reason": None, "details": []}],
+        "sidekicks": [
+            {
+                "ip": address,
+                "name": f"{worker.model}-{worker.id}",
+                "status": worker.status,
+                "reason": worker.reason,
+                "details": [],
+                "statuses": "\n",
+            }
+            for worker in status.workers
+        ],
+    }

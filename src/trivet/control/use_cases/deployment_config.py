@@ -1,0 +1,126 @@
+"""A deployment configuration in the reference's form, read once and checked."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from trivet.domain.deployment import DeploymentConfig, Resources
+from trivet.domain.quantities import check_cpus, check_replicas, parse_memory
+from trivet.domain.version import ModelVersion
+from trivet.errors import Invalid, Unsupported
+
+__all__ = ["read_config"]
+
+TOP = {"engine", "enginelb", "engineAux", "node_selector", "workspace_id"}
+ENGINE = {"cpu", "gpu", "resources", "replicas", "arch", "accel", "node_selector", "autoscale", "image", "env"}
+IMAGE = {"cpu", "gpu", "resources", "arch", "accel", "node_selector", "env", "replicas", "autoscale"}
+AUX = {"images", "autoscale"}
+RESOURCES = {"limits", "requests"}
+AMOUNTS = {"cpu", "memory", "gpu", "nvidia.com/gpu"}
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
+
+
+def read_config(document: dict[str, Any], models: Sequence[ModelVersion], *, log_inferences: bool) -> DeploymentConfig:
+    """What a deployment configuration says.
+
+    Args:
+        document: as the reference's `DeploymentConfigBuilder` builds it; plain JSON.
+        models: the pipeline's, in order. `engineAux` names each as `<name>-<version id>`.
+        log_inferences: whether requests and answers are kept.
+
+    Raises:
+        Invalid: an unknown key, or a value that is none; `path` says where.
+        Unsupported: it asks for what one machine does not have.
+    """
+    _mapping(document, "config", TOP)
+    engine = _mapping(document.get("engine"), "engine", ENGINE)
+    _mapping(document.get("enginelb"), "enginelb", ENGINE)
+    aux = _mapping(document.get("engineAux"), "engineAux", AUX)
+    for path, part in (("engine", engine), ("engineAux", aux)):
+        _no_autoscaling(part.get("autoscale"), f"{path}.autoscale")
+    replicas = engine.get("replicas")
+    replicas = 1 if replicas is None else check_replicas(replicas, path="engine.replicas")
+    known = {f"{version.name}-{version.id}": version for version in models}
+    sidekicks = {}
+    for key, said in _mapping(aux.get("images"), "engineAux.images").items():
+        path = f"engineAux.images.{key}"
+        if key not in known:
+            raise Invalid(
+                f"{_shown(key)} is no model of this pipeline",
+                fix=f"known are {', '.join(known)}: the model's name and its version's id",
+                path=path,
+            )
+        image = _mapping(said, path, IMAGE)
+        _no_autoscaling(image.get("autoscale"), f"{path}.autoscale")
+        if image.get("replicas") not in {None, replicas}:
+            raise Unsupported(
+                "models of one pipeline with different numbers of workers are not there yet",
+                fix="give engine.replicas, which holds for all of them",
+                path=f"{path}.replicas",
+            )
+        sidekicks[known[key].uuid] = _resources(image, path)
+    return DeploymentConfig(
+        replicas=replicas,
+        engine=_resources(engine, "engine"),
+        sidekicks=sidekicks,
+        log_inferences=log_inferences,
+        document=document,
+    )
+
+
+def _resources(said: dict[str, Any], path: str) -> Resources:
+    resources = _mapping(said.get("resources"), f"{path}.resources", RESOURCES)
+    _mapping(resources.get("requests"), f"{path}.resources.requests", AMOUNTS)
+    here = f"{path}.resources.limits"
+    limits = _mapping(resources.get("limits"), here, AMOUNTS)
+    gpus = next((said for said in (limits.get("nvidia.com/gpu"), limits.get("gpu"), said.get("gpu")) if said), None)
+    if gpus is not None:
+        raise Unsupported("GPUs are not there yet", fix="leave them out", path=path)
+    memory = limits.get("memory")
+    cpus = limits.get("cpu", said.get("cpu"))
+    return Resources(
+        cpus=None if cpus is None else check_cpus(cpus, path=f"{here}.cpu"),
+        memory_bytes=None if memory is None else parse_memory(memory, path=f"{here}.memory"),
+        env=_variables(said.get("env"), f"{path}.env"),
+    )
+
+
+def _variables(said: Any, path: str) -> dict[str, str]:
+    if said is None:
+        return {}
+    if not isinstance(said, list):
+        raise Invalid("env is no list", fix='give [{"name": "K", "value": "V"}]', path=path)
+    variables: dict[str, str] = {}
+    for index, each in enumerate(said):
+        entry = _mapping(each, f"{path}[{index}]", {"name", "value"})
+        name, value = entry.get("name"), entry.get("value")
+        if not isinstance(name, str) or not VARIABLE.fullmatch(name):
+            fix = "letters, digits and underscores, beginning with no digit"
+            raise Invalid(f"{_shown(name)} is no name for a variable", fix=fix, path=f"{path}[{index}].name")
+        if not isinstance(value, str | int | float) or "\0" in str(value):
+            raise Invalid(f"{name} has no value that is text", fix="give a text", path=f"{path}[{index}].value")
+        variables[name] = str(value)
+    return variables
+
+
+def _no_autoscaling(said: Any, path: str) -> None:
+    if _mapping(said, path).get("type", "none") != "none":
+        raise Unsupported("autoscaling is not there yet", fix="give a replica_count", path=path)
+
+
+def _mapping(said: Any, path: str, known: set[str] | None = None) -> dict[str, Any]:
+    """A JSON object; an empty one for null."""
+    if said is None:
+        return {}
+    if not isinstance(said, dict):
+        raise Invalid(f"{path} is no object", why=f"it is {_shown(said)}", fix="send a JSON object", path=path)
+    for key in said if known is not None else ():
+        if key not in known:  # type: ignore[operator]
+            where = path if path == "config" else f"{path}.{key}"
+            what = f"there is no {_shown(key)} in {'a deployment configuration' if path == 'config' else path}"
+            raise Invalid(what, fix=f"known are {', '.join(sorted(known or ()))}", path=where)
+    return said
+
+
+def _shown(said: Any) -> str:
+    return repr(said)[:80]

@@ -1,0 +1,91 @@
+"""Use case: reading a pipeline's inference log."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+import pyarrow as pa
+
+from trivet.control.context import Control
+from trivet.errors import Invalid
+
+if TYPE_CHECKING:
+    from trivet.inference_log import LogPage
+
+__all__ = ["pipeline_logs", "read_time", "records_of"]
+
+
+def pipeline_logs(
+    control: Control,
+    *,
+    workspace: str | int,
+    name: str,
+    limit: int,
+    start: str | None,
+    end: str | None,
+    order: Literal["Asc", "Desc"] | None,
+    cursor: str | None,
+    dataset: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> "LogPage":
+    """A page of a pipeline's log, up to what was answered this moment.
+
+    Raises:
+        NotFound: there is no such pipeline.
+        Invalid: as `read_logs` says.
+    """
+    # Not at the top: few ask for logs, and what reads Parquet takes its time to import.
+    from trivet.inference_log import LogPage, folder_of, read_logs
+
+    catalog = control.catalog
+    pipeline = catalog.pipeline(catalog.workspace(workspace).id, name)
+    deployment = catalog.deployment(pipeline.id)
+    if deployment is None:
+        return LogPage(table=pa.table({"time": pa.array([], pa.timestamp("ms"))}), status="All", cursor=None)
+    control.flush_logs()
+    return read_logs(
+        folder_of(control.settings.home, workspace_id=pipeline.workspace_id, deployment_id=deployment.id),
+        limit=limit,
+        start=read_time(start, "start"),
+        end=read_time(end, "end"),
+        order=order,
+        cursor=cursor,
+        dataset=dataset,
+        exclude=exclude,
+    )
+
+
+def read_time(text: str | None, path: str) -> datetime | None:
+    """A moment from RFC 3339; one without a zone is UTC.
+
+    Raises:
+        Invalid: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Invalid(f"{text[:80]!r} is no time", fix="write it as in 2026-01-31T12:00:00+00:00", path=path) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def records_of(table: pa.Table) -> list[dict[str, object]]:
+    """Rows as nested records: `{"time": ms, "in": {…}, "out": {…}, …}`."""
+    columns: dict[str, list[object]] = {}
+    for name in table.column_names:
+        column = table[name]
+        columns[name] = (column.cast(pa.int64()) if name == "time" else column).to_pylist()
+    records: list[dict[str, object]] = []
+    for index in range(table.num_rows):
+        record: dict[str, object] = {}
+        for name, values in columns.items():
+            part, dot, field = name.partition(".")
+            if dot:
+                inner = record.setdefault(part, {})
+                assert isinstance(inner, dict)
+                inner[field] = values[index]
+            else:
+                record[part] = values[index]
+        records.append(record)
+    return records

@@ -1,0 +1,34 @@
+"""Schemas as callers send them."""
+
+import re
+
+import pyarrow as pa
+
+from trivet.domain.encoding import schema_from_text
+from trivet.domain.schema import check_schema, format_schema, schema_from_tree
+from trivet.errors import Invalid
+
+__all__ = ["read_schema"]
+
+
+def read_schema(text: str | None, *, which: str) -> pa.Schema | None:
+    """A schema from base64 of its IPC form, or from the short text.
+
+    Raises:
+        Invalid: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        schema = schema_from_text(text)
+    except (ValueError, pa.ArrowException, OSError):
+        if not re.search(r"[:;]", text):
+            raise Invalid(
+                f"the {which} schema is neither base64 of an Arrow schema nor a text",
+                fix="send base64 of schema.serialize(), or 'field: float32[29]; other: string'",
+                path=f"{which}_schema",
+            ) from None
+        return schema_from_tree(text, which=which)
+    check_schema(schema, which=which)
+    # Without what Arrow carries beside types: metadata, names of list items.
+    return schema_from_tree(format_schema(schema), which=which)

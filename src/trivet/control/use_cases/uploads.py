@@ -1,0 +1,313 @@
+"""Use case: uploading a model version. What it is is said and checked first; its bytes follow."""
+
+import contextlib
+import hashlib
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from trivet.control.bodies import NewUpload
+from trivet.control.context import Control
+from trivet.control.use_cases.models import forget_bytes
+from trivet.control.use_cases.schemas import read_schema
+from trivet.domain.digest import Digest
+from trivet.domain.encoding import decode, encode
+from trivet.domain.names import check_name
+from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.version import Acceleration, Architecture, ModelVersion
+from trivet.errors import BadPackage, Conflict, Invalid, NotFound, TooLarge, TrivetError, Unavailable
+
+__all__ = [
+    "Upload",
+    "announce_upload",
+    "clear_uploads",
+    "forget_upload",
+    "receive_upload",
+    "spool_trouble",
+    "workspace_of",
+]
+
+KEPT_S = 24 * 3600.0
+UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
+ZIP_START = (b"PK\x03\x04", b"PK\x05\x06")
+ZIP_END = b"PK\x05\x06"
+TAIL = 66 * 1024
+MIB = 2**20
+
+
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
+    """An upload that was announced: everything but its bytes."""
+
+    id: str
+    name: str
+    file_name: str
+    framework: Framework
+    workspace_id: int
+    size: int | None
+    sha256: str | None
+    arch: Architecture
+    accel: Acceleration
+    visibility: Literal["private", "public"]
+    settings: ModelSettings
+
+    @property
+    def version_uuid(self) -> str:
+        """The UUID that the version will have: whoever lost the answer to an upload finds it by that."""
+        return _version_uuid(self.id)
+
+
+def announce_upload(control: Control, body: NewUpload) -> Upload:
+    """Check everything that is said of a file, before its bytes travel.
+
+    Raises:
+        Invalid: a name, a schema, a file name or a size that cannot be.
+        NotFound: there is no such workspace.
+    """
+    check_name(body.name)
+    _check_file_name(body.file_name)
+    workspace = control.catalog.workspace(body.workspace)
+    if body.size is not None:
+        _check_size(control, body.size)
+    settings = ModelSettings(
+        framework=body.framework,
+        input_schema=read_schema(body.input_schema, which="input"),
+        output_schema=read_schema(body.output_schema, which="output"),
+        tensor_fields=None if body.tensor_fields is None else tuple(body.tensor_fields),
+        batch_config=body.batch_config,
+        python=body.python,
+    )
+    upload = Upload(
+        id=uuid.uuid4().hex,
+        name=body.name,
+        file_name=body.file_name,
+        framework=body.framework,
+        workspace_id=workspace.id,
+        size=body.size,
+        sha256=body.sha256,
+        arch=body.arch,
+        accel=body.accel,
+        visibility=body.visibility,
+        settings=settings,
+    )
+    _forget_old(control)
+    path = _file(control, upload.id)
+    try:
+        new = path.with_suffix(".new")
+        new.write_bytes(encode(upload))
+        new.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.with_suffix(".new").unlink(missing_ok=True)
+        raise spool_trouble(error) from error
+    return upload
+
+
+def receive_upload(control: Control, upload_id: str, chunks: Iterable[bytes]) -> ModelVersion:
+    """Take a file's bytes in. When this returns, the version is there to stay. The same bytes sent again give the same.
+
+    Raises:
+        NotFound: nobody announced it, or that was long ago.
+        TooLarge: more bytes than are taken.
+        BadPackage: it is no zip where one is needed.
+        Invalid: the bytes are not those that were announced.
+        Conflict: other bytes came before.
+    """
+    made = _made(control, upload_id)
+    if made is not None:
+        return _same(made, _digest_of(control, chunks))
+    upload = _announced(control, upload_id)
+    expected = None if upload.sha256 is None else Digest(upload.sha256)
+    digest, size = control.blobs.put(_looked_at(control, upload, chunks), digest=expected)
+    with control.settling:
+        try:
+            version = _settle(control, upload, digest, size)
+        except TrivetError:
+            forget_bytes(control, [digest])
+            raise
+    control.poke()
+    control.tell(
+        workspace_id=version.workspace_id,
+        subject="model_version",
+        subject_id=version.uuid,
+        kind="uploaded",
+        text=f"{version.name} version {version.number}, {version.size} bytes",
+    )
+    return version
+
+
+def workspace_of(control: Control, upload_id: str) -> str:
+    """The name of the workspace that an announced upload is for.
+
+    Raises:
+        NotFound: nobody announced it, or that was long ago.
+    """
+    made = _made(control, upload_id)
+    workspace_id = _announced(control, upload_id).workspace_id if made is None else made.workspace_id
+    return control.catalog.workspace(workspace_id).name
+
+
+def forget_upload(control: Control, upload_id: str) -> None:
+    """Have an announced upload wait for its bytes no longer."""
+    with contextlib.suppress(OSError):
+        _file(control, upload_id).unlink(missing_ok=True)
+
+
+def _announced(control: Control, upload_id: str) -> Upload:
+    path = _file(control, upload_id)
+    try:
+        if time.time() - path.stat().st_mtime < KEPT_S:
+            return decode(path.read_bytes(), Upload)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise spool_trouble(error) from error
+    raise NotFound(
+        "there is no such upload", why="it was finished, or not announced in the last 24 hours", fix="begin it again"
+    )
+
+
+def _version_uuid(upload_id: str) -> str:
+    return str(uuid.UUID(upload_id))
+
+
+def _made(control: Control, upload_id: str) -> ModelVersion | None:
+    """The version that came of an upload, if it is there."""
+    if UPLOAD_ID.fullmatch(upload_id):
+        with contextlib.suppress(NotFound):
+            return control.catalog.version(_version_uuid(upload_id))
+    return None
+
+
+def _same(version: ModelVersion, digest: Digest) -> ModelVersion:
+    if version.sha != digest:
+        raise Conflict(
+            "this upload was finished with other bytes",
+            why=f"{version.name} version {version.number} came of it",
+            fix="announce another upload",
+            reason="upload_finished",
+        )
+    return version
+
+
+def _digest_of(control: Control, chunks: Iterable[bytes]) -> Digest:
+    hashed, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        size += len(chunk)
+        _check_size(control, size)
+        hashed.update(chunk)
+    return Digest(hashed.hexdigest())
+
+
+def _settle(control: Control, upload: Upload, digest: Digest, size: int) -> ModelVersion:
+    path = _file(control, upload.id)
+    made = _made(control, upload.id)
+    if made is not None:
+        return _same(made, digest)
+    if not control.blobs.has(digest):
+        raise Unavailable(
+            "the bytes were removed while they came",
+            why="a model with the same bytes was deleted",
+            fix="send them again",
+        )
+    version = control.catalog.add_version(
+        workspace_id=upload.workspace_id,
+        name=upload.name,
+        file_name=upload.file_name,
+        sha=digest,
+        size=size,
+        framework=upload.framework,
+        settings=upload.settings,
+        arch=upload.arch,
+        accel=upload.accel,
+        visibility=upload.visibility,
+        created_by=control.user,
+        new_uuid=upload.version_uuid,
+    )
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    return version
+
+
+def clear_uploads(control: Control) -> None:
+    """Remove what an earlier process left behind: forms whose requests ended with it, and uploads that never came."""
+    for path in (*control.uploads.glob("*.form"), *control.uploads.glob("*.new")):
+        path.unlink(missing_ok=True)
+    _forget_old(control)
+
+
+def spool_trouble(error: OSError) -> Unavailable:
+    """The folder for uploads cannot be written or read."""
+    return Unavailable(
+        "the upload cannot be kept", why=error.strerror or str(error), fix="see to the disk that the home lies on"
+    )
+
+
+def _forget_old(control: Control) -> None:
+    oldest = time.time() - KEPT_S
+    with contextlib.suppress(OSError), os.scandir(control.uploads) as entries:
+        for entry in entries:
+            if entry.name.endswith(".json") and entry.stat().st_mtime < oldest:
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _file(control: Control, upload_id: str) -> Path:
+    if not UPLOAD_ID.fullmatch(upload_id):
+        raise NotFound("there is no such upload", fix="use the id that the announcement gave")
+    return control.uploads / f"{upload_id}.json"
+
+
+def _check_file_name(name: str) -> None:
+    if name in {"", ".", ".."} or re.search(r"[/\\\x00-\x1f\x7f]", name) or len(name.encode(errors="replace")) > 255:
+        raise Invalid(f"{name[:80]!r} is no file name", fix="give the name alone, as in fraud.onnx", path="file_name")
+
+
+def _check_size(control: Control, size: int) -> None:
+    if size > control.settings.max_upload_mib * MIB:
+        raise TooLarge(
+            f"the file has {size / MIB:.0f} MiB",
+            why=f"the limit is {control.settings.max_upload_mib:g} MiB",
+            fix="raise TRIVET_MAX_UPLOAD_MIB on the platform",
+        )
+
+
+def _looked_at(control: Control, upload: Upload, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, counted, and refused if they cannot be what they are said to be."""
+    is_zip = upload.framework in (Framework.CUSTOM, Framework.PYTHON)
+    size = 0
+    head = tail = b""
+    for chunk in chunks:
+        size += len(chunk)
+        _check_size(control, size)
+        if len(head) < 4:
+            head = (head + chunk)[:4]
+            if is_zip and len(head) == 4 and not head.startswith(ZIP_START):
+                raise _no_zip(upload)
+        tail = (tail + chunk)[-TAIL:]
+        yield chunk
+    if size == 0:
+        raise BadPackage("the file is empty", fix="send the model's file", path=upload.file_name)
+    if upload.size is not None and size != upload.size:
+        raise Invalid(
+            f"{size} bytes came, and {upload.size} were announced",
+            why="the upload broke off, or the file was changed meanwhile",
+            fix="send it again",
+            reason="broken_off",
+        )
+    if is_zip and ZIP_END not in tail:
+        raise _no_zip(upload)
+
+
+def _no_zip(upload: Upload) -> BadPackage:
+    return BadPackage(
+        "Not a valid ZIP file",
+        why=f"a {upload.framework} model is a zip with its code and files",
+        fix="zip the package, or name the right framework",
+        path=upload.file_name,
+        reason="not_a_zip",
+    )

@@ -1,0 +1,405 @@
+"""The control API as a process, with real sockets: how it starts, answers, is ended, and starts again."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from trivet.catalog import open_catalog
+from trivet.domain.schema import parse_schema
+from trivet.domain.version import LoadedModel, Runtime, VersionStatus
+from trivet.settings import Settings, settings_to_json
+
+
+@dataclass(kw_only=True)
+class Process:
+    """One control process, started as the platform starts it."""
+
+    home: Path
+    said: dict[str, Any] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+    infer_url: str = "http://127.0.0.1:8080"
+    listener: socket.socket
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def start(self) -> "Process":
+        config = {
+            "settings": settings_to_json(Settings(home=self.home, **self.said)),
+            "listener": self.listener.fileno(),
+            "lifeline": None,
+            "infer_url": self.infer_url,
+            "parent": os.getpid(),
+        }
+        environ = {name: value for name, value in os.environ.items() if name != "TRIVET_TOKEN"}
+        with (self.home / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "trivet.wiring.child", "control"],
+                stdin=subprocess.PIPE,
+                stderr=log,
+                pass_fds=[self.listener.fileno()],
+                env={**environ, **self.environ},
+            )
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(config).encode() + b"\n")
+        self.process.stdin.close()
+        return self
+
+    def answering(self) -> "Process":
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                if httpx.get(f"{self.url}/healthz", timeout=2).status_code == 200:
+                    return self
+            except httpx.HTTPError:
+                pass
+            assert self.process is not None
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def client(self) -> httpx.Client:
+        token = (self.home / "token").read_text().strip()
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
+
+    def log(self) -> str:
+        return (self.home / "log").read_text()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=40)
+
+
+@pytest.fixture
+def process_in(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """`process_in()` is a control process in a home of the test's own."""
+    home = tmp_path / "home"
+    (home / "run").mkdir(parents=True)
+    made: list[Process] = []
+
+    def make(
+        *, environ: dict[str, str] | None = None, infer_url: str = "http://127.0.0.1:8080", **said: Any
+    ) -> Process:
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        made.append(
+            Process(home=home, said=said, environ=environ or {}, infer_url=infer_url, listener=listener).start()
+        )
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.process is not None and each.process.poll() is None:
+            each.process.kill()
+            each.process.wait(timeout=10)
+        each.listener.close()
+
+
+def begin_upload(process: Process, *, announced: dict[str, Any], size: int) -> socket.socket:
+    """A connection on which half of an upload has been sent."""
+    connection = socket.create_connection(process.listener.getsockname(), timeout=40)
+    token = (process.home / "token").read_text().strip()
+    head = f"PUT {announced['url']} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+    connection.sendall(f"{head}Content-Length: {size}\r\n\r\n".encode() + b"x" * (size // 2))
+    return connection
+
+
+def blobs_in(home: Path) -> list[str]:
+    return [path.name for path in (home / "blobs").iterdir()] if (home / "blobs").exists() else []
+
+
+def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+PAIR = parse_schema("x: float32[2]")
+ANNOUNCED = {"name": "fraud", "file_name": "a.onnx", "framework": "onnx"}
+
+
+def test_it_starts_in_an_empty_home_and_ends_when_told(process_in) -> None:
+    process = process_in().answering()
+    assert stat.S_IMODE((process.home / "token").stat().st_mode) == 0o600
+    assert stat.S_IMODE((process.home / "uploads").stat().st_mode) == 0o700
+    with process.client() as client:
+        assert client.get("/v1/workspaces").json()["workspaces"][0]["name"] == "default"
+    assert process.stop() == 0
+    assert process.log() == ""
+
+
+def test_what_was_acknowledged_survives_a_kill(process_in) -> None:
+    process = process_in().answering()
+    with process.client() as client:
+        url = client.post("/v1/uploads", json=ANNOUNCED).json()["url"]
+        version = client.put(url, content=b"bytes").json()
+    process.process.kill()
+    process.process.wait(timeout=10)
+    process.start().answering()
+    with process.client() as client:
+        assert client.get(f"/v1/versions/{version['uuid']}").json() == version
+    assert blobs_in(process.home) == [version["sha"]]
+
+
+def test_an_upload_that_a_kill_broke_off_leaves_nothing_and_can_be_sent_again(process_in) -> None:
+    process = process_in().answering()
+    with process.client() as client:
+        announced = client.post("/v1/uploads", json=ANNOUNCED).json()
+    with begin_upload(process, announced=announced, size=2**20):
+        until(lambda: bool(blobs_in(process.home)))
+        process.process.kill()
+        process.process.wait(timeout=10)
+    (process.home / "uploads" / "left.form").write_bytes(b"x")
+    process.start().answering()
+    with process.client() as client:
+        version = client.put(announced["url"], content=b"x" * 2**20).json()
+        assert client.get("/v1/models/fraud").json()["versions"] == 1
+    assert blobs_in(process.home) == [version["sha"]]
+    assert list((process.home / "uploads").iterdir()) == []
+
+
+def test_an_upload_that_its_sender_breaks_off_leaves_nothing_and_no_trace_in_the_log(process_in) -> None:
+    process = process_in().answering()
+    with process.client() as client:
+        announced = client.post("/v1/uploads", json=ANNOUNCED).json()
+        with begin_upload(process, announced=announced, size=2**20):
+            until(lambda: bool(blobs_in(process.home)))
+        until(lambda: not blobs_in(process.home))
+        assert client.get("/v1/models").json()["models"] == []
+    assert process.stop() == 0
+    assert "Traceback" not in process.log()
+
+
+def test_a_stop_waits_for_an_upload_that_goes_on_and_not_for_ever_for_one_that_stands_still(process_in) -> None:
+    process = process_in(drain_s=1.0).answering()
+    with process.client() as client:
+        announced = client.post("/v1/uploads", json=ANNOUNCED).json()
+    with begin_upload(process, announced=announced, size=2**20):
+        until(lambda: bool(blobs_in(process.home)))
+        begun = time.monotonic()
+        assert process.stop() == 0
+        assert time.monotonic() - begun < 8.0
+    assert blobs_in(process.home) == []
+
+    process.said["drain_s"] = 20.0
+    process.start().answering()
+    connection = begin_upload(process, announced=announced, size=2**20)
+    with connection:
+        until(lambda: bool(blobs_in(process.home)))
+        ending = threading.Thread(target=process.stop)
+        ending.start()
+        time.sleep(0.5)
+        connection.sendall(b"x" * (2**20 // 2))
+        answer = connection.recv(4096)
+        ending.join(timeout=30)
+    assert b" 201 " in answer.partition(b"\r\n")[0] + b" "
+    assert process.process.returncode == 0
+
+
+def test_a_stop_does_not_wait_for_those_who_wait_for_events(process_in) -> None:
+    process = process_in(drain_s=25.0).answering()
+    answers: list[int] = []
+
+    def wait() -> None:
+        with process.client() as client:
+            answers.append(client.get("/v1/events?wait_s=20").status_code)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.5)
+    begun = time.monotonic()
+    assert process.stop() == 0
+    waiting.join(timeout=10)
+    assert time.monotonic() - begun < 8.0
+    assert answers == [200]
+
+
+def test_it_is_ready_once_supervisor_and_gateway_answer(process_in) -> None:
+    process = process_in().answering()
+    answer = httpx.get(f"{process.url}/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["database"] == "ready"
+    assert answer.json()["gateway"] == answer.json()["supervisor"] == "it does not answer"
+    doors = []
+    for part in ("supervisor", "gateway"):
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        door.bind(str(process.home / "run" / f"{part}.sock"))
+        door.listen(8)
+        doors.append(door)
+    assert httpx.get(f"{process.url}/readyz").status_code == 200
+    for door in doors:
+        door.close()
+
+
+def deployed(process: Process) -> None:
+    """A pipeline `pipe` that is wanted running, written down as the supervisor and a user would."""
+    with process.client() as client:
+        url = client.post("/v1/uploads", json=ANNOUNCED).json()["url"]
+        version = client.put(url, content=b"bytes").json()
+        catalog = open_catalog(f"sqlite:///{process.home}/catalog.db")
+        loaded = LoadedModel(runtime=Runtime.NATIVE, adapter="onnx", input_schema=PAIR, output_schema=PAIR)
+        catalog.set_status(version["id"], VersionStatus.READY, loaded=loaded)
+        catalog.close()
+        client.post("/v1/pipelines", json={"name": "pipe"})
+        body = {"steps": [{"step": "model", "version": version["uuid"]}]}
+        assert client.post("/v1/pipelines/pipe/deploy", json=body).status_code == 202
+
+
+def test_a_gateway_that_says_nothing_delays_logs_by_seconds_at_most(process_in) -> None:
+    process = process_in().answering()
+    deployed(process)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door, process.client() as client:
+        door.bind(str(process.home / "run" / "gateway.sock"))
+        door.listen(8)
+        begun = time.monotonic()
+        assert client.get("/v1/pipelines/pipe/logs").status_code == 200
+        assert 1.0 < time.monotonic() - begun < 5.0
+
+
+def test_a_gateway_that_talks_without_an_end_does_not_hold_logs_up_either(process_in) -> None:
+    process = process_in().answering()
+    deployed(process)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door, process.client() as client:
+        door.bind(str(process.home / "run" / "gateway.sock"))
+        door.listen(8)
+        heard = []
+
+        def talk() -> None:
+            with door.accept()[0] as connection, contextlib.suppress(OSError):
+                while True:
+                    connection.sendall(b"x")
+                    heard.append(1)
+                    time.sleep(0.2)
+
+        talking = threading.Thread(target=talk)
+        talking.start()
+        begun = time.monotonic()
+        assert client.get("/v1/pipelines/pipe/logs").status_code == 200
+        assert time.monotonic() - begun < 6.0
+        talking.join(timeout=10)
+    assert heard
+
+
+def test_logs_are_read_once_the_gateway_says_that_they_are_written(process_in) -> None:
+    process = process_in().answering()
+    deployed(process)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door, process.client() as client:
+        door.bind(str(process.home / "run" / "gateway.sock"))
+        door.listen(8)
+
+        def answer() -> None:
+            with door.accept()[0] as connection, connection.makefile("rwb") as lines:
+                asked = json.loads(lines.readline())
+                report = {"kind": "report", "gateway": "g", "number": 0, "states": []}
+                for said in (report, {"kind": "flushed", "token": "another"}, {**asked, "kind": "flushed"}):
+                    lines.write(json.dumps(said).encode() + b"\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        begun = time.monotonic()
+        assert client.get("/v1/pipelines/pipe/logs").status_code == 200
+        assert time.monotonic() - begun < 1.5
+        answering.join(timeout=10)
+
+
+def test_another_token_can_be_given_and_is_not_written_down(process_in) -> None:
+    process = process_in(environ={"TRIVET_TOKEN": "chosen-by-somebody"}).answering()
+    headers = {"Authorization": "Bearer chosen-by-somebody"}
+    assert httpx.get(f"{process.url}/v1/models", headers=headers).status_code == 200
+    assert not (process.home / "token").exists()
+
+
+def test_a_token_that_is_too_short_is_an_error_at_the_start(process_in) -> None:
+    process = process_in(environ={"TRIVET_TOKEN": "short"})
+    assert process.process.wait(timeout=30) == 1
+    assert "fewer than 16 characters" in process.log()
+
+
+def test_names_that_are_configured_are_answered_and_others_are_not(process_in) -> None:
+    process = process_in(hosts=("trivet.example",)).answering()
+    assert httpx.get(f"{process.url}/healthz", headers={"Host": "trivet.example"}).status_code == 200
+    assert httpx.get(f"{process.url}/healthz", headers={"Host": "evil.example"}).status_code == 421
+
+
+def test_the_name_that_the_platform_was_announced_under_is_answered(process_in) -> None:
+    process = process_in(infer_url="http://This-Machine:8080").answering()
+    assert httpx.get(f"{process.url}/healthz", headers={"Host": "this-machine:8000"}).status_code == 200
+    assert httpx.get(f"{process.url}/healthz", headers={"Host": "other-machine"}).status_code == 421
+
+
+def test_a_database_that_cannot_be_opened_is_an_error_that_hides_its_password(process_in) -> None:
+    process = process_in(database_url="postgresql://me:hunter2@127.0.0.1:1/trivet")
+    assert process.process.wait(timeout=60) == 1
+    assert "error: the catalog cannot be reached" in process.log()
+    assert "hunter2" not in process.log()
+
+
+def test_it_works_on_postgresql(process_in, postgres_url: str) -> None:
+    process = process_in(database_url=postgres_url).answering()
+    with process.client() as client:
+        assert client.get("/v1/platform").json()["database"] == "postgresql"
+        url = client.post("/v1/uploads", json=ANNOUNCED).json()["url"]
+        assert client.put(url, content=b"bytes").status_code == 201
+        for path in ("/v1/models/a%00b", "/v1/pipelines/p?workspace=a%00b", "/v1/versions/a%00b"):
+            assert client.get(path).status_code == 400
+    assert process.stop() == 0
+
+
+def test_it_speaks_tls(process_in, tmp_path: Path) -> None:
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-keyout",
+            f"{key}",
+            "-out",
+            f"{cert}",
+        ],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip("there is no openssl that makes a certificate")
+    process = process_in(tls_cert=cert, tls_key=key)
+    context = ssl.create_default_context(cafile=str(cert))
+    url = process.url.replace("http:", "https:")
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{url}/healthz", verify=context, timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    until(answers, within_s=30)

@@ -1,0 +1,153 @@
+"""A deployment configuration in the reference's form: what it says, and what it cannot say."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trivet.control.use_cases.deployment_config import read_config
+from trivet.domain.deployment import DeploymentConfig, Resources
+from trivet.domain.encoding import decode, encode
+from trivet.errors import Invalid, Unsupported
+
+MODELS: Any = [SimpleNamespace(name="clean", id=7, uuid="u7"), SimpleNamespace(name="score", id=9, uuid="u9")]
+BUILT = {
+    "engine": {
+        "replicas": 2,
+        "cpu": 1,
+        "resources": {"limits": {"cpu": 1, "memory": "1Gi"}, "requests": {"cpu": 1, "memory": "1Gi"}},
+    },
+    "enginelb": {},
+    "engineAux": {
+        "images": {
+            "score-9": {
+                "resources": {"limits": {"cpu": 0.5, "memory": "8Gi"}, "requests": {"cpu": 0.5, "memory": "8Gi"}},
+                "env": [{"name": "K", "value": "V"}],
+            }
+        }
+    },
+    "node_selector": {},
+}
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(
+    [
+        "engine",
+        "engineAux",
+        "enginelb",
+        "images",
+        "score-9",
+        "resources",
+        "limits",
+        "requests",
+        "cpu",
+        "memory",
+        "gpu",
+        "env",
+        "name",
+        "value",
+        "replicas",
+        "autoscale",
+        "type",
+        "node_selector",
+        "arch",
+    ]
+)
+LIKELY = st.recursive(
+    JSON | st.sampled_from(["1Gi", "512Mi", "none", 1, 0.5, True, -1]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def read(document: Any) -> DeploymentConfig:
+    return read_config(document, MODELS, log_inferences=True)
+
+
+def test_what_the_builder_builds_is_read() -> None:
+    assert read(BUILT) == DeploymentConfig(
+        replicas=2,
+        engine=Resources(cpus=1.0, memory_bytes=2**30),
+        sidekicks={"u9": Resources(cpus=0.5, memory_bytes=8 * 2**30, env={"K": "V"})},
+        document=BUILT,
+    )
+
+
+def test_an_empty_configuration_asks_for_nothing() -> None:
+    assert read({}) == DeploymentConfig()
+
+
+@given(st.dictionaries(KEYS, LIKELY, max_size=4))
+def test_any_json_is_read_into_what_can_be_kept_or_refused(document: dict[str, Any]) -> None:
+    try:
+        config = read(document)
+    except (Invalid, Unsupported):
+        return
+    kept = decode(encode(config), DeploymentConfig)
+    assert (kept.replicas, kept.engine, kept.sidekicks) == (config.replicas, config.engine, config.sidekicks)
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"engine": 5}, "engine"),
+        ({"engine": {"resources": []}}, "engine.resources"),
+        ({"engine": {"resources": {"limits": {"cpus": 1}}}}, "engine.resources.limits.cpus"),
+        ({"engine": {"replicas": 0}}, "engine.replicas"),
+        ({"engine": {"replicas": True}}, "engine.replicas"),
+        ({"engine": {"replicas": 1.5}}, "engine.replicas"),
+        ({"engine": {"cpu": -1}}, "engine.resources.limits.cpu"),
+        ({"engine": {"cpu": math.nan}}, "engine.resources.limits.cpu"),
+        ({"engine": {"cpu": math.inf}}, "engine.resources.limits.cpu"),
+        ({"engine": {"cpu": "1"}}, "engine.resources.limits.cpu"),
+        ({"engine": {"resources": {"limits": {"memory": 1.5}}}}, "engine.resources.limits.memory"),
+        ({"engineAux": {"images": {"score": {}}}}, "engineAux.images.score"),
+        ({"engineAux": {"images": {"score-9": {"env": {"K": "V"}}}}}, "engineAux.images.score-9.env"),
+        (
+            {"engineAux": {"images": {"score-9": {"env": [{"name": "A=B", "value": ""}]}}}},
+            "engineAux.images.score-9.env[0].name",
+        ),
+        ({"engineAux": {"images": {"score-9": {"env": [{"name": "A"}]}}}}, "engineAux.images.score-9.env[0].value"),
+        ({"motor": {}}, "config"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_place(document: dict[str, Any], path: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        read(document)
+    assert caught.value.path == path
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"engine": {"gpu": 1}},
+        {"engine": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
+        {"engine": {"autoscale": {"type": "cpu"}}},
+        {"engineAux": {"autoscale": {"type": "cpu"}}},
+        {"engine": {"replicas": 2}, "engineAux": {"images": {"score-9": {"replicas": 3}}}},
+    ],
+)
+def test_what_one_machine_does_not_have_is_said_not_to_be_there_yet(document: dict[str, Any]) -> None:
+    with pytest.raises(Unsupported, match="not there yet"):
+        read(document)
+
+
+def test_a_publishs_autoscaling_of_type_none_and_no_gpus_are_taken() -> None:
+    assert read({"engineAux": {"autoscale": {"type": "none", "cpu_utilization": 50.0}}, "engine": {"gpu": 0}})
+
+
+def test_an_unknown_model_is_told_the_known_ones() -> None:
+    with pytest.raises(Invalid, match="is no model of this pipeline") as caught:
+        read({"engineAux": {"images": {"score-8": {}}}})
+    assert "clean-7, score-9" in str(caught.value)
