@@ -1,0 +1,318 @@
+"""The client: what notebooks call `wl`."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+import trivet
+from trivet.errors import NotFound
+from trivet.sdk.calls import Operation
+from trivet.sdk.operations import schema_text
+from wallaroo import engine_config
+from wallaroo import framework as frameworks
+from wallaroo.engine_config import Acceleration, Architecture
+from wallaroo.framework import Framework
+from wallaroo.lists import matching
+from wallaroo.model import Model
+from wallaroo.model_version import ModelVersion, ModelVersionList
+from wallaroo.object import EntityNotFoundError, NotThereYetError, absent, translated
+from wallaroo.pipeline import Pipeline, PipelineList, PipelineVersion
+from wallaroo.workspace import Workspace, WorkspaceList
+
+__all__ = ["Auth", "Client"]
+
+T = TypeVar("T")
+REQUEST_S = 45.0
+PYTHON = "3.10"
+
+
+class Auth:
+    """What `wl.auth` is.
+
+    Args:
+        header: gives what a request must bring.
+    """
+
+    def __init__(self, header: Callable[[], dict[str, str]]) -> None:
+        self._header = header
+
+    def auth_header(self) -> dict[str, str]:
+        """What a request to the platform must bring, for a program's own HTTP client."""
+        return self._header()
+
+
+class Client(trivet.Client):
+    """A Trivet platform, under the names of the Wallaroo SDK.
+
+    Args:
+        api_endpoint: of Trivet's control API; `TRIVET_URL`, or the platform on this machine if not said.
+        auth_endpoint: taken for the reference's sake: the token is `TRIVET_TOKEN`, or what lies in the platform's home.
+        request_timeout: seconds that a request may take.
+        auth_type: taken for the reference's sake.
+        said: taken for the reference's sake.
+    """
+
+    workspace_type = Workspace
+    version_type = ModelVersion
+    pipeline_type = Pipeline
+
+    def __init__(
+        self,
+        api_endpoint: str | None = None,
+        auth_endpoint: str | None = None,
+        request_timeout: float | None = None,
+        auth_type: str | None = None,
+        **said: Any,
+    ) -> None:
+        del auth_endpoint, auth_type, said
+        super().__init__(api_endpoint, request_timeout=request_timeout or REQUEST_S)
+        self.api_endpoint = self.url
+        self.auth = Auth(self.auth_header)
+
+    def run(self, operation: Operation[T]) -> T:
+        """Carry an operation out; its errors get the reference's names."""
+        try:
+            return super().run(operation)
+        except trivet.TrivetError as error:
+            kind = translated(error)
+            if kind is error:
+                raise
+            raise kind from error
+
+    # Workspaces
+
+    def get_workspace(self, name: str, create_if_not_exist: bool = False) -> trivet.Workspace:
+        """A workspace by its name, made if it is not there and may be.
+
+        Raises:
+            EntityNotFoundError: there is none of that name.
+        """
+        try:
+            return super().get_workspace(name, create_if_not_exist)
+        except NotFound as error:
+            raise translated(error) from None
+
+    def list_workspaces(self) -> WorkspaceList:
+        """All of them."""
+        return WorkspaceList(super().list_workspaces())
+
+    # Models
+
+    def upload_model(
+        self,
+        name: str,
+        path: str | Path,
+        framework: Framework | str | None = None,
+        input_schema: pa.Schema | None = None,
+        output_schema: pa.Schema | None = None,
+        convert_wait: bool = True,
+        arch: Architecture | str | None = None,
+        accel: Acceleration | str | None = None,
+        framework_config: Any = None,
+        *,
+        python: str | None = None,
+        timeout: float = 600.0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> trivet.ModelVersion:
+        """Upload a model: a new one, or a new version of one that has the name.
+
+        Raises:
+            ModelUploadError: the file was refused.
+            NotThereYetError: Trivet cannot take models of this framework, or with this configuration.
+        """
+        if framework_config is not None:
+            raise NotThereYetError("framework_config is not there yet", fix="leave it out", path="framework_config")
+        return super().upload_model(
+            name,
+            path,
+            frameworks.taken(framework),
+            input_schema=input_schema,
+            output_schema=output_schema,
+            convert_wait=convert_wait,
+            arch=str(arch or Architecture.X86),
+            accel=engine_config.on(accel),
+            python=python,
+            timeout=timeout,
+            progress=progress,
+        )
+
+    def generate_upload_model_api_command(
+        self,
+        base_url: str,
+        name: str,
+        path: str | Path,
+        framework: Framework | str,
+        input_schema: pa.Schema,
+        output_schema: pa.Schema,
+        arch: Architecture | str | None = None,
+        accel: Acceleration | str | None = None,
+    ) -> str:
+        """The curl command that uploads a model into the current workspace. The token is `$TRIVET_TOKEN` in it.
+
+        Args:
+            base_url: of the control API, as in `wl.api_endpoint`.
+            name: the model's.
+            path: its file.
+            framework: what wrote it.
+            input_schema: what goes in.
+            output_schema: what comes out.
+            arch: the processor that it is meant for.
+            accel: the accelerator that it is meant for.
+        """
+        metadata = {
+            "name": name,
+            "visibility": "private",
+            "workspace_id": self.get_current_workspace().id(),
+            "conversion": {
+                "framework": frameworks.taken(framework),
+                "python_version": PYTHON,
+                "requirements": [],
+                "arch": str(arch or Architecture.X86),
+                "accel": engine_config.on(accel),
+            },
+            "input_schema": schema_text(input_schema, path="input_schema"),
+            "output_schema": schema_text(output_schema, path="output_schema"),
+        }
+        form = shlex.quote(f"metadata={json.dumps(metadata)};type=application/json")
+        file = shlex.quote(f"file=@{path};type=application/octet-stream")
+        lines = [
+            "curl --progress-bar -X POST",
+            '-H "Content-Type: multipart/form-data"',
+            '-H "Authorization: Bearer $TRIVET_TOKEN"',
+            f"-F {form}",
+            f"-F {file}",
+            f"{base_url.rstrip('/')}/v1/api/models/upload_and_convert",
+        ]
+        return " \\\n  ".join(lines)
+
+    def get_model(self, name: str, version: str | None = None) -> trivet.ModelVersion:
+        """A model's newest version, or the one with a UUID.
+
+        Raises:
+            EntityNotFoundError: there is none of that name, or no such version of it.
+        """
+        try:
+            return super().get_model(name, version)
+        except NotFound as error:
+            raise translated(error) from None
+
+    def model_by_name(self, model_class: str, model_name: str | None = None) -> trivet.ModelVersion:
+        """A model's version.
+
+        Args:
+            model_class: the model's name.
+            model_name: the version's UUID.
+        """
+        return self.get_model(model_class, model_name)
+
+    def list_models(self, workspace_id: int | None = None, workspace_name: str | None = None) -> Any:
+        """The models of the current workspace, or of another one."""
+        return self._in(workspace_id, workspace_name).models()
+
+    def search_models(
+        self, search_term: str | None = None, workspace_id: int | None = None, workspace_name: str | None = None
+    ) -> ModelVersionList:
+        """Versions of models of the current workspace, or of another one, with a term in their name, UUID or file name."""
+        found: list[Model] = self.list_models(workspace_id, workspace_name)
+        versions = [version for model in found for version in model.versions()]
+        return ModelVersionList(
+            matching(versions, search_term, lambda each: (each.name(), each.version(), each.file_name()))
+        )
+
+    search_model_versions = search_models
+
+    # Pipelines
+
+    def get_pipeline(self, name: str, version: str | None = None) -> trivet.Pipeline:
+        """A pipeline with the steps of its newest version, or of the one with a UUID.
+
+        Raises:
+            EntityNotFoundError: there is none of that name, or no such version of it.
+        """
+        try:
+            return super().get_pipeline(name, version)
+        except NotFound as error:
+            raise translated(error) from None
+
+    def pipelines_by_name(self, pipeline_name: str) -> PipelineList:
+        """The pipelines of a name in the current workspace: there is one.
+
+        Raises:
+            EntityNotFoundError: there is none.
+        """
+        return PipelineList([self.get_pipeline(pipeline_name)])
+
+    def pipeline_version_by_name(self, pipeline_name: str, pipeline_version: str | None = None) -> PipelineVersion:
+        """A pipeline's newest version, or the one with a UUID.
+
+        Raises:
+            EntityNotFoundError: there is no such pipeline, or no such version of it.
+        """
+        for each in self.get_pipeline(pipeline_name, pipeline_version).versions():
+            if pipeline_version in {None, each.name()}:
+                return each
+        raise EntityNotFoundError(f"Pipeline version {pipeline_version} not found in this workspace.")
+
+    def list_pipelines(self, workspace_id: int | None = None, workspace_name: str | None = None) -> PipelineList:
+        """The pipelines of the current workspace, or of another one."""
+        return PipelineList(self._in(workspace_id, workspace_name).pipelines())
+
+    def search_pipelines(
+        self,
+        search_term: str | None = None,
+        deployed: bool | None = None,
+        workspace_id: int | None = None,
+        workspace_name: str | None = None,
+    ) -> PipelineList:
+        """Pipelines of the current workspace, or of another one, with a term in their name or a version's UUID."""
+        found: list[Any] = matching(
+            self.list_pipelines(workspace_id, workspace_name),
+            search_term,
+            lambda each: (each.name(), *(version.name() for version in each.versions())),
+        )
+        return PipelineList(each for each in found if deployed in {None, each.is_deployed()})
+
+    def _in(self, workspace_id: int | None, workspace_name: str | None) -> trivet.Workspace:
+        if workspace_id is None:
+            return self.get_current_workspace() if workspace_name is None else self.get_workspace(workspace_name)
+        for each in self.list_workspaces():
+            if each.id() == workspace_id and workspace_name in {None, each.name()}:
+                return each
+        raise EntityNotFoundError(f"Error: Workspace with id {workspace_id} does not exist.")
+
+    # What is not there yet
+
+    def in_task(self) -> bool:
+        """Whether this is a task of an orchestration: there are none yet."""
+        return False
+
+    build_assay = absent("assays are")
+    list_assays = absent("assays are")
+    get_assay_results = absent("assays are")
+    upload_orchestration = absent("orchestrations are")
+    list_orchestrations = absent("orchestrations are")
+    list_tasks = absent("orchestrations' tasks are")
+    get_task_by_id = absent("orchestrations' tasks are")
+    task_args = absent("orchestrations' tasks are")
+    create_connection = absent("connections are")
+    get_connection = absent("connections are")
+    list_connections = absent("connections are")
+    create_model_registry = absent("model registries are")
+    list_model_registries = absent("model registries are")
+    register_model_image = absent(
+        "registering a container's image is", fix="upload the model itself: Framework.CUSTOM runs any Python model"
+    )
+    list_publishes = absent("publishing pipelines is")
+    list_edges = absent("publishing pipelines to edges is")
+    add_edge = absent("publishing pipelines to edges is")
+    remove_edge = absent("publishing pipelines to edges is")
+    create_tag = absent("tags are")
+    list_tags = absent("tags are")
+    list_users = absent("users are")
+    invite_user = absent("users are")
+    activate_user = absent("users are")
+    deactivate_user = absent("users are")

@@ -1,0 +1,37 @@
+"""How a pipeline shall run."""
+
+from typing import Any, Self, TypeAlias
+
+import trivet
+from wallaroo.object import NotThereYetError, absent
+
+__all__ = ["DeploymentConfig", "DeploymentConfigBuilder"]
+
+DeploymentConfig: TypeAlias = dict[str, Any]
+
+
+class DeploymentConfigBuilder(trivet.DeploymentConfigBuilder):
+    """Builds a deployment configuration.
+
+    Args:
+        workspace_id: taken for the reference's sake.
+    """
+
+    def __init__(self, workspace_id: int | None = None) -> None:
+        del workspace_id
+        super().__init__()
+
+    def gpus(self, gpu_count: int) -> Self:
+        """Graphics processors; only 0 is there yet.
+
+        Raises:
+            NotThereYetError: it is not 0.
+        """
+        if gpu_count:
+            raise NotThereYetError("GPUs are not there yet", fix="leave gpus out")
+        return self
+
+    replica_autoscale_min_max = absent("autoscaling is", fix="give a replica_count")
+    autoscaling_window = absent("autoscaling is", fix="give a replica_count")
+    scale_up_queue_depth = absent("autoscaling is", fix="give a replica_count")
+    scale_down_queue_depth = absent("autoscaling is", fix="give a replica_count")

@@ -1,0 +1,62 @@
+"""Frameworks, by the reference's names."""
+
+from enum import StrEnum
+
+import trivet
+from wallaroo.object import NotThereYetError, absent
+
+__all__ = ["CustomConfig", "Framework", "VLLMConfig", "taken"]
+
+
+class Framework(StrEnum):
+    """What wrote a model. Those that Trivet cannot take yet say so when a model is uploaded."""
+
+    ONNX = "onnx"
+    CUSTOM = "custom"
+    PYTHON = "python"
+    TENSORFLOW = "tensorflow"
+    KERAS = "keras"
+    PYTORCH = "pytorch"
+    SKLEARN = "sklearn"
+    XGBOOST = "xgboost"
+    VLLM = "vllm"
+    HUGGING_FACE_AUTOMATIC_SPEECH_RECOGNITION = "hugging-face-automatic-speech-recognition"
+    HUGGING_FACE_FEATURE_EXTRACTION = "hugging-face-feature-extraction"
+    HUGGING_FACE_IMAGE_CLASSIFICATION = "hugging-face-image-classification"
+    HUGGING_FACE_IMAGE_SEGMENTATION = "hugging-face-image-segmentation"
+    HUGGING_FACE_IMAGE_TO_TEXT = "hugging-face-image-to-text"
+    HUGGING_FACE_OBJECT_DETECTION = "hugging-face-object-detection"
+    HUGGING_FACE_QUESTION_ANSWERING = "hugging-face-question-answering"
+    HUGGING_FACE_SENTIMENT_ANALYSIS = "hugging-face-sentiment-analysis"
+    HUGGING_FACE_STABLE_DIFFUSION_TEXT_2_IMG = "hugging-face-stable-diffusion-text-2-img"
+    HUGGING_FACE_SUMMARIZATION = "hugging-face-summarization"
+    HUGGING_FACE_TEXT_CLASSIFICATION = "hugging-face-text-classification"
+    HUGGING_FACE_TEXT_GENERATION = "hugging-face-text-generation"
+    HUGGING_FACE_TRANSLATION = "hugging-face-translation"
+    HUGGING_FACE_ZERO_SHOT_CLASSIFICATION = "hugging-face-zero-shot-classification"
+    HUGGING_FACE_ZERO_SHOT_IMAGE_CLASSIFICATION = "hugging-face-zero-shot-image-classification"
+    HUGGING_FACE_ZERO_SHOT_OBJECT_DETECTION = "hugging-face-zero-shot-object-detection"
+    # Spelled so here and there in the reference.
+    Python = "python"
+    PyTorch = "pytorch"
+
+
+def taken(framework: Framework | str | None) -> str:
+    """A framework as Trivet takes it; ONNX if none is said.
+
+    Raises:
+        NotThereYetError: Trivet cannot take its models yet.
+    """
+    said = "onnx" if framework is None else str(framework)
+    known = {each.value for each in trivet.Framework}
+    if said not in known and said in {each.value for each in Framework}:
+        raise NotThereYetError(
+            f"Framework.{Framework(said).name} is not there yet",
+            fix="export the model to ONNX, or wrap it in a package of your own: Framework.CUSTOM runs any Python model",
+            path="framework",
+        )
+    return said
+
+
+CustomConfig = absent("CustomConfig is")
+VLLMConfig = absent("VLLMConfig is")

@@ -1,0 +1,71 @@
+"""Model versions."""
+
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+
+import trivet
+from trivet.sdk.model import ModelConfig
+from wallaroo.lists import Shown
+from wallaroo.object import NotThereYetError, absent
+
+__all__ = ["ModelConfig", "ModelVersion", "ModelVersionList"]
+
+
+class ModelVersion(trivet.ModelVersion):
+    """One upload of a model."""
+
+    def configure(
+        self,
+        runtime: str | None = None,
+        tensor_fields: list[str] | None = None,
+        batch_config: Literal["single"] | None = None,
+        *,
+        input_schema: pa.Schema | None = None,
+        output_schema: pa.Schema | None = None,
+        dynamic_batching_config: trivet.DynamicBatchingConfig | None = None,
+        continuous_batching_config: Any = None,
+        openai_config: Any = None,
+    ) -> Self:
+        """The version under another configuration, for use in pipelines.
+
+        Raises:
+            NotThereYetError: continuous batching or OpenAI endpoints are asked for.
+        """
+        if continuous_batching_config is not None or openai_config is not None:
+            asked = "continuous_batching_config" if openai_config is None else "openai_config"
+            raise NotThereYetError(f"{asked} is not there yet", fix="leave it out", path=asked)
+        return super().configure(
+            runtime,
+            tensor_fields,
+            batch_config,
+            input_schema=input_schema,
+            output_schema=output_schema,
+            dynamic_batching_config=dynamic_batching_config,
+        )
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    add_tag = absent("tags are")
+    remove_tag = absent("tags are")
+    tags = absent("tags are")
+
+
+class ModelVersionList(Shown[ModelVersion]):
+    """Model versions, shown as a table."""
+
+    empty = "(no model versions)"
+
+    @staticmethod
+    def row(thing: ModelVersion) -> dict[str, Any]:
+        """A version's row."""
+        return {
+            "Name": thing.name(),
+            "Version": thing.version(),
+            "File Name": thing.file_name(),
+            "Image Path": None,
+            "Architecture": thing.arch(),
+            "Acceleration": thing.accel(),
+            "Last Update Time": thing.last_update_time(),
+        }

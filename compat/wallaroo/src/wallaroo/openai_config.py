@@ -1,0 +1,7 @@
+"""The OpenAI-compatible endpoints of language models, which are not there yet."""
+
+from wallaroo.object import absent
+
+__all__ = ["OpenaiConfig"]
+
+OpenaiConfig = absent("OpenaiConfig is")

@@ -1,0 +1,1 @@
+"""What `from trivet import Client` gives: the user's objects over the control API and the gateway."""

@@ -1,0 +1,245 @@
+"""The same client for programs with an event loop. What is done is decided in `operations`; this only awaits it."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import httpx
+import pyarrow as pa
+
+from trivet.domain.package import Framework
+from trivet.sdk import frames, operations
+from trivet.sdk.calls import AsyncDriver, Operation
+from trivet.sdk.config import DynamicBatchingConfig
+from trivet.sdk.connecting import find_token, find_url, trusted
+from trivet.sdk.model import ModelState, configuration, upload_logs
+from trivet.sdk.packing import as_file, guess_framework
+from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState
+
+__all__ = ["AsyncClient", "AsyncModelVersion", "AsyncPipeline"]
+
+T = TypeVar("T")
+UPLOAD_S = 3600.0
+
+
+class AsyncModelVersion(ModelState):
+    """One upload of a model."""
+
+    def __init__(
+        self, client: "AsyncClient", document: Mapping[str, Any], config: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(document, config)
+        self._client = client
+
+    async def status(self) -> str:
+        """`ready`, `error`, or how far its loading is."""
+        self._document = await self._client.run(operations.call("GET", f"/v1/versions/{self.version()}"))
+        return str(self._document["status"])
+
+    async def configure(
+        self,
+        tensor_fields: list[str] | None = None,
+        batch_config: Literal["single"] | None = None,
+        *,
+        input_schema: pa.Schema | None = None,
+        output_schema: pa.Schema | None = None,
+        dynamic_batching_config: DynamicBatchingConfig | None = None,
+    ) -> "AsyncModelVersion":
+        """The version under another configuration, as `ModelVersion.configure` says."""
+        body = configuration(
+            tensor_fields=tensor_fields,
+            batch_config=batch_config,
+            input_schema=input_schema,
+            output_schema=output_schema,
+            dynamic_batching_config=dynamic_batching_config,
+        )
+        path = f"/v1/versions/{self.version()}/configurations"
+        made = await self._client.run(operations.call("POST", path, body=body))
+        return AsyncModelVersion(self._client, self._document, made)
+
+    async def get_upload_logs(self) -> str:
+        """What was said while it was loaded."""
+        return await self._client.run(upload_logs(self.version()))
+
+
+class AsyncPipeline(PipelineState):
+    """Steps under a name."""
+
+    def __init__(self, client: "AsyncClient", document: Mapping[str, Any], *, version: str | None = None) -> None:
+        super().__init__(document, version=version)
+        self._client = client
+
+    async def deploy(
+        self,
+        deployment_config: Mapping[str, Any] | None = None,
+        wait_for_status: bool = True,
+        *,
+        within_s: float = DEPLOY_S,
+    ) -> Self:
+        """Run the steps, as `Pipeline.deploy` says."""
+        answer = await self._client.run(
+            operations.deploy(
+                self.name(),
+                workspace=self.workspace,
+                steps=self._steps.documents,
+                version=None,
+                config=deployment_config,
+            )
+        )
+        self._infer_url = None
+        if wait_for_status:
+            await self._client.run(
+                operations.wait_for_deployment(
+                    self.name(),
+                    workspace=self.workspace,
+                    generation=answer["deployment"]["generation"],
+                    timeout_s=within_s,
+                    say=self._client.say,
+                )
+            )
+        return self
+
+    async def undeploy(self, *, within_s: float = DEPLOY_S) -> Self:
+        """Stop it."""
+        await self._client.run(
+            operations.undeploy(self.name(), workspace=self.workspace, timeout_s=within_s, say=self._client.say)
+        )
+        return self
+
+    async def status(self) -> dict[str, Any]:
+        """What runs, as `Pipeline.status` says."""
+        path = f"/v1/pipelines/{self.name()}/status"
+        found: dict[str, Any] = await self._client.run(
+            operations.call("GET", path, query={"workspace": self.workspace})
+        )
+        return found
+
+    async def infer(
+        self,
+        tensor: Any,
+        *,
+        within_s: float = INFER_S,
+        dataset: Sequence[str] | str | None = None,
+        dataset_exclude: Sequence[str] | str | None = None,
+        dataset_separator: str | None = ".",
+        retries: int = 0,
+    ) -> Any:
+        """Ask, as `Pipeline.infer` says."""
+        return await self._client.run(
+            self._asking(tensor, within_s, dataset, dataset_exclude, dataset_separator, retries=retries)
+        )
+
+    async def logs(
+        self,
+        limit: int = 100,
+        start_datetime: datetime | None = None,
+        end_datetime: datetime | None = None,
+        dataset: Sequence[str] | None = None,
+        arrow: bool = False,
+    ) -> Any:
+        """What was asked and answered, as `Pipeline.logs` says."""
+        table, _, _ = await self._client.run(
+            operations.logs(
+                self.name(),
+                workspace=self.workspace,
+                limit=limit,
+                start=start_datetime,
+                end=end_datetime,
+                dataset=dataset,
+                exclude=None,
+            )
+        )
+        table = frames.as_answered(table)
+        return table if arrow else frames.to_frame(table)
+
+
+class AsyncClient:
+    """A platform, for programs with an event loop.
+
+    Args:
+        url: of the control API; `TRIVET_URL`, or `http://127.0.0.1:8000` if not said.
+        token: `TRIVET_TOKEN`, or what lies in the home of this machine's platform if not said.
+        workspace: the workspace to work in.
+        verify: whether to check certificates, or a file with those that are trusted; `SSL_CERT_FILE` names one, too.
+        quiet: say nothing while waiting.
+
+    Example:
+        `async with AsyncClient() as client: …`
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        workspace: str = "default",
+        verify: bool | str = True,
+        quiet: bool = True,
+    ) -> None:
+        self.url = find_url(url)
+        self._workspace = workspace
+        self.say: Callable[[str], None] = operations.say_nothing if quiet else operations.say_on_stdout
+        self._http = httpx.AsyncClient(verify=trusted(verify), trust_env=False)
+        self._driver = AsyncDriver(self.url, find_token(token, url=self.url), self._http)
+
+    async def run(self, operation: Operation[T]) -> T:
+        """Carry an operation of the SDK out."""
+        return await self._driver.run(operation)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def upload_model(
+        self,
+        name: str,
+        path: str | Path,
+        framework: Framework | str | None = None,
+        *,
+        input_schema: pa.Schema | None = None,
+        output_schema: pa.Schema | None = None,
+        convert_wait: bool = True,
+        python: str | None = None,
+        within_s: float = 600.0,
+    ) -> AsyncModelVersion:
+        """Upload a model, as `Client.upload_model` says."""
+        framework = framework or guess_framework(path)
+        said = {
+            "name": name,
+            "framework": str(getattr(framework, "value", framework)),
+            "workspace": self._workspace,
+            "input_schema": operations.schema_text(input_schema, path="input_schema"),
+            "output_schema": operations.schema_text(output_schema, path="output_schema"),
+            "python": python,
+        }
+        opened = as_file(path)
+        # Zipping a folder takes its time.
+        file, file_name = await asyncio.to_thread(opened.__enter__)
+        try:
+            version = await self.run(
+                operations.upload(file=file, file_name=file_name, said=said, progress=None, timeout_s=UPLOAD_S)
+            )
+        finally:
+            opened.__exit__(None, None, None)
+        if convert_wait:
+            version = await self.run(operations.wait_until_loaded(version, timeout_s=within_s, say=self.say))
+        return AsyncModelVersion(self, version)
+
+    async def get_model(self, name: str) -> AsyncModelVersion:
+        """A model's newest version."""
+        found = await self.run(operations.find("models", name, "versions", workspace=self._workspace))
+        return AsyncModelVersion(self, found["versions"][0])
+
+    async def build_pipeline(self, name: str) -> AsyncPipeline:
+        """A pipeline by its name, made if it is not there, without steps."""
+        body = {"name": name, "workspace": self._workspace}
+        return AsyncPipeline(self, await self.run(operations.call("POST", "/v1/pipelines", body=body))).clear()
+
+    async def get_pipeline(self, name: str, version: str | None = None) -> AsyncPipeline:
+        """A pipeline with the steps of its newest version, or of the one with a UUID."""
+        found = await self.run(operations.find("pipelines", name, workspace=self._workspace))
+        return AsyncPipeline(self, found, version=version)

@@ -1,0 +1,270 @@
+"""Requests as values: what to ask is decided here once, whoever carries it out, with or without an event loop.
+
+An operation is a generator. It yields what it needs done, a `Call` or a `Pause`, is sent the `Reply`, and returns its result.
+`SyncDriver` and `AsyncDriver` do what is asked.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import httpx
+
+import trivet.errors
+from trivet.errors import DeadlineExceeded, Internal, TrivetError, Unavailable
+
+__all__ = ["AsyncDriver", "Call", "Operation", "Pause", "Reply", "SyncDriver", "checked", "document"]
+
+T = TypeVar("T")
+CHUNK = 2**20
+BY_STATUS = {
+    400: "Invalid",
+    401: "Unauthorized",
+    403: "Unauthorized",
+    404: "NotFound",
+    406: "NotAcceptable",
+    409: "Conflict",
+    413: "TooLarge",
+    415: "Unsupported",
+    421: "Invalid",
+    422: "ModelFailed",
+    429: "Overloaded",
+    500: "Internal",
+    501: "Unsupported",
+    503: "Unavailable",
+    504: "DeadlineExceeded",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One request.
+
+    Attributes:
+        path: below the control API's address, or a whole URL.
+        body: JSON, if not None.
+        content: bytes, if not None.
+        file: a file whose bytes are sent, if not None; `progress` is told how many were.
+        timeout_s: how long the platform may say nothing; the driver's own if None.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body: Any = None
+    content: bytes | None = None
+    file: Path | None = None
+    progress: Callable[[int, int], None] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pause:
+    """Wait for so long."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What came back.
+
+    Attributes:
+        status: of a call; 0 after a pause.
+        at: when it came, in seconds of a clock that only goes forward.
+    """
+
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = b""
+    at: float = 0.0
+
+
+Step: TypeAlias = Call | Pause
+Operation: TypeAlias = Generator[Step, Reply, T]
+
+
+def document(reply: Reply) -> Any:
+    """The JSON of a reply that went well.
+
+    Raises:
+        TrivetError: what the platform said, where it went wrong.
+    """
+    checked(reply)
+    try:
+        return json.loads(reply.content) if reply.content else None
+    except ValueError as error:
+        raise Internal("the platform answered with something else than JSON", why=str(error)) from error
+
+
+def checked(reply: Reply) -> Reply:
+    """A reply that went well.
+
+    Raises:
+        TrivetError: what the platform said, where it went wrong.
+    """
+    if 200 <= reply.status < 300:
+        return reply
+    try:
+        said = json.loads(reply.content)
+    except ValueError:
+        said = {}
+    if not isinstance(said, dict):
+        said = {}
+    kind = getattr(trivet.errors, str(said.get("class", "")), None)
+    if not (isinstance(kind, type) and issubclass(kind, TrivetError)):
+        name = BY_STATUS.get(reply.status, "Internal")
+        # A gateway says 500 for what a model did, and for its own faults.
+        if name == "Internal" and said.get("source") == "engine" and said.get("reason") != Internal.default_reason:
+            name = "ModelFailed"
+        kind = getattr(trivet.errors, name)
+    what = said.get("what") or said.get("error") or f"the platform answered with status {reply.status}"
+    why = said.get("why") if said.get("what") else None
+    raise kind(what, why=why, fix=said.get("fix"), path=said.get("path"), reason=said.get("reason"))
+
+
+def _request(call: Call, *, base: str, token: str | None, timeout_s: float) -> dict[str, Any]:
+    timeout_s = timeout_s if call.timeout_s is None else call.timeout_s
+    headers = dict(call.headers)
+    if token is not None and "authorization" not in {name.lower() for name in headers}:
+        headers["Authorization"] = f"Bearer {token}"
+    content: Any = call.content
+    if call.body is not None:
+        content = json.dumps(call.body).encode()
+        headers["Content-Type"] = "application/json"
+    if call.file is not None:
+        headers["Content-Length"] = str(call.file.stat().st_size)
+        headers.setdefault("Content-Type", "application/octet-stream")
+    return {
+        "method": call.method,
+        "url": call.path if "://" in call.path else base + call.path,
+        "params": {name: value for name, value in call.query.items() if value is not None} or None,
+        "headers": headers,
+        "content": content,
+        "timeout": httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
+    }
+
+
+def _pieces(call: Call) -> Iterator[bytes]:
+    assert call.file is not None
+    size, sent = call.file.stat().st_size, 0
+    with call.file.open("rb") as file:
+        while piece := file.read(CHUNK):
+            yield piece
+            sent += len(piece)
+            if call.progress is not None:
+                call.progress(sent, size)
+
+
+def _failed(error: httpx.HTTPError, call: Call, base: str, timeout_s: float) -> TrivetError:
+    where = call.path if "://" in call.path else base
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+        timeout_s = timeout_s if call.timeout_s is None else call.timeout_s
+        return DeadlineExceeded(
+            f"{where} did not answer within {timeout_s:g} s", fix="give a longer timeout, or send fewer rows"
+        )
+    if call.file is not None and not isinstance(error, httpx.ConnectError):
+        return Unavailable(
+            f"the upload of {call.file.name} broke off",
+            why=str(error) or type(error).__name__,
+            fix="see whether it arrived once the platform answers (list_models); if not, upload it again",
+        )
+    return Unavailable(
+        f"the platform at {where} cannot be reached",
+        why=str(error) or type(error).__name__,
+        fix="start it with `trivet up`, or say where it is: TRIVET_URL, or Client(url)",
+    )
+
+
+def _reply(answer: httpx.Response) -> Reply:
+    return Reply(status=answer.status_code, headers=answer.headers, content=answer.content, at=time.monotonic())
+
+
+@dataclass(slots=True)
+class SyncDriver:
+    """Carries operations out, one step after another."""
+
+    base: str
+    token: str | None = field(repr=False)
+    http: httpx.Client
+    timeout_s: float = 30.0
+
+    def run(self, operation: Operation[T]) -> T:
+        """An operation's result."""
+        try:
+            step = next(operation)
+            while True:
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    step = operation.send(Reply(at=time.monotonic()))
+                    continue
+                try:
+                    reply = self._send(step)
+                except httpx.HTTPError as error:
+                    step = operation.throw(_failed(error, step, self.base, self.timeout_s))
+                else:
+                    step = operation.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        except KeyboardInterrupt as interrupt:
+            # The operation may have something to say before it ends.
+            operation.throw(interrupt)
+            raise
+
+    def _send(self, call: Call) -> Reply:
+        request = _request(call, base=self.base, token=self.token, timeout_s=self.timeout_s)
+        if call.file is not None:
+            request["content"] = _pieces(call)
+        answer = self.http.request(**request)
+        return _reply(answer)
+
+
+@dataclass(slots=True)
+class AsyncDriver:
+    """The same with an event loop."""
+
+    base: str
+    token: str | None = field(repr=False)
+    http: httpx.AsyncClient
+    timeout_s: float = 30.0
+
+    async def run(self, operation: Operation[T]) -> T:
+        """An operation's result."""
+        try:
+            step = next(operation)
+            while True:
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    step = operation.send(Reply(at=time.monotonic()))
+                    continue
+                try:
+                    reply = await self._send(step)
+                except httpx.HTTPError as error:
+                    step = operation.throw(_failed(error, step, self.base, self.timeout_s))
+                else:
+                    step = operation.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
+            operation.throw(interrupt)
+            raise
+
+    async def _send(self, call: Call) -> Reply:
+        request = _request(call, base=self.base, token=self.token, timeout_s=self.timeout_s)
+        if call.file is not None:
+            pieces = _pieces(call)
+
+            async def read() -> Any:
+                while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                    yield piece
+
+            request["content"] = read()
+        answer = await self.http.request(**request)
+        return _reply(answer)

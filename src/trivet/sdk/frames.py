@@ -1,0 +1,298 @@
+"""Rows on their way: DataFrames and Arrow tables to requests, and answers to what was asked with. pandas only when needed."""
+
+import base64
+import json
+from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from trivet.errors import Internal, Invalid, NotFound, Unsupported
+from trivet.sdk.calls import Call, Reply
+
+__all__ = [
+    "ARROW",
+    "RECORDS",
+    "answer_of",
+    "as_answered",
+    "join_answers",
+    "load_rows",
+    "names_of",
+    "order_columns",
+    "rename",
+    "request_of",
+    "split_rows",
+    "to_frame",
+]
+
+ARROW = "application/vnd.apache.arrow.file"
+RECORDS = "application/json; format=pandas-records"
+USUAL = ("time", "in", "out", "anomaly")
+PARTS = {"time": 0, "in": 1, "out": 2, "anomaly": 3, "metadata": 4}
+Rows = Any
+"""A pandas DataFrame, an Arrow table, or a list of records."""
+
+
+def is_frame(data: Any) -> bool:
+    """Whether it is a pandas DataFrame, without importing pandas."""
+    kind = type(data)
+    return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas"
+
+
+def request_of(
+    data: Rows,
+    *,
+    url: str,
+    timeout_s: float,
+    dataset: Sequence[str] | str | None,
+    dataset_exclude: Sequence[str] | str | None,
+    headers: dict[str, str] | None = None,
+) -> Call:
+    """The request for some rows.
+
+    Raises:
+        Invalid: they are of no kind that is taken.
+    """
+    if is_frame(data):
+        content, kind = _json_of(data), RECORDS
+    elif isinstance(data, pa.Table | pa.RecordBatch):
+        table = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data.combine_chunks()
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        content, kind = sink.getvalue().to_pybytes(), ARROW
+    elif isinstance(data, list) or (isinstance(data, dict) and data):
+        content, kind = _records([data] if isinstance(data, dict) else data), RECORDS
+    else:
+        raise Invalid(
+            f"{type(data).__name__} is nothing that can be asked with",
+            fix="give a pandas DataFrame, a pyarrow Table, or a list of records",
+        )
+    query = {
+        "dataset[]": ",".join(names_of(dataset) or USUAL),
+        "dataset.exclude[]": ",".join(names_of(dataset_exclude)) or None,
+        "dataset.flatten": "true",
+    }
+    return Call(
+        method="POST",
+        path=url,
+        query=query,
+        content=content,
+        headers={"Content-Type": kind, "Accept": kind, **(headers or {})},
+        timeout_s=timeout_s,
+    )
+
+
+def _json_of(frame: Any) -> bytes:
+    """As `DataFrame.to_json` has them, but every digit of a number travels, and infinities are not made nulls."""
+    if not frame.columns.is_unique:
+        raise Invalid("the DataFrame has two columns of one name", fix="give each column a name of its own")
+    names = [str(name) for name in frame.columns]
+    columns = [_values_of(frame.iloc[:, index], name) for index, name in enumerate(names)]
+    return _records([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
+
+
+def _values_of(column: Any, name: str) -> list[Any]:
+    """A column's values as JSON can have them; what is missing is None."""
+    kind = column.dtype.kind if hasattr(column.dtype, "kind") else "O"
+    if kind == "f":
+        values = column.to_numpy(dtype="float64", na_value=float("nan"))
+        if (abs(values) == float("inf")).any():
+            raise Invalid(
+                f"column {name!r} has an infinite value",
+                why="JSON has no number for it",
+                fix="send a pyarrow Table, or replace it",
+                path=name,
+            )
+        found: list[Any] = values.tolist()
+    elif kind == "m":
+        found = column.dt.total_seconds().astype(object).where(column.notna(), None).tolist()
+    elif kind == "M":
+        # As pandas writes them, with more digits where they have more.
+        finer = ((column.dt.microsecond % 1000 != 0) | (column.dt.nanosecond != 0))[column.notna()].any()
+        one = column.reset_index(drop=True).to_frame("")
+        text = one.to_json(orient="values", date_format="iso", date_unit="ns" if finer else "ms")
+        found = [value for (value,) in json.loads(text)]
+    else:
+        found = column.astype(object).where(column.notna(), None).tolist()
+    return found
+
+
+def _records(rows: list[Any]) -> bytes:
+    """Rows as JSON; inside of them what is no number goes as null."""
+    try:
+        return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS, default=_plain)
+    except orjson.JSONEncodeError as error:
+        raise Invalid(
+            "the rows cannot be sent as JSON", why=str(error), fix="give plain numbers, texts and lists, or a Table"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Values of kinds that have no JSON of their own."""
+    if type(value).__name__ in {"NAType", "NaTType"}:
+        return None
+    if isinstance(value, date):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        # NumPy's, such as float16, and arrays that are no block of memory.
+        return value.tolist()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def names_of(said: Sequence[str] | str | None) -> list[str]:
+    """One name, or several, as a list."""
+    return [said] if isinstance(said, str) else list(said or ())
+
+
+def answer_of(data: Rows, reply: Reply, *, separator: str | None = ".") -> Rows:
+    """An answer in the form of what was asked with: DataFrame for DataFrame, Table for Table, records for records."""
+    if isinstance(data, pa.Table | pa.RecordBatch):
+        try:
+            table = pa.ipc.open_file(pa.py_buffer(reply.content)).read_all()
+        except pa.ArrowException as error:
+            raise Internal("the gateway answered with something else than an Arrow file", why=str(error)) from error
+        return rename(_table(table), separator)
+    try:
+        records = json.loads(reply.content)
+    except ValueError as error:
+        raise Internal("the gateway answered with something else than JSON", why=str(error)) from error
+    if not is_frame(data):
+        return records
+    import pandas as pd
+
+    frame = pd.DataFrame.from_records(records)
+    if "time" in frame:
+        frame["time"] = pd.to_datetime(frame["time"], unit="ms").astype("datetime64[ms]")
+    frame = frame[order_columns(frame.columns)]
+    if separator and separator != ".":
+        frame.columns = [name.replace(".", separator, 1) for name in frame.columns]
+    return frame
+
+
+def _table(table: pa.Table) -> pa.Table:
+    """As the reference has it: no metadata; times may be null and so may what was sent, answers may not."""
+    columns, fields = [], []
+    for name in order_columns(table.column_names):
+        column = table[name].cast(pa.timestamp("ms")) if name == "time" else table[name]
+        nullable = name.partition(".")[0] in {"time", "in"} or column.null_count > 0
+        columns.append(column)
+        fields.append(pa.field(name, column.type, nullable=nullable))
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def rename(table: pa.Table, separator: str | None) -> pa.Table:
+    """The columns with another separator after the part."""
+    if not separator or separator == ".":
+        return table
+    return table.rename_columns([name.replace(".", separator, 1) for name in table.column_names])
+
+
+def order_columns(names: Any) -> list[str]:
+    """`time`, `in.*` sorted by code point, `out.*`, `anomaly.count`, the other anomalies, metadata, and what else there is."""
+
+    def place(name: str) -> tuple[int, bool, str]:
+        part = name.partition(".")[0]
+        return PARTS.get(part, len(PARTS)), name != "anomaly.count", name
+
+    return sorted(names, key=place)
+
+
+def load_rows(path: str | Path) -> Rows:
+    """What a file holds: a DataFrame of a `.json` file (a list of records, or an object of columns), a Table of an `.arrow` one.
+
+    Raises:
+        NotFound: there is no such file.
+        Invalid: it does not hold rows.
+        Unsupported: its name ends otherwise.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".arrow":
+            with pa.memory_map(str(path)) as source:
+                try:
+                    return pa.ipc.open_file(source).read_all()
+                except pa.ArrowInvalid:
+                    source.seek(0)
+                    return pa.ipc.open_stream(source).read_all()
+        if path.suffix == ".json":
+            return _pandas().DataFrame(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}", fix="check the path") from None
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read", why=error.strerror, fix="see to its rights") from error
+    except (ValueError, pa.ArrowException) as error:
+        raise Invalid(
+            f"{path} holds no rows", why=str(error), fix="give a list of records, or an Arrow file"
+        ) from error
+    raise Unsupported(f"{path.name} is neither .json nor .arrow", fix="read it yourself, and call infer")
+
+
+def to_frame(table: pa.Table) -> Any:
+    """A table as a DataFrame: lists stay lists, times have milliseconds.
+
+    Raises:
+        Unsupported: pandas is not installed.
+    """
+    pd = _pandas()
+    columns = {name: table[name].to_pylist() for name in table.column_names if name != "time"}
+    frame = pd.DataFrame(columns, index=range(table.num_rows))
+    if "time" in table.column_names:
+        times = table["time"].cast(pa.int64()).to_numpy()
+        frame.insert(0, "time", pd.to_datetime(times, unit="ms").astype("datetime64[ms]"))
+    return frame
+
+
+def as_answered(table: pa.Table) -> pa.Table:
+    """Lists of a fixed length as lists, and what may be null, as in answers."""
+    columns, fields = [], []
+    for name in table.column_names:
+        kind = _variable(table[name].type, "item" if name.startswith("in.") else "inner")
+        nullable = name.partition(".")[0] in {"time", "in"} or table[name].null_count > 0
+        columns.append(table[name].cast(kind))
+        fields.append(pa.field(name, kind, nullable=nullable))
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _variable(kind: pa.DataType, item: str) -> pa.DataType:
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(pa.field(item, _variable(kind.value_type, item), nullable=item == "item"))
+    return kind
+
+
+def split_rows(data: Rows) -> list[Rows]:
+    """Each row of a DataFrame or Table by itself."""
+    if isinstance(data, pa.Table):
+        return [data.slice(index, 1) for index in range(data.num_rows)]
+    return [data.iloc[index : index + 1] for index in range(len(data))]
+
+
+def join_answers(answers: Sequence[Rows]) -> Rows:
+    """One answer from those to each row.
+
+    Raises:
+        Invalid: there are none.
+    """
+    if not answers:
+        raise Invalid("there are no rows to ask with", fix="give one row at least")
+    if isinstance(answers[0], pa.Table):
+        return pa.concat_tables(answers)
+    return _pandas().concat(answers, ignore_index=True)
+
+
+def _pandas() -> Any:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise Unsupported("pandas is not installed", fix="pip install pandas, or ask with Arrow tables") from None
+    return pd

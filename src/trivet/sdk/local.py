@@ -1,0 +1,111 @@
+"""A platform of a program's own: started for a notebook or a test, and ended with it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trivet.errors import Unavailable
+
+__all__ = ["LocalPlatform", "local_platform"]
+
+READY_S = 60.0
+ELSEWHERE = {
+    f"TRIVET_{name}"
+    for name in (
+        "BLOB_URL",
+        "DATABASE_URL",
+        "HOME",
+        "HOST",
+        "HOSTS",
+        "HTTP_PORT",
+        "PORT",
+        "TLS_CERT",
+        "TLS_KEY",
+        "TOKEN",
+        "URL",
+    )
+}
+"""Variables that speak of another platform."""
+
+END_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalPlatform:
+    """Where it answers, and the token that it wants."""
+
+    url: str
+    token: str
+
+
+@contextlib.contextmanager
+def local_platform(home: str | Path | None) -> Iterator[LocalPlatform]:
+    """`trivet up` on free ports, for the length of a `with` block: with its own database, packages and token, whatever the
+    environment says of another platform.
+
+    Args:
+        home: what is kept lies there; a temporary folder, gone afterwards, if None.
+
+    Raises:
+        Unavailable: it does not start.
+    """
+    with contextlib.ExitStack() as stack:
+        if home is None:
+            folder = Path(tempfile.mkdtemp(prefix="trivet-local-"))
+            stack.callback(_remove, folder)
+        else:
+            folder = Path(home).expanduser().absolute()
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = stack.enter_context((folder / "local.log").open("w+b"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trivet", "up", "--home", str(folder), "--port", "0", "--http-port", "0"],
+            env={name: value for name, value in os.environ.items() if name not in ELSEWHERE},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # A Ctrl-C is for the program; the platform is ended when the block ends.
+            process_group=0,
+        )
+        stack.callback(_end, process)
+        info = _wait(folder, process)
+        yield LocalPlatform(url=info, token=(folder / "token").read_text().strip())
+
+
+def _wait(folder: Path, process: "subprocess.Popen[bytes]") -> str:
+    deadline = time.monotonic() + READY_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            said = json.loads((folder / "run" / "platform.json").read_text())
+            if said["pid"] == process.pid:
+                return str(said["control_url"])
+        time.sleep(0.02)
+    tail = (folder / "local.log").read_bytes()[-2000:].decode(errors="replace").strip()
+    raise Unavailable("the platform did not start", why=tail or None, fix="`trivet doctor` looks for the usual causes")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _remove(folder: Path) -> None:
+    """Packages are kept read-only, folders among them."""
+    import shutil
+
+    for root, _, _ in os.walk(folder):
+        with contextlib.suppress(OSError):
+            Path(root).chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)

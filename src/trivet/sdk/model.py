@@ -1,0 +1,294 @@
+"""Model versions, as a user has them."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+
+from trivet.domain.encoding import schema_from_text
+from trivet.sdk import operations, tables
+from trivet.sdk.calls import Operation
+from trivet.sdk.config import DynamicBatchingConfig
+from trivet.sdk.platform import Platform
+
+__all__ = ["ModelConfig", "ModelState", "ModelVersion", "configuration"]
+
+
+class ModelConfig:
+    """How a model version is run.
+
+    Args:
+        version: the version's document.
+        config: the configuration's, or None for the version as it was uploaded.
+    """
+
+    def __init__(self, version: Mapping[str, Any], config: Mapping[str, Any] | None) -> None:
+        self._version = version
+        self._config: Mapping[str, Any] = config or {}
+
+    def id(self) -> int | None:
+        """The configuration's id; None for a version as it was uploaded."""
+        return self._config.get("id")
+
+    def runtime(self) -> str | None:
+        """`onnx` for a native model, `flight` for one in workers; None until it is loaded."""
+        return self._version.get("runtime")
+
+    def tensor_fields(self) -> list[str] | None:
+        """Names of the input columns, in the model's order."""
+        return self._config.get("tensor_fields")
+
+    def batch_config(self) -> str | None:
+        """`single` where each row makes a call of its own."""
+        return self._config.get("batch_config")
+
+    def input_schema(self) -> pa.Schema | None:
+        """What goes in."""
+        return _schema(self._config.get("input_schema") or self._version.get("input_schema"))
+
+    def output_schema(self) -> pa.Schema | None:
+        """What comes out."""
+        return _schema(self._config.get("output_schema") or self._version.get("output_schema"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it."""
+        return {**self._config, "runtime": self.runtime()}
+
+    def __repr__(self) -> str:
+        return f"ModelConfig({self.to_dict()})"
+
+
+def _schema(text: str | None) -> pa.Schema | None:
+    return None if text is None else schema_from_text(text)
+
+
+def configuration(
+    *,
+    tensor_fields: list[str] | None,
+    batch_config: str | None,
+    input_schema: pa.Schema | None,
+    output_schema: pa.Schema | None,
+    dynamic_batching_config: DynamicBatchingConfig | None,
+) -> dict[str, Any]:
+    """What a configuration says, as it travels."""
+    said: dict[str, Any] = {
+        "tensor_fields": tensor_fields,
+        "batch_config": batch_config,
+        "input_schema": operations.schema_text(input_schema, path="input_schema"),
+        "output_schema": operations.schema_text(output_schema, path="output_schema"),
+    }
+    if dynamic_batching_config is not None:
+        said |= {
+            "max_batch_delay_ms": dynamic_batching_config.max_batch_delay_ms,
+            "batch_size_target": dynamic_batching_config.batch_size_target,
+            "batch_size_limit": dynamic_batching_config.batch_size_limit,
+        }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+class ModelState:
+    """What is known of a model version without asking."""
+
+    def __init__(self, document: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
+        self._document = document
+        self._config = config if config is not None else document.get("config")
+
+    def id(self) -> int:
+        """The version's number among all versions of all models."""
+        return int(self._document["id"])
+
+    def name(self) -> str:
+        """The model's name."""
+        return str(self._document["name"])
+
+    def version(self) -> str:
+        """The version's UUID."""
+        return str(self._document["uuid"])
+
+    @property
+    def number(self) -> int:
+        """Which version of its model it is, from 1."""
+        return int(self._document["number"])
+
+    def sha(self) -> str:
+        """sha256 of the uploaded bytes."""
+        return str(self._document["sha"])
+
+    def file_name(self) -> str:
+        """What the uploaded file was called."""
+        return str(self._document["file_name"])
+
+    def framework(self) -> str:
+        """What wrote it."""
+        return str(self._document["framework"])
+
+    def image_path(self) -> None:
+        """Where its image is; there are none yet."""
+        return
+
+    def arch(self) -> str:
+        """The processor that it is meant for."""
+        return str(self._document["arch"])
+
+    def accel(self) -> str:
+        """The accelerator that it is meant for."""
+        return str(self._document["accel"])
+
+    def last_update_time(self) -> datetime:
+        """When its status last changed."""
+        return datetime.fromisoformat(self._document["updated_at"])
+
+    def error_summary(self) -> str | None:
+        """Why it cannot be loaded."""
+        return self._document.get("error_summary")
+
+    def document(self) -> dict[str, Any]:
+        """All that the platform says of it."""
+        return dict(self._document)
+
+    @property
+    def input_schema(self) -> pa.Schema | None:
+        """What goes in, as it is configured; None until it is loaded, unless it was given with the upload."""
+        return self.config().input_schema()
+
+    @property
+    def output_schema(self) -> pa.Schema | None:
+        """What comes out, likewise."""
+        return self.config().output_schema()
+
+    def config(self) -> ModelConfig:
+        """How it is run."""
+        return ModelConfig(self._document, self._config)
+
+    def step(self) -> dict[str, Any]:
+        """The step of a pipeline that runs it."""
+        config = None if self._config is None else self._config["id"]
+        return {"step": "model", "version": self.version(), "config_id": config, "name": self.name(), "sha": self.sha()}
+
+    def __repr__(self) -> str:
+        said = {**self._shown(), "status": self._document["status"]}
+        if self.error_summary() is not None:
+            said["error_summary"] = self.error_summary()
+        return str(said)
+
+    def __str__(self) -> str:
+        return str(self._shown())
+
+    def _shown(self) -> dict[str, Any]:
+        """What the reference prints."""
+        return {
+            "name": self.name(),
+            "version": self.version(),
+            "file_name": self.file_name(),
+            "image_path": None,
+            "arch": self.arch(),
+            "accel": self.accel(),
+            "last_update_time": self.last_update_time(),
+        }
+
+    def _repr_html_(self) -> str:
+        said = self._document
+        return tables.rows(
+            {
+                "Name": self.name(),
+                "Version": self.version(),
+                "File Name": self.file_name(),
+                "SHA": self.sha(),
+                "Status": said["status"],
+                "Error Summary": said.get("error_summary"),
+                "Image Path": None,
+                "Architecture": self.arch(),
+                "Acceleration": self.accel(),
+                "Updated At": tables.shown_time(self.last_update_time()),
+                "Workspace id": said["workspace_id"],
+                "Workspace name": said["workspace"],
+            }
+        )
+
+
+class ModelVersion(ModelState):
+    """One upload of a model. `Client.upload_model` and `Client.get_model` give it."""
+
+    def __init__(self, client: Platform, document: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
+        super().__init__(document, config)
+        self._client = client
+
+    def status(self) -> str:
+        """`ready`, `error`, or how far its loading is: `pending_load_native`, `attempting_load_container` and so on."""
+        self._document = self._client.run(operations.call("GET", f"/v1/versions/{self.version()}"))
+        return str(self._document["status"])
+
+    def wait(self, *, timeout: float = 600.0) -> Self:
+        """Wait until it is loaded, or cannot be.
+
+        Raises:
+            DeadlineExceeded: it takes longer than `timeout` seconds.
+        """
+        self._document = self._client.run(
+            operations.wait_until_loaded(self.document(), timeout_s=timeout, say=operations.say_nothing)
+        )
+        return self
+
+    def configure(
+        self,
+        runtime: str | None = None,
+        tensor_fields: list[str] | None = None,
+        batch_config: Literal["single"] | None = None,
+        *,
+        input_schema: pa.Schema | None = None,
+        output_schema: pa.Schema | None = None,
+        dynamic_batching_config: DynamicBatchingConfig | None = None,
+    ) -> Self:
+        """The version under another configuration, for use in pipelines.
+
+        Args:
+            runtime: taken for the reference's sake: a version runs where it was found to run.
+            tensor_fields: names of the input columns, in the model's order; native models only.
+            batch_config: `single` for one row a call.
+            input_schema: what goes in.
+            output_schema: what comes out.
+            dynamic_batching_config: let requests wait for one another.
+
+        Raises:
+            Invalid: it does not fit the model.
+            Conflict: the model is not ready.
+        """
+        del runtime
+        body = configuration(
+            tensor_fields=tensor_fields,
+            batch_config=batch_config,
+            input_schema=input_schema,
+            output_schema=output_schema,
+            dynamic_batching_config=dynamic_batching_config,
+        )
+        if not body:
+            return self
+        made = self._client.run(
+            operations.call("POST", operations.at("versions", self.version(), "configurations"), body=body)
+        )
+        return type(self)(self._client, self._document, made)
+
+    def get_upload_logs(self) -> str:
+        """What was said while it was loaded."""
+        return self._client.run(upload_logs(self.version()))
+
+    def versions(self) -> list[Self]:
+        """All versions of the same model, the newest first."""
+        found = self._client.run(
+            operations.call(
+                "GET",
+                operations.at("models", self.name(), "versions"),
+                query={"workspace": self._document["workspace"]},
+            )
+        )
+        return [type(self)(self._client, each) for each in found["versions"]]
+
+
+def upload_logs(uuid: str) -> Operation[str]:
+    """What was said while a version was loaded, a line each."""
+    found = yield from operations.call("GET", f"/v1/versions/{uuid}/logs")
+    return "\n".join(f"{line['at']} {line['level']} {line['stage']}: {line['text']}" for line in found["lines"])
+
+
+Progress = Callable[[int, int], None]

@@ -1,0 +1,108 @@
+"""A folder becomes a zip, the same bytes every time, so that the same files are the same package."""
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trivet.domain.package import Framework
+from trivet.errors import Invalid, NotFound
+
+__all__ = ["as_file", "guess_framework"]
+
+LEFT_OUT = {"__pycache__", ".git", ".venv", ".DS_Store", "__MACOSX", ".ipynb_checkpoints"}
+STEP = re.compile(rb"^def process_data\(", re.MULTILINE)
+MOST_CODE = 4 * 2**20
+EPOCH = (1980, 1, 1, 0, 0, 0)
+WRAP = "export it to ONNX, or put it into a folder with a custom model that loads it, and give that folder"
+# These are zips, but no packages.
+ZIPPED_BY_THEIR_OWN = {".pt", ".pth", ".keras"}
+UNPACK = "unpack it, and give the folder"
+# By a file's suffix: what it is, and what to do, where no framework takes the file as it is.
+TELLING = {
+    **dict.fromkeys((".pkl", ".pickle"), ("a pickle", WRAP)),
+    ".joblib": ("a pickle that joblib wrote", WRAP),
+    **dict.fromkeys((".pt", ".pth"), ("a file that PyTorch wrote", WRAP)),
+    **dict.fromkeys((".h5", ".hdf5"), ("an HDF5 file", WRAP)),
+    ".keras": ("a file that Keras wrote", WRAP),
+    **dict.fromkeys((".pb", ".tflite"), ("a file that TensorFlow wrote", WRAP)),
+    **dict.fromkeys((".ubj", ".bst"), ("a file that XGBoost wrote", WRAP)),
+    ".safetensors": ("a file of weights", WRAP),
+    ".py": ("one Python file", "put it into a folder, and give that"),
+    ".ipynb": ("a notebook", "save its code as a .py file in a folder, and give that"),
+    **dict.fromkeys((".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"), ("an archive, and no zip", UNPACK)),
+    ".zip": ("called a zip, and is none or is cut off", "zip the package again, or give its folder"),
+}
+
+
+@contextmanager
+def as_file(path: str | Path) -> Iterator[tuple[Path, str]]:
+    """A file to upload, and what it is called: the file itself, or a zip of a folder for the length of the block.
+
+    Raises:
+        NotFound: there is nothing at the path.
+        Invalid: it is neither a file nor a folder with files in it.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise Invalid(f"{path} cannot be read", why=error.strerror, fix="see to its rights") from error
+        yield path, path.name
+        return
+    if not path.exists():
+        raise NotFound(f"there is no file {path}", fix="check the path")
+    if not path.is_dir():
+        raise Invalid(f"{path} is neither a file nor a folder", fix="give a model's file, a zip, or a folder")
+    with tempfile.TemporaryDirectory(prefix="trivet-upload-") as folder:
+        name = f"{path.resolve().name or 'package'}.zip"
+        target = Path(folder) / "package.zip"
+        _zip(path, target)
+        yield target, name
+
+
+def _zip(folder: Path, target: Path) -> None:
+    files = sorted(
+        each for each in folder.rglob("*") if each.is_file() and not LEFT_OUT & set(each.relative_to(folder).parts)
+    )
+    if not files:
+        raise Invalid(f"the folder {folder} has no files", fix="give the folder that holds the package")
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for each in files:
+            entry = zipfile.ZipInfo(each.relative_to(folder).as_posix(), EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            with each.open("rb") as source, archive.open(entry, "w", force_zip64=True) as sink:
+                while piece := source.read(2**20):
+                    sink.write(piece)
+
+
+def guess_framework(path: str | Path) -> Framework:
+    """What wrote a model, from its name and its files.
+
+    Raises:
+        Invalid: they do not tell.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() == ".onnx":
+        return Framework.ONNX
+    if path.is_dir():
+        codes = (each.read_bytes() for each in path.rglob("*.py"))
+        if any(path.glob("*.onnx")) and not any(path.rglob("*.py")):
+            return Framework.ONNX
+        return Framework.PYTHON if any(map(STEP.search, codes)) else Framework.CUSTOM
+    if path.suffix.lower() not in ZIPPED_BY_THEIR_OWN and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = [
+                each for each in archive.infolist() if each.filename.endswith(".py") and each.file_size < MOST_CODE
+            ]
+            return Framework.PYTHON if any(STEP.search(archive.read(each)) for each in names) else Framework.CUSTOM
+    if not path.exists():
+        raise NotFound(f"there is no file {path}", fix="check the path")
+    if path.suffix.lower() in TELLING:
+        what, fix = TELLING[path.suffix.lower()]
+        raise Invalid(f"{path.name} is {what}", why="that is no package", fix=fix, reason="unknown_file_type")
+    raise Invalid(f"{path.name} does not say what wrote it", fix=f"say framework=: {', '.join(Framework)}")

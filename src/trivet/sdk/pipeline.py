@@ -1,0 +1,338 @@
+"""Pipelines, as a user has them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trivet.errors import Invalid, NotFound
+from trivet.sdk import frames, operations
+from trivet.sdk.log_files import LogFiles, read_size
+from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState, PipelineVersion
+from trivet.sdk.platform import Platform
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Pipeline", "PipelineVersion"]
+
+MORE = "Warning: There are more logs available. Please set a larger limit or request a file using export_logs."
+TOO_MANY_BYTES = (
+    "Warning: Pipeline log size limit exceeded. Only displaying {rows} log messages. "
+    "Please request a file using export_logs."
+)
+MORE_TO_EXPORT = "Warning: There are more logs available. Please set a larger limit to export more data."
+EXPORT_ROWS = 1_000_000
+
+
+class Pipeline(PipelineState):
+    """Steps under a name. `Client.build_pipeline` and `Client.get_pipeline` give it."""
+
+    def __init__(self, client: Platform, document: Mapping[str, Any], *, version: str | None = None) -> None:
+        super().__init__(document, version=version)
+        self._client = client
+
+    def versions(self) -> list[PipelineVersion]:
+        """Every deploy, the newest first."""
+        self._refresh()
+        return [PipelineVersion(self.name(), each) for each in self._document["versions"]]
+
+    def deploy(
+        self,
+        pipeline_name: str | None = None,
+        deployment_config: Mapping[str, Any] | None = None,
+        wait_for_status: bool = True,
+        *,
+        timeout: float = DEPLOY_S,
+    ) -> Self:
+        """Run the steps: a new version of the pipeline, which takes the place of the one before once it is warm.
+
+        Args:
+            pipeline_name: taken for the reference's sake.
+            deployment_config: from `DeploymentConfigBuilder`.
+            wait_for_status: wait until it answers.
+            timeout: so many seconds at most.
+
+        Raises:
+            Conflict: steps do not fit, a model is not ready, or it cannot run. What ran before goes on.
+            DeadlineExceeded: it takes longer than `timeout`.
+        """
+        del pipeline_name
+        answer = self._client.run(
+            operations.deploy(
+                self.name(),
+                workspace=self.workspace,
+                steps=self._steps.documents,
+                version=None,
+                config=deployment_config,
+            )
+        )
+        self._infer_url = None
+        if wait_for_status:
+            self.wait_until_running(answer["deployment"]["generation"], timeout=timeout)
+        else:
+            self._client.say(f"Deployment initiated for {self.name()}. Please check pipeline status.\n")
+        self._refresh()
+        return self
+
+    def wait_until_running(self, generation: int = 0, *, timeout: float = DEPLOY_S) -> Self:
+        """Wait until what was deployed last answers.
+
+        Raises:
+            Conflict: it cannot run.
+            DeadlineExceeded: it takes longer than `timeout` seconds.
+        """
+        self._client.run(
+            operations.wait_for_deployment(
+                self.name(),
+                workspace=self.workspace,
+                generation=generation or self._generation(),
+                timeout_s=timeout,
+                say=self._client.say,
+            )
+        )
+        return self
+
+    def undeploy(self, *, timeout: float = DEPLOY_S) -> Self:
+        """Stop it: requests in flight are answered, then nothing is."""
+        self._client.run(
+            operations.undeploy(self.name(), workspace=self.workspace, timeout_s=timeout, say=self._client.say)
+        )
+        self._refresh()
+        return self
+
+    def status(self) -> dict[str, Any]:
+        """What runs, in the reference's form: `status` is `Running`, `Starting`, `Error`, or says that it is not deployed."""
+        found: dict[str, Any] = self._client.run(
+            operations.call(
+                "GET", operations.at("pipelines", self.name(), "status"), query={"workspace": self.workspace}
+            )
+        )
+        return found
+
+    def url(self) -> str:
+        """Where it answers.
+
+        Raises:
+            NotFound: it is not deployed.
+        """
+        found = self._client.run(operations.infer_url(self.name(), workspace=self.workspace))
+        if found["url"] is None:
+            raise NotFound(f"Pipeline {self.name()} is not deployed", fix="deploy it first")
+        return str(found["url"])
+
+    def _url(self) -> str:
+        """The same, by the name that notebooks use."""
+        return self.url()
+
+    def infer(
+        self,
+        tensor: Any,
+        timeout: float = INFER_S,
+        dataset: Sequence[str] | str | None = None,
+        dataset_exclude: Sequence[str] | str | None = None,
+        dataset_separator: str | None = ".",
+    ) -> Any:
+        """Ask: a DataFrame in, a DataFrame out; a Table in, a Table out; a list of records in, one out.
+
+        Args:
+            tensor: the rows.
+            timeout: seconds that the answer may take.
+            dataset: parts (`time`, `in`, `out`, `anomaly`, `metadata`) or columns (`out.variable`); all but metadata if None.
+            dataset_exclude: parts or columns to leave out.
+            dataset_separator: between a part and a column in the answer's names.
+
+        Raises:
+            Invalid: the rows do not fit.
+            ModelFailed: the model raised.
+            DeadlineExceeded: it took longer.
+        """
+        return self._client.run(self._asking(tensor, timeout, dataset, dataset_exclude, dataset_separator, retries=0))
+
+    def infer_from_file(
+        self,
+        path: str | Path | None = None,
+        timeout: float = INFER_S,
+        dataset: Sequence[str] | str | None = None,
+        dataset_exclude: Sequence[str] | str | None = None,
+        dataset_separator: str | None = ".",
+        *,
+        filename: str | Path | None = None,
+    ) -> Any:
+        """Ask with a file's rows: a DataFrame out for a `.json` file, a Table for an `.arrow` one.
+
+        The file may be named as `filename`, too: notebooks do both.
+        """
+        rows = frames.load_rows(_one_of(path, filename, "path"))
+        return self.infer(rows, timeout, dataset, dataset_exclude, dataset_separator)
+
+    async def async_infer(
+        self,
+        tensor: Any,
+        async_client: "httpx.AsyncClient",
+        timeout: float = INFER_S,
+        retries: int = 0,
+        dataset: Sequence[str] | str | None = None,
+        dataset_exclude: Sequence[str] | str | None = None,
+    ) -> Any:
+        """Ask without blocking, with an HTTP client of the caller's; again where nothing could answer at the moment."""
+        driver = self._client.async_driver(async_client)
+        return await driver.run(self._asking(tensor, timeout, dataset, dataset_exclude, ".", retries=retries))
+
+    async def parallel_infer(
+        self,
+        tensor: Any = None,
+        timeout: float = INFER_S,
+        num_parallel: int = 8,
+        retries: int = 0,
+        dataset: Sequence[str] | str | None = None,
+        dataset_exclude: Sequence[str] | str | None = None,
+        *,
+        tensor_list: Any = None,
+    ) -> Any:
+        """Ask with many things at once: a list of DataFrames or Tables gives a list, in its order; the rows of one
+        DataFrame or Table, each asked by itself, give one.
+
+        They may be given as `tensor_list`, too: notebooks do both.
+        """
+        asked_with = _one_of(tensor, tensor_list, "tensor")
+        if num_parallel < 1:
+            raise Invalid(f"num_parallel is {num_parallel}", fix="ask for 1 at least")
+        whole = not isinstance(asked_with, list)
+        parts = frames.split_rows(asked_with) if whole else asked_with
+        gate = asyncio.Semaphore(num_parallel)
+        async with self._client.async_http(num_parallel) as http:
+
+            async def one(part: Any) -> Any:
+                async with gate:
+                    return await self.async_infer(part, http, timeout, retries, dataset, dataset_exclude)
+
+            try:
+                async with asyncio.TaskGroup() as group:
+                    asked = [group.create_task(one(part)) for part in parts]
+            except ExceptionGroup as errors:
+                # The first one is what the caller can do something about; the others were cut.
+                raise errors.exceptions[0] from None
+        answers = [each.result() for each in asked]
+        return frames.join_answers(answers) if whole else answers
+
+    def logs(
+        self,
+        limit: int | None = None,
+        start_datetime: datetime | None = None,
+        end_datetime: datetime | None = None,
+        dataset: Sequence[str] | None = None,
+        dataset_exclude: Sequence[str] | None = None,
+        dataset_separator: str | None = ".",
+        arrow: bool = False,
+    ) -> Any:
+        """What was asked and answered: the newest first, 100 rows if not said; between two moments in order of time.
+
+        Returns:
+            A DataFrame; a Table with `arrow=True`.
+        """
+        table, status, _ = self._client.run(
+            operations.logs(
+                self.name(),
+                workspace=self.workspace,
+                limit=100 if limit is None else limit,
+                start=start_datetime,
+                end=end_datetime,
+                dataset=dataset,
+                exclude=dataset_exclude,
+            )
+        )
+        if status == "RecordLimited":
+            self._client.say(MORE + "\n")
+        elif status == "ByteLimited":
+            self._client.say(TOO_MANY_BYTES.format(rows=table.num_rows) + "\n")
+        elif status == "SchemaChange":
+            self._client.say(_schema_changed(table) + "\n")
+        table = frames.rename(frames.as_answered(table), dataset_separator)
+        return table if arrow else frames.to_frame(table)
+
+    def export_logs(
+        self,
+        directory: str | Path | None = None,
+        file_prefix: str | None = None,
+        data_size_limit: str | int | None = None,
+        limit: int | None = None,
+        start_datetime: datetime | None = None,
+        end_datetime: datetime | None = None,
+        dataset: Sequence[str] | None = None,
+        dataset_exclude: Sequence[str] | None = None,
+        arrow: bool = False,
+    ) -> None:
+        """Write the log to files, `<directory>/<prefix>-1.json` (a record a line) or `.arrow` and so on: one for each schema,
+        and more where one would be larger than the limit.
+
+        Args:
+            directory: made if it is not there; `logs` if not said.
+            file_prefix: the pipeline's name if not said.
+            data_size_limit: of one file, as in `100MB`, which is the default.
+            limit: rows at most.
+            start_datetime: the first moment.
+            end_datetime: the last moment.
+            dataset: parts or columns.
+            dataset_exclude: parts or columns to leave out.
+            arrow: Arrow files rather than JSON.
+        """
+        prefix = file_prefix or self.name()
+        most_bytes = read_size(data_size_limit or "100MB")
+        left = EXPORT_ROWS if limit is None else limit
+        cursor: str | None = None
+        with LogFiles(Path(directory or "logs"), prefix=prefix, most_bytes=most_bytes, arrow=arrow) as files:
+            while left > 0:
+                before = cursor
+                table, status, cursor = self._client.run(
+                    operations.logs(
+                        self.name(),
+                        workspace=self.workspace,
+                        limit=min(left, 10_000),
+                        start=start_datetime,
+                        end=end_datetime,
+                        dataset=dataset,
+                        exclude=dataset_exclude,
+                        cursor=cursor,
+                    )
+                )
+                left -= table.num_rows
+                files.write(frames.as_answered(table))
+                if status == "All" or cursor is None or (cursor == before and table.num_rows == 0):
+                    return
+        if cursor is not None:
+            self._client.say(MORE_TO_EXPORT + "\n")
+
+    def _generation(self) -> int:
+        answer = self._client.run(
+            operations.call(
+                "GET", operations.at("pipelines", self.name(), "deployment"), query={"workspace": self.workspace}
+            )
+        )
+        if answer["deployment"] is None:
+            raise NotFound(f"Pipeline {self.name()} is not deployed", fix="deploy it first")
+        return int(answer["deployment"]["generation"])
+
+    def _refresh(self) -> None:
+        self._document = self._client.run(
+            operations.call("GET", operations.at("pipelines", self.name()), query={"workspace": self.workspace})
+        )
+
+
+def _one_of(first: Any, second: Any, name: str) -> Any:
+    """What was given under either of two names."""
+    if (first is None) == (second is None):
+        raise Invalid(f"{name} is missing" if first is None else f"{name} is given twice", fix=f"give {name} once")
+    return second if first is None else first
+
+
+def _schema_changed(table: pa.Table) -> str:
+    newest = pc.max(table["time"]).as_py() if table.num_rows and "time" in table.column_names else None
+    return (
+        f"Pipeline log schema has changed over the logs requested {table.num_rows} newest records retrieved successfully, "
+        f"newest record seen was at {newest}. Please request additional records separately"
+    )

@@ -1,0 +1,157 @@
+"""What is known of a pipeline without asking, whichever client asks."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from trivet.errors import NotFound
+from trivet.sdk import frames, operations, tables
+from trivet.sdk.calls import Operation
+from trivet.sdk.steps import Steps
+
+__all__ = ["DEPLOY_S", "INFER_S", "PipelineState", "PipelineVersion"]
+
+DEPLOY_S = 45.0
+INFER_S = 15.0
+
+
+class PipelineVersion:
+    """The steps of one deploy."""
+
+    def __init__(self, pipeline: str, document: Mapping[str, Any]) -> None:
+        self._pipeline = pipeline
+        self._document = document
+
+    def id(self) -> int:
+        """Its number among all versions of all pipelines."""
+        return int(self._document["id"])
+
+    def name(self) -> str:
+        """Its UUID, by which `get_pipeline(name, version=…)` finds it."""
+        return str(self._document["uuid"])
+
+    @property
+    def number(self) -> int:
+        """Which version of its pipeline it is, from 1."""
+        return int(self._document["number"])
+
+    def create_time(self) -> datetime:
+        """When it was deployed."""
+        return datetime.fromisoformat(self._document["created_at"])
+
+    def steps(self) -> list[dict[str, Any]]:
+        """Its steps, as the reference shows them."""
+        return Steps(self._document["steps"]).shown()
+
+    def __repr__(self) -> str:
+        return f"PipelineVersion({self._pipeline!r}, {self.name()!r})"
+
+
+class PipelineState:
+    """What is known of a pipeline without asking, and its steps, which stay here until they are deployed."""
+
+    def __init__(self, document: Mapping[str, Any], *, version: str | None = None) -> None:
+        self._document = document
+        found = [each for each in document["versions"] if version in (None, each["uuid"])]
+        if not found:
+            raise NotFound(
+                f"Pipeline version {version} not found in this workspace.",
+                fix=f"there are {', '.join(each['uuid'] for each in document['versions'])}",
+            )
+        self._steps = Steps(found[0]["steps"])
+        self._infer_url: str | None = None
+
+    def id(self) -> int:
+        """Its number among all pipelines."""
+        return int(self._document["id"])
+
+    def name(self) -> str:
+        """Its name."""
+        return str(self._document["name"])
+
+    @property
+    def workspace(self) -> str:
+        """The name of the workspace that it is in."""
+        return str(self._document["workspace"])
+
+    def document(self) -> dict[str, Any]:
+        """All that the platform says of it."""
+        return dict(self._document)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """The steps that the next deploy will have."""
+        return self._steps.shown()
+
+    def clear(self) -> Self:
+        """Take all steps out."""
+        self._steps = Steps([])
+        return self
+
+    def add_model_step(self, model: Any) -> Self:
+        """Add a model version as the last step."""
+        self._steps.add_model(model)
+        return self
+
+    def replace_with_model_step(self, index: int, model: Any) -> Self:
+        """Put a model version in a step's place."""
+        self._steps.replace(index, model)
+        return self
+
+    def remove_step(self, index: int) -> Self:
+        """Take a step out."""
+        self._steps.remove(index)
+        return self
+
+    def add_validations(self, **validations: Any) -> Self:
+        """Add conditions on rows and answers: polars expressions over `in.*` and `out.*`. True means anomaly.
+
+        Each becomes a column `anomaly.<name>`; `anomaly.count` says how many were true.
+        """
+        self._steps.add_validations(validations)
+        return self
+
+    def _asking(
+        self,
+        tensor: Any,
+        timeout: float,
+        dataset: Sequence[str] | str | None,
+        exclude: Sequence[str] | str | None,
+        separator: str | None,
+        *,
+        retries: int,
+    ) -> Operation[Any]:
+        if self._infer_url is None:
+            found = yield from operations.infer_url(self.name(), workspace=self.workspace)
+            self._infer_url = found["url"]
+            if self._infer_url is None:
+                raise NotFound(f"Pipeline {self.name()} is not deployed", fix="deploy it first")
+        request = frames.request_of(
+            tensor, url=self._infer_url, timeout_s=timeout, dataset=dataset, dataset_exclude=exclude
+        )
+        reply = yield from operations.ask(request, retries=retries)
+        return frames.answer_of(tensor, reply, separator=separator)
+
+    def _shown(self) -> dict[str, Any]:
+        said = self._document
+        names = [step["name"] for step in self._steps.documents if step["step"] == "model"]
+        deployed = "(none)" if said["deployed"] is None else said["deployed"]
+        return {
+            "name": self.name(),
+            "created": datetime.fromisoformat(said["created_at"]),
+            "last_updated": datetime.fromisoformat(said["updated_at"]),
+            "deployed": deployed,
+            "workspace_id": said["workspace_id"],
+            "workspace_name": self.workspace,
+            "arch": "x86",
+            "accel": "none",
+            "tags": "",
+            "versions": ", ".join(each["uuid"] for each in said["versions"]),
+            "steps": names[0] if names else "",
+            "published": False,
+        }
+
+    def __repr__(self) -> str:
+        return str({name: value for name, value in self._shown().items() if name not in {"tags", "published"}})
+
+    def _repr_html_(self) -> str:
+        return tables.rows(self._shown())

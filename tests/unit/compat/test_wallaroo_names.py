@@ -1,0 +1,247 @@
+"""Every name that notebooks use is there: it works, or it says that it is not there yet."""
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import trivet
+from trivet.errors import Conflict, NotFound, Unavailable, Unsupported
+
+MODULES = {
+    "wallaroo": ["Client", "DeploymentConfigBuilder", "__version__"],
+    "wallaroo.client": ["Client"],
+    "wallaroo.framework": ["Framework", "CustomConfig", "VLLMConfig"],
+    "wallaroo.deployment_config": ["DeploymentConfig", "DeploymentConfigBuilder"],
+    "wallaroo.engine_config": ["Acceleration", "Architecture", "QaicConfig"],
+    "wallaroo.object": ["DeploymentError", "EntityNotFoundError", "InferenceError", "ModelUploadError"],
+    "wallaroo.pipeline": ["Pipeline", "PipelineList"],
+    "wallaroo.model": ["Model", "ModelList"],
+    "wallaroo.model_version": ["ModelVersion", "ModelVersionList"],
+    "wallaroo.workspace": ["Workspace"],
+    "wallaroo.dynamic_batching_config": ["DynamicBatchingConfig"],
+    "wallaroo.continuous_batching_config": ["ContinuousBatchingConfig"],
+    "wallaroo.openai_config": ["OpenaiConfig"],
+    "wallaroo.assay_config": ["Aggregation", "BinMode", "Metric"],
+    "wallaroo.tag": ["Tag"],
+}
+THERE = {
+    "Client": """upload_model get_workspace set_current_workspace get_current_workspace create_workspace list_workspaces
+        build_pipeline get_pipeline get_model model_by_name pipelines_by_name list_models list_pipelines search_models
+        search_model_versions search_pipelines generate_upload_model_api_command""",
+    "Pipeline": """status undeploy add_model_step deploy infer clear infer_from_file logs id name _url url export_logs
+        versions steps add_validations replace_with_model_step parallel_infer async_infer remove_step""",
+    "ModelVersion": "status configure id name version config get_upload_logs versions sha file_name arch accel",
+    "Workspace": "id name models pipelines",
+    "DeploymentConfigBuilder": """replica_count cpus memory gpus arch deployment_label sidekick_cpus sidekick_memory
+        sidekick_gpus sidekick_env build""",
+}
+ABSENT = {
+    "Client": """build_assay upload_orchestration list_orchestrations list_tasks create_connection get_connection
+        list_connections create_model_registry list_model_registries register_model_image create_tag list_tags""",
+    "Pipeline": """publish publishes list_edges add_shadow_deploy add_random_split add_key_split
+        replace_with_shadow_deploy replace_with_random_split openai_completion openai_chat_completion generate_api_spec
+        add_validation""",
+    "Workspace": "add_user add_owner",
+    "DeploymentConfigBuilder": """replica_autoscale_min_max autoscaling_window scale_up_queue_depth
+        scale_down_queue_depth""",
+}
+HOLDERS = {
+    "Client": "wallaroo.client",
+    "Pipeline": "wallaroo.pipeline",
+    "ModelVersion": "wallaroo.model_version",
+    "Workspace": "wallaroo.workspace",
+    "DeploymentConfigBuilder": "wallaroo.deployment_config",
+}
+MOMENT = "2025-05-21T17:41:25+00:00"
+VERSION: dict[str, Any] = {
+    "id": 1,
+    "uuid": "d0cb7d27",
+    "name": "ccfraud",
+    "workspace": "default",
+    "workspace_id": 1,
+    "file_name": "ccfraud.onnx",
+    "sha": "bc85",
+    "status": "ready",
+    "arch": "x86",
+    "accel": "none",
+    "updated_at": MOMENT,
+    "runtime": "onnx",
+}
+
+
+def words(said: dict[str, str]) -> list[tuple[str, str]]:
+    return [(holder, name) for holder, names in said.items() for name in names.split()]
+
+
+@pytest.fixture
+def client(wallaroo: ModuleType) -> Any:
+    """Nothing answers there: what is tested asks nobody."""
+    return wallaroo.Client(api_endpoint="http://127.0.0.1:9", auth_type="sso", request_timeout=45)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_notebooks_import_is_there(wallaroo: ModuleType, module: str):
+    found = importlib.import_module(module)
+    assert [name for name in MODULES[module] if not hasattr(found, name)] == []
+
+
+@pytest.mark.parametrize(("holder", "name"), words(THERE))
+def test_what_is_there_is_no_refusal(wallaroo: ModuleType, holder: str, name: str):
+    found = getattr(getattr(importlib.import_module(HOLDERS[holder]), holder), name)
+    assert callable(found)
+    assert "not there yet: it raises" not in (found.__doc__ or "")
+
+
+@pytest.mark.parametrize(("holder", "name"), words(ABSENT))
+def test_what_is_not_there_yet_says_so(wallaroo: ModuleType, holder: str, name: str):
+    found = getattr(getattr(importlib.import_module(HOLDERS[holder]), holder), name)
+    with pytest.raises(wallaroo.object.NotThereYetError, match="not there yet"):
+        found(object(), "anything", at="all")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("engine_config", "QaicConfig"),
+        ("framework", "CustomConfig"),
+        ("framework", "VLLMConfig"),
+        ("openai_config", "OpenaiConfig"),
+        ("continuous_batching_config", "ContinuousBatchingConfig"),
+        ("assay_config", "AssayBuilder"),
+        ("tag", "Tag"),
+    ],
+)
+def test_configurations_of_what_is_not_there_yet_say_so_when_they_are_made(
+    wallaroo: ModuleType, module: str, name: str
+):
+    with pytest.raises(wallaroo.object.NotThereYetError, match="not there yet"):
+        getattr(getattr(wallaroo, module), name)(num_cores=4)
+
+
+def test_an_accelerators_configuration_is_not_there_yet(wallaroo: ModuleType):
+    with pytest.raises(wallaroo.object.NotThereYetError, match="an accelerator's configuration is not there yet"):
+        wallaroo.engine_config.Acceleration.QAIC.with_config({"num_cores": 4})
+
+
+def test_every_framework_is_taken_or_refused_by_its_name_before_anything_is_sent(
+    wallaroo: ModuleType, client: Any, tmp_path: Any
+):
+    refused = []
+    for framework in wallaroo.framework.Framework:
+        with pytest.raises(trivet.TrivetError) as caught:
+            client.upload_model("ccfraud", tmp_path / "none.zip", framework=framework)
+        if isinstance(caught.value, wallaroo.object.NotThereYetError):
+            assert f"Framework.{framework.name} is not there yet" in str(caught.value)
+            assert "export the model to ONNX" in str(caught.value)
+            refused.append(framework.value)
+        else:
+            assert "there is no file" in str(caught.value)
+    taken = {framework.value for framework in trivet.Framework}
+    assert set(refused) == {framework.value for framework in wallaroo.framework.Framework} - taken
+    assert len(refused) >= 16
+
+
+@pytest.mark.parametrize(("name", "value"), [("Python", "python"), ("PyTorch", "pytorch"), ("VLLM", "vllm")])
+def test_frameworks_have_the_references_values(wallaroo: ModuleType, name: str, value: str):
+    assert wallaroo.framework.Framework[name].value == value
+
+
+def test_framework_configurations_and_unknown_accelerators_are_refused(wallaroo: ModuleType, client: Any):
+    with pytest.raises(wallaroo.object.NotThereYetError, match="framework_config"):
+        client.upload_model("ccfraud", "ccfraud.onnx", framework_config={"gpu_memory_utilization": 0.9})
+    with pytest.raises(wallaroo.object.NotThereYetError, match=r"Acceleration\.AIO"):
+        client.upload_model("ccfraud", "ccfraud.onnx", accel=wallaroo.engine_config.Acceleration.AIO)
+
+
+def test_a_deployment_configuration_has_the_references_form(wallaroo: ModuleType, client: Any):
+    model = wallaroo.model_version.ModelVersion(client, VERSION)
+    built = (
+        wallaroo.DeploymentConfigBuilder()
+        .replica_count(1)
+        .cpus(0.5)
+        .memory("1Gi")
+        .gpus(0)
+        .sidekick_cpus(model, 2)
+        .sidekick_memory(model, "8Gi")
+        .sidekick_env(model, {"K": "V"})
+        .build()
+    )
+    half = {"cpu": 0.5, "memory": "1Gi"}
+    image = {"cpu": 2, "memory": "8Gi"}
+    assert built["engine"] == {"replicas": 1, "cpu": 0.5, "resources": {"limits": half, "requests": half}}
+    assert built["engineAux"]["images"] == {
+        "ccfraud-1": {"resources": {"limits": image, "requests": image}, "env": [{"name": "K", "value": "V"}]}
+    }
+    with pytest.raises(wallaroo.object.NotThereYetError, match="GPUs are not there yet"):
+        wallaroo.DeploymentConfigBuilder().sidekick_gpus(model, 1)
+
+
+def test_the_settings_come_from_the_environment(wallaroo: ModuleType, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TRIVET_URL", "http://127.0.0.1:9/")
+    monkeypatch.setenv("TRIVET_TOKEN", "secret")
+    client = wallaroo.Client()
+    assert client.api_endpoint == "http://127.0.0.1:9"
+    header = client.auth.auth_header()
+    assert header == {"Authorization": "Bearer secret"}
+    header["Content-Type"] = "application/json"
+    assert client.auth.auth_header() == {"Authorization": "Bearer secret"}
+
+
+def test_a_platform_that_is_not_there_is_named(wallaroo: ModuleType, client: Any):
+    with pytest.raises(wallaroo.object.CommunicationError, match=r"http://127\.0\.0\.1:9 cannot be reached"):
+        client.list_models()
+
+
+def test_a_version_shows_itself_and_its_runtime(wallaroo: ModuleType, client: Any):
+    model = wallaroo.model_version.ModelVersion(client, VERSION)
+    assert str(model).startswith("{'name': 'ccfraud', 'version': 'd0cb7d27', 'file_name': 'ccfraud.onnx',")
+    assert model.config().runtime() == "onnx"
+    assert "<td>2025-21-May 17:41:25</td>" in model._repr_html_()
+    with pytest.raises(wallaroo.object.NotThereYetError, match="continuous_batching_config"):
+        model.configure(continuous_batching_config={"max_concurrent_batch_size": 4})
+    with pytest.raises(wallaroo.object.NotThereYetError, match="openai_config"):
+        model.configure(openai_config={})
+
+
+@pytest.mark.parametrize(
+    ("module", "kind", "text"),
+    [
+        ("model_version", "ModelVersionList", "(no model versions)"),
+        ("model", "ModelList", "(no models)"),
+        ("pipeline", "PipelineList", "(no pipelines)"),
+        ("workspace", "WorkspaceList", "(no workspaces)"),
+    ],
+)
+def test_an_empty_list_says_so(wallaroo: ModuleType, module: str, kind: str, text: str):
+    empty = getattr(getattr(wallaroo, module), kind)()
+    assert str(empty) == text
+    assert empty._repr_html_() == text
+    assert empty == []
+
+
+def test_a_list_is_shown_as_a_table(wallaroo: ModuleType, client: Any):
+    listed = wallaroo.model_version.ModelVersionList([wallaroo.model_version.ModelVersion(client, VERSION)])
+    assert "<th>Image Path</th>" in listed._repr_html_()
+    assert "<td>ccfraud.onnx</td>" in listed._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (NotFound("Pipeline x not found in this workspace."), "EntityNotFoundError"),
+        (Unavailable("nothing answers"), "CommunicationError"),
+        (Unsupported("tags are not there yet"), "NotThereYetError"),
+    ],
+)
+def test_errors_have_the_references_names_and_stay_trivets(wallaroo: ModuleType, error: Any, kind: str):
+    found = wallaroo.object.translated(error)
+    assert type(found).__name__ == kind
+    assert found.what == error.what
+    assert isinstance(found, type(error))
+
+
+def test_other_errors_stay_what_they_are(wallaroo: ModuleType):
+    error = Conflict("the name is taken")
+    assert wallaroo.object.translated(error) is error

@@ -1,0 +1,131 @@
+"""Single calls: paths, errors that come back as errors, what is asked again and what is not."""
+
+import json
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import trivet.errors
+from trivet.errors import Internal, Invalid, NotFound, TrivetError, Unavailable
+from trivet.sdk import operations
+from trivet.sdk.calls import Reply, SyncDriver, checked, document
+
+
+def refusal(status, **body):
+    return Reply(status=status, content=json.dumps({"code": status, "status": "error", **body}).encode())
+
+
+def test_an_error_of_the_platform_is_the_same_error_here():
+    said = {
+        "error": "this: that", "what": "this", "why": "that", "fix": "mend it", "path": "steps[0]", "reason": "odd",
+        "class": "Conflict",
+    }  # fmt: skip
+    with pytest.raises(trivet.errors.Conflict) as caught:
+        checked(refusal(409, **said))
+    error = caught.value
+    assert (error.what, error.why, error.fix, error.path, error.reason) == (
+        "this",
+        "that",
+        "mend it",
+        "steps[0]",
+        "odd",
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in trivet.errors.__all__ if name not in {"Kind", "TrivetError"}])
+def test_every_kind_of_error_comes_back_as_itself(name):
+    with pytest.raises(getattr(trivet.errors, name), match="what it is"):
+        checked(refusal(400, what="what it is", **{"class": name}))
+
+
+def test_a_class_that_is_no_error_is_not_taken_for_one():
+    with pytest.raises(NotFound):
+        checked(refusal(404, what="gone", **{"class": "StrEnum"}))
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'"text"', b"\xff"])
+def test_an_answer_of_something_else_in_between_is_an_error_all_the_same(content):
+    with pytest.raises(Unavailable, match="status 503"):
+        checked(Reply(status=503, content=content))
+
+
+def test_a_redirection_is_no_success():
+    with pytest.raises(TrivetError, match="status 307"):
+        document(Reply(status=307))
+
+
+def test_what_is_no_json_is_said_to_be_none():
+    with pytest.raises(Internal, match="something else than JSON"):
+        document(Reply(status=200, content=b"<html>"))
+
+
+@given(st.text(min_size=1).filter(lambda name: name not in {".", ".."}))
+def test_a_name_stays_one_part_of_a_path(name):
+    path = operations.at("pipelines", name, "url")
+    head, mid, kind, quoted, tail = path.split("/")
+    assert (head, mid, kind, tail) == ("", "v1", "pipelines", "url")
+    assert unquote(quoted, errors="surrogatepass") == name
+    assert "?" not in path
+    assert "#" not in path
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", None, 7])
+def test_what_cannot_be_a_name_is_refused_here(name):
+    with pytest.raises(Invalid, match="is no name"):
+        operations.at("pipelines", name)
+
+
+def test_a_question_that_was_lost_is_asked_again_once(talk):
+    left = [Unavailable("lost"), {"models": []}]
+    here = talk(lambda _call: left.pop(0))
+    assert here.run(operations.call("GET", "/v1/models")) == {"models": []}
+
+
+def test_an_order_that_was_lost_is_not_given_twice(talk):
+    here = talk(lambda _call: Unavailable("lost"))
+    with pytest.raises(Unavailable):
+        here.run(operations.call("POST", "/v1/pipelines", body={}))
+    assert len(here.calls) == 1
+
+
+def test_an_upload_that_is_refused_is_a_model_upload_error(talk, tmp_path):
+    file = tmp_path / "model.zip"
+    file.write_bytes(b"no zip")
+
+    def answer(call):
+        if call.path == "/v1/uploads":
+            assert call.body == {"name": "m", "framework": "custom", "file_name": "model.zip", "size": 6}
+            return {"id": "1", "url": "/v1/uploads/1/content"}
+        return refusal(400, what="Not a valid ZIP file", reason="not_a_zip", **{"class": "BadPackage"})
+
+    here = talk(answer)
+    said = {"name": "m", "framework": "custom", "python": None}
+    with pytest.raises(operations.ModelUploadError) as caught:
+        here.run(operations.upload(file=file, file_name="model.zip", said=said, progress=None, timeout_s=5))
+    assert caught.value.what == "Model failed to upload: [400] Bad request: Not a valid ZIP file."
+    assert caught.value.reason == "not_a_zip"
+
+
+def test_a_wrong_token_at_an_upload_is_not_the_models_fault(talk, tmp_path):
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"x")
+    here = talk(lambda _call: refusal(401, what="the token is missing", reason="unauthorized"))
+    with pytest.raises(TrivetError) as caught:
+        here.run(operations.upload(file=file, file_name="m", said={}, progress=None, timeout_s=5))
+    assert not isinstance(caught.value, operations.ModelUploadError)
+    assert caught.value.reason == "unauthorized"
+
+
+def test_rows_are_sent_again_where_nothing_could_answer_and_only_as_often_as_asked(talk):
+    from trivet.sdk.calls import Call
+
+    here = talk(lambda _call: refusal(503, what="starting", **{"class": "Unavailable"}))
+    with pytest.raises(Unavailable):
+        here.run(operations.ask(Call(method="POST", path="http://x/infer"), retries=2))
+    assert len(here.calls) == 3
+
+
+def test_a_driver_does_not_show_its_token():
+    assert "secret" not in repr(SyncDriver("http://x", "secret", None))
