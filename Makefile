@@ -7,7 +7,7 @@ SHELL := /bin/sh
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint style types layers format bench clean
+.PHONY: help demo test lint style types layers format docs bench clean
 
 export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -21,7 +21,7 @@ ARGS ?=
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
-demo: $(READY) ## set up, serve three examples, send them real rows, print the answers
+demo: $(READY) ## set up, serve three examples, then run a platform: upload, deploy, ask, swap, read the log
 	@$(BIN)/python examples/demo.py </dev/null
 
 test: $(READY) ## every test (ARGS="-k schema" is handed to pytest)
@@ -42,6 +42,9 @@ layers: $(READY) ## import-linter: which module may import which
 format: $(READY) ## let ruff rewrite the sources
 	@$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+
+docs: $(READY) ## write the reference pages that are taken from the sources
+	@$(BIN)/python docs/generate.py
 
 bench: $(READY) ## the benchmarks, as ratios to a bare app (needs wrk on PATH)
 	@$(BIN)/python -m benchmarks </dev/null

@@ -17,7 +17,9 @@ def layer_table() -> dict[str, set[str]]:
     rows = {match["module"]: match["allowed"] for match in ROW.finditer(OVERVIEW.read_text())}
     allowed = {module: set(re.findall(r"`([\w.]+)`", cell)) for module, cell in rows.items()}
     everything = set(rows) - {"wiring", "cli"}
-    return {module: everything if "all of the above" in rows[module] else names for module, names in allowed.items()}
+    return {
+        module: everything | names if "all of the above" in rows[module] else names for module, names in allowed.items()
+    }
 
 
 def layer(name: str) -> str:

@@ -1,6 +1,6 @@
 """What README, docs and the examples' pages say to type works: each page is followed from top to bottom.
 
-A page is followed in a fresh folder that holds a copy of `examples`. What is done with a block says the line it opens with:
+A page is followed in a fresh folder that holds a copy of `examples`, with a fresh home; a platform that it leaves running is ended. What is done with a block says the line it opens with:
 
     ```bash            it runs to its end, well (`bash fails`: it ends with an error)
     ```bash server     it is started and waited for; Ctrl-C at the next one, or at the end of the page
@@ -158,7 +158,7 @@ def assert_printed(actual: str, expected: str) -> None:
 
 @pytest.fixture
 def reader(
-    tmp_path: Path, shared_home: Path, interpreter: Callable[[str], Path], request: pytest.FixtureRequest
+    tmp_path: Path, free_home: Path, interpreter: Callable[[str], Path], request: pytest.FixtureRequest
 ) -> Iterator[Reader]:
     page: Path = request.getfixturevalue("page")
     programs = tmp_path / "programs"
@@ -166,7 +166,7 @@ def reader(
     for word in needs(page):
         if word.startswith("python"):
             (programs / word).symlink_to(interpreter(word.removeprefix("python")))
-    with following(tmp_path, shared_home, programs) as someone:
+    with following(tmp_path, free_home, programs) as someone:
         yield someone
 
 
@@ -180,6 +180,9 @@ def following(tmp_path: Path, home: Path, programs: Path) -> Iterator[Reader]:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{programs}{os.pathsep}{os.environ['PATH']}",
         "TRIVET_HOME": str(home),
+        # A platform takes free ports, too; commands and programs find it by its home.
+        "TRIVET_PORT": free_port(),
+        "TRIVET_HTTP_PORT": port,
         "COLUMNS": "120",
         "NO_COLOR": "1",
     }
@@ -191,6 +194,8 @@ def following(tmp_path: Path, home: Path, programs: Path) -> Iterator[Reader]:
         for process in someone.running:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        if (home / "run").exists():
+            subprocess.run([Path(sys.executable).with_name("trivet"), "down", "--home", home], check=True, timeout=120)
 
 
 def free_port() -> str:

@@ -14,7 +14,13 @@ def test_it_says_its_version(shell):
 
 
 @pytest.mark.parametrize(
-    "command", ["--help", "serve --help", "check --help", "env --help", "env list --help", "env prune --help"]
+    "command",
+    [
+        *("--help", "serve --help", "check --help", "env --help", "env list --help", "env prune --help"),
+        *("up --help", "down --help", "doctor --help"),
+        *("upload --help", "models --help", "pipelines --help", "deploy --help", "undeploy --help"),
+        *("status --help", "infer --help", "logs --help"),
+    ],
 )
 def test_help(shell, snapshot, command):
     said = shell.run(*command.split())
@@ -60,7 +66,7 @@ def test_a_wrong_call_ends_with_exit_code_2_and_says_what_is_wrong(shell, comman
     ],
 )
 @pytest.mark.parametrize("command", ["serve", "check"])
-def test_a_value_that_is_none_is_explained(shell, make, tmp_path, command, flags, error):  # noqa: PLR0917 - pytest hands them over by name
+def test_a_value_that_is_none_is_explained(shell, make, tmp_path, command, flags, error):
     ended = shell.run(command, make.step(tmp_path / "step"), *flags, *(["--http-port", "0"] * (command == "serve")))
     assert (ended.code, ended.stdout) == (1, "")
     assert error in ended.stderr
@@ -129,7 +135,7 @@ def test_commands_and_options_are_completed(shell):
         said = shell.run(_TRIVET_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(position))
         return said.stdout.split()
 
-    assert completed("trivet s", 1) == ["serve"]
+    assert completed("trivet s", 1) == ["serve", "status"]
     assert completed("trivet env ", 2) == ["list", "prune"]
     assert "--input-schema" in completed("trivet serve --in", 2)
 

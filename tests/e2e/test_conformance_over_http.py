@@ -144,7 +144,7 @@ def name_of(case: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("content", [ARROW_FILE, ARROW_STREAM])
-def test_tables_are_answered_with_tables(name, content, cases, conformance, served, make):  # noqa: PLR0917 - pytest hands them over by name
+def test_tables_are_answered_with_tables(name, content, cases, conformance, served, make):
     case, server = cases[name], served(cases[name])
     table = table_of(case, conformance)
     stream = content == ARROW_STREAM
@@ -229,6 +229,6 @@ def test_what_is_served_says_its_name_version_and_digest(cases, conformance, ser
     assert (model["name"], model["sha"], model["status"]) == ("ccfraud", digest, "Running")
     assert (pipeline["id"], pipeline["status"]) == ("ccfraud", "Running")
     assert server.get("/healthz").status_code == server.get("/readyz").status_code == 200
-    assert 'trivet_rows_total{model="ccfraud"}' in server.get("/metrics").text
+    assert 'trivet_rows_total{pipeline="ccfraud"}' in server.get("/metrics").text
     assert server.get("/openapi.json").json()["info"]["title"] == "ccfraud"
     assert "ccfraud" in server.get("/docs").text

@@ -45,7 +45,7 @@ def test_requests_in_flight_finish_and_the_exit_code_is_0(shell, make, tmp_path,
         sent = [clients.submit(server.post, [{"x": [1, 0, 0]}])]
         make.eventually(lambda: calls(server) == 2)
         sent += [clients.submit(server.post, [{"x": [1, 0, index]}]) for index in (0, 0, 1)]
-        make.eventually(lambda: 'trivet_requests_in_flight{model="step"} 4.0' in server.get("/metrics").text)
+        make.eventually(lambda: 'trivet_requests_in_flight{pipeline="step"} 4.0' in server.get("/metrics").text)
         began = time.monotonic()
         server.signal(number)
         assert [answer.result().status_code for answer in sent] == [200] * 4

@@ -75,7 +75,7 @@ def silent_index() -> Iterator[str]:
     ("number", "code"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
 )
-def test_a_server_that_ends_while_its_environment_is_built_leaves_no_process(  # noqa: PLR0917 - pytest hands them over by name
+def test_a_server_that_ends_while_its_environment_is_built_leaves_no_process(
     fresh_shell, make, tmp_path, silent_index, number, code
 ):
     step = make.step(tmp_path / "step")

@@ -185,7 +185,7 @@ def test_a_caller_that_goes_away_in_the_middle_is_forgotten(server, make):
             connection.send((head() + ROW)[:cut])
             # A reset rather than an orderly end.
             connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    make.eventually(lambda: 'trivet_requests_in_flight{model="step"} 0.0' in server.get("/metrics").text)
+    make.eventually(lambda: 'trivet_requests_in_flight{pipeline="step"} 0.0' in server.get("/metrics").text)
 
 
 def test_a_body_beyond_the_limit_is_refused_however_it_comes(server, connection):

@@ -83,7 +83,7 @@ def test_a_request_that_ends_the_worker_learns_how_and_the_next_is_answered(doom
         assert answer.json()["fix"]
         assert answer.headers["retry-after"]
         assert server.outputs([{"how": "answer", "x": 4.0}]) == [{"y": 4.0}]
-        assert 'trivet_worker_exits_total{model="step"} 1.0' in server.get("/metrics").text
+        assert 'trivet_worker_exits_total{pipeline="step"} 1.0' in server.get("/metrics").text
 
 
 @pytest.mark.parametrize(("how", "error"), [("sys.exit", "SystemExit"), ("interrupt", "KeyboardInterrupt")])
@@ -150,7 +150,7 @@ def test_all_that_was_joined_into_a_lost_call_is_told_and_what_waited_is_answere
         first = clients.submit(ask, server, "sleep", 30.0)
         make.eventually(lambda: "asked for sleep" in server.log())
         waiting = [clients.submit(ask, server, "answer", float(number)) for number in range(5)]
-        make.eventually(lambda: 'trivet_requests_in_flight{model="step"} 6.0' in server.get("/metrics").text)
+        make.eventually(lambda: 'trivet_requests_in_flight{pipeline="step"} 6.0' in server.get("/metrics").text)
         server.model_processes()[0].send_signal(signal.SIGKILL)
         lost = first.result()
         assert (lost.status_code, lost.json()["reason"]) == (503, "worker_died")

@@ -10,7 +10,11 @@ import typer
 
 from trivet.cli import env
 from trivet.cli.check import check
+from trivet.cli.doctor import doctor
+from trivet.cli.models import models, upload
+from trivet.cli.pipelines import deploy, infer, logs, pipelines, status, undeploy
 from trivet.cli.serve import serve
+from trivet.cli.up import down, up
 from trivet.errors import Kind, TrivetError
 
 __all__ = ["EXIT", "app", "main"]
@@ -30,6 +34,8 @@ EXIT: dict[Kind, int] = {
 }
 """Exit codes: 1 where the reader can mend something, 70 where Trivet is at fault; typer itself uses 2 for a wrong call."""
 
+PANEL = "Models and pipelines of a platform"
+
 app = typer.Typer(
     name="trivet",
     help="A stand for any Python model: a package goes in as its author made it, predictions come out.",
@@ -39,6 +45,11 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(check)
+app.command()(up)
+app.command()(down)
+app.command()(doctor)
+for command in (upload, models, pipelines, deploy, undeploy, status, infer, logs):
+    app.command(rich_help_panel=PANEL)(command)
 app.add_typer(env.app, name="env")
 
 
@@ -82,15 +93,19 @@ def _end_in_order(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
+# Some texts of the reference begin as this does.
+DOUBLED = "Error: "
+
+
 def _print_error(error: TrivetError) -> None:
     if not sys.stderr.isatty():
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {str(error).removeprefix(DOUBLED)}", file=sys.stderr)
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(stderr=True, highlight=False)
-    console.print(Text("error: ", style="bold red") + Text(error.message))
+    console.print(Text("error: ", style="bold red") + Text(error.message.removeprefix(DOUBLED)))
     if error.path:
         console.print(Text("  at  ", style="dim") + Text(error.path))
     if error.fix:

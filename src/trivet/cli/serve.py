@@ -1,10 +1,8 @@
 """`trivet serve`: a package goes in, predictions come out."""
 
 import contextlib
-import ipaddress
 import logging
 import os
-import socket
 from typing import Annotated
 
 import typer
@@ -28,13 +26,12 @@ from trivet.cli.options import (
     parse_date,
 )
 from trivet.cli.reporter import Reporter
-from trivet.errors import Conflict
 from trivet.settings import read_settings
+from trivet.wiring.listening import is_loopback, listen
 
 __all__ = ["serve"]
 
 SERVER = "The server"
-SEND_BUFFER = 4 * 2**20
 
 HostOption = Annotated[
     str, typer.Option(help="Address to listen on; loopback unless you say otherwise.", rich_help_panel=SERVER)
@@ -105,9 +102,9 @@ def serve(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with contextlib.ExitStack() as stack:
         # The port is taken before anything slow begins; what is slow to import comes after it, too.
-        listener = stack.enter_context(contextlib.closing(_listen(host, http_port)))
+        listener = stack.enter_context(contextlib.closing(listen(host, http_port, flag="--http-port")))
         report = stack.enter_context(Reporter())
-        if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+        if not is_loopback(listener):
             report("warning", f"whoever reaches {host} may ask this model: there is no login, and nothing is encrypted")
         from trivet.wiring.preparing import Isolated, prepare
         from trivet.wiring.serving import serve as serve_prepared
@@ -122,19 +119,3 @@ def serve(
             print(f"Ready: http://{shown}:{port}", flush=True)
 
         serve_prepared(prepared, settings=settings, listener=listener, report=report, on_ready=ready)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-        # Connections inherit it: an answer of some hundred kilobytes leaves in one piece.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    except OSError as error:
-        raise Conflict(
-            f"cannot listen on {host}:{port}",
-            why=error.strerror or str(error),
-            fix="stop what listens there, or choose another port with --http-port (0 picks a free one)",
-        ) from error
-    listener.setblocking(False)
-    return listener

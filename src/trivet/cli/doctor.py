@@ -1,0 +1,41 @@
+"""`trivet doctor`: what keeps a platform from working."""
+
+import os
+import sys
+
+from trivet.cli.options import HomeOption
+from trivet.cli.platform_client import JsonOption, print_json
+from trivet.settings import read_settings
+
+__all__ = ["doctor"]
+
+SHOWN = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
+
+
+def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Look for what usually goes wrong, and say what to do about it. Changes nothing; fails if something is wrong.
+
+    Examples:
+
+      trivet doctor
+
+      trivet doctor --json
+    """
+    from trivet.wiring.doctor import examine
+
+    findings = []
+    for finding in examine(read_settings(os.environ, home=home)):
+        findings.append(finding)
+        if as_json:
+            continue
+        print(f"{SHOWN[finding.verdict]} {finding.subject}: {finding.detail}", flush=True)
+        if finding.fix is not None and finding.verdict != "ok":
+            print(f"     fix: {finding.fix}")
+    ok = all(finding.verdict != "fail" for finding in findings)
+    if as_json:
+        said = [
+            {"subject": each.subject, "verdict": each.verdict, "detail": each.detail, "fix": each.fix}
+            for each in findings
+        ]
+        print_json({"ok": ok, "findings": said})
+    sys.exit(0 if ok else 1)

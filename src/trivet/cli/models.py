@@ -1,0 +1,221 @@
+"""`trivet upload` and `trivet models`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trivet.cli.options import (
+    BatchConfigOption,
+    FrameworkOption,
+    InputSchemaOption,
+    OutputSchemaOption,
+    PythonOption,
+    TensorFieldsOption,
+    model_flags,
+)
+from trivet.cli.platform_client import (
+    MOST_S,
+    HomeOption,
+    JsonOption,
+    UrlOption,
+    WorkspaceOption,
+    connect,
+    print_json,
+    print_table,
+)
+from trivet.errors import TrivetError
+
+__all__ = ["models", "upload"]
+
+SMALL = 8 * 2**20
+
+
+class _Bar:
+    """How much of a large file was sent, in a terminal."""
+
+    def __init__(self) -> None:
+        self._progress: Any = None
+        self._task: Any = None
+
+    def __call__(self, sent: int, size: int) -> None:
+        if size < SMALL or not sys.stderr.isatty():
+            return
+        if self._progress is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+            self._progress = Progress(
+                "sending", BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=Console(stderr=True)
+            )
+            self._progress.start()
+            self._task = self._progress.add_task("sending", total=size)
+        self._progress.update(self._task, completed=sent)
+        if sent >= size:
+            self.close()
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def upload(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The model's name: lower-case letters, digits and dashes.")
+    ],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A model file, a zip, or a folder.")],
+    framework: FrameworkOption = None,
+    input_schema: InputSchemaOption = None,
+    output_schema: OutputSchemaOption = None,
+    tensor_fields: TensorFieldsOption = None,
+    batch_config: BatchConfigOption = None,
+    python: PythonOption = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is loaded.")] = True,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Wait so long at most.")
+    ] = 600.0,
+    workspace: WorkspaceOption = "default",
+    url: UrlOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Upload a model to the platform: a new one, or a new version of the one that has the name.
+
+    It is loaded in an environment of its own and answers a row before it counts as ready.
+
+    Examples:
+
+      trivet upload ccfraud ccfraud.onnx --tensor-fields tensor
+
+      trivet upload clustering vgg.zip --input-schema 'images: int64[32,32,3]' --output-schema 'predictions: int64'
+
+      trivet upload features my_step/       (a folder with a trivet.yaml needs no flags)
+    """
+    flags = model_flags(
+        framework=framework,
+        input_schema=input_schema,
+        output_schema=output_schema,
+        tensor_fields=tensor_fields,
+        batch_config=batch_config,
+        name=None,
+        workers=None,
+        timeout=None,
+        python=python,
+    )
+    if not wait and (flags.tensor_fields or flags.batch_config):
+        raise typer.BadParameter(
+            "--tensor-fields and --batch-config are given to a model once it is loaded", param_hint="--no-wait"
+        )
+    bar = _Bar()
+    with connect(url, home, workspace, quiet=False) as client:
+        try:
+            version = client.upload_model(
+                name,
+                path,
+                framework=flags.framework,
+                input_schema=flags.input_schema,
+                output_schema=flags.output_schema,
+                python=python,
+                convert_wait=wait,
+                timeout=timeout,
+                progress=bar,
+            )
+        finally:
+            bar.close()
+        if wait and version.error_summary() is not None:
+            if as_json:
+                print_json(version.document())
+            print(f"What was said while it loaded: trivet models {name} --logs", file=sys.stderr)
+            sys.exit(1)
+        if wait and (flags.tensor_fields or flags.batch_config):
+            version = version.configure(
+                tensor_fields=list(flags.tensor_fields) if flags.tensor_fields else None,
+                batch_config=flags.batch_config,
+            )
+        if as_json:
+            print_json(version.document())
+        else:
+            print(f"{version.name()} version {version.number}: {version.version()}")
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this model's versions.")] = None,
+    logs: Annotated[
+        bool, typer.Option("--logs", help="Show what was said while the newest version was loaded.")
+    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the model with all its versions.")] = False,
+    workspace: WorkspaceOption = "default",
+    url: UrlOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List models, or one model's versions.
+
+    Examples:
+
+      trivet models
+
+      trivet models ccfraud
+
+      trivet models ccfraud --logs
+
+      trivet models ccfraud --delete
+    """
+    if name is None and (logs or delete):
+        raise typer.BadParameter("name the model", param_hint="NAME")
+    with connect(url, home, workspace) as client:
+        if name is not None and delete:
+            client.delete_model(name)
+            print(f"{name} is deleted.")
+            return
+        if name is not None and logs:
+            print(client.get_model(name).get_upload_logs())
+            return
+        found = client.list_models() if name is None else client.get_model(name).versions()
+        if as_json:
+            print_json([each.document() for each in found])
+            return
+        print_table(
+            ("name", "version", "uuid", "status", "framework", "runtime", "takes", "answers"),
+            [
+                (
+                    each.name(),
+                    each.number,
+                    each.version(),
+                    each.document()["status"],
+                    each.framework(),
+                    each.document()["runtime"] or "",
+                    each.document()["input_schema_text"] or "",
+                    each.document()["output_schema_text"] or "",
+                )
+                for each in found
+            ],
+            empty="(no models)",
+        )
+        for each in found:
+            if name is not None and each.error_summary() is not None:
+                print(f"version {each.number}: {each.error_summary()}", file=sys.stderr)
+                if fix := (each.document()["fault"] or {}).get("fix"):
+                    print(f"  fix {fix}", file=sys.stderr)
+
+
+def find_version(client: Any, said: str) -> Any:
+    """A model version, of `ccfraud`, `ccfraud@3` or `ccfraud@<uuid>`.
+
+    Raises:
+        NotFound: there is none.
+    """
+    name, at, which = said.partition("@")
+    newest = client.get_model(name)
+    if not at:
+        return newest
+    for each in newest.versions():
+        if which in (str(each.number), each.version()):
+            return each
+    from trivet.errors import NotFound
+
+    known = ", ".join(f"{name}@{each.number}" for each in newest.versions())
+    error: TrivetError = NotFound(f"there is no version {which!r} of model {name!r}", fix=f"there are {known}")
+    raise error

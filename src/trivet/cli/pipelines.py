@@ -1,0 +1,428 @@
+"""`trivet pipelines`, `deploy`, `undeploy`, `status`, `infer` and `logs`."""
+
+import codecs
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import pyarrow as pa
+import typer
+
+from trivet.cli.models import find_version
+from trivet.cli.platform_client import (
+    MOST_S,
+    HomeOption,
+    JsonOption,
+    PipelineArgument,
+    UrlOption,
+    WorkspaceOption,
+    connect,
+    in_json,
+    print_json,
+    print_table,
+)
+from trivet.errors import Conflict, Invalid, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from trivet.sdk.client import Client
+
+__all__ = ["deploy", "infer", "logs", "pipelines", "status", "undeploy"]
+
+RESOURCES = "What it may use"
+RECORDS = 'give a list of records: [{"field": value, …}, …]'
+PAGE = 10_000
+
+
+def pipelines(
+    name: Annotated[str | None, typer.Argument(metavar="[PIPELINE]", help="Show this pipeline's versions.")] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the pipeline with all its versions.")] = False,
+    workspace: WorkspaceOption = "default",
+    url: UrlOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List pipelines, or one pipeline's versions.
+
+    Examples:
+
+      trivet pipelines
+
+      trivet pipelines ccfraud
+
+      trivet pipelines ccfraud --delete
+    """
+    if name is None and delete:
+        raise typer.BadParameter("name the pipeline", param_hint="PIPELINE")
+    with connect(url, home, workspace) as client:
+        if name is not None and delete:
+            client.delete_pipeline(name)
+            print(f"{name} is deleted.")
+            return
+        found = client.list_pipelines() if name is None else [client.get_pipeline(name)]
+        if as_json:
+            print_json([each.document() for each in found])
+        elif name is None:
+            print_table(
+                ("name", "deployed", "versions", "steps"),
+                [
+                    (
+                        each.name(),
+                        {None: "(none)", True: "yes", False: "no"}[each.document()["deployed"]],
+                        len(each.document()["versions"]),
+                        _shown(each.document()["versions"][0]["steps"]),
+                    )
+                    for each in found
+                ],
+                empty="(no pipelines)",
+            )
+        else:
+            print_table(
+                ("version", "uuid", "made", "steps"),
+                [
+                    (version["number"], version["uuid"], version["created_at"][:19], _shown(version["steps"]))
+                    for version in found[0].document()["versions"]
+                ],
+                empty="(no versions)",
+            )
+
+
+def _shown(steps: list[dict[str, Any]]) -> str:
+    return " > ".join(step["name"] if step["step"] == "model" else "checks" for step in steps)
+
+
+def deploy(
+    name: PipelineArgument,
+    steps: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL...]",
+            help="Models in order: NAME, NAME@NUMBER or NAME@UUID. The steps of the newest version if none is given.",
+        ),
+    ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(help="An earlier version to deploy again: its number, or its UUID.", show_default=False),
+    ] = None,
+    replicas: Annotated[
+        int, typer.Option(min=1, max=256, help="Workers for each model that needs one.", rich_help_panel=RESOURCES)
+    ] = 1,
+    cpus: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, help="Threads of native models, rounded up.", rich_help_panel=RESOURCES, show_default=False
+        ),
+    ] = None,
+    worker_cpus: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, help="Threads of each worker's libraries.", rich_help_panel=RESOURCES, show_default=False
+        ),
+    ] = None,
+    worker_memory: Annotated[
+        str | None,
+        typer.Option(metavar="1Gi", help="Memory of each worker.", rich_help_panel=RESOURCES, show_default=False),
+    ] = None,
+    log: Annotated[bool, typer.Option("--log/--no-log", help="Keep requests and answers.")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it answers.")] = True,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Wait so long at most.")
+    ] = 120.0,
+    workspace: WorkspaceOption = "default",
+    url: UrlOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Run models, one after another, under a pipeline's name.
+
+    What ran under the name before goes on until the new version is warm, and for good if that cannot run.
+
+    Examples:
+
+      trivet deploy ccfraud ccfraud
+
+      trivet deploy houses house-features house-price@2 --replicas 2 --worker-memory 1Gi
+
+      trivet deploy ccfraud --version 3           (an earlier version again)
+    """
+    from trivet.sdk.config import DeploymentConfigBuilder
+
+    if steps and version:
+        raise typer.BadParameter("give models, or the version of an earlier deploy", param_hint="MODEL")
+    with connect(url, home, workspace, quiet=False) as client:
+        is_new = False
+        if steps:
+            models = [find_version(client, step) for step in steps]
+            is_new = name not in [each.name() for each in client.list_pipelines()]
+            pipeline = client.build_pipeline(name)
+            for model in models:
+                pipeline.add_model_step(model)
+        else:
+            version = _whole_uuid(client, name, version)
+            pipeline = client.get_pipeline(name, version=version)
+            models = [
+                client.get_model(step["name"], version=step["version"])
+                for step in _steps_of(pipeline.document(), version)
+                if step["step"] == "model"
+            ]
+            if not pipeline.steps():
+                raise Invalid(f"pipeline {name!r} has no steps yet", fix=f"name its models: trivet deploy {name} MODEL")
+        workers = [model for model in models if model.document()["runtime"] != "onnx"]
+        if not workers and (worker_cpus, worker_memory) != (None, None):
+            raise Invalid(
+                f"{'--worker-memory' if worker_cpus is None else '--worker-cpus'} has no effect on {name!r}",
+                why="none of its models needs a worker",
+                fix="leave it out",
+            )
+        builder = DeploymentConfigBuilder().replica_count(replicas).log_inferences(log)
+        if cpus is not None:
+            builder.cpus(cpus)
+        for model in workers:
+            if worker_cpus is not None:
+                builder.sidekick_cpus(model, worker_cpus)
+            if worker_memory is not None:
+                builder.sidekick_memory(model, worker_memory)
+        try:
+            pipeline.deploy(deployment_config=builder.build(), wait_for_status=wait, timeout=timeout)
+        except (Invalid, Conflict):
+            if is_new:
+                # Refused: the name is as free as before. One that was tried, and cannot run, stays and says so.
+                with suppress(Conflict):
+                    client.delete_pipeline(name)
+            raise
+        print(pipeline.url())
+
+
+def _steps_of(document: dict[str, Any], version: str | None) -> list[dict[str, Any]]:
+    """The steps of one of a pipeline's versions, the newest if none is said."""
+    steps: list[dict[str, Any]] = next(
+        each["steps"] for each in document["versions"] if version in (None, each["uuid"])
+    )
+    return steps
+
+
+def _whole_uuid(client: "Client", name: str, said: str | None) -> str | None:
+    """The UUID of a pipeline version that was named by its number, its UUID or the beginning of that.
+
+    Raises:
+        NotFound: there is none, or several begin so.
+    """
+    if said is None:
+        return None
+    versions = client.get_pipeline(name).document()["versions"]
+    found = [each["uuid"] for each in versions if said == str(each["number"])]
+    found = found or [each["uuid"] for each in versions if each["uuid"].startswith(said.lower())]
+    if len(found) == 1:
+        return str(found[0])
+    known = ", ".join(f"{each['number']} ({each['uuid'][:8]})" for each in versions)
+    raise NotFound(
+        f"{'no' if not found else 'more than one'} version of pipeline {name!r} is {said!r}", fix=f"there are {known}"
+    )
+
+
+def undeploy(
+    name: PipelineArgument,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Wait so long at most.")
+    ] = 60.0,
+    workspace: WorkspaceOption = "default",
+    url: UrlOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Stop a pipeline. Requests in flight are answered first.
+
+    Examples:
+
+      trivet undeploy ccfraud
+    """
+    with connect(url, home, workspace, quiet=False) as client:
+        client.get_pipeline(name).undeploy(timeout=timeout)
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(metavar="[PIPELINE]", help="A pipeline's name.")] = None,
+    workspace: WorkspaceOption = "default",
+    url: UrlOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what runs: of one pipeline, or of all.
+
+    Examples:
+
+      trivet status
+
+      trivet status ccfraud --json
+    """
+    with connect(url, home, workspace) as client:
+        names = [name] if name else [each.name() for each in client.list_pipelines()]
+        found = {each: client.get_pipeline(each).status() for each in names}
+    if as_json:
+        print_json(found if name is None else found[name])
+        return
+    print_table(
+        ("pipeline", "status", "workers", "why"),
+        [
+            (
+                each,
+                said["status"] if "engines" in said else "not deployed",
+                sum(worker["status"] == "Running" for worker in said.get("sidekicks", ())),
+                "; ".join(reason.partition("\n")[0] for reason in said.get("details", ())),
+            )
+            for each, said in found.items()
+        ],
+        empty="(no pipelines)",
+    )
+
+
+def infer(
+    name: PipelineArgument,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Rows: a .json file (a list of records), an .arrow file, or - for stdin."),
+    ],
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset", "-d", help="Parts (time, in, out, anomaly, metadata) or columns.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Write the answer here: .json or .arrow, or - for stdout.", show_default=False
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Wait so long at most.")
+    ] = 60.0,
+    workspace: WorkspaceOption = "default",
+    url: UrlOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Ask a deployed pipeline.
+
+    Examples:
+
+      trivet infer ccfraud rows.json
+
+      trivet infer ccfraud rows.arrow --dataset out --out answers.arrow
+
+      echo '[{"tensor": [1.0, 2.0]}]' | trivet infer ccfraud -
+    """
+    if out is not None and str(out) != "-" and out.suffix not in (".json", ".arrow"):
+        raise typer.BadParameter(f"{out} ends in neither .json nor .arrow", param_hint="--out")
+    rows = _rows(file)
+    with connect(url, home, workspace) as client:
+        answer = client.get_pipeline(name).infer(rows, timeout=timeout, dataset=dataset)
+    if isinstance(answer, pa.Table) and (out is None or out.suffix != ".arrow"):
+        answer = _plain(answer)
+    if out is None or str(out) == "-":
+        print(in_json(answer))
+        return
+    try:
+        if out.suffix == ".arrow":
+            table = answer if isinstance(answer, pa.Table) else pa.Table.from_pylist(answer)
+            with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table)
+        else:
+            out.write_text(in_json(answer) + "\n")
+    except OSError as error:
+        raise Unavailable(
+            f"the answer cannot be written to {out}", why=error.strerror or str(error), fix="name a file that can be"
+        ) from error
+
+
+def _rows(file: Path) -> Any:
+    """What a file holds, or standard input.
+
+    Raises:
+        NotFound: there is no such file.
+        Invalid: it does not hold rows.
+    """
+    source = "standard input" if str(file) == "-" else str(file)
+    if file.is_dir():
+        raise Invalid(f"{source} is a folder", fix="name a file of rows: .json or .arrow")
+    if file.suffix == ".arrow":
+        from trivet.sdk.frames import load_rows
+
+        return load_rows(file)
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        rows = orjson.loads(content.removeprefix(codecs.BOM_UTF8))
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {source}", fix="check the path") from None
+    except OSError as error:
+        raise Invalid(f"{source} cannot be read", why=error.strerror, fix="see to its rights") from error
+    except ValueError as error:
+        raise Invalid(f"{source} holds no rows", why=f"it is no JSON: {error}", fix=RECORDS) from error
+    if not isinstance(rows, list | dict) or rows == {}:
+        raise Invalid(f"{source} holds no rows", why="it is no list of records", fix=RECORDS)
+    return rows
+
+
+def _plain(table: pa.Table) -> list[dict[str, Any]]:
+    if "time" in table.column_names:
+        table = table.set_column(table.column_names.index("time"), "time", table["time"].cast(pa.int64()))
+    records: list[dict[str, Any]] = table.to_pylist()
+    return records
+
+
+def logs(
+    name: PipelineArgument,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="Rows at most.")] = 100,
+    start: Annotated[
+        datetime | None,
+        typer.Option(help="The first moment, UTC if it names no zone; needs --end.", show_default=False),
+    ] = None,
+    end: Annotated[datetime | None, typer.Option(help="The last moment, likewise.", show_default=False)] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset", "-d", help="Parts (time, in, out, anomaly, metadata) or columns.", show_default=False
+        ),
+    ] = None,
+    workspace: WorkspaceOption = "default",
+    url: UrlOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Show what was asked and answered, the newest first: a JSON record a line.
+
+    Examples:
+
+      trivet logs ccfraud --limit 10 --dataset time --dataset out
+
+      trivet logs ccfraud --start 2026-01-31T12:00:00 --end 2026-01-31T13:00:00
+    """
+    if (start is None) != (end is None):
+        raise typer.BadParameter("--start and --end belong together", param_hint="--start")
+    from trivet.sdk import operations
+
+    cursor: str | None = None
+    with connect(url, home, workspace) as client:
+        pipeline = client.get_pipeline(name)
+        # A page ends where the columns change, or where it grows too large.
+        while limit > 0:
+            before = cursor
+            table, status, cursor = client.run(
+                operations.logs(
+                    name,
+                    workspace=pipeline.workspace,
+                    limit=min(limit, PAGE),
+                    start=_in_utc(start),
+                    end=_in_utc(end),
+                    dataset=dataset,
+                    exclude=None,
+                    cursor=cursor,
+                )
+            )
+            for record in _plain(table):
+                print(in_json(record))
+            limit -= table.num_rows
+            if status == "All" or cursor is None or (cursor == before and table.num_rows == 0):
+                return
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,230 @@
+"""`trivet up` and `trivet down`: the platform on this machine."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trivet.cli.options import HomeOption, OfflineOption, WheelsOption
+from trivet.cli.reporter import Reporter
+from trivet.errors import Unavailable
+from trivet.settings import Settings, read_settings
+from trivet.wiring.platform import PlatformInfo, read_platform, run_platform, stop_platform
+
+__all__ = ["down", "up"]
+
+LISTENERS = "Where it listens"
+KEEPS = "Where it keeps things"
+DETACH_WITHIN_S = 90.0
+SLACK_S = 20.0
+
+
+def up(
+    home: HomeOption = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port of the control API; 0 picks a free one.",
+            show_default="8000",
+            rich_help_panel=LISTENERS,
+        ),
+    ] = None,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            "--http-port",
+            min=0,
+            max=65535,
+            help="Port of predictions over HTTP; 0 picks a free one.",
+            show_default="8080",
+            rich_help_panel=LISTENERS,
+        ),
+    ] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(
+            "--grpc-port",
+            min=0,
+            max=65535,
+            help="Kept for predictions over gRPC, which are not there yet: nothing listens on it.",
+            show_default=False,
+            rich_help_panel=LISTENERS,
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to listen on. Beyond loopback it needs --tls-cert and --tls-key.",
+            show_default="127.0.0.1",
+            rich_help_panel=LISTENERS,
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            help="PEM file with the certificate of both listeners.", show_default=False, rich_help_panel=LISTENERS
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="PEM file with its key.", show_default=False, rich_help_panel=LISTENERS)
+    ] = None,
+    anyone: Annotated[
+        bool,
+        typer.Option(
+            "--let-anyone-on-the-network-run-code-here",
+            help="Listen beyond loopback without TLS. The token can then be read on the way, and models are programs.",
+            show_default=False,
+            rich_help_panel=LISTENERS,
+        ),
+    ] = False,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            help="postgresql://… or sqlite:///…. One with a password belongs into TRIVET_DATABASE_URL: arguments can be "
+            "seen by every user of this machine.",
+            show_default="a SQLite file in the home",
+            rich_help_panel=KEEPS,
+        ),
+    ] = None,
+    blob_url: Annotated[
+        str | None,
+        typer.Option(
+            help="s3://…, gs://…, az://… or file:///…",
+            show_default="a folder in the home",
+            rich_help_panel=KEEPS,
+        ),
+    ] = None,
+    offline: OfflineOption = None,
+    wheels: WheelsOption = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when it is ready, and leave it running.")
+    ] = False,
+) -> None:
+    """Run the platform: models, pipelines and deployments that last.
+
+    Ready means: the control API, the supervisor and the gateway answer. What was deployed when it last ran is brought back.
+
+    Examples:
+
+      trivet up
+
+      trivet up --home ./platform --port 9000 --http-port 9080 --detach
+
+      TRIVET_DATABASE_URL=postgresql://trivet:secret@db/trivet trivet up
+    """
+    settings = read_settings(
+        os.environ,
+        home=home,
+        port=port,
+        http_port=http_port,
+        host=host,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        database_url=database_url,
+        blob_url=blob_url,
+        offline=offline,
+        wheels=wheels,
+    )
+    if grpc_port is not None:
+        print("note: predictions over gRPC are not there yet; nothing listens on that port", file=sys.stderr)
+    if detach:
+        _detached(settings, anyone=anyone)
+        return
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    with Reporter() as report:
+
+        def ready(info: PlatformInfo) -> None:
+            report.done()
+            _print_ready(info)
+
+        run_platform(settings, report=report, on_ready=ready, anyone=anyone)
+
+
+def down(home: HomeOption = None) -> None:
+    """Stop the platform of a home. What is deployed comes back at the next `trivet up`.
+
+    Examples:
+
+      trivet down
+
+      trivet down --home ./platform
+    """
+    settings = read_settings(os.environ, home=home)
+    with Reporter() as report:
+        report("stopping", "requests in flight are answered first")
+        was_running = stop_platform(settings.home, within_s=settings.stop_delay_s + settings.drain_s + SLACK_S)
+    print("Stopped." if was_running else f"Nothing runs from {settings.home}.")
+
+
+def _print_ready(info: PlatformInfo) -> None:
+    print(f"Ready: {info.control_url} (control), {info.infer_url} (predictions)", flush=True)
+
+
+def _detached(settings: Settings, *, anyone: bool) -> None:
+    """Start the platform as a process of its own, and wait until it is ready."""
+    os.umask(0o077)
+    log = settings.home / "logs" / "platform.log"
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.home.chmod(0o700)
+    command = [sys.executable, "-m", "trivet", "up"]
+    if anyone:
+        command.append("--let-anyone-on-the-network-run-code-here")
+    with log.open("ab") as output, Reporter() as report:
+        report("starting", f"its log is {log}")
+        said = log.stat().st_size
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **_as_environ(settings)},
+            start_new_session=True,
+        )
+        try:
+            info = _wait_until_ready(process, settings.home)
+        except BaseException:
+            # Nobody was told of it: a platform that is given up must not go on by itself.
+            process.terminate()
+            raise
+        if info is None:
+            process.terminate()
+            with log.open("rb") as file:
+                file.seek(said)
+                tail = file.read()[-2000:].decode(errors="replace").strip()
+            raise Unavailable("the platform did not start", why=tail, fix=f"its log is {log}", reason="not_started")
+    _print_ready(info)
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", home: Path) -> PlatformInfo | None:
+    """What a platform that was started says of itself; None if it ended, or takes too long."""
+    deadline = time.monotonic() + DETACH_WITHIN_S
+    while process.poll() is None and time.monotonic() < deadline:
+        info = read_platform(home)
+        if info is not None and info.pid == process.pid:
+            return info
+        time.sleep(0.02)
+    return None
+
+
+def _as_environ(settings: Settings) -> dict[str, str]:
+    """What flags said, for the other process: not as arguments, which every user of the machine can read."""
+    said = {
+        "HOME": settings.home,
+        "HOST": settings.host,
+        "PORT": settings.port,
+        "HTTP_PORT": settings.http_port,
+        "TLS_CERT": settings.tls_cert,
+        "TLS_KEY": settings.tls_key,
+        "DATABASE_URL": settings.database_url,
+        "BLOB_URL": settings.blob_url,
+        "OFFLINE": settings.offline,
+        "WHEELS": settings.wheels,
+    }
+    return {f"TRIVET_{name}": str(value) for name, value in said.items() if value is not None}

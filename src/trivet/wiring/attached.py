@@ -1,0 +1,84 @@
+"""Workers that another process started: how the engine reaches them, ends them, and hears of their end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from trivet.domain.routes import WorkerAddress, WorkerEnded
+
+__all__ = ["AttachedWorker", "AttachedWorkers"]
+
+OBITUARY_WAIT_S = 2.0
+
+
+class AttachedWorker:
+    """A worker that the supervisor started; see `trivet.engine.links.Worker`. Belongs to the event loop's thread.
+
+    Args:
+        at: where it listens, and the process that ends it.
+    """
+
+    def __init__(self, at: WorkerAddress) -> None:
+        self.id = at.id
+        self.address = at.address
+        self._at = at
+        self._obituary = ""
+        self._told = asyncio.Event()
+
+    async def obituary(self) -> str:
+        """What the supervisor tells of its end. Should nobody tell within two seconds: what can be seen from here."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._told.wait(), OBITUARY_WAIT_S)
+        if self._told.is_set():
+            return self._obituary
+        if self._lives():
+            return "its connection broke, and its process has not ended"
+        return "its process ended; the model's log says more"
+
+    def ended(self, obituary: str) -> None:
+        """The supervisor told how it ended."""
+        self._obituary = obituary
+        self._told.set()
+
+    def kill(self) -> None:
+        """End it at once, if its process is still the one that it was."""
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(self._at.pid)
+            try:
+                # From here on the number cannot go to another process unnoticed.
+                if self._lives():
+                    signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            finally:
+                os.close(descriptor)
+
+    def _lives(self) -> bool:
+        try:
+            stat = Path(f"/proc/{self._at.pid}/stat").read_bytes()
+        except OSError:
+            return False
+        # The command's name, in brackets, may hold anything. After it: state (field 3) … start time (field 22).
+        fields = stat.rpartition(b")")[2].split()
+        return fields[0] not in (b"Z", b"X") and int(fields[19]) == self._at.started
+
+
+class AttachedWorkers:
+    """Every worker that some route uses, by its id. Two versions of a pipeline may use the same one."""
+
+    def __init__(self) -> None:
+        self._workers: WeakValueDictionary[str, AttachedWorker] = WeakValueDictionary()
+
+    def at(self, address: WorkerAddress) -> AttachedWorker:
+        """The worker at an address."""
+        worker = self._workers.get(address.id)
+        if worker is None:
+            worker = self._workers[address.id] = AttachedWorker(address)
+        return worker
+
+    def ended(self, told: WorkerEnded) -> None:
+        """Pass on how a worker ended, if any route still cares."""
+        worker = self._workers.get(told.id)
+        if worker is not None:
+            worker.ended(told.obituary)

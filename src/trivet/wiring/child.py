@@ -1,0 +1,67 @@
+"""The entry point of the platform's three processes: what to be is an argument, all else comes through standard input."""
+
+import contextlib
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+
+from trivet.errors import TrivetError
+from trivet.settings import settings_from_json
+from trivet.wiring.listening import is_loopback
+from trivet_worker.process import die_with_parent
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Be control, supervisor or gateway until told to stop. Ends with the process that started it."""
+    role = sys.argv[1]
+    config = json.loads(sys.stdin.readline() or "null")
+    if config is None:
+        sys.exit("the platform ended before it said what to run")
+    die_with_parent(config["parent"])
+    # Everything below the home is for its owner, whatever becomes of the home's own rights.
+    os.umask(0o077)
+    _open_many_files()
+    # Until a process has its own way of stopping, nothing is lost by ending at once.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    logging.basicConfig(format=f"%(asctime)s %(levelname)s {role}: %(message)s", level=logging.WARNING)
+    settings = settings_from_json(config["settings"])
+    listener = None if config["listener"] is None else socket.socket(fileno=config["listener"])
+    try:
+        if role == "control":
+            from trivet.wiring.control_process import run_control
+
+            assert listener is not None
+            run_control(settings, listener=listener, infer_url=config["infer_url"], again=config.get("again", False))
+        elif role == "supervisor":
+            from trivet.wiring.supervisor_process import run_supervisor
+
+            run_supervisor(settings, lifeline=config["lifeline"], again=config.get("again", False))
+        else:
+            from trivet.control.access import token_of
+            from trivet.wiring.gateway_process import run_gateway
+
+            assert listener is not None
+            # On this machine whoever can connect may ask; from another one, who knows the token.
+            tokens = () if is_loopback(listener) else (token_of(settings.home, os.environ),)
+            run_gateway(settings, listener=listener, tokens=tokens)
+    except TrivetError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(1)
+
+
+def _open_many_files() -> None:
+    """Connections, workers and logs take a descriptor each: the usual soft limit is for programs that know no larger one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some systems say "no limit", and do not take it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The control API as a process of the platform."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import msgspec
+import uvicorn
+
+from trivet.blobs import open_blobs
+from trivet.control.access import token_of
+from trivet.control.app import build_app
+from trivet.control.context import Control
+from trivet.control.use_cases.uploads import clear_uploads
+from trivet.domain.encoding import encode
+from trivet.domain.routes import FlushLogs
+from trivet.errors import TrivetError
+from trivet.settings import Settings
+from trivet.wiring.catalogs import catalog_of
+from trivet.wiring.loops import event_loops
+
+__all__ = ["run_control"]
+
+FLUSH_S = 2.0
+PROBE_S = 1.0
+
+
+def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, again: bool = False) -> None:
+    """Answer the control API until SIGTERM.
+
+    Raises:
+        TrivetError: the token cannot be had, nor the catalog at the first start: see `catalog_of`.
+    """
+    token = token_of(settings.home, os.environ)
+    (settings.home / "uploads").mkdir(mode=0o700, exist_ok=True)
+    catalog = catalog_of(settings, again=again)
+    gateway, supervisor = (settings.home / "run" / f"{name}.sock" for name in ("gateway", "supervisor"))
+
+    servers: list[uvicorn.Server] = []
+
+    def probe() -> dict[str, str]:
+        silent = {}
+        try:
+            catalog.revision()
+        except TrivetError as error:
+            # Whoever asks has no token: nothing of addresses or users.
+            silent["database"] = error.what
+        for part, path in (("supervisor", supervisor), ("gateway", gateway)):
+            if not _answers(str(path)):
+                silent[part] = "it does not answer"
+        return silent
+
+    control = Control(
+        catalog=catalog,
+        blobs=open_blobs(settings.blob_url, home=settings.home),
+        settings=settings,
+        infer_url=infer_url,
+        check_expression=_check_expression,
+        flush_logs=lambda: _flush(str(gateway)),
+        probe=probe,
+        is_stopping=lambda: servers[0].should_exit,
+    )
+    clear_uploads(control)
+    # A listener for all of this machine's addresses is known by the name that it was announced under.
+    hosts = (settings.host, urlsplit(infer_url).hostname or "", *settings.hosts)
+    app = build_app(control, token=token, hosts=[host for host in hosts if host])
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=None if settings.tls_key is None else str(settings.tls_key),
+    )
+    servers.append(_Server(config))
+    with asyncio.Runner(loop_factory=event_loops()) as runner:
+        runner.run(_serve(servers[0], listener))
+    control.threads.close()
+    catalog.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    await server.serve(sockets=[listener])
+
+
+def _check_expression(text: str) -> None:
+    from trivet.engine.checks import check_expression
+
+    check_expression(text)
+
+
+def _answers(path: str) -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.settimeout(PROBE_S)
+        door.connect(path)
+        return True
+    return False
+
+
+class _Said(msgspec.Struct):
+    kind: str
+    token: str = ""
+
+
+def _flush(path: str) -> bool:
+    """Ask the gateway to write its log out; whatever happens, and however it talks, is done within seconds."""
+    token = f"{os.getpid()}-{time.monotonic_ns()}"
+    deadline = time.monotonic() + FLUSH_S
+    heard = b""
+    with contextlib.suppress(OSError, msgspec.DecodeError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.settimeout(FLUSH_S)
+        door.connect(path)
+        door.sendall(encode(FlushLogs(token=token)) + b"\n")
+        while (left_s := deadline - time.monotonic()) > 0:
+            # A limit on each piece alone would let a slow talker go on for ever.
+            door.settimeout(left_s)
+            piece = door.recv(2**16)
+            if not piece:
+                return False
+            *lines, heard = (heard + piece).split(b"\n")
+            for line in lines:
+                said = msgspec.json.decode(line, type=_Said)
+                if said.kind == "flushed" and said.token == token:
+                    return True
+    return False

@@ -1,0 +1,192 @@
+"""The gateway as a process of the platform: it answers predictions, and needs nobody in order to.
+
+What it serves is told it over `<home>/run/gateway.sock`. It keeps the last table in `<home>/run/routes.json`, so that after its
+own restart it serves the same again, whether or not anything else of the platform lives.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from trivet.domain.encoding import decode, encode
+from trivet.domain.routes import IsolatedRoute, RouteTable, StepRoute
+from trivet.engine.limits import EngineLimits
+from trivet.errors import TrivetError
+from trivet.gateway.access import GatewayAccess
+from trivet.gateway.app import Gateway
+from trivet.gateway.metrics import GatewayMetrics
+from trivet.gateway.server import HttpServer
+from trivet.gateway.sink import InferenceLog
+from trivet.inference_log import LogLimits
+from trivet.settings import Settings
+from trivet.supervisor.records import started_at
+from trivet.wiring.gateway_socket import GatewaySocket
+from trivet.wiring.loading import Loader
+from trivet.wiring.native_sessions import NativeSessions
+from trivet.wiring.process import StopSignals, event_loops, process_name
+from trivet.wiring.routing import Routing
+
+__all__ = ["run_gateway"]
+
+log = logging.getLogger(__name__)
+
+# A disk that is slower than this costs log rows.
+HOLD_S = 5.0
+FLUSH_S = 5.0
+
+
+def run_gateway(
+    settings: Settings,
+    *,
+    listener: socket.socket,
+    tokens: Sequence[str] = (),
+) -> None:
+    """Answer predictions until SIGINT or SIGTERM.
+
+    The first signal says "not ready", lets requests in flight finish, and ends; a second one cuts them.
+
+    Args:
+        settings: home, limits, TLS files, times.
+        listener: bound and listening. It stays open, so that whoever owns it can hand it to the next gateway.
+        tokens: one of them must come with each request; none are asked for if this is empty.
+
+    Raises:
+        TrivetError: it cannot start: an unusable certificate, or a path too long for a socket.
+    """
+    with asyncio.Runner(loop_factory=event_loops()) as runner:
+        runner.run(_run(settings, listener=listener, tokens=tokens))
+
+
+async def _run(
+    settings: Settings,
+    *,
+    listener: socket.socket,
+    tokens: Sequence[str],
+) -> None:
+    stop = StopSignals()
+    answers = _inference_log(settings)
+    run = settings.home / "run"
+    metrics = GatewayMetrics()
+    gateway = Gateway(
+        metrics=metrics,
+        max_body=int(settings.max_body_mib * 2**20),
+        partition=process_name(),
+        access=GatewayAccess(tokens) if tokens else None,
+        log=answers,
+        waits=True,
+    )
+    http = HttpServer(gateway, listener, drain_s=settings.drain_s, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
+    stop.serving(http)
+    loader = Loader(NativeSessions(), limits=EngineLimits(max_waiting=settings.max_waiting))
+    routing = Routing(gateway, loader)
+    kept = _KeptTable(run / "routes.json")
+    remembered = kept.read()
+    if remembered is not None:
+        routing.take(remembered)
+        await _until_back(routing, remembered)
+    await http.start()
+
+    async def take(table: RouteTable) -> None:
+        await asyncio.to_thread(kept.write, table)
+        routing.take(table)
+
+    async def flush() -> None:
+        if answers is not None:
+            await asyncio.to_thread(answers.flush, FLUSH_S)
+
+    async with GatewaySocket(
+        run / "gateway.sock",
+        name=process_name(),
+        states=routing.states,
+        take_table=take,
+        take_end=routing.worker_ended,
+        flush=flush,
+    ) as door:
+        routing.on_change = door.tell
+        settling = asyncio.create_task(_settle(routing))
+        await stop.finish(gateway, stop_delay_s=settings.stop_delay_s)
+        settling.cancel()
+        await routing.close()
+    if answers is not None:
+        await asyncio.to_thread(answers.close, FLUSH_S)
+
+
+def _inference_log(settings: Settings) -> InferenceLog | None:
+    if not settings.inference_log_mib:
+        return None
+    limits = LogLimits(bytes_each=int(settings.inference_log_mib * 2**20), age_s=settings.inference_log_days * 86_400.0)
+    return InferenceLog(settings.home, limits, partition=process_name())
+
+
+async def _until_back(routing: Routing, table: RouteTable) -> None:
+    """Wait a moment until what can come back at once is there: connections wait meanwhile, and nobody is told "not found"."""
+    soon = {route.deployment_id for route in table.routes if all(map(_lives, route.steps))}
+    deadline = asyncio.get_running_loop().time() + HOLD_S
+    while asyncio.get_running_loop().time() < deadline:
+        if not any(state.deployment_id in soon and state.state == "loading" for state in routing.states()):
+            return
+        await asyncio.sleep(0.005)
+
+
+def _lives(step: StepRoute) -> bool:
+    """Whether a step needs no worker that has yet to be started."""
+    if not isinstance(step, IsolatedRoute):
+        return True
+    return any(started_at(worker.pid) == worker.started for worker in step.workers)
+
+
+async def _settle(routing: Routing) -> None:
+    await routing.settled()
+    # What was loaded at the start stays for long: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+
+
+class _KeptTable:
+    """The newest table, in a file.
+
+    Args:
+        path: the file. It is replaced as a whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written = b""
+
+    def read(self) -> RouteTable | None:
+        """The table of the last time; None if there was none, or it cannot be read."""
+        try:
+            content = self._path.read_bytes()
+            table = decode(content, RouteTable)
+        except FileNotFoundError:
+            return None
+        except (OSError, TrivetError) as error:
+            log.warning("the routes of the last time cannot be read: %s", error)
+            return None
+        self._written = content
+        return table
+
+    def write(self, table: RouteTable) -> None:
+        """Keep a table. One that cannot be kept is served all the same: the supervisor says it again after a restart."""
+        content = encode(table)
+        if content == self._written:
+            return
+        new = self._path.with_suffix(".new")
+        try:
+            with open(new, "wb", opener=_private) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+        except OSError as error:
+            log.warning("the routes cannot be kept in %s: %s", self._path, error.strerror or error)
+            return
+        self._written = content
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,184 @@
+"""The gateway's own door: a Unix socket on which the supervisor says what to serve, and hears what is served.
+
+Each message is one JSON line, a value of `trivet.domain.routes`. Tables count by connection: a supervisor that was started
+again knows better than the one before it, whatever their tables' numbers say.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Self
+
+from trivet.domain.encoding import decode, encode
+from trivet.domain.routes import (
+    Flushed,
+    FlushLogs,
+    GatewayMessage,
+    GatewayReport,
+    RouteState,
+    RouteTable,
+    ToGateway,
+    WorkerEnded,
+)
+from trivet.errors import Conflict, TrivetError
+
+__all__ = ["GatewaySocket"]
+
+log = logging.getLogger(__name__)
+
+MOST_LINE_BYTES = 2**27
+MOST_UNREAD_BYTES = 2**27
+CLOSE_S = 5.0
+LONGEST_PATH = 107  # bytes of a Unix socket's address, without the zero at its end
+
+
+class _Peer:
+    """One connection.
+
+    Attributes:
+        order: connections count up; a table of an older one than the last that sent one is out of date.
+        number: of the newest table that came from it.
+    """
+
+    def __init__(self, order: int, writer: asyncio.StreamWriter) -> None:
+        self.order = order
+        self.number = 0
+        self._writer = writer
+
+    def send(self, message: GatewayMessage) -> None:
+        """Say something. Whoever does not listen is hung up on."""
+        self._writer.write(encode(message) + b"\n")
+        if self._writer.transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection at once."""
+        self._writer.transport.abort()
+
+
+class GatewaySocket:
+    """Listens for supervisors, for the length of an `async with` block.
+
+    Args:
+        path: of the socket; one that was left there is replaced.
+        name: of this process.
+        states: what is served now.
+        take_table: called with each table that is news; tables come one after the other, in order.
+        take_end: called with each worker that ended.
+        flush: writes the inference log out.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str,
+        states: Callable[[], tuple[RouteState, ...]],
+        take_table: Callable[[RouteTable], Awaitable[None]],
+        take_end: Callable[[WorkerEnded], None],
+        flush: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._path = path
+        self._name = name
+        self._states = states
+        self._take_table = take_table
+        self._take_end = take_end
+        self._flush = flush
+        self._peers: set[_Peer] = set()
+        self._connections = 0
+        self._authority = 0
+        self._in_order = asyncio.Lock()
+        self._told: tuple[RouteState, ...] | None = None
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        listener = _listen(self._path)
+        self._server = await asyncio.start_unix_server(self._converse, sock=listener, limit=MOST_LINE_BYTES)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for peer in self._peers:
+            peer.hang_up()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+
+    def tell(self) -> None:
+        """Say to everyone what is served, if that has changed."""
+        states = self._states()
+        if states == self._told:
+            return
+        self._told = states
+        for peer in self._peers:
+            self._report(peer)
+
+    def _report(self, peer: _Peer) -> None:
+        """What is served now, under the number of the peer's own newest table: others' numbers say nothing to it."""
+        peer.send(GatewayReport(gateway=self._name, number=peer.number, states=self._states()))
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._connections += 1
+        peer = _Peer(self._connections, writer)
+        self._peers.add(peer)
+        try:
+            self._report(peer)
+            while line := await reader.readline():
+                await self._hear(peer, decode(line, ToGateway))  # type: ignore[arg-type]
+        except (ConnectionError, ValueError, TrivetError) as error:
+            # A line that is too long is a ValueError.
+            log.warning("a connection to %s is ended: %s", self._path.name, error)
+        finally:
+            self._peers.discard(peer)
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _hear(self, peer: _Peer, message: ToGateway) -> None:
+        match message:
+            case WorkerEnded():
+                self._take_end(message)
+            case FlushLogs():
+                await self._flush()
+                peer.send(Flushed(token=message.token))
+            case RouteTable():
+                async with self._in_order:
+                    if peer.order < self._authority or message.number < peer.number:
+                        return
+                    self._authority = peer.order
+                    await self._take_table(message)
+                    peer.number = message.number
+                self.tell()
+                self._report(peer)
+
+
+def _listen(path: Path) -> socket.socket:
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise Conflict(
+            f"the socket {path} cannot be made",
+            why=f"a Unix socket's path has {LONGEST_PATH} bytes at most",
+            fix="choose a home with a shorter path: --home, or TRIVET_HOME",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise Conflict(f"the socket {path} cannot be made", why=error.strerror or str(error)) from error
+    finally:
+        os.umask(before)
+    listener.setblocking(False)
+    return listener

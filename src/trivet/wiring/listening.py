@@ -1,0 +1,63 @@
+"""Listening sockets, and who may reach them."""
+
+import ipaddress
+import socket
+from pathlib import Path
+
+from trivet.errors import Conflict, Invalid
+
+__all__ = ["check_exposure", "is_loopback", "listen"]
+
+SEND_BUFFER = 4 * 2**20
+FRIGHTENING = "--let-anyone-on-the-network-run-code-here"
+
+
+def listen(host: str, port: int, *, flag: str) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: an address or a name of this machine.
+        port: 0 takes a free one.
+        flag: what chooses the port, for the message.
+
+    Raises:
+        Conflict: the port is taken, or the address is not this machine's.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+        # Connections inherit it: an answer of some hundred kilobytes leaves in one piece.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    except OSError as error:
+        raise Conflict(
+            f"cannot listen on {host}:{port}",
+            why=error.strerror or str(error),
+            fix=f"stop what listens there, or choose another port with {flag} (0 picks a free one)",
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Whether only this machine reaches it."""
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
+def check_exposure(listener: socket.socket, *, tls_cert: Path | None, tls_key: Path | None, anyone: bool) -> None:
+    """Refuse to be reachable from other machines without TLS: the token that protects the platform would be read on the way.
+
+    Raises:
+        Invalid: it would be, or a certificate was given without its key.
+    """
+    if (tls_cert is None) != (tls_key is None):
+        raise Invalid("a certificate needs its key, and a key its certificate", fix="give --tls-cert and --tls-key")
+    for path in (tls_cert, tls_key):
+        if path is not None and not path.is_file():
+            raise Invalid(f"there is no file {path}", fix="check --tls-cert and --tls-key")
+    if is_loopback(listener) or tls_cert is not None or anyone:
+        return
+    raise Invalid(
+        f"{listener.getsockname()[0]} can be reached from other machines, and nothing would be encrypted",
+        why="whoever reads the token on the way may upload models, and models are programs that run here",
+        fix=f"give --tls-cert and --tls-key, listen on loopback behind a proxy that does, or say {FRIGHTENING}",
+    )

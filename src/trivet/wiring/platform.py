@@ -1,0 +1,409 @@
+"""The platform as processes: a small parent that starts control, supervisor and gateway, and starts again whichever dies.
+
+The parent owns the listening sockets, so that connections wait, and are not refused, while a process is started again; and it
+holds the lifeline, a pipe whose end tells every worker that the platform is gone. It imports little and does little: nothing
+that may fail runs in it.
+"""
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+
+from trivet.errors import Conflict, Unavailable
+from trivet.settings import Settings, settings_to_json
+from trivet.wiring.listening import check_exposure, listen
+from trivet_worker.process import become_subreaper
+
+__all__ = ["ROLES", "PlatformInfo", "read_platform", "run_platform", "stop_platform"]
+
+ROLES = ("control", "supervisor", "gateway")
+"""The processes, in the order in which they are started; they are stopped the other way round."""
+
+FIRST_PAUSE_S = 0.05
+MOST_PAUSE_S = 5.0
+FORGIVEN_AFTER_S = 30.0
+READY_WITHIN_S = 60.0
+STOP_SLACK_S = 15.0
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to know them when somebody asked for them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlatformInfo:
+    """A running platform.
+
+    Attributes:
+        pid: of the parent.
+        control_url: of the control API.
+        infer_url: of the gateway.
+    """
+
+    pid: int
+    control_url: str
+    infer_url: str
+
+
+@dataclass(slots=True)
+class _Child:
+    """One of the three processes, and how often it had to be started again of late."""
+
+    role: str
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    ends: int = 0
+    start_at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Platform:
+    """Everything that the parent holds."""
+
+    settings: Settings
+    listeners: dict[str, socket.socket]
+    control_url: str
+    infer_url: str
+    probe_url: str
+    anyone: bool
+    lifeline: tuple[int, int]
+    children: list[_Child] = field(default_factory=lambda: [_Child(role) for role in ROLES])
+    stops: int = 0
+
+
+def run_platform(
+    settings: Settings,
+    *,
+    report: Callable[[str, str], None],
+    on_ready: Callable[[PlatformInfo], None],
+    anyone: bool = False,
+) -> None:
+    """Run the platform until SIGINT or SIGTERM. A second signal cuts what is still in flight.
+
+    Args:
+        settings: home, addresses, database, limits.
+        report: told what is going on.
+        on_ready: called once everything answers.
+        anyone: be reachable from other machines without TLS.
+
+    Raises:
+        Conflict: a platform runs from this home already, or a port is taken.
+        Invalid: it would be reachable from other machines without TLS.
+        Unavailable: a process of it could not be started; what it said is on stderr.
+    """
+    # Children have it too: everything below the home is for its owner, whatever becomes of the home's own rights.
+    os.umask(0o077)
+    run = settings.home / "run"
+    run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.home.chmod(0o700)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_only_one(settings.home))
+        listeners = {
+            "control": stack.enter_context(contextlib.closing(listen(settings.host, settings.port, flag="--port"))),
+            "gateway": stack.enter_context(
+                contextlib.closing(listen(settings.host, settings.http_port, flag="--http-port"))
+            ),
+        }
+        check_exposure(listeners["control"], tls_cert=settings.tls_cert, tls_key=settings.tls_key, anyone=anyone)
+        become_subreaper()
+        if listeners["control"].getsockname()[0] in EVERYWHERE:
+            # It is called by the names that it was given, or by the machine's.
+            settings = replace(settings, hosts=(*settings.hosts, socket.gethostname()))
+        platform = _Platform(
+            settings=settings,
+            listeners=listeners,
+            control_url=_url(listeners["control"], settings),
+            infer_url=_url(listeners["gateway"], settings),
+            probe_url=_url(listeners["control"], settings, here=True),
+            anyone=anyone,
+            lifeline=os.pipe(),
+        )
+        wake = stack.enter_context(_signals(platform))
+        info = run / "platform.json"
+        stack.callback(info.unlink, missing_ok=True)
+        # Whatever happens from here on: nothing is left running.
+        stack.callback(_end_all, platform, wake, report)
+        for child in platform.children:
+            _start(platform, child)
+        report("starting", "control, supervisor, gateway")
+        _wait_until_ready(platform, wake, info, on_ready)
+        while not platform.stops:
+            _turn(platform, wake, report)
+        report("stopping", "requests in flight are answered first")
+
+
+def read_platform(home: Path) -> PlatformInfo | None:
+    """The platform that runs from a home, or None."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        if _is_locked(home):
+            return PlatformInfo(**json.loads((home / "run" / "platform.json").read_text()))
+    return None
+
+
+def stop_platform(home: Path, *, within_s: float) -> bool:
+    """Ask the platform of a home to stop, and wait for its end.
+
+    Returns:
+        Whether one was running.
+
+    Raises:
+        Unavailable: it did not end in time.
+    """
+    if not _is_locked(home):
+        return False
+    pid = int((home / "run" / "up.lock").read_text())
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + within_s
+    while _is_locked(home):
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"the platform (pid {pid}) has not ended within {within_s:g} s",
+                why="requests in flight are answered first",
+                fix="wait a little, or call `trivet down` again: a second signal cuts them",
+            )
+        time.sleep(0.02)
+    return True
+
+
+@contextlib.contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    """One platform a home: the lock goes with this process, however it ends."""
+    path = home / "run" / "up.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            pid = path.read_text().strip() or "unknown"
+            raise Conflict(
+                f"a platform runs from {home} already (pid {pid})",
+                fix="use it, end it with `trivet down`, or give another --home",
+                reason="already_running",
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(home: Path) -> bool:
+    try:
+        descriptor = os.open(home / "run" / "up.lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _url(listener: socket.socket, settings: Settings, *, here: bool = False) -> str:
+    """Where a listener is reached, by other machines too if it can be; `here` asks for an address of this machine."""
+    scheme = "http" if settings.tls_cert is None else "https"
+    host, port = listener.getsockname()[:2]
+    if host in EVERYWHERE:
+        host = "127.0.0.1" if here else settings.hosts[0]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+@contextlib.contextmanager
+def _signals(platform: _Platform) -> Iterator[int]:
+    """A descriptor that can be read whenever a signal came."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        platform.stops += 1
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    old = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    try:
+        yield read
+    finally:
+        signal.set_wakeup_fd(old)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(read)
+        os.close(write)
+
+
+def _start(platform: _Platform, child: _Child) -> None:
+    """Start a process. What it must know, secrets among it, goes through its standard input."""
+    listener = platform.listeners.get(child.role)
+    descriptors = [platform.lifeline[0]] + ([] if listener is None else [listener.fileno()])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trivet.wiring.child", child.role],
+        stdin=subprocess.PIPE,
+        pass_fds=descriptors,
+        # A Ctrl-C in the terminal is for the parent, which stops the others in order.
+        process_group=0,
+    )
+    config = {
+        "settings": settings_to_json(platform.settings),
+        "listener": None if listener is None else listener.fileno(),
+        "lifeline": platform.lifeline[0],
+        "control_url": platform.control_url,
+        "infer_url": platform.infer_url,
+        "parent": os.getpid(),
+        "anyone": platform.anyone,
+        "again": child.started_at > 0.0,
+    }
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it died: its end is noticed
+        process.stdin.write(json.dumps(config).encode() + b"\n")
+        process.stdin.close()
+    child.process = process
+    child.started_at = time.monotonic()
+
+
+def _reap(platform: _Platform) -> list[tuple[_Child, int]]:
+    """Collect every process that ended: those three, and workers whose supervisor is gone."""
+    ended: list[tuple[_Child, int]] = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        for child in platform.children:
+            if child.process is not None and child.process.pid == pid:
+                code = os.waitstatus_to_exitcode(status)
+                child.process.returncode = code
+                child.process = None
+                ended.append((child, code))
+
+
+def _wait(wake: int, seconds: float) -> None:
+    """Sleep until a signal comes, so long at most."""
+    if select.select([wake], [], [], max(0.0, seconds))[0]:
+        with contextlib.suppress(BlockingIOError):
+            os.read(wake, 4096)
+
+
+def _wait_until_ready(platform: _Platform, wake: int, info: Path, on_ready: Callable[[PlatformInfo], None]) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while not platform.stops:
+        for child, code in _reap(platform):
+            raise Unavailable(
+                f"the platform's {child.role} process ended while it started ({_shown(code)})",
+                fix="what it said stands above; `trivet doctor` looks for the usual causes",
+                reason="not_started",
+            )
+        if _answers(platform.probe_url):
+            break
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"the platform was not ready within {READY_WITHIN_S:g} s",
+                fix="`trivet doctor` looks for the usual causes",
+                reason="not_started",
+            )
+        _wait(wake, 0.02)
+    if platform.stops:
+        return
+    ready = PlatformInfo(pid=os.getpid(), control_url=platform.control_url, infer_url=platform.infer_url)
+    new = info.with_suffix(".new")
+    new.write_text(json.dumps({name: getattr(ready, name) for name in ("pid", "control_url", "infer_url")}))
+    new.replace(info)
+    on_ready(ready)
+
+
+def _answers(url: str) -> bool:
+    """Whether the control API says that it, the supervisor and the gateway are ready."""
+    scheme, _, address = url.partition("://")
+    connection: http.client.HTTPConnection
+    if scheme == "https":
+        # It is asked on this machine, and nothing is told to it.
+        connection = http.client.HTTPSConnection(address, timeout=2, context=ssl._create_unverified_context())  # noqa: S323, SLF001
+    else:
+        connection = http.client.HTTPConnection(address, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) -> None:
+    """Start again what ended, each after a pause that grows while it keeps ending."""
+    now = time.monotonic()
+    for child, code in _reap(platform):
+        if now - child.started_at > FORGIVEN_AFTER_S:
+            child.ends = 0
+        pause_s = min(FIRST_PAUSE_S * 2.0 ** min(child.ends, 16), MOST_PAUSE_S)
+        child.ends += 1
+        child.start_at = now + pause_s
+        report("warning", f"the {child.role} process ended ({_shown(code)}) and is started again")
+    due = [child for child in platform.children if child.process is None]
+    for child in due:
+        if child.start_at <= now:
+            _start(platform, child)
+    pauses = [child.start_at - now for child in due if child.process is None]
+    _wait(wake, min([*pauses, 60.0]))
+
+
+def _shown(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"
+
+
+def _end_all(platform: _Platform, wake: int, report: Callable[[str, str], None]) -> None:
+    """Gateway first: requests in flight need the workers, which are the supervisor's to end."""
+    settings = platform.settings
+    within_s = settings.stop_delay_s + settings.drain_s + STOP_SLACK_S
+    stops = platform.stops
+    for role in reversed(ROLES):
+        child = next(child for child in platform.children if child.role == role)
+        deadline = time.monotonic() + within_s
+        if child.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                child.process.terminate()
+        while child.process is not None:
+            hurry = platform.stops > max(stops, 1)
+            if hurry or time.monotonic() > deadline:
+                report("warning", f"the {role} process is cut off")
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.kill()
+                deadline = float("inf")
+                stops = platform.stops
+            _reap(platform)
+            if child.process is not None:
+                _wait(wake, 0.05)
+    # Every worker that is left sees the end of the lifeline.
+    for descriptor in platform.lifeline:
+        os.close(descriptor)
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline and _has_children():
+        _reap(platform)
+        _wait(wake, 0.02)
+
+
+def _has_children() -> bool:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True

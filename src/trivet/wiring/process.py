@@ -1,0 +1,72 @@
+"""What the processes that answer predictions have in common: an event loop, a name, an end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+from trivet.gateway.app import Gateway
+from trivet.gateway.server import HttpServer
+
+__all__ = ["StopSignals", "event_loops", "process_name"]
+
+
+class StopSignals:
+    """SIGINT and SIGTERM, for the length of an event loop: the first one asks to finish, the second to hurry.
+
+    Args:
+        before: called at the first signal for as long as `serving` was not: there is nothing to finish yet.
+    """
+
+    def __init__(self, before: Callable[[], object] | None = None) -> None:
+        self._asked = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._before = before
+        self._http: HttpServer | None = None
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._arrived)
+
+    @property
+    def asked(self) -> bool:
+        """Whether one has come."""
+        return self._asked.is_set()
+
+    def serving(self, http: HttpServer) -> None:
+        """From now on there are requests to finish."""
+        self._before = None
+        self._http = http
+
+    async def finish(self, gateway: Gateway, *, stop_delay_s: float) -> None:
+        """Wait for the first signal, then say "not ready" for a while, and let requests in flight end."""
+        assert self._http is not None
+        await self._asked.wait()
+        gateway.begin_stop()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurried.wait(), stop_delay_s)
+        await self._http.stop()
+
+    def _arrived(self) -> None:
+        if self._before is not None:
+            self._before()
+        elif self._asked.is_set():
+            self._hurried.set()
+            if self._http is not None:
+                self._http.stop_now()
+        self._asked.set()
+
+
+def event_loops() -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes event loops: uvloop where it is there."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def process_name() -> str:
+    """Names this process in answers and reports."""
+    return f"trivet-{socket.gethostname()}-{os.getpid()}"

@@ -1,0 +1,158 @@
+"""The supervisor as a process of the platform: it makes what the catalog wants so. No prediction needs it.
+
+Whoever has written something into the catalog may connect to `<home>/run/supervisor.sock`, so that it looks at once; that it
+answers there says that it lives.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from trivet.blobs import Blobs, open_blobs
+from trivet.catalog import Catalog
+from trivet.domain.routes import WorkerEnded
+from trivet.errors import Conflict
+from trivet.settings import Settings
+from trivet.supervisor.adopt import adopt_workers
+from trivet.supervisor.channel import GatewayChannel
+from trivet.supervisor.fleets import Fleets
+from trivet.supervisor.launch import ProcessLauncher
+from trivet.supervisor.prepare import Preparations
+from trivet.supervisor.reconcile import Changes, Supervisor
+from trivet.supervisor.remembering import MemoryFile
+from trivet.supervisor.telling import StatusTeller
+from trivet.supervisor.wishes import WishReader
+from trivet.wiring.catalogs import catalog_of
+from trivet.wiring.converting import conversions
+from trivet.wiring.loops import event_loops
+from trivet.wiring.steps import Steps
+
+__all__ = ["ALIVE", "run_supervisor"]
+
+log = logging.getLogger(__name__)
+
+# Whoever sets one of these for the platform knows how many threads a worker shall have.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ALIVE = b"alive\n"
+"""What it says to whoever connects."""
+
+
+def run_supervisor(settings: Settings, *, lifeline: int, again: bool = False) -> None:
+    """Supervise until SIGTERM, SIGINT or SIGHUP.
+
+    The first two end all workers. SIGHUP leaves those that are ready, for the supervisor that comes next.
+
+    Args:
+        settings: home, database, blobs, limits.
+        lifeline: a descriptor that can be read from once the platform has ended: workers end then.
+        again: another one was there before: see `catalog_of`.
+
+    Raises:
+        TrivetError: the blob store cannot be opened, nor the catalog at the first start, or the socket cannot be made.
+    """
+    settings.home.joinpath("run").mkdir(parents=True, exist_ok=True, mode=0o700)
+    blobs = open_blobs(settings.blob_url, home=settings.home)
+    with (
+        contextlib.closing(catalog_of(settings, again=again)) as catalog,
+        asyncio.Runner(loop_factory=event_loops()) as runner,
+    ):
+        runner.run(_run(settings, lifeline=lifeline, catalog=catalog, blobs=blobs))
+
+
+async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Blobs) -> None:
+    stop = _Stop()
+    run = settings.home / "run"
+    changes = Changes()
+    teller = StatusTeller(catalog)
+    gateway = GatewayChannel(run / "gateway.sock", on_change=changes.seen)
+
+    def ended(deployment_id: int, told: WorkerEnded) -> None:
+        gateway.worker_ended(told)
+        teller.worker_ended(deployment_id, told)
+
+    fleets = Fleets(
+        ProcessLauncher(environ=os.environ, lifeline=lifeline, records=run / "workers"),
+        on_change=changes.seen,
+        on_ended=ended,
+        cpus=None if any(name in os.environ for name in THREADS) else max(1, (os.cpu_count() or 1) - 1),
+    )
+    for worker in adopt_workers(run / "workers"):
+        fleets.adopt(worker.fleet, worker)
+    supervisor = Supervisor(
+        changes=changes,
+        wishes=WishReader(catalog),
+        teller=teller,
+        gateway=gateway,
+        fleets=fleets,
+        preparations=Preparations(Steps(catalog, blobs=blobs, settings=settings).prepare, on_change=changes.seen),
+        loads=conversions(settings, catalog=catalog, blobs=blobs, environ=os.environ, on_change=changes.look),
+        memory=MemoryFile(run / "supervisor.json", table=run / "routes.json"),
+    )
+    async with _door(run / "supervisor.sock", changes):
+        working = asyncio.create_task(supervisor.run())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        broke_off = working.done()
+        working.cancel()
+        await asyncio.wait([working])
+        await supervisor.close(leave_workers=broke_off or stop.leave)
+    if broke_off:
+        log.critical("the supervisor broke off", exc_info=working.exception())
+    if broke_off or stop.leave:
+        # An orderly end of this event loop would end the workers that it watches.
+        logging.shutdown()
+        os._exit(1 if broke_off else 0)
+
+
+class _Stop:
+    """The signals that end a supervisor."""
+
+    def __init__(self) -> None:
+        self.leave = False
+        self._asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._arrived, number)
+
+    async def wait(self) -> None:
+        """Wait for the first."""
+        await self._asked.wait()
+
+    def _arrived(self, number: int) -> None:
+        self.leave = number == signal.SIGHUP
+        self._asked.set()
+
+
+@contextlib.asynccontextmanager
+async def _door(path: Path, changes: Changes) -> AsyncIterator[None]:
+    """Listen for whoever has news, for the length of a `with` block."""
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        changes.look()
+        with contextlib.suppress(OSError):
+            writer.write(ALIVE)
+            writer.close()
+            await writer.wait_closed()
+
+    before = os.umask(0o177)
+    try:
+        # A socket that was left there is replaced.
+        server = await asyncio.start_unix_server(answer, path)
+    except OSError as error:
+        raise Conflict(
+            f"the socket {path} cannot be made",
+            why=error.strerror or str(error),
+            fix="choose a home with a shorter path: --home, or TRIVET_HOME",
+        ) from error
+    finally:
+        os.umask(before)
+    try:
+        yield
+    finally:
+        server.close()
+        await asyncio.to_thread(path.unlink, missing_ok=True)

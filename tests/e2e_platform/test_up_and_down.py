@@ -1,0 +1,250 @@
+"""`trivet up`, `trivet down`, and what is left behind however they end."""
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+TRIVET = Path(sys.executable).with_name("trivet")
+
+
+def trivet(*words: str | Path, home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TRIVET, *words, "--home", home],
+        env={**os.environ, **environ}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def gone(pids: list[int], *, within_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_a_detached_platform_is_ready_when_the_command_returns_and_ends_with_down(free_home: Path):
+    said = trivet("up", "--port", "0", "--http-port", "0", "--detach", home=free_home)
+    try:
+        assert said.returncode == 0, said.stderr
+        info = json.loads((free_home / "run" / "platform.json").read_text())
+        assert said.stdout == f"Ready: {info['control_url']} (control), {info['infer_url']} (predictions)\n"
+        assert requests.get(info["control_url"] + "/readyz", timeout=5).status_code == 200
+        assert requests.get(info["infer_url"] + "/readyz", timeout=5).status_code == 200
+    finally:
+        ended = trivet("down", home=free_home)
+    assert (ended.returncode, ended.stdout) == (0, "Stopped.\n")
+    assert gone([info["pid"]])
+    assert trivet("down", home=free_home).stdout == f"Nothing runs from {free_home}.\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_detached_start_that_is_broken_off_leaves_nothing_running(free_home: Path, number: signal.Signals):
+    def of_this_home() -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("TRIVET_HOME") == str(free_home):
+                    found.append(process)
+        return found
+
+    with subprocess.Popen(
+        [TRIVET, "up", "--detach", "--home", free_home, "--port", "0", "--http-port", "0"], stderr=subprocess.PIPE
+    ) as starting:
+        deadline = time.monotonic() + 30
+        while not of_this_home():
+            assert starting.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        starting.send_signal(number)
+        _, said = starting.communicate(timeout=60)
+    assert starting.returncode not in {0, 1}
+    assert b"Traceback" not in said
+    assert not psutil.wait_procs(of_this_home(), timeout=30)[1]
+
+
+def test_a_second_platform_in_the_same_home_is_refused_and_harms_nothing(platform: Any):
+    said = trivet("up", "--port", "0", "--http-port", "0", home=platform.home)
+    assert said.returncode == 1
+    assert "a platform runs from" in said.stderr
+    assert "trivet down" in said.stderr
+    assert requests.get(platform.control_url + "/readyz", timeout=5).status_code == 200
+
+
+def test_a_port_that_is_taken_is_named(platform: Any, tmp_path: Path):
+    port = platform.infer_url.rpartition(":")[2]
+    said = trivet("up", "--port", "0", "--http-port", port, home=tmp_path / "other")
+    assert said.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in said.stderr
+    assert "--http-port" in said.stderr
+
+
+def test_it_does_not_listen_beyond_loopback_without_tls(tmp_path: Path):
+    said = trivet("up", "--host", "0.0.0.0", "--port", "0", "--http-port", "0", home=tmp_path / "home")
+    assert said.returncode == 1
+    assert "nothing would be encrypted" in said.stderr
+    assert "--tls-cert" in said.stderr
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Of this machine, signed by itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    try:
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+                *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert),
+            ],
+            check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("no openssl that makes a certificate")
+    return cert, key
+
+
+def test_beyond_loopback_both_listeners_speak_tls_and_want_the_token(
+    platform_in: Callable[..., Any], certificate: tuple[Path, Path], times: Any
+):
+    cert, key = map(str, certificate)
+    platform = platform_in(TRIVET_HOST="0.0.0.0", TRIVET_TLS_CERT=cert, TRIVET_TLS_KEY=key).start()
+    ports = [url.rpartition(":")[2] for url in (platform.control_url, platform.infer_url)]
+    control, gateway = (f"https://127.0.0.1:{port}" for port in ports)
+    assert platform.control_url.startswith("https://")
+    assert requests.get(f"{control}/v1/models", verify=cert, timeout=10).status_code == 401
+    assert requests.get(f"{control}/v1/models", headers=platform.headers, verify=cert, timeout=10).status_code == 200
+    assert requests.post(f"{gateway}/pipelines/none/infer", json=[{}], verify=cert, timeout=10).status_code == 401
+    asked = requests.post(
+        f"{gateway}/pipelines/none/infer", json=[{}], headers=platform.headers, verify=cert, timeout=10
+    )
+    assert asked.status_code == 404
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.1:{ports[0]}/healthz", timeout=10)
+    here = {"TRIVET_URL": control, "TRIVET_TOKEN": platform.token}
+    assert "cannot be reached" in platform.trivet("models", **here).stderr
+    assert platform.trivet("models", SSL_CERT_FILE=cert, **here).stdout == "(no models)\n"
+    assert "holds no certificates" in platform.trivet("models", SSL_CERT_FILE=key, **here).stderr
+
+
+def test_the_home_and_the_token_are_their_owners_alone(platform: Any):
+    assert stat.S_IMODE(platform.home.stat().st_mode) == 0o700
+    assert stat.S_IMODE((platform.home / "token").stat().st_mode) == 0o600
+    for path in (platform.home / "run").glob("*.sock"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_no_secret_is_in_an_argument_list_or_a_log(platform_in: Callable[..., Any], free_home: Path):
+    database = f"sqlite:///{free_home}/catalog-xyzzy.db"
+    platform = platform_in(TRIVET_DATABASE_URL=database, TRIVET_TOKEN="plugh-plugh-plugh-plugh").start()
+    shown = [word for process in platform.processes() for word in process.cmdline()]
+    assert not [word for word in shown if "xyzzy" in word or "plugh" in word]
+    assert requests.get(platform.control_url + "/v1/models", timeout=5).status_code == 401
+    known = {"Authorization": "Bearer plugh-plugh-plugh-plugh"}
+    assert requests.get(platform.control_url + "/v1/models", headers=known, timeout=5).status_code == 200
+    assert "plugh" not in platform.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_however_the_platform_ends_no_process_is_left(
+    platform_in: Callable[..., Any], number: signal.Signals, step_times: Any, step_schema: Any
+):
+    platform = platform_in().start()
+    step = platform.upload(
+        "step", step_times(7), framework="python", input_schema=step_schema, output_schema=step_schema
+    )
+    platform.deploy("steps", step)
+    pids = [process.pid for process in platform.processes()]
+    assert len(pids) >= 5
+    platform.process.send_signal(number)
+    code = platform.process.wait(timeout=60)
+    assert code == (-number if number == signal.SIGKILL else 0), platform.log()
+    assert gone(pids)
+
+
+@pytest.mark.parametrize("role", ["control", "supervisor", "gateway"])
+def test_a_process_that_is_killed_is_started_again_and_predictions_go_on(platform: Any, times: Any, role: str):
+    platform.deploy("triple", platform.upload("triple", times(3)))
+    before = platform.kill_role(role)
+    # A request that comes while the gateway starts again waits for it.
+    answer = platform.infer("triple", [{"x": [1.0, 2.0]}])
+    assert answer.status_code == 200, answer.text
+    assert answer.json()[0]["out"]["y"] == [3.0, 6.0]
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            if platform.pid(role) != before and requests.get(platform.control_url + "/readyz", timeout=5).ok:
+                break
+        except (LookupError, requests.RequestException):
+            pass
+        assert time.monotonic() < deadline, platform.log()
+        time.sleep(0.05)
+    assert platform.deploy("triple", platform.upload("triple", times(4)))["status"]["state"] == "Running"
+    assert platform.infer("triple", [{"x": [1.0, 2.0]}]).json()[0]["out"]["y"] == [4.0, 8.0]
+
+
+def test_what_was_deployed_is_back_after_the_platform_was_killed(
+    platform_in: Callable[..., Any], times: Any, step_times: Any, step_schema: Any, free_home: Path
+):
+    platform = platform_in().start()
+    step = platform.upload(
+        "step", step_times(7), framework="python", input_schema=step_schema, output_schema=step_schema
+    )
+    deployed = platform.deploy("both", step, platform.upload("triple", times(3)))
+    environments = {path: path.stat().st_mtime for path in (free_home / "envs" / "environments").iterdir()}
+    platform.kill()
+    platform.start()
+    deadline = time.monotonic() + 30
+    while (answer := platform.infer("both", [{"x": [1.0, 2.0]}])).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.05)
+    assert answer.json()[0]["out"]["y"] == [21.0, 42.0]
+    assert platform.call("GET", "/v1/pipelines/both/deployment")["deployment"]["id"] == deployed["id"]
+    assert {path: path.stat().st_mtime for path in (free_home / "envs" / "environments").iterdir()} == environments
+
+
+def test_processes_that_start_again_while_the_database_is_away_say_so_and_go_on_when_it_is_back(
+    platform: Any, times: Any, free_home: Path
+):
+    platform.deploy("triple", platform.upload("triple", times(3)))
+    away = free_home / "away"
+    away.mkdir()
+    for path in free_home.glob("catalog.db*"):
+        path.rename(away / path.name)
+    (free_home / "catalog.db").mkdir()
+    for role in ("control", "supervisor"):
+        platform.kill_role(role)
+    deadline = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(requests.RequestException):
+            asked = requests.get(platform.control_url + "/v1/models", headers=platform.headers, timeout=10)
+            if asked.status_code == 503:
+                break
+        assert time.monotonic() < deadline, platform.log()
+        time.sleep(0.05)
+    assert "database" in requests.get(platform.control_url + "/readyz", timeout=10).text
+    pids = {role: platform.pid(role) for role in ("control", "supervisor")}
+    assert platform.infer("triple", [{"x": [1.0, 2.0]}]).json()[0]["out"]["y"] == [3.0, 6.0]
+    time.sleep(2)
+    assert {role: platform.pid(role) for role in pids} == pids
+    (free_home / "catalog.db").rmdir()
+    for path in away.iterdir():
+        path.rename(free_home / path.name)
+    deadline = time.monotonic() + 30
+    while requests.get(platform.control_url + "/readyz", timeout=10).status_code != 200:
+        assert time.monotonic() < deadline, platform.log()
+        time.sleep(0.05)
+    assert platform.deploy("triple", platform.upload("triple", times(4)))["status"]["state"] == "Running"
+    assert platform.infer("triple", [{"x": [1.0, 2.0]}]).json()[0]["out"]["y"] == [4.0, 8.0]
