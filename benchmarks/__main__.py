@@ -5,7 +5,15 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("native_http.py", "isolated_http.py", "startup.py", "memory.py")
+SCRIPTS = (
+    "native_http.py",
+    "isolated_http.py",
+    "platform_http.py",
+    "platform_many.py",
+    "platform_start.py",
+    "startup.py",
+    "memory.py",
+)
 
 
 def main() -> None:

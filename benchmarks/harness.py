@@ -30,6 +30,7 @@ __all__ = [
     "bare_server",
     "compare",
     "make_models",
+    "platform_server",
     "print_report",
     "trivet_server",
     "wrk",
@@ -165,6 +166,41 @@ def trivet_server(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Pope
     command = [str(TRIVET), "serve", *map(str, arguments), "--http-port", "0"]
     with _process(command, stdout=subprocess.PIPE, text=True) as process:
         yield ready_url(process), process
+
+
+@dataclass(frozen=True)
+class PlatformServer:
+    """A running platform: a client of it, where it answers predictions, and its parent process."""
+
+    client: Any
+    infer_url: str
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def platform_server(home: Path, *arguments: str, **environ: str) -> Iterator[PlatformServer]:
+    """`trivet up` on free ports, until it is ready."""
+    from trivet import Client
+
+    command = [str(TRIVET), "up", "--home", str(home), "--port", "0", "--http-port", "0", *arguments]
+    with _process(command, stdout=subprocess.DEVNULL, env={**os.environ, **environ}) as process:
+        info = platform_ready(home, process)
+        token = (home / "token").read_text().strip()
+        yield PlatformServer(Client(info["control_url"], token=token), info["infer_url"], process)
+
+
+def platform_ready(home: Path, process: subprocess.Popen[Any], limit_s: float = 60) -> dict[str, Any]:
+    """Wait for the file that a platform writes when it is ready."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            info = json.loads((home / "run" / "platform.json").read_text())
+        except (OSError, ValueError):
+            info = {}
+        if info.get("pid") == process.pid:
+            return info
+        time.sleep(0.005)
+    raise SystemExit("trivet up did not get ready")
 
 
 def ready_url(process: subprocess.Popen[str]) -> str:
