@@ -54,10 +54,10 @@ def test_the_demo_shows_three_packages_and_a_platform_and_can_be_run_again(examp
             ("house-price", str(2 * run - 1)),
             ("house-price", str(2 * run)),
         ]
-        before, after = '[{"out.price": [324500.0]}, {"out.price": [739500.0]}]', '{"out.price": [359900.0]}'
+        before, after = '[{"out.price":[324500.0]},{"out.price":[739500.0]}]', '{"out.price":[359900.0]}'
         assert said.stdout.index(before) < said.stdout.index(after)
         assert re.search(r"^Meanwhile [1-9]\d* requests were sent and all were answered", said.stdout, re.MULTILINE)
-        assert re.search(r'^\{"time": \d+, "out.price": \[816600.0\]\}$', said.stdout, re.MULTILINE)
+        assert re.search(r'^\{"time":\d+,"out.price":\[816600.0\]\}$', said.stdout, re.MULTILINE)
         assert "houses\tRunning\t1" in said.stdout
         assert "Stopped." in said.stdout
         assert left_over(free_home) == []

@@ -334,7 +334,7 @@ def test_after_a_refusal_the_mended_package_is_served(shell, make, tmp_path):
         assert server.outputs([{"x": [1, 2, 3]}]) == [{"y": 12.0}]
 
 
-def test_a_model_that_refuses_a_row_of_zeros_is_served_with_a_warning(shell, make, tmp_path):
+def test_a_model_that_refuses_a_row_of_zeros_is_asked_with_ones(shell, make, tmp_path):
     code = """
         def process_data(d):
             if not d["x"].any():
@@ -342,7 +342,22 @@ def test_a_model_that_refuses_a_row_of_zeros_is_served_with_a_warning(shell, mak
             return {"y": d["x"].sum(axis=1)}
     """
     with shell.serve(make.step(tmp_path / "step", code)) as server:
-        assert "warning: the model refuses a row of zeros (ValueError: zeros make no sense here)" in server.stderr
+        assert "warning" not in server.stderr
+        assert server.is_ready()
+        assert server.outputs([{"x": [1, 2, 3]}]) == [{"y": 6.0}]
+        answer = server.post([{"x": [0, 0, 0]}])
+        assert (answer.status_code, answer.json()["reason"]) == (500, "model_error")
+
+
+def test_a_model_that_refuses_each_made_up_row_is_served_with_a_warning(shell, make, tmp_path):
+    code = """
+        def process_data(d):
+            if (d["x"] == d["x"][:, :1]).all():
+                raise ValueError("a flat row makes no sense here")
+            return {"y": d["x"].sum(axis=1)}
+    """
+    with shell.serve(make.step(tmp_path / "step", code)) as server:
+        assert "warning: the model refuses a row of zeros (ValueError: a flat row makes no sense here)" in server.stderr
         assert server.outputs([{"x": [1, 2, 3]}]) == [{"y": 6.0}]
         assert server.is_ready()
         answer = server.post([{"x": [0, 0, 0]}])
