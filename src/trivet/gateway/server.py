@@ -1,26 +1,17 @@
 """The HTTP server around the gateway: uvicorn on the caller's own event loop, with a stop that loses nothing."""
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
 
 from trivet.errors import Conflict, Invalid
 from trivet.gateway.app import Gateway
+from trivet.gateway.draining import DrainingServer
 from trivet.gateway.protocol import GatewayProtocol
 
 __all__ = ["HttpServer"]
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: whoever runs the loop handles signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class HttpServer:
@@ -72,7 +63,7 @@ class HttpServer:
                 why=error.strerror or str(error),
                 fix="give a PEM file with the certificate and its chain, and one with the key that belongs to it",
             ) from error
-        self._server = _Server(config)
+        self._server = DrainingServer(config)
         self._task: asyncio.Task[None] | None = None
 
     @property

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,6 +19,7 @@ from trivet.control.use_cases.uploads import clear_uploads
 from trivet.domain.encoding import encode
 from trivet.domain.routes import FlushLogs
 from trivet.errors import TrivetError
+from trivet.gateway.draining import DrainingServer
 from trivet.settings import Settings
 from trivet.wiring.catalogs import catalog_of
 from trivet.wiring.loops import event_loops
@@ -83,19 +83,11 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=None if settings.tls_key is None else str(settings.tls_key),
     )
-    servers.append(_Server(config))
+    servers.append(DrainingServer(config))
     with asyncio.Runner(loop_factory=event_loops()) as runner:
         runner.run(_serve(servers[0], listener))
     control.threads.close()
     catalog.close()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
