@@ -229,10 +229,27 @@ class AsyncClient:
             version = await self.run(operations.wait_until_loaded(version, timeout_s=within_s, say=self.say))
         return AsyncModelVersion(self, version)
 
-    async def get_model(self, name: str) -> AsyncModelVersion:
-        """A model's newest version."""
-        found = await self.run(operations.find("models", name, "versions", workspace=self._workspace))
-        return AsyncModelVersion(self, found["versions"][0])
+    async def get_model(self, name: str, version: str | None = None) -> AsyncModelVersion:
+        """A model's newest version, or the one with a UUID.
+
+        Raises:
+            NotFound: there is none of that name, or no such version of it.
+        """
+        found = await self.run(operations.find_version(name, version, workspace=self._workspace))
+        return AsyncModelVersion(self, found)
+
+    async def list_models(self) -> list[AsyncModelVersion]:
+        """The newest version of every model in the workspace."""
+        found = await self.run(operations.call("GET", "/v1/models", query={"workspace": self._workspace}))
+        return [await self.get_model(each["name"]) for each in found["models"]]
+
+    async def delete_model(self, name: str) -> None:
+        """Delete a model with all its versions.
+
+        Raises:
+            Conflict: a deployment uses it.
+        """
+        await self.run(operations.call("DELETE", operations.at("models", name), query={"workspace": self._workspace}))
 
     async def build_pipeline(self, name: str) -> AsyncPipeline:
         """A pipeline by its name, made if it is not there, without steps."""
@@ -243,3 +260,17 @@ class AsyncClient:
         """A pipeline with the steps of its newest version, or of the one with a UUID."""
         found = await self.run(operations.find("pipelines", name, workspace=self._workspace))
         return AsyncPipeline(self, found, version=version)
+
+    async def list_pipelines(self) -> list[AsyncPipeline]:
+        """The pipelines of the workspace."""
+        found = await self.run(operations.call("GET", "/v1/pipelines", query={"workspace": self._workspace}))
+        return [AsyncPipeline(self, each) for each in found["pipelines"]]
+
+    async def delete_pipeline(self, name: str) -> None:
+        """Delete a pipeline with all its versions.
+
+        Raises:
+            Conflict: it is deployed.
+        """
+        query = {"workspace": self._workspace}
+        await self.run(operations.call("DELETE", operations.at("pipelines", name), query=query))

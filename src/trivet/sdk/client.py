@@ -222,14 +222,7 @@ class Client:
         Raises:
             NotFound: there is none of that name, or no such version of it.
         """
-        found = self.run(operations.find("models", name, "versions", workspace=self._workspace))["versions"]
-        for each in found:
-            if version in (None, each["uuid"]):
-                return self.version_type(self, each)
-        raise NotFound(
-            f"Error: A model with the version {version} not found in this workspace.",
-            fix=f"versions of {name} are {', '.join(each['uuid'] for each in found)}",
-        )
+        return self.version_type(self, self.run(operations.find_version(name, version, workspace=self._workspace)))
 
     def list_models(self) -> list[ModelVersion]:
         """The newest version of every model in the workspace, which a notebook shows as a table."""

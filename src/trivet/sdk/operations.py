@@ -32,6 +32,7 @@ __all__ = [
     "call",
     "deploy",
     "find",
+    "find_version",
     "logs",
     "undeploy",
     "upload",
@@ -80,6 +81,22 @@ def find(kind: str, name: str, *more: str, workspace: str) -> Operation[dict[str
         before = "" if kind == "pipelines" else "Error: "
         raise NotFound(f"{before}{error.what.rstrip('.')}.", fix=error.fix, reason=error.reason) from None
     return found
+
+
+def find_version(name: str, version: str | None, *, workspace: str) -> Operation[dict[str, Any]]:
+    """A model's newest version, or the one with a UUID.
+
+    Raises:
+        NotFound: there is no model of that name, or no such version of it.
+    """
+    found = (yield from find("models", name, "versions", workspace=workspace))["versions"]
+    for each in found:
+        if version in (None, each["uuid"]):
+            return dict(each)
+    raise NotFound(
+        f"Error: A model with the version {version} not found in this workspace.",
+        fix=f"versions of {name} are {', '.join(each['uuid'] for each in found)}",
+    )
 
 
 def schema_text(schema: pa.Schema | str | None, *, path: str = "schema") -> str | None:

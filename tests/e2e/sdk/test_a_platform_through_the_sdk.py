@@ -272,7 +272,16 @@ def test_a_program_with_an_event_loop_does_all_the_same(client, negated):
             found = await pipeline.infer(ROWS)
             logs = await pipeline.logs(limit=10)
             assert (await pipeline.status())["status"] == "Running"
+            assert (await here.get_model("async", version=model.version())).sha() == model.sha()
+            assert "async" in [each.name() for each in await here.list_models()]
+            assert "async" in [each.name() for each in await here.list_pipelines()]
+            with pytest.raises(Conflict):
+                await here.delete_model("async")
             await pipeline.undeploy()
+            await here.delete_pipeline("async")
+            await here.delete_model("async")
+            with pytest.raises(NotFound):
+                await here.get_model("async")
             return found, logs
 
     found, logs = asyncio.run(story())
