@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import sqlite3
+import time
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -145,10 +147,21 @@ def prepare(engine: Engine, *, secret: str | None) -> None:
         with engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert raw is not None
-            mode = raw.execute("PRAGMA journal_mode").fetchone()[0]
-            if mode != "wal":
-                raw.execute(f"PRAGMA busy_timeout = {MIGRATION_BUSY_MS}")
-                raw.execute("PRAGMA journal_mode = WAL").fetchone()
+            _write_ahead(raw)
             connection.invalidate()
     except Exception as error:
         raise trouble(error, secret=secret) from error
+
+
+def _write_ahead(raw: sqlite3.Connection) -> None:
+    deadline = time.monotonic() + MIGRATION_BUSY_MS / 1000
+    while raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            raw.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            # Of two that switch a file at once, each has what the other waits for: SQLite refuses one then, whatever its timeout.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
