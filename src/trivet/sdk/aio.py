@@ -21,7 +21,6 @@ from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState
 __all__ = ["AsyncClient", "AsyncModelVersion", "AsyncPipeline"]
 
 T = TypeVar("T")
-UPLOAD_S = 3600.0
 
 
 class AsyncModelVersion(ModelState):
@@ -220,9 +219,7 @@ class AsyncClient:
         # Zipping a folder takes its time.
         file, file_name = await asyncio.to_thread(opened.__enter__)
         try:
-            version = await self.run(
-                operations.upload(file=file, file_name=file_name, said=said, progress=None, timeout_s=UPLOAD_S)
-            )
+            version = await self.run(operations.upload(file=file, file_name=file_name, said=said, progress=None))
         finally:
             opened.__exit__(None, None, None)
         if convert_wait:

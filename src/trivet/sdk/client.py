@@ -24,7 +24,6 @@ from trivet.sdk.workspace import Workspace
 __all__ = ["Client"]
 
 T = TypeVar("T")
-UPLOAD_S = 3600.0
 
 
 class Client:
@@ -209,9 +208,7 @@ class Client:
             "python": python,
         }
         with as_file(path) as (file, file_name):
-            version = self.run(
-                operations.upload(file=file, file_name=file_name, said=said, progress=progress, timeout_s=UPLOAD_S)
-            )
+            version = self.run(operations.upload(file=file, file_name=file_name, said=said, progress=progress))
         if convert_wait:
             version = self.run(operations.wait_until_loaded(version, timeout_s=timeout, say=self.say))
         return self.version_type(self, version)

@@ -43,6 +43,7 @@ __all__ = [
 FIRST_PAUSE_S = 0.02
 MOST_PAUSE_S = 0.5
 POLL_S = 10.0
+UPLOAD_S = 3600.0
 Say = Callable[[str], None]
 
 
@@ -138,7 +139,7 @@ def upload(
     file_name: str,
     said: Mapping[str, Any],
     progress: Callable[[int, int], None] | None,
-    timeout_s: float,
+    timeout_s: float = UPLOAD_S,
 ) -> Operation[dict[str, Any]]:
     """Announce a file, then send it.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trivet.domain.routes import WorkerAddress
 from trivet.supervisor.log import FileLog
-from trivet.supervisor.records import WorkerRecord, living_records, started_at
+from trivet.supervisor.records import WorkerRecord, lives, living_records
 
 __all__ = ["AdoptedWorker", "adopt_workers"]
 
@@ -43,7 +43,7 @@ class AdoptedWorker:
         self._hard_kill: asyncio.TimerHandle | None = None
         self._descriptor = os.pidfd_open(record.worker.pid)
         # From here on the number cannot go to another process unnoticed.
-        if started_at(record.worker.pid) != record.worker.started:
+        if not lives(record.worker):
             os.close(self._descriptor)
             raise ProcessLookupError(record.worker.pid)
         self._loop.add_reader(self._descriptor, self._ended)

@@ -11,7 +11,7 @@ from trivet.domain.encoding import decode, encode
 from trivet.domain.routes import WorkerAddress
 from trivet.errors import TrivetError
 
-__all__ = ["WorkerRecord", "living_records", "started_at", "write_record"]
+__all__ = ["WorkerRecord", "lives", "living_records", "started_at", "write_record"]
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,11 @@ def started_at(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def lives(worker: WorkerAddress) -> bool:
+    """Whether a worker's process lives and is still the one that it was."""
+    return started_at(worker.pid) == worker.started
+
+
 def write_record(path: Path, record: WorkerRecord) -> bool:
     """Write a record, whole or not at all. A full disk costs the adoption, not the worker: False says so."""
     new = path.with_suffix(".new")
@@ -76,7 +81,7 @@ def living_records(folder: Path) -> list[tuple[Path, WorkerRecord]]:
             record = decode(path.read_bytes(), WorkerRecord)
         except (OSError, TrivetError):
             record = None
-        if record is not None and started_at(record.worker.pid) == record.worker.started:
+        if record is not None and lives(record.worker):
             living.append((path, record))
         else:
             path.unlink(missing_ok=True)

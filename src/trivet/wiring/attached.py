@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import os
 import signal
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 from trivet.domain.routes import WorkerAddress, WorkerEnded
+from trivet.supervisor.records import lives
 
 __all__ = ["AttachedWorker", "AttachedWorkers"]
 
@@ -34,7 +34,7 @@ class AttachedWorker:
             await asyncio.wait_for(self._told.wait(), OBITUARY_WAIT_S)
         if self._told.is_set():
             return self._obituary
-        if self._lives():
+        if lives(self._at):
             return "its connection broke, and its process has not ended"
         return "its process ended; the model's log says more"
 
@@ -49,19 +49,10 @@ class AttachedWorker:
             descriptor = os.pidfd_open(self._at.pid)
             try:
                 # From here on the number cannot go to another process unnoticed.
-                if self._lives():
+                if lives(self._at):
                     signal.pidfd_send_signal(descriptor, signal.SIGTERM)
             finally:
                 os.close(descriptor)
-
-    def _lives(self) -> bool:
-        try:
-            stat = Path(f"/proc/{self._at.pid}/stat").read_bytes()
-        except OSError:
-            return False
-        # The command's name, in brackets, may hold anything. After it: state (field 3) … start time (field 22).
-        fields = stat.rpartition(b")")[2].split()
-        return fields[0] not in (b"Z", b"X") and int(fields[19]) == self._at.started
 
 
 class AttachedWorkers:

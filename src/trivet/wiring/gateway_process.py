@@ -23,7 +23,7 @@ from trivet.gateway.server import HttpServer
 from trivet.gateway.sink import InferenceLog
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
-from trivet.supervisor.records import started_at
+from trivet.supervisor.records import lives
 from trivet.wiring.gateway_socket import GatewaySocket
 from trivet.wiring.loading import Loader
 from trivet.wiring.native_sessions import NativeSessions
@@ -124,7 +124,7 @@ def _inference_log(settings: Settings) -> InferenceLog | None:
 
 async def _until_back(routing: Routing, table: RouteTable) -> None:
     """Wait a moment until what can come back at once is there: connections wait meanwhile, and nobody is told "not found"."""
-    soon = {route.deployment_id for route in table.routes if all(map(_lives, route.steps))}
+    soon = {route.deployment_id for route in table.routes if all(map(_at_once, route.steps))}
     deadline = asyncio.get_running_loop().time() + HOLD_S
     while asyncio.get_running_loop().time() < deadline:
         if not any(state.deployment_id in soon and state.state == "loading" for state in routing.states()):
@@ -132,11 +132,11 @@ async def _until_back(routing: Routing, table: RouteTable) -> None:
         await asyncio.sleep(0.005)
 
 
-def _lives(step: StepRoute) -> bool:
+def _at_once(step: StepRoute) -> bool:
     """Whether a step needs no worker that has yet to be started."""
     if not isinstance(step, IsolatedRoute):
         return True
-    return any(started_at(worker.pid) == worker.started for worker in step.workers)
+    return any(map(lives, step.workers))
 
 
 async def _settle(routing: Routing) -> None:
