@@ -34,6 +34,14 @@ def calls(server) -> int:
     return server.log().count("sleeping\n")
 
 
+def listens(server) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", server.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 def everything_of(server) -> list[psutil.Process]:
     return [server.root, *server.root.children(recursive=True)]
 
@@ -70,7 +78,7 @@ def test_a_second_signal_cuts_what_is_in_flight(shell, make, tmp_path):
         sent = client.submit(server.post, [{"x": [1000, 0, 0]}])
         make.eventually(lambda: calls(server) == 2)
         server.signal(signal.SIGTERM)
-        time.sleep(0.5)
+        make.eventually(lambda: not listens(server))
         assert server.process.poll() is None
         server.signal(signal.SIGTERM)
         assert server.wait(within_s=15) == 0

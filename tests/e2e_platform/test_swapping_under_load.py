@@ -17,7 +17,7 @@ class Asking:
     def __init__(self, url: str) -> None:
         self.url = url
         self.ends = threading.Event()
-        self.answers: list[tuple[float, float]] = []
+        self.answers: list[float] = []
         self.failures: list[str] = []
         self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(CLIENTS)]
 
@@ -43,12 +43,16 @@ class Asking:
                     self.failures.append(f"{answer.status_code} {answer.text}")
                     continue
                 first, second = answer.json()[0]["out"]["y"]
-                self.answers.append((time.monotonic(), first))
+                self.answers.append(first)
                 if second != 2 * first:
                     self.failures.append(f"mixed: {first}, {second}")
 
-    def last(self) -> float:
-        return self.answers[-1][1]
+    def until_last(self, factor: float) -> None:
+        """Wait until what answers is this; what was asked before may still be answered by what was there."""
+        deadline = time.monotonic() + 20
+        while not self.answers or self.answers[-1] != factor:
+            assert time.monotonic() < deadline, (factor, self.answers[-5:], self.failures[:3])
+            time.sleep(0.01)
 
 
 @pytest.fixture
@@ -63,14 +67,11 @@ def test_swapping_native_versions_under_load_loses_no_request(platform: Any, ver
             version = versions[(turn + 1) % 3]
             deployment = platform.deploy("swapped", version)
             assert deployment["status"]["state"] == "Running"
-            since = time.monotonic()
-            while not any(at > since for at, _ in asking.answers[-50:]):
-                time.sleep(0.01)
-            assert asking.last() == (2.0, 3.0, 5.0)[(turn + 1) % 3]
+            asking.until_last((2.0, 3.0, 5.0)[(turn + 1) % 3])
             time.sleep(0.2)
     assert asking.failures == []
-    assert {factor for _, factor in asking.answers} == {2.0, 3.0, 5.0}
-    assert len(asking.answers) > 300
+    assert set(asking.answers) == {2.0, 3.0, 5.0}
+    assert len(asking.answers) > 100
 
 
 def test_swapping_models_in_workers_under_load_loses_no_request(
@@ -86,8 +87,7 @@ def test_swapping_models_in_workers_under_load_loses_no_request(
     with Asking(f"{platform.infer_url}/pipelines/swapped/infer") as asking:
         for turn in range(4):
             platform.deploy("swapped", steps[(turn + 1) % 2], versions[0])
-            time.sleep(0.3)
-            assert asking.last() == (14.0, 22.0)[(turn + 1) % 2]
+            asking.until_last((14.0, 22.0)[(turn + 1) % 2])
     assert asking.failures == []
 
 
@@ -112,7 +112,8 @@ def test_a_version_that_cannot_run_leaves_the_one_that_does_untouched(
         assert failed["status"]["fault"]["what"]
         assert failed["status"]["serving"] == before["pipeline_version"]
         time.sleep(0.3)
-        assert asking.last() == 14.0
+        asking.until_last(14.0)
+    assert set(asking.answers) == {14.0}
     assert asking.failures == []
 
 
@@ -121,10 +122,9 @@ def test_undeploying_during_inference_answers_what_was_asked_and_refuses_what_co
 ) -> None:
     platform.deploy("short", versions[0])
     with Asking(f"{platform.infer_url}/pipelines/short/infer") as asking:
-        time.sleep(0.3)
+        asking.until_last(2.0)
         platform.call("POST", "/v1/pipelines/short/undeploy")
         deadline = time.monotonic() + 20
         while not asking.failures and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert asking.answers
     assert all(failure.startswith("404 ") for failure in asking.failures), asking.failures[:3]

@@ -23,6 +23,7 @@ from trivet.catalog import open_catalog
 from trivet.domain.schema import parse_schema
 from trivet.domain.version import LoadedModel, Runtime, VersionStatus
 from trivet.settings import Settings, settings_to_json
+from trivet.wiring.control_process import FLUSH_S
 
 
 @dataclass(kw_only=True)
@@ -198,7 +199,7 @@ def test_a_stop_waits_for_an_upload_that_goes_on_and_not_for_ever_for_one_that_s
         until(lambda: bool(blobs_in(process.home)))
         begun = time.monotonic()
         assert process.stop() == 0
-        assert time.monotonic() - begun < 8.0
+        assert time.monotonic() - begun < 18.0
     assert blobs_in(process.home) == []
 
     process.said["drain_s"] = 20.0
@@ -230,7 +231,7 @@ def test_a_stop_does_not_wait_for_those_who_wait_for_events(process_in) -> None:
     begun = time.monotonic()
     assert process.stop() == 0
     waiting.join(timeout=10)
-    assert time.monotonic() - begun < 8.0
+    assert time.monotonic() - begun < 18.0
     assert answers == [200]
 
 
@@ -273,7 +274,7 @@ def test_a_gateway_that_says_nothing_delays_logs_by_seconds_at_most(process_in) 
         door.listen(8)
         begun = time.monotonic()
         assert client.get("/v1/pipelines/pipe/logs").status_code == 200
-        assert 1.0 < time.monotonic() - begun < 5.0
+        assert 1.0 < time.monotonic() - begun < 15.0
 
 
 def test_a_gateway_that_talks_without_an_end_does_not_hold_logs_up_either(process_in) -> None:
@@ -295,7 +296,7 @@ def test_a_gateway_that_talks_without_an_end_does_not_hold_logs_up_either(proces
         talking.start()
         begun = time.monotonic()
         assert client.get("/v1/pipelines/pipe/logs").status_code == 200
-        assert time.monotonic() - begun < 6.0
+        assert time.monotonic() - begun < 15.0
         talking.join(timeout=10)
     assert heard
 
@@ -313,13 +314,18 @@ def test_logs_are_read_once_the_gateway_says_that_they_are_written(process_in) -
                 report = {"kind": "report", "gateway": "g", "number": 0, "states": []}
                 for said in (report, {"kind": "flushed", "token": "another"}, {**asked, "kind": "flushed"}):
                     lines.write(json.dumps(said).encode() + b"\n")
+                lines.flush()
+                said_at = time.monotonic()
+                assert not lines.read()
+                hung_up_after_s.append(time.monotonic() - said_at)
 
+        hung_up_after_s: list[float] = []
         answering = threading.Thread(target=answer)
         answering.start()
-        begun = time.monotonic()
         assert client.get("/v1/pipelines/pipe/logs").status_code == 200
-        assert time.monotonic() - begun < 1.5
         answering.join(timeout=10)
+    # Less than it would have waited for one that says nothing.
+    assert hung_up_after_s[0] < FLUSH_S / 2
 
 
 def test_another_token_can_be_given_and_is_not_written_down(process_in) -> None:

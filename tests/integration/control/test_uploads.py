@@ -235,7 +235,7 @@ def test_the_same_upload_twice_at_once_makes_one_version(api) -> None:
 
 
 def test_slow_uploads_hold_up_nothing_else_and_end_when_nothing_comes(api) -> None:
-    threads = UploadThreads(most_at_once=8, stall_s=0.5)
+    threads = UploadThreads(most_at_once=8, stall_s=3.0)
     slow = replace(api, control=replace(api.control, threads=threads))
     urls = [slow.announce(f"slow-{number}")["url"] for number in range(8)]
 
@@ -250,7 +250,7 @@ def test_slow_uploads_hold_up_nothing_else_and_end_when_nothing_comes(api) -> No
         await asyncio.sleep(0.1)
         begun = time.monotonic()
         assert (await client.get("/v1/models")).status_code == 200
-        assert time.monotonic() - begun < 0.35
+        assert time.monotonic() - begun < 2.5
         return await asyncio.gather(*asked)
 
     answers = slow.run(story)

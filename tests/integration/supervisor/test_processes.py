@@ -35,7 +35,7 @@ WITHIN_S = 60.0
 X = pa.schema([pa.field("x", pa.list_(pa.float32(), 2), nullable=False)])
 Y = pa.schema([pa.field("y", pa.list_(pa.float32(), 2), nullable=False)])
 CUSTOM = """
-    import os
+    import os, time
     from mac.inference import Inference
     from mac.inference.creation import InferenceBuilder
     from mac.types import InferenceData
@@ -332,14 +332,18 @@ def test_an_update_that_cannot_be_loaded_leaves_the_old_version_through_restarts
 
 
 def test_a_worker_that_is_being_loaded_when_the_supervisor_is_killed_is_not_left(parent: Parent) -> None:
-    deployed = parent.deploy("p", parent.custom(2, create="import time; time.sleep(2)"))
+    flag = parent.folder / "flag"
+    version = parent.custom(2, create=f"while os.path.exists({str(flag)!r}): time.sleep(0.05)")
+    flag.touch()
+    deployed = parent.deploy("p", version)
     parent.until(lambda: workers_of(parent))
     lost = set(workers_of(parent))
     assert parent.workers() == {}
     parent.end("supervisor")
+    flag.unlink()
     parent.start("supervisor")
     parent.until(lambda: parent.running(deployed))
-    parent.until(lambda: lost.isdisjoint(workers_of(parent)), within_s=5)
+    parent.until(lambda: lost.isdisjoint(workers_of(parent)))
     assert parent.answer("p") == [2.0, 4.0]
 
 

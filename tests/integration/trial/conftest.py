@@ -3,6 +3,7 @@
 import asyncio
 import os
 import textwrap
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -142,6 +143,13 @@ class Bench:
     def below(self) -> list[psutil.Process]:
         """What was started since, each after its parent."""
         return [each for each in psutil.Process().children(recursive=True) if each not in self.others]
+
+    def below_once_loading(self) -> list[psutil.Process]:
+        """The trial, its worker's guardian and its worker, once all are there."""
+        deadline = time.monotonic() + 20
+        while len(below := self.below()) != 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return below
 
     def left_of(self, processes: Iterable[psutil.Process]) -> list[psutil.Process]:
         """Those that still run after a while."""

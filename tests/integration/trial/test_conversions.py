@@ -286,8 +286,7 @@ def test_a_supervisor_that_is_told_to_stop_ends_its_trials_and_the_next_one_fini
         async with asyncio.timeout(60):
             while not any(stage == "loading" and "worker" in text for _, stage, text in platform.log(version)):
                 await asyncio.sleep(0.05)
-        await asyncio.sleep(1)
-        below = bench.below()
+        below = await asyncio.to_thread(bench.below_once_loading)
         await converting.close()
         return below
 

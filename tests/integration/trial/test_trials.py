@@ -189,8 +189,7 @@ def test_a_cancelled_trial_leaves_nothing(bench) -> None:
             bench.try_out(job, on_doing=lambda doing: loading.set() if doing.stage == "loading" else None)
         )
         await asyncio.wait_for(loading.wait(), 60)
-        await asyncio.sleep(1)
-        below = bench.below()
+        below = await asyncio.to_thread(bench.below_once_loading)
         trial.cancel()
         with pytest.raises(asyncio.CancelledError):
             await trial
@@ -213,8 +212,7 @@ def test_a_trial_that_is_killed_is_told_with_the_signal_and_leaves_nothing(
 
     def kill(doing: object) -> None:
         if getattr(doing, "stage", "") == "loading":
-            time.sleep(1)  # its worker is there by then
-            below.update(bench.below())
+            below.update(bench.below_once_loading())
             bench.below()[0].send_signal(number)
 
     with pytest.raises(Unavailable) as caught:
@@ -274,8 +272,9 @@ def test_a_trial_ends_with_the_process_that_wanted_it(bench) -> None:
         parent.stdin.flush()
         while parent.stdout.readline().strip() != b"loading":
             assert parent.poll() is None
-        time.sleep(1)
-        below = psutil.Process(parent.pid).children(recursive=True)
+        deadline = time.monotonic() + 20
+        while len(below := psutil.Process(parent.pid).children(recursive=True)) != 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
         parent.kill()
     assert len(below) == 3
     assert not bench.left_of(below)
