@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 PARTS = ("time", "in", "out", "anomaly", "metadata")
 USUAL = ("time", "in", "out", "anomaly")
 REMEMBERED = 10_000
+TRIES = 10
 DROPPED = pa.list_(pa.field("item", pa.string()))
 
 
@@ -145,7 +146,23 @@ class _Wanted:
 
 def _enough(folder: Path, wanted: _Wanted) -> list[_Segment]:
     """Segments, the nearest first, until no other can hold a row that is as near as those at hand."""
-    found = [bounds for path in list_segments(folder) if (bounds := _bounds(path)) and wanted.may_hold(bounds)]
+    taken: list[_Segment] = []
+    for _ in range(TRIES):
+        paths = list_segments(folder)
+        taken = _taken(paths, wanted)
+        # A log that is written faster than it is read may have been taken away, all of it, since it was listed.
+        if taken or all(_is_there(path) for path in paths):
+            break
+    return taken
+
+
+def _is_there(path: Path) -> bool:
+    sealed = _sealed_since(path)
+    return path.exists() or (sealed is not None and sealed.exists())
+
+
+def _taken(paths: list[Path], wanted: _Wanted) -> list[_Segment]:
+    found = [bounds for path in paths if (bounds := _bounds(path)) and wanted.may_hold(bounds)]
     if wanted.descending:
         found.sort(key=lambda bounds: bounds.requests[1], reverse=True)
     else:
