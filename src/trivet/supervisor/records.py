@@ -1,8 +1,6 @@
 """What is written down of a worker that is ready, so that another supervisor can take it over."""
 
-import contextlib
 import logging
-import os
 from pathlib import Path
 
 import msgspec
@@ -10,6 +8,7 @@ import msgspec
 from trivet.domain.encoding import decode, encode
 from trivet.domain.routes import WorkerAddress
 from trivet.errors import TrivetError
+from trivet.files import replace_file
 
 __all__ = ["WorkerRecord", "lives", "living_records", "started_at", "write_record"]
 
@@ -56,19 +55,13 @@ def lives(worker: WorkerAddress) -> bool:
 
 def write_record(path: Path, record: WorkerRecord) -> bool:
     """Write a record, whole or not at all. A full disk costs the adoption, not the worker: False says so."""
-    new = path.with_suffix(".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(encode(record))
-        new.replace(path)
+        replace_file(path, encode(record), durable=False)
     except OSError as error:
         log.warning(
             "the worker of %s will end with its supervisor: %s cannot be written (%s)", record.name, path, error
         )
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
         return False
     return True
 

@@ -1,12 +1,12 @@
 """The supervisor's memory, in a file: what a new supervisor must know in order not to disturb what serves."""
 
 import logging
-import os
 from pathlib import Path
 
 from trivet.domain.encoding import decode, encode
 from trivet.domain.routes import RouteTable
 from trivet.errors import TrivetError
+from trivet.files import replace_file
 from trivet.supervisor.wanted import Memory, memory_of_table
 
 __all__ = ["MemoryFile"]
@@ -41,16 +41,7 @@ class MemoryFile:
 
     def write(self, memory: Memory) -> None:
         """Keep a memory. One that cannot be kept is lost with this process only."""
-        new = self._path.with_suffix(".new")
         try:
-            with open(new, "wb", opener=_private) as file:
-                file.write(encode(memory))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
+            replace_file(self._path, encode(memory), durable=True)
         except OSError as error:
             log.warning("what the supervisor knows cannot be kept in %s: %s", self._path, error.strerror or error)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -7,7 +7,6 @@ own restart it serves the same again, whether or not anything else of the platfo
 import asyncio
 import gc
 import logging
-import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from trivet.domain.encoding import decode, encode
 from trivet.domain.routes import IsolatedRoute, RouteTable, StepRoute
 from trivet.engine.limits import EngineLimits
 from trivet.errors import TrivetError
+from trivet.files import replace_file
 from trivet.gateway.access import GatewayAccess
 from trivet.gateway.app import Gateway
 from trivet.gateway.metrics import GatewayMetrics
@@ -175,18 +175,9 @@ class _KeptTable:
         content = encode(table)
         if content == self._written:
             return
-        new = self._path.with_suffix(".new")
         try:
-            with open(new, "wb", opener=_private) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
+            replace_file(self._path, content, durable=True)
         except OSError as error:
             log.warning("the routes cannot be kept in %s: %s", self._path, error.strerror or error)
             return
         self._written = content
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from trivet.errors import Conflict, Unavailable
+from trivet.files import replace_file
 from trivet.settings import Settings, settings_to_json
 from trivet.wiring.listening import check_exposure, listen
 from trivet_worker.process import become_subreaper
@@ -320,9 +321,8 @@ def _wait_until_ready(platform: _Platform, wake: int, info: Path, on_ready: Call
     if platform.stops:
         return
     ready = PlatformInfo(pid=os.getpid(), control_url=platform.control_url, infer_url=platform.infer_url)
-    new = info.with_suffix(".new")
-    new.write_text(json.dumps({name: getattr(ready, name) for name in ("pid", "control_url", "infer_url")}))
-    new.replace(info)
+    told = json.dumps({name: getattr(ready, name) for name in ("pid", "control_url", "infer_url")})
+    replace_file(info, told.encode(), durable=False)
     on_ready(ready)
 
 

@@ -22,6 +22,7 @@ from trivet.domain.names import check_name
 from trivet.domain.package import Framework, ModelSettings
 from trivet.domain.version import Acceleration, Architecture, ModelVersion
 from trivet.errors import BadPackage, Conflict, Invalid, NotFound, TooLarge, TrivetError, Unavailable
+from trivet.files import replace_file
 
 __all__ = [
     "Upload",
@@ -96,14 +97,9 @@ def announce_upload(control: Control, body: NewUpload) -> Upload:
         settings=settings,
     )
     _forget_old(control)
-    path = _file(control, upload.id)
     try:
-        new = path.with_suffix(".new")
-        new.write_bytes(encode(upload))
-        new.replace(path)
+        replace_file(_file(control, upload.id), encode(upload), durable=False)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            path.with_suffix(".new").unlink(missing_ok=True)
         raise spool_trouble(error) from error
     return upload
 
