@@ -160,6 +160,16 @@ class Models:
             query = VERSIONS.where(model_versions.c.model_id == found.id).order_by(model_versions.c.number.desc())
             return [version_of(row) for row in connection.execute(query)]
 
+    def newest_versions(self, workspace_id: int) -> list[ModelVersion]:
+        """The newest version of every model in a workspace, by name."""
+        later = model_versions.alias()
+        newest = sa.select(sa.func.max(later.c.number)).where(later.c.model_id == model_versions.c.model_id)
+        query = (
+            VERSIONS.where(models.c.workspace_id == workspace_id, model_versions.c.number == newest.scalar_subquery())
+        ).order_by(models.c.name)
+        with self._database.reading() as connection:
+            return [version_of(row) for row in connection.execute(query)]
+
     def versions_to_load(self) -> list[ModelVersion]:
         """All versions with which something is still to happen, the oldest first."""
         open_ones = [status.value for status in VersionStatus if not status.is_final]

@@ -10,6 +10,7 @@ import httpx
 import pyarrow as pa
 
 from trivet.domain.package import Framework
+from trivet.domain.version import Acceleration, Architecture
 from trivet.sdk import frames, operations
 from trivet.sdk.calls import AsyncDriver, Operation
 from trivet.sdk.config import DynamicBatchingConfig
@@ -202,19 +203,17 @@ class AsyncClient:
         input_schema: pa.Schema | None = None,
         output_schema: pa.Schema | None = None,
         convert_wait: bool = True,
+        arch: Architecture | str = Architecture.X86,
+        accel: Acceleration | str = Acceleration.NONE,
         python: str | None = None,
         within_s: float = 600.0,
     ) -> AsyncModelVersion:
         """Upload a model, as `Client.upload_model` says."""
-        framework = framework or guess_framework(path)
-        said = {
-            "name": name,
-            "framework": str(getattr(framework, "value", framework)),
-            "workspace": self._workspace,
-            "input_schema": operations.schema_text(input_schema, path="input_schema"),
-            "output_schema": operations.schema_text(output_schema, path="output_schema"),
-            "python": python,
-        }
+        said = operations.announcement(
+            name, framework or guess_framework(path),
+            workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
+            arch=arch, accel=accel, python=python,
+        )  # fmt: skip
         opened = as_file(path)
         # Zipping a folder takes its time.
         file, file_name = await asyncio.to_thread(opened.__enter__)
@@ -238,7 +237,7 @@ class AsyncClient:
     async def list_models(self) -> list[AsyncModelVersion]:
         """The newest version of every model in the workspace."""
         found = await self.run(operations.call("GET", "/v1/models", query={"workspace": self._workspace}))
-        return [await self.get_model(each["name"]) for each in found["models"]]
+        return [AsyncModelVersion(self, each["newest"]) for each in found["models"]]
 
     async def delete_model(self, name: str) -> None:
         """Delete a model with all its versions.

@@ -196,17 +196,11 @@ class Client:
             Unavailable: the upload broke off; the error says whether anything of it was kept.
             DeadlineExceeded: it is still being loaded after `timeout` seconds.
         """
-        framework = framework or guess_framework(path)
-        said = {
-            "name": name,
-            "framework": str(getattr(framework, "value", framework)),
-            "workspace": self._workspace,
-            "input_schema": operations.schema_text(input_schema, path="input_schema"),
-            "output_schema": operations.schema_text(output_schema, path="output_schema"),
-            "arch": str(getattr(arch, "value", arch)),
-            "accel": str(getattr(accel, "value", accel)),
-            "python": python,
-        }
+        said = operations.announcement(
+            name, framework or guess_framework(path),
+            workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
+            arch=arch, accel=accel, python=python,
+        )  # fmt: skip
         with as_file(path) as (file, file_name):
             version = self.run(operations.upload(file=file, file_name=file_name, said=said, progress=progress))
         if convert_wait:
@@ -224,7 +218,7 @@ class Client:
     def list_models(self) -> list[ModelVersion]:
         """The newest version of every model in the workspace, which a notebook shows as a table."""
         found = self.run(operations.call("GET", "/v1/models", query={"workspace": self._workspace}))["models"]
-        return ModelVersionList(self.get_model(each["name"]) for each in found)
+        return ModelVersionList(self.version_type(self, each["newest"]) for each in found)
 
     def delete_model(self, name: str) -> None:
         """Delete a model with all its versions.

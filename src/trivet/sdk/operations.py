@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from trivet.domain.package import Framework
+from trivet.domain.version import Acceleration, Architecture
 from trivet.errors import (
     Conflict,
     DeadlineExceeded,
@@ -131,6 +133,34 @@ def say_on_stdout(text: str) -> None:
     """To whoever runs the script or the notebook; as it comes, without an end of line of its own."""
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def announcement(
+    name: str,
+    framework: Framework | str,
+    *,
+    workspace: str,
+    input_schema: pa.Schema | str | None,
+    output_schema: pa.Schema | str | None,
+    arch: Architecture | str,
+    accel: Acceleration | str,
+    python: str | None,
+) -> dict[str, Any]:
+    """What is said of a file before its bytes are sent.
+
+    Raises:
+        Invalid: a schema is none.
+    """
+    return {
+        "name": name,
+        "framework": str(getattr(framework, "value", framework)),
+        "workspace": workspace,
+        "input_schema": schema_text(input_schema, path="input_schema"),
+        "output_schema": schema_text(output_schema, path="output_schema"),
+        "arch": str(getattr(arch, "value", arch)),
+        "accel": str(getattr(accel, "value", accel)),
+        "python": python,
+    }
 
 
 def upload(

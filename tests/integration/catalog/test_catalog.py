@@ -88,6 +88,9 @@ class TestModels:
         model = filled.catalog.model(1, "ccfraud")
         assert (model.versions, model.updated_at) == (2, second.created_at)
         assert filled.catalog.models(1) == [model]
+        other = filled.version("another", data=b"two")
+        assert filled.catalog.newest_versions(1) == [other, second]
+        assert filled.catalog.newest_versions(77) == []
 
     def test_a_version_is_found_by_number_and_by_uuid(self, filled) -> None:
         made = filled.version()

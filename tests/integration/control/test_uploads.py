@@ -210,6 +210,21 @@ def test_a_broken_off_upload_leaves_nothing_and_may_be_sent_again(api) -> None:
     assert api.call("PUT", url, content=b"x" * 100)["number"] == 1
 
 
+def test_the_list_of_models_has_the_newest_version_of_each(api) -> None:
+    made = [api.ready(name) for name in ("b", "a", "b", "c")]
+    api.call("POST", "/v1/workspaces", json={"name": "other"})
+    api.upload("a", workspace="other")
+    newest = api.call("POST", f"/v1/versions/{made[2]['uuid']}/configurations", json={"tensor_fields": ["x"]})
+    found = api.call("GET", "/v1/models")["models"]
+    assert [(each["name"], each["versions"]) for each in found] == [("a", 1), ("b", 2), ("c", 1)]
+    assert [each["newest"] for each in found] == [
+        api.call("GET", f"/v1/versions/{made[number]['uuid']}") for number in (1, 2, 3)
+    ]
+    assert found[1]["newest"]["config"] == newest
+    api.call("DELETE", "/v1/models/a")
+    assert [each["name"] for each in api.call("GET", "/v1/models")["models"]] == ["b", "c"]
+
+
 def test_the_same_upload_twice_at_once_makes_one_version(api) -> None:
     url = api.announce()["url"]
 

@@ -23,9 +23,20 @@ def model_routes(control: Control) -> APIRouter:
 
     @routes.get("/models")
     def list_models(workspace: Workspace = "default") -> dict[str, Any]:
-        """The models of a workspace."""
+        """The models of a workspace, each with its newest version."""
         found = control.catalog.workspace(workspace)
-        return {"models": [model_document(each, workspace=found.name) for each in control.catalog.models(found.id)]}
+        # What is made or deleted between the two questions is left out.
+        known = {each.id: each for each in control.catalog.models(found.id)}
+        return {
+            "models": [
+                {
+                    **model_document(known[newest.model_id], workspace=found.name),
+                    "newest": version_document(newest, workspace=found.name),
+                }
+                for newest in control.catalog.newest_versions(found.id)
+                if newest.model_id in known
+            ]
+        }
 
     @routes.get("/models/{name}")
     def get_model(name: ModelName, workspace: Workspace = "default") -> dict[str, Any]:
