@@ -103,6 +103,7 @@ def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]
         "runtime": runtime_of(version),
         "where": None if loaded is None else loaded.runtime,
         "python_version": None if loaded is None else loaded.python_version,
+        "packages": [] if loaded is None else list(loaded.packages),
         "input_schema": _schema(inputs),
         "output_schema": _schema(outputs),
         "input_schema_text": _text(inputs),

@@ -103,7 +103,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         answered: whether it answered its canned row when it was uploaded. A model may refuse a made-up row, and is then sent
             requests without having answered any.
         environment: digest of the environment; None where the model runs natively.
-        requirements: the environment's PEP 508 lines, should it have to be built again.
+        requirements: the environment's PEP 508 lines …
+        packages: … and what they came to, `name==version` in order of name, should it have to be built again.
         python_version: of the environment.
         notes: what its owner should know (a Python that was chosen, a pair of versions that was avoided).
     """
@@ -118,6 +119,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     answered: bool = False
     environment: Digest | None = None
     requirements: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     python_version: str | None = None
     notes: tuple[str, ...] = ()
 

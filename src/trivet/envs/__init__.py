@@ -1,6 +1,7 @@
 """Requirements -> lock -> interpreter: environments, cached by digest, made by uv."""
 
+from trivet.envs.known_bad import packages_of
 from trivet.envs.progress import Progress, silent
 from trivet.envs.store import EnvironmentInfo, EnvironmentStore
 
-__all__ = ["EnvironmentInfo", "EnvironmentStore", "Progress", "silent"]
+__all__ = ["EnvironmentInfo", "EnvironmentStore", "Progress", "packages_of", "silent"]

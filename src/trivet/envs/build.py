@@ -10,7 +10,7 @@ from pathlib import Path
 from trivet.domain.digest import Digest
 from trivet.envs.failures import Circumstances, explanation, is_disk_full, uv_error
 from trivet.envs.interpreters import Interpreter
-from trivet.envs.known_bad import pins_of
+from trivet.envs.known_bad import packages_of
 from trivet.envs.progress import Progress
 from trivet.envs.records import EnvironmentRecord, write_record
 from trivet.envs.uv_calls import Uv, UvFailedError
@@ -47,7 +47,7 @@ def build(
         BadEnvironment: what could not be fetched, built, verified or imported.
         OSError: the disk is full.
     """
-    packages = tuple(f"{name}=={version}" for name, version in sorted(pins_of(lock).items()))
+    packages = packages_of(lock)
     draft = uv.workspace.folder / "environment"
     report("installing", f"{len(packages)} packages", 0, len(packages))
     try:

@@ -111,6 +111,11 @@ def pins_of(lock: str) -> dict[str, str]:
     return {canonicalize_name(match["name"]): match["version"] for match in _PIN.finditer(lock)}
 
 
+def packages_of(lock: str) -> tuple[str, ...]:
+    """What a lock installs: `name==version`, in order of name."""
+    return tuple(f"{name}=={version}" for name, version in sorted(pins_of(lock).items()))
+
+
 def avoid(pins: Mapping[str, str]) -> tuple[Avoided, ...]:
     """The pairs of the table that a lock holds, and what would part them."""
     found = []

@@ -160,12 +160,11 @@ class EnvironmentStore:
                 fix="try again in a moment",
             ) from error
 
-    def prune(self, *, unused_for: timedelta | None = None, keep: Collection[Digest] = ()) -> Infos:
+    def prune(self, *, unused_for: timedelta | None = None) -> Infos:
         """Removes environments, with the locks that name them, and what dead builders left.
 
         Args:
             unused_for: only those that were not asked for during that time; None: whatever their age.
-            keep: digests that stay (model versions name them).
 
         Returns:
             What was removed. One that is in use, or is being built, is passed over.
@@ -176,11 +175,7 @@ class EnvironmentStore:
         before = None if unused_for is None else datetime.now(UTC) - unused_for
         try:
             with workspace(self._root / "tmp") as space:
-                removed = [
-                    info
-                    for info in self.list()
-                    if info.digest not in keep and self._prune_one(info.digest, before=before, space=space)
-                ]
+                removed = [info for info in self.list() if self._prune_one(info.digest, before=before, space=space)]
                 self._discard_strangers(space)
             gone = {info.digest for info in removed}
             for file in self._root.glob("locks/*.json"):

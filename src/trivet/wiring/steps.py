@@ -1,5 +1,6 @@
 """From a model version and a configuration of it to a step that can be run: its route, and what its workers are to run."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -18,6 +19,8 @@ from trivet.wiring.packages import environment_of, package_root
 from trivet.wiring.preparing import environment_store
 
 __all__ = ["StepRecords", "Steps"]
+
+log = logging.getLogger(__name__)
 
 
 class StepRecords(Protocol):
@@ -68,11 +71,11 @@ class Steps:
             return PreparedNative(native_route(version, loaded, config, path=str(root / loaded.model_file)))
         route = isolated_route(version, loaded, config)
         # An environment that has to be built is built now, and not while workers are waited for.
-        environment_of(loaded, self._settings, _quiet)
+        environment_of(loaded, self._settings, _log_warnings)
 
         @contextmanager
         def work() -> Iterator[WorkerSpec]:
-            environment = environment_of(loaded, self._settings, _quiet)
+            environment = environment_of(loaded, self._settings, _log_warnings)
             with environment_store(self._settings).in_use(environment):
                 yield WorkerSpec(
                     name=version.name,
@@ -153,5 +156,8 @@ def isolated_route(version: ModelVersion, loaded: LoadedModel, config: ModelConf
     )
 
 
-def _quiet(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
+def _log_warnings(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
     """Nobody watches: what takes long is seen in the deployment's status."""
+    del done, total
+    if stage == "warning":
+        log.warning("%s", detail)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from trivet.domain.encoding import decode, encode
 from trivet.domain.fault import Fault
 from trivet.domain.version import LoadedModel, Runtime
+from trivet.envs import packages_of
 from trivet.errors import Internal, ModelFailed, TrivetError
 from trivet.packaging import read_requirements
 from trivet.settings import Settings, settings_from_json
@@ -136,6 +137,7 @@ def _loaded(prepared: Prepared, answer: _Answered, *, notes: list[str]) -> Loade
         answered=answer.answered,
         environment=prepared.environment.digest,
         requirements=read_requirements(prepared.package),
+        packages=packages_of(prepared.environment.lock),
         python_version=prepared.environment.python_version,
         notes=(*prepared.environment.notes, *notes),
     )
