@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from trivet.domain.package import Framework
     from trivet.domain.version import Acceleration, Architecture
-    from trivet.errors import TrivetError
+    from trivet.errors import ModelUploadError, TrivetError
     from trivet.sdk.aio import AsyncClient
     from trivet.sdk.client import Client
     from trivet.sdk.config import DeploymentConfigBuilder, DynamicBatchingConfig
     from trivet.sdk.model import ModelVersion
-    from trivet.sdk.operations import ModelUploadError
     from trivet.sdk.pipeline import Pipeline
     from trivet.sdk.workspace import Workspace
 
@@ -26,7 +25,7 @@ _WHERE: Final = {
     "DeploymentConfigBuilder": "trivet.sdk.config",
     "DynamicBatchingConfig": "trivet.sdk.config",
     "Framework": "trivet.domain.package",
-    "ModelUploadError": "trivet.sdk.operations",
+    "ModelUploadError": "trivet.errors",
     "ModelVersion": "trivet.sdk.model",
     "Pipeline": "trivet.sdk.pipeline",
     "TrivetError": "trivet.errors",

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from trivet.domain.package import Framework
 from trivet.domain.version import Acceleration, Architecture
-from trivet.sdk import frames, operations
+from trivet.sdk import frames, operations, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation
 from trivet.sdk.config import DynamicBatchingConfig
 from trivet.sdk.connecting import find_token, find_url, trusted
@@ -80,7 +80,7 @@ class AsyncPipeline(PipelineState):
     ) -> Self:
         """Run the steps, as `Pipeline.deploy` says."""
         answer = await self._client.run(
-            operations.deploy(
+            waits.deploy(
                 self.name(),
                 workspace=self.workspace,
                 steps=self._steps.documents,
@@ -91,7 +91,7 @@ class AsyncPipeline(PipelineState):
         self._infer_url = None
         if wait_for_status:
             await self._client.run(
-                operations.wait_for_deployment(
+                waits.wait_for_deployment(
                     self.name(),
                     workspace=self.workspace,
                     generation=answer["deployment"]["generation"],
@@ -104,7 +104,7 @@ class AsyncPipeline(PipelineState):
     async def undeploy(self, *, within_s: float = DEPLOY_S) -> Self:
         """Stop it."""
         await self._client.run(
-            operations.undeploy(self.name(), workspace=self.workspace, timeout_s=within_s, say=self._client.say)
+            waits.undeploy(self.name(), workspace=self.workspace, timeout_s=within_s, say=self._client.say)
         )
         return self
 
@@ -209,7 +209,7 @@ class AsyncClient:
         within_s: float = 600.0,
     ) -> AsyncModelVersion:
         """Upload a model, as `Client.upload_model` says."""
-        said = operations.announcement(
+        said = uploads.announcement(
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
             arch=arch, accel=accel, python=python,
@@ -218,11 +218,11 @@ class AsyncClient:
         # Zipping a folder takes its time.
         file, file_name = await asyncio.to_thread(opened.__enter__)
         try:
-            version = await self.run(operations.upload(file=file, file_name=file_name, said=said, progress=None))
+            version = await self.run(uploads.upload(file=file, file_name=file_name, said=said, progress=None))
         finally:
             opened.__exit__(None, None, None)
         if convert_wait:
-            version = await self.run(operations.wait_until_loaded(version, timeout_s=within_s, say=self.say))
+            version = await self.run(waits.wait_until_loaded(version, timeout_s=within_s, say=self.say))
         return AsyncModelVersion(self, version)
 
     async def get_model(self, name: str, version: str | None = None) -> AsyncModelVersion:

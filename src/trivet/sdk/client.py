@@ -11,7 +11,7 @@ import pyarrow as pa
 from trivet.domain.package import Framework
 from trivet.domain.version import Acceleration, Architecture
 from trivet.errors import NotFound
-from trivet.sdk import operations
+from trivet.sdk import operations, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation, SyncDriver
 from trivet.sdk.connecting import find_token, find_url, trusted
 from trivet.sdk.lists import ModelVersionList, PipelineList, WorkspaceList
@@ -196,15 +196,15 @@ class Client:
             Unavailable: the upload broke off; the error says whether anything of it was kept.
             DeadlineExceeded: it is still being loaded after `timeout` seconds.
         """
-        said = operations.announcement(
+        said = uploads.announcement(
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
             arch=arch, accel=accel, python=python,
         )  # fmt: skip
         with as_file(path) as (file, file_name):
-            version = self.run(operations.upload(file=file, file_name=file_name, said=said, progress=progress))
+            version = self.run(uploads.upload(file=file, file_name=file_name, said=said, progress=progress))
         if convert_wait:
-            version = self.run(operations.wait_until_loaded(version, timeout_s=timeout, say=self.say))
+            version = self.run(waits.wait_until_loaded(version, timeout_s=timeout, say=self.say))
         return self.version_type(self, version)
 
     def get_model(self, name: str, version: str | None = None) -> ModelVersion:

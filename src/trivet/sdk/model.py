@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 
 from trivet.domain.encoding import schema_from_text
-from trivet.sdk import operations, tables
+from trivet.sdk import operations, tables, waits
 from trivet.sdk.calls import Operation
 from trivet.sdk.config import DynamicBatchingConfig
 from trivet.sdk.platform import Platform
@@ -226,7 +226,7 @@ class ModelVersion(ModelState):
             DeadlineExceeded: it takes longer than `timeout` seconds.
         """
         self._document = self._client.run(
-            operations.wait_until_loaded(self.document(), timeout_s=timeout, say=operations.say_nothing)
+            waits.wait_until_loaded(self.document(), timeout_s=timeout, say=operations.say_nothing)
         )
         return self
 

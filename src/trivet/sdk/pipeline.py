@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trivet.errors import Invalid, NotFound
-from trivet.sdk import frames, operations
+from trivet.sdk import frames, operations, waits
 from trivet.sdk.log_files import LogFiles, read_size
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState, PipelineVersion
 from trivet.sdk.platform import Platform
@@ -63,7 +63,7 @@ class Pipeline(PipelineState):
         """
         del pipeline_name
         answer = self._client.run(
-            operations.deploy(
+            waits.deploy(
                 self.name(),
                 workspace=self.workspace,
                 steps=self._steps.documents,
@@ -87,7 +87,7 @@ class Pipeline(PipelineState):
             DeadlineExceeded: it takes longer than `timeout` seconds.
         """
         self._client.run(
-            operations.wait_for_deployment(
+            waits.wait_for_deployment(
                 self.name(),
                 workspace=self.workspace,
                 generation=generation or self._generation(),
@@ -99,9 +99,7 @@ class Pipeline(PipelineState):
 
     def undeploy(self, *, timeout: float = DEPLOY_S) -> Self:
         """Stop it: requests in flight are answered, then nothing is."""
-        self._client.run(
-            operations.undeploy(self.name(), workspace=self.workspace, timeout_s=timeout, say=self._client.say)
-        )
+        self._client.run(waits.undeploy(self.name(), workspace=self.workspace, timeout_s=timeout, say=self._client.say))
         self._refresh()
         return self
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from trivet import AsyncClient, Client
-from trivet.errors import DeadlineExceeded, TrivetError, Unavailable
-from trivet.sdk import operations
+from trivet.errors import DeadlineExceeded, ModelUploadError, TrivetError, Unavailable
+from trivet.sdk import operations, uploads
 from trivet.sdk.calls import SyncDriver
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n" + b'{"workspaces":[]}'
@@ -166,7 +166,7 @@ def test_a_refusal_is_heard_though_the_body_was_not_read(server, tmp_path):
     here = server(announce, refuse_unread)
     with (
         Client(here.url, token="t") as client,
-        pytest.raises(operations.ModelUploadError, match="Not a valid ZIP file"),
+        pytest.raises(ModelUploadError, match="Not a valid ZIP file"),
     ):
         client.upload_model("m", file, "custom")
 
@@ -196,7 +196,7 @@ def test_an_upload_whose_answer_was_lost_is_found(server, tmp_path):
     here = server(announce, hang_up, know_the_version)
     with httpx.Client() as http:
         driver = SyncDriver(base=here.url, token="t", http=http)
-        found = driver.run(operations.upload(file=file, file_name=file.name, said=said, progress=None, timeout_s=5.0))
+        found = driver.run(uploads.upload(file=file, file_name=file.name, said=said, progress=None, timeout_s=5.0))
     assert found["marker"] == "found"
 
 
@@ -220,7 +220,7 @@ def test_the_same_holds_with_an_event_loop(server, tmp_path):
         file.write_bytes(b"no zip! " * 2**20)
         other = server(announce, refuse_unread)
         async with AsyncClient(other.url, token="t") as client:
-            with pytest.raises(operations.ModelUploadError, match="Not a valid ZIP file"):
+            with pytest.raises(ModelUploadError, match="Not a valid ZIP file"):
                 await client.upload_model("m", file, "custom")
 
     asyncio.run(story())

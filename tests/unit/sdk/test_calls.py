@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trivet.errors
-from trivet.errors import Internal, Invalid, NotFound, TrivetError, Unavailable
-from trivet.sdk import operations
+from trivet.errors import Internal, Invalid, ModelUploadError, NotFound, TrivetError, Unavailable
+from trivet.sdk import operations, uploads
 from trivet.sdk.calls import Reply, SyncDriver, checked, document
 
 
@@ -102,8 +102,8 @@ def test_an_upload_that_is_refused_is_a_model_upload_error(talk, tmp_path):
 
     here = talk(answer)
     said = {"name": "m", "framework": "custom", "python": None}
-    with pytest.raises(operations.ModelUploadError) as caught:
-        here.run(operations.upload(file=file, file_name="model.zip", said=said, progress=None, timeout_s=5))
+    with pytest.raises(ModelUploadError) as caught:
+        here.run(uploads.upload(file=file, file_name="model.zip", said=said, progress=None, timeout_s=5))
     assert caught.value.what == "Model failed to upload: [400] Bad request: Not a valid ZIP file."
     assert caught.value.reason == "not_a_zip"
 
@@ -113,8 +113,8 @@ def test_a_wrong_token_at_an_upload_is_not_the_models_fault(talk, tmp_path):
     file.write_bytes(b"x")
     here = talk(lambda _call: refusal(401, what="the token is missing", reason="unauthorized"))
     with pytest.raises(TrivetError) as caught:
-        here.run(operations.upload(file=file, file_name="m", said={}, progress=None, timeout_s=5))
-    assert not isinstance(caught.value, operations.ModelUploadError)
+        here.run(uploads.upload(file=file, file_name="m", said={}, progress=None, timeout_s=5))
+    assert not isinstance(caught.value, ModelUploadError)
     assert caught.value.reason == "unauthorized"
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from trivet.errors import Conflict, DeadlineExceeded, NotFound, Unavailable
-from trivet.sdk import operations
+from trivet.sdk import waits
 from trivet.sdk.calls import AsyncDriver, Pause, SyncDriver
 
 
@@ -39,7 +39,7 @@ def answers(*documents):
 
 def deploying(talk, *, generation=1, timeout_s=45):
     return talk.run(
-        operations.wait_for_deployment(
+        waits.wait_for_deployment(
             "fraud", workspace="default", generation=generation, timeout_s=timeout_s, say=talk.say
         )
     )
@@ -47,7 +47,7 @@ def deploying(talk, *, generation=1, timeout_s=45):
 
 def test_what_is_said_of_a_model_that_becomes_native(talk):
     here = talk(statuses("pending_load_native", "attempting_load_native", "ready"))
-    assert here.run(operations.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))["status"] == "ready"
+    assert here.run(waits.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))["status"] == "ready"
     assert here.said == (
         "Waiting for model loading - this will take up to 10min.\n"
         "Model is pending loading to a native runtime.\n"
@@ -58,16 +58,14 @@ def test_what_is_said_of_a_model_that_becomes_native(talk):
 
 def test_the_status_that_the_upload_was_answered_with_is_said_though_it_has_changed_since(talk):
     here = talk(statuses("ready"))
-    here.run(
-        operations.wait_until_loaded({"uuid": "u", "status": "pending_load_container"}, timeout_s=600, say=here.say)
-    )
+    here.run(waits.wait_until_loaded({"uuid": "u", "status": "pending_load_container"}, timeout_s=600, say=here.say))
     assert "Model is pending loading to a container runtime.\n" in here.said
     assert here.said.endswith("\nReady\n")
 
 
 def test_a_second_is_a_dot(talk):
     here = talk(statuses(*["attempting_load_container"] * 12, "ready"))
-    here.run(operations.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))
+    here.run(waits.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))
     waited = int(here.now - 1000)
     assert waited >= 2
     assert f"a container runtime.{'.' * waited}successful" in here.said
@@ -75,7 +73,7 @@ def test_a_second_is_a_dot(talk):
 
 def test_a_model_that_cannot_be_loaded_comes_back_and_stderr_says_why(talk, capsys):
     here = talk(statuses("attempting_load_container", "error", error_summary="No Inference-inherited class found"))
-    assert here.run(operations.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))["status"] == "error"
+    assert here.run(waits.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))["status"] == "error"
     assert capsys.readouterr().err == (
         "ERROR! There was an error during model conversion: Model failed to convert: No Inference-inherited class found\n"
         "You can use model.get_upload_logs() to get more details.\n"
@@ -91,9 +89,9 @@ def test_waiting_for_a_model_ends_by_the_clock_whatever_a_call_takes(talk):
 
     here.answer = slow
     with pytest.raises(DeadlineExceeded, match="not loaded within 60 s"):
-        here.run(operations.wait_until_loaded(KNOWN, timeout_s=60, say=here.say))
+        here.run(waits.wait_until_loaded(KNOWN, timeout_s=60, say=here.say))
     assert here.now - 1000 <= 81
-    assert all(call.timeout_s <= operations.POLL_S for call in here.calls)
+    assert all(call.timeout_s <= waits.POLL_S for call in here.calls)
 
 
 def test_a_platform_that_starts_again_meanwhile_is_asked_again(talk):
@@ -165,7 +163,7 @@ def test_undeploying_waits_until_nothing_runs(talk):
             deployment("Stopped", generation=4, seen=4, wanted="stopped"),
         )
     )
-    here.run(operations.undeploy("fraud", workspace="default", timeout_s=45, say=here.say))
+    here.run(waits.undeploy("fraud", workspace="default", timeout_s=45, say=here.say))
     assert [call.method for call in here.calls] == ["POST", "GET", "GET"]
     assert re.fullmatch(r"Waiting for undeployment - this will take up to 45s \.* ok\n", here.said)
 
@@ -184,7 +182,7 @@ def test_a_deployment_that_takes_too_long_is_said_to_go_on(talk):
 def test_what_mends_a_model_that_cannot_be_loaded_is_said_with_it(talk, capsys):
     fault = {"what": "output is a seq(map)", "fix": "export with zipmap=False", "path": "graph.output[1]"}
     here = talk(statuses("error", error_summary="output is a seq(map)", fault=fault))
-    here.run(operations.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))
+    here.run(waits.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))
     assert capsys.readouterr().err.splitlines()[1:] == [
         "You can use model.get_upload_logs() to get more details.",
         "  at  graph.output[1]",
@@ -196,17 +194,15 @@ def test_what_mends_a_model_that_cannot_be_loaded_is_said_with_it(talk, capsys):
     ("operation", "told"),
     [
         (
-            lambda say: operations.wait_until_loaded(KNOWN, timeout_s=600, say=say),
+            lambda say: waits.wait_until_loaded(KNOWN, timeout_s=600, say=say),
             "loading it: see get_model('fraud').status(), or `trivet models fraud`.",
         ),
         (
-            lambda say: operations.wait_for_deployment(
-                "fraud", workspace="default", generation=1, timeout_s=45, say=say
-            ),
+            lambda say: waits.wait_for_deployment("fraud", workspace="default", generation=1, timeout_s=45, say=say),
             "starting it: see get_pipeline('fraud').status(), or `trivet status fraud`.",
         ),
         (
-            lambda say: operations.undeploy("fraud", workspace="default", timeout_s=45, say=say),
+            lambda say: waits.undeploy("fraud", workspace="default", timeout_s=45, say=say),
             "stopping it: see get_pipeline('fraud').status(), or `trivet status fraud`.",
         ),
     ],

@@ -8,12 +8,12 @@ from trivet.errors import (
     Internal,
     Invalid,
     ModelFailed,
+    ModelUploadError,
     NotFound,
     TrivetError,
     Unavailable,
     Unsupported,
 )
-from trivet.sdk.operations import ModelUploadError
 
 __all__ = [
     "CommunicationError",

@@ -1,0 +1,96 @@
+"""Sending a model's file: it is announced, then its bytes go."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from trivet.domain.package import Framework
+from trivet.domain.version import Acceleration, Architecture
+from trivet.errors import Invalid, ModelUploadError, NotFound, TrivetError, Unavailable
+from trivet.sdk.calls import Call, Operation, Reply, document
+from trivet.sdk.operations import at, call, schema_text
+
+__all__ = ["announcement", "upload"]
+
+UPLOAD_S = 3600.0
+
+
+def announcement(
+    name: str,
+    framework: Framework | str,
+    *,
+    workspace: str,
+    input_schema: pa.Schema | str | None,
+    output_schema: pa.Schema | str | None,
+    arch: Architecture | str,
+    accel: Acceleration | str,
+    python: str | None,
+) -> dict[str, Any]:
+    """What is said of a file before its bytes are sent.
+
+    Raises:
+        Invalid: a schema is none.
+    """
+    return {
+        "name": name,
+        "framework": str(getattr(framework, "value", framework)),
+        "workspace": workspace,
+        "input_schema": schema_text(input_schema, path="input_schema"),
+        "output_schema": schema_text(output_schema, path="output_schema"),
+        "arch": str(getattr(arch, "value", arch)),
+        "accel": str(getattr(accel, "value", accel)),
+        "python": python,
+    }
+
+
+def upload(
+    *,
+    file: Path,
+    file_name: str,
+    said: Mapping[str, Any],
+    progress: Callable[[int, int], None] | None,
+    timeout_s: float = UPLOAD_S,
+) -> Operation[dict[str, Any]]:
+    """Announce a file, then send it.
+
+    Raises:
+        ModelUploadError: it was refused.
+    """
+    body = {name: value for name, value in said.items() if value is not None}
+    try:
+        announced = yield from call(
+            "POST", "/v1/uploads", body={**body, "file_name": file_name, "size": file.stat().st_size}
+        )
+        version = yield from _send(announced, file=file, progress=progress, timeout_s=timeout_s)
+    except TrivetError as error:
+        if error.kind is not Invalid.kind or error.reason == "unauthorized":
+            raise
+        raise ModelUploadError(
+            f"Model failed to upload: [400] Bad request: {error.what.rstrip('.')}.",
+            fix="; ".join(part for part in (error.why, error.fix) if part) or None,
+            path=error.path,
+            reason=error.reason,
+        ) from error
+    return version
+
+
+def _send(
+    announced: Mapping[str, Any], *, file: Path, progress: Callable[[int, int], None] | None, timeout_s: float
+) -> Operation[dict[str, Any]]:
+    """The bytes of a file that was announced. Where only the answer was lost, the version is looked up."""
+    try:
+        reply: Reply = yield Call(
+            method="PUT", path=announced["url"], file=file, progress=progress, timeout_s=timeout_s
+        )
+    except Unavailable as broken:
+        try:
+            version: dict[str, Any] = yield from call("GET", at("versions", announced["uuid"]))
+        except NotFound:
+            raise Unavailable(broken.what, why=broken.why, fix="upload it again: nothing of it was kept") from None
+        except Unavailable:
+            raise broken from None
+        return version
+    version = document(reply)
+    return version
