@@ -46,7 +46,8 @@ class ConversionLimits:
     """How much at once, and how long.
 
     Attributes:
-        at_once: versions that are tried side by side.
+        at_once: versions of each kind, native and container, that are tried side by side: what loads within a second does not
+            wait for environments that take minutes.
         trial_s: all of one trial, the building of its environment included.
         load_s: from the moment on when the model begins to load.
         log_every_s: between two lines about the same stage.
@@ -98,7 +99,7 @@ class Conversions:
         self._parent = parent
         self._limits = limits
         self._on_change = on_change
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, tuple[ModelVersion, asyncio.Task[None]]] = {}
         # What has ended while the catalog was being read: what it said of them is old.
         self._ended: set[int] = set()
 
@@ -117,7 +118,7 @@ class Conversions:
         for version in await asyncio.to_thread(self._catalog.versions_to_load):
             if version.id in self._running or version.id in self._ended:
                 continue
-            if len(self._running) < self._limits.at_once:
+            if self._has_room_for(version):
                 self._begin(version)
             elif version.status is not _pending(version):
                 # Nobody tries it: whoever did has ended. It waits for its turn again.
@@ -126,21 +127,25 @@ class Conversions:
 
     async def settled(self) -> None:
         """Wait until what is being tried now has ended."""
-        tasks = list(self._running.values())
+        tasks = [task for _, task in self._running.values()]
         if tasks:
             await asyncio.wait(tasks)
 
     async def close(self) -> None:
         """End what is being tried; it begins again with the next supervisor."""
-        tasks = list(self._running.values())
+        tasks = [task for _, task in self._running.values()]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
+    def _has_room_for(self, version: ModelVersion) -> bool:
+        alike = [each for each, _ in self._running.values() if _where(each) == _where(version)]
+        return len(alike) < self._limits.at_once
+
     def _begin(self, version: ModelVersion) -> None:
         task = asyncio.create_task(self._convert(version), name=f"version {version.id}")
-        self._running[version.id] = task
+        self._running[version.id] = (version, task)
 
         def ended(_: asyncio.Task[None]) -> None:
             del self._running[version.id]

@@ -247,6 +247,27 @@ def test_two_are_tried_at_once_and_the_others_wait_for_their_turn(platform):
     ]
 
 
+def test_what_loads_in_a_moment_does_not_wait_for_environments(platform):
+    slow = [platform.row(name=f"slow-{number}", file_name="model.zip") for number in range(3)]
+    quick = [platform.row(name=f"quick-{number}") for number in range(3)]
+    trials = ScriptedTrials()
+
+    async def main() -> None:
+        trials.gate = asyncio.Event()
+        converting = platform.conversions(trials)
+        await converting.run_once()
+        async with asyncio.timeout(20):
+            while trials.running < 4:
+                await asyncio.sleep(0.01)
+        waits = [platform.now(each).status.startswith("pending") for each in (*slow, *quick)]
+        assert waits == [False, False, True] * 2
+        trials.gate.set()
+        await converting.settled()
+
+    asyncio.run(main())
+    assert trials.most == 4
+
+
 def test_what_a_dead_supervisor_left_half_way_begins_again_from_its_pending_status(platform):
     versions = [platform.row(name=f"model-{number}") for number in range(4)]
     for version in versions:
