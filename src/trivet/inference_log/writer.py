@@ -138,10 +138,14 @@ class LogFolder:
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 found.append((status.st_mtime_ns, path, status.st_size))
+        beyond = []
         for written_ns, path, size in sorted(found, reverse=True):
             kept += size
             if path not in mine and (kept > self._limits.bytes_each or written_ns < oldest_ns):
-                path.unlink(missing_ok=True)
+                beyond.append(path)
+        # The oldest first, or who reads meanwhile would miss some rows before others that are there yet.
+        for path in reversed(beyond):
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close all segments; they stay as they are, and are sealed by the next process."""

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
 
 from trivet.inference_log import COLUMNS, LogFolder, LogLimits, Origin, folder_of, prune_all, read_logs
 
@@ -128,6 +130,29 @@ def batch_of(number: int, *, field: str = "x") -> pa.RecordBatch:
     ]
     schema = origin.put_into(pa.schema([*COLUMNS, pa.field(f"in.{field}", pa.binary())]))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def test_between_two_files_that_are_taken_away_no_rows_are_missing_before_others(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder_of(home, workspace_id=1, deployment_id=1)
+    folder = LogFolder(path, LogLimits(bytes_each=8 * MIB, segment_bytes=64 * 1024))
+    for number in range(1, 30):
+        folder.write(batch_of(number))
+    folder.close()
+    seen: list[list[int]] = []
+    unlink = Path.unlink
+
+    def unlink_and_look(gone: Path, missing_ok: bool = False) -> None:
+        unlink(gone, missing_ok=missing_ok)
+        times = read_logs(path, limit=10**6, order="Asc").table["time"].cast(pa.int64())
+        seen.append(pc.unique(times).to_pylist())
+
+    monkeypatch.setattr(Path, "unlink", unlink_and_look)
+    LogFolder(path, LogLimits(bytes_each=MIB, segment_bytes=64 * 1024)).prune()
+    assert len(seen) > 5
+    for times in seen:
+        assert times == list(range(times[0], 30))
 
 
 def test_taking_away_what_is_too_much_spares_a_segment_that_still_grows(home: Path) -> None:
