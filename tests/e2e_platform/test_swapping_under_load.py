@@ -67,7 +67,9 @@ def test_swapping_native_versions_under_load_loses_no_request(platform: Any, ver
             version = versions[(turn + 1) % 3]
             deployment = platform.deploy("swapped", version)
             assert deployment["status"]["state"] == "Running"
-            asking.until_last((2.0, 3.0, 5.0)[(turn + 1) % 3])
+            factor = (2.0, 3.0, 5.0)[(turn + 1) % 3]
+            assert platform.infer("swapped", ROW).json()[0]["out"]["y"][0] == factor
+            asking.until_last(factor)
             time.sleep(0.2)
     assert asking.failures == []
     assert set(asking.answers) == {2.0, 3.0, 5.0}
@@ -87,7 +89,9 @@ def test_swapping_models_in_workers_under_load_loses_no_request(
     with Asking(f"{platform.infer_url}/pipelines/swapped/infer") as asking:
         for turn in range(4):
             platform.deploy("swapped", steps[(turn + 1) % 2], versions[0])
-            asking.until_last((14.0, 22.0)[(turn + 1) % 2])
+            factor = (14.0, 22.0)[(turn + 1) % 2]
+            assert platform.infer("swapped", ROW).json()[0]["out"]["y"][0] == factor
+            asking.until_last(factor)
     assert asking.failures == []
 
 
@@ -127,4 +131,5 @@ def test_undeploying_during_inference_answers_what_was_asked_and_refuses_what_co
         deadline = time.monotonic() + 20
         while not asking.failures and time.monotonic() < deadline:
             time.sleep(0.01)
+    assert asking.failures
     assert all(failure.startswith("404 ") for failure in asking.failures), asking.failures[:3]

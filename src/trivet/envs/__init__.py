@@ -2,6 +2,7 @@
 
 from trivet.envs.known_bad import packages_of
 from trivet.envs.progress import Progress, silent
+from trivet.envs.restoring import restore
 from trivet.envs.store import EnvironmentInfo, EnvironmentStore
 
-__all__ = ["EnvironmentInfo", "EnvironmentStore", "Progress", "packages_of", "silent"]
+__all__ = ["EnvironmentInfo", "EnvironmentStore", "Progress", "packages_of", "restore", "silent"]

@@ -10,7 +10,14 @@ import msgspec
 
 from trivet.domain.digest import Digest
 
-__all__ = ["EnvironmentRecord", "LockRecord", "read_record", "write_atomically", "write_record"]
+__all__ = [
+    "EnvironmentRecord",
+    "LockRecord",
+    "ReplacementRecord",
+    "read_record",
+    "write_atomically",
+    "write_record",
+]
 
 
 class LockRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +39,12 @@ class EnvironmentRecord(msgspec.Struct, frozen=True, kw_only=True):
     python_version: str
     size_bytes: int
     made: datetime
+
+
+class ReplacementRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The environment that was built in the place of one that is gone."""
+
+    environment: Digest
 
 
 _Record = TypeVar("_Record", bound=msgspec.Struct)

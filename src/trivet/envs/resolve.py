@@ -65,11 +65,12 @@ def resolve(
     uv: Uv,
     about: Circumstances,
     report: Progress,
+    constraints: Sequence[str] = (),
 ) -> Resolved:
     """Finds versions that fit together, and an interpreter that they fit.
 
     Where the spec names no Python, our own minor release is tried first and then, if the reason is Python's version,
-    the others that are here.
+    the others that are here. What `constraints` limit is not asked for by that.
 
     Raises:
         BadEnvironment: no such interpreter; no solution, in uv's own words.
@@ -81,7 +82,7 @@ def resolve(
     failure: UvFailedError | None = None
     for interpreter in (first, *others):
         report("resolving", f"for Python {interpreter.version_text}", None, None)
-        compile_ = _compiler(uv, requirements, interpreter=interpreter, spec=spec)
+        compile_ = _compiler(uv, requirements, limits=constraints, interpreter=interpreter, spec=spec)
         try:
             lock, notes = _apart(compile_, report=report)
         except UvFailedError as error:
@@ -98,10 +99,10 @@ def resolve(
 
 
 def _compiler(
-    uv: Uv, requirements: Sequence[str], *, interpreter: Interpreter, spec: EnvironmentSpec
+    uv: Uv, requirements: Sequence[str], *, limits: Sequence[str], interpreter: Interpreter, spec: EnvironmentSpec
 ) -> Callable[[Sequence[str]], str]:
-    return lambda constraints: uv.compile(
-        requirements, constraints=constraints, python=interpreter, as_of=spec.resolve_as_of
+    return lambda more: uv.compile(
+        requirements, constraints=(*limits, *more), python=interpreter, as_of=spec.resolve_as_of
     )
 
 

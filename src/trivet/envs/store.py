@@ -21,7 +21,7 @@ from trivet.envs.known_bad import KNOWN_BAD
 from trivet.envs.locking import LockBusyError, Workspace, held, workspace
 from trivet.envs.pip_config import read_pip_config
 from trivet.envs.progress import Progress, silent
-from trivet.envs.records import EnvironmentRecord, LockRecord, read_record, write_record
+from trivet.envs.records import EnvironmentRecord, LockRecord, ReplacementRecord, read_record, write_record
 from trivet.envs.resolve import resolve
 from trivet.envs.uv_calls import Uv, uv_program
 from trivet.envs.uv_settings import UvSettings, uv_settings
@@ -66,6 +66,7 @@ class _Want:
 
     key: Digest
     spec: EnvironmentSpec
+    releases: tuple[str, ...]
     settings: UvSettings
     offline: bool
     wheels: Path | None
@@ -75,7 +76,7 @@ class EnvironmentStore:
     """Environments by digest below one folder.
 
     `locks/` holds what was resolved, by its inputs; `environments/` what was built, by lock, Python and platform;
-    `held/` the files of locks between processes; `tmp/` what is being made.
+    `replaced/` what stands in for one that is gone; `held/` the files of locks between processes; `tmp/` what is being made.
 
     Args:
         root: the folder; made when it is first needed.
@@ -95,6 +96,7 @@ class EnvironmentStore:
         self,
         spec: EnvironmentSpec,
         *,
+        releases: tuple[str, ...] = (),
         offline: bool = False,
         wheels: Path | None = None,
         report: Progress = silent,
@@ -106,6 +108,7 @@ class EnvironmentStore:
 
         Args:
             spec: what it must hold.
+            releases: `name==version`; of what is named here, no other release will do.
             offline: fetch nothing: what is built already, uv's cache, or `wheels` alone where that is given.
             wheels: a folder of wheels to take packages from, before any index.
             report: told what is going on.
@@ -115,7 +118,7 @@ class EnvironmentStore:
             Unavailable: another process has been building it for hours.
         """
         try:
-            want = self._want(spec, offline=offline, wheels=wheels)
+            want = self._want(spec, releases=releases, offline=offline, wheels=wheels)
             return self._ready(want.key) or self._make(want, report=report)
         except OSError as error:
             raise disk_error(error, folder=self._root) from error
@@ -127,7 +130,27 @@ class EnvironmentStore:
             ) from error
 
     def find(self, digest: Digest) -> Environment | None:
-        """The finished environment of a digest; None where there is none. Starts no process, and fetches nothing."""
+        """The finished environment of a digest, or what stands in for it. Starts no process, and fetches nothing."""
+        found = self._find(digest)
+        if found is None:
+            replacement = read_record(self._replacement(digest), ReplacementRecord)
+            found = None if replacement is None else self._find(replacement.environment)
+        return found
+
+    def stand_in(self, environment: Environment, *, lost: Digest) -> None:
+        """Remembers what was built in the place of an environment that is gone: `find` gives it from now on.
+
+        Raises:
+            BadEnvironment: the folder cannot be written to.
+        """
+        try:
+            with workspace(self._root / "tmp") as space:
+                record = ReplacementRecord(environment=environment.digest)
+                write_record(self._replacement(lost), record, drafts=space.folder)
+        except OSError as error:
+            raise disk_error(error, folder=self._root) from error
+
+    def _find(self, digest: Digest) -> Environment | None:
         folder = self._folder(digest)
         record = read_record(folder / RECORD, EnvironmentRecord)
         if record is None or not self._is_finished(digest):
@@ -182,6 +205,10 @@ class EnvironmentStore:
                 lock = read_record(file, LockRecord)
                 if lock is None or lock.environment in gone:
                     file.unlink(missing_ok=True)
+            for file in self._root.glob("replaced/*.json"):
+                replacement = read_record(file, ReplacementRecord)
+                if replacement is None or replacement.environment in gone:
+                    file.unlink(missing_ok=True)
         except OSError as error:
             raise disk_error(error, folder=self._root) from error
         return removed
@@ -205,7 +232,7 @@ class EnvironmentStore:
             )
         return sorted(found, key=lambda info: info.last_used, reverse=True)
 
-    def _want(self, spec: EnvironmentSpec, *, offline: bool, wheels: Path | None) -> _Want:
+    def _want(self, spec: EnvironmentSpec, *, releases: tuple[str, ...], offline: bool, wheels: Path | None) -> _Want:
         settings = uv_settings(self._environ, read_pip_config(self._environ), cache=self._root / "uv-cache")
         inputs = [
             spec,
@@ -219,13 +246,14 @@ class EnvironmentStore:
             )
             if wheels is not None
             else None,
+            *([releases] if releases else []),
         ]
         if wheels is not None:
             settings = settings.with_wheels(wheels)
         if offline:
             settings = settings.with_arguments("--offline", *(["--no-index"] if wheels is not None else []))
         key = digest_of_bytes(msgspec.json.encode(inputs))
-        return _Want(key=key, spec=spec, settings=settings, offline=offline, wheels=wheels)
+        return _Want(key=key, spec=spec, releases=releases, settings=settings, offline=offline, wheels=wheels)
 
     def _ready(self, key: Digest) -> Environment | None:
         """The environment of a set of inputs, where it is finished."""
@@ -267,7 +295,13 @@ class EnvironmentStore:
         interpreter = _the_same(lock, interpreters) if lock is not None else None
         if lock is None or interpreter is None:
             resolved = resolve(
-                want.spec, worker=self._worker, interpreters=interpreters, uv=uv, about=about, report=report
+                want.spec,
+                worker=self._worker,
+                interpreters=interpreters,
+                uv=uv,
+                about=about,
+                report=report,
+                constraints=want.releases,
             )
             interpreter = resolved.interpreter
             lock = LockRecord(
@@ -331,6 +365,9 @@ class EnvironmentStore:
 
     def _folder(self, digest: Digest) -> Path:
         return self._root / "environments" / digest
+
+    def _replacement(self, lost: Digest) -> Path:
+        return self._root / "replaced" / f"{lost}.json"
 
     def _lock_file(self, digest: Digest) -> Path:
         return self._root / "held" / f"{digest}.lock"

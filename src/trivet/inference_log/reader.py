@@ -175,6 +175,9 @@ def _taken(paths: list[Path], wanted: _Wanted) -> list[_Segment]:
         segment = _load(bounds.path, wanted)
         if segment is not None:
             taken.append(segment)
+        elif not wanted.descending and not _is_there(bounds.path):
+            # The oldest go first: what was taken before this one has gone too, and there is to be no hole.
+            taken.clear()
     return taken
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from trivet.blobs import Blobs
 from trivet.domain.environment import Environment, EnvironmentSpec
 from trivet.domain.version import LoadedModel, ModelVersion
+from trivet.envs import restore
 from trivet.envs.locking import LockBusyError, workspace
-from trivet.errors import BadEnvironment, Internal, Unavailable
+from trivet.errors import Internal, Unavailable
 from trivet.packaging import find_package, unpack_again
 from trivet.settings import Settings
 from trivet.wiring.preparing import Report, environment_store
@@ -62,7 +63,7 @@ def environment_of(loaded: LoadedModel, settings: Settings, report: Report) -> E
     """The environment that a version was loaded in.
 
     Where it is there, nothing is built and nothing fetched. Where it was pruned, or the home is another one, it is built
-    again with the same releases; with those of today, where the same ones cannot be had any more.
+    again: see `restore`.
 
     Args:
         loaded: of a version that runs in workers.
@@ -80,12 +81,13 @@ def environment_of(loaded: LoadedModel, settings: Settings, report: Report) -> E
     if found is not None:
         return found
     report("resolving", f"the environment {loaded.environment[:12]} was pruned; it is built again")
-    # Wheels are made for a minor; another machine may have another patch of it.
-    minor = ".".join(loaded.python_version.split(".")[:2]) if loaded.python_version else loaded.settings.python
-    same = EnvironmentSpec(requirements=(*loaded.requirements, *loaded.packages), python=minor)
-    try:
-        return store.ensure(same, offline=settings.offline, wheels=settings.wheels, report=report)
-    except BadEnvironment as error:
-        report("warning", f"the same releases cannot be had: {error.what}; those of today are taken")
-    spec = EnvironmentSpec(requirements=loaded.requirements, python=loaded.settings.python)
-    return store.ensure(spec, offline=settings.offline, wheels=settings.wheels, report=report)
+    return restore(
+        store,
+        loaded.environment,
+        EnvironmentSpec(requirements=loaded.requirements, python=loaded.settings.python),
+        releases=loaded.packages,
+        python_version=loaded.python_version,
+        offline=settings.offline,
+        wheels=settings.wheels,
+        report=report,
+    )

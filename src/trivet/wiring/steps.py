@@ -16,7 +16,7 @@ from trivet.supervisor.prepare import PreparedIsolated, PreparedNative, Prepared
 from trivet.supervisor.spec import WorkerSpec
 from trivet.supervisor.wanted import StepKey
 from trivet.wiring.packages import environment_of, package_root
-from trivet.wiring.preparing import environment_store
+from trivet.wiring.preparing import Report, environment_store
 
 __all__ = ["StepRecords", "Steps"]
 
@@ -71,11 +71,11 @@ class Steps:
             return PreparedNative(native_route(version, loaded, config, path=str(root / loaded.model_file)))
         route = isolated_route(version, loaded, config)
         # An environment that has to be built is built now, and not while workers are waited for.
-        environment_of(loaded, self._settings, _log_warnings)
+        environment_of(loaded, self._settings, _warnings_of(version))
 
         @contextmanager
         def work() -> Iterator[WorkerSpec]:
-            environment = environment_of(loaded, self._settings, _log_warnings)
+            environment = environment_of(loaded, self._settings, _warnings_of(version))
             with environment_store(self._settings).in_use(environment):
                 yield WorkerSpec(
                     name=version.name,
@@ -156,8 +156,12 @@ def isolated_route(version: ModelVersion, loaded: LoadedModel, config: ModelConf
     )
 
 
-def _log_warnings(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
+def _warnings_of(version: ModelVersion) -> Report:
     """Nobody watches: what takes long is seen in the deployment's status."""
-    del done, total
-    if stage == "warning":
-        log.warning("%s", detail)
+
+    def report(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
+        del done, total
+        if stage == "warning":
+            log.warning("%s version %s: %s", version.name, version.number, detail)
+
+    return report

@@ -341,7 +341,7 @@ def test_a_socket_that_was_left_there_is_replaced(platform, offers):
 
 
 def test_told_to_stop_it_says_not_ready_answers_what_it_has_and_ends(platform, offers):
-    here = platform(stop_delay_s=3)
+    here = platform(stop_delay_s=6)
     here.start()
     here.supervisor().serve(offers.table(1, offers.route(offers.times(2))))
     here.ready()

@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from trivet.inference_log import COLUMNS, LogFolder, LogLimits, Origin, folder_of, prune_all, read_logs
+from trivet.inference_log import COLUMNS, LogFolder, LogLimits, Origin, folder_of, prune_all, read_logs, reader
 
 MIB = 2**20
 
@@ -153,6 +153,31 @@ def test_between_two_files_that_are_taken_away_no_rows_are_missing_before_others
     assert len(seen) > 5
     for times in seen:
         assert times == list(range(times[0], 30))
+
+
+@pytest.mark.parametrize("order", ["Asc", "Desc"])
+def test_files_that_are_taken_away_while_they_are_read_leave_no_hole(
+    home: Path, monkeypatch: pytest.MonkeyPatch, order: Literal["Asc", "Desc"]
+) -> None:
+    path = folder_of(home, workspace_id=1, deployment_id=1)
+    folder = LogFolder(path, LogLimits(bytes_each=8 * MIB, segment_bytes=64 * 1024))
+    for number in range(1, 30):
+        folder.write(batch_of(number))
+    folder.close()
+    smaller = LogFolder(path, LogLimits(bytes_each=MIB, segment_bytes=64 * 1024))
+    load, loaded = reader._load, []
+
+    def load_and_prune(*args: Any) -> Any:
+        found = load(*args)
+        loaded.append(found)
+        if len(loaded) == 3:
+            smaller.prune()
+        return found
+
+    monkeypatch.setattr(reader, "_load", load_and_prune)
+    times = pc.unique(read_logs(path, limit=10**6, order=order).table["time"].cast(pa.int64())).to_pylist()
+    assert None in loaded
+    assert sorted(times) == list(range(min(times), 30))
 
 
 def test_taking_away_what_is_too_much_spares_a_segment_that_still_grows(home: Path) -> None:

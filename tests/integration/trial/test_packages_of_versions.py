@@ -2,17 +2,15 @@
 
 import datetime
 import shutil
-import sys
 import textwrap
 
 import pyarrow as pa
 import pytest
 
 from trivet.blobs import open_blobs
-from trivet.domain.digest import digest_of_bytes, digest_of_file
+from trivet.domain.digest import digest_of_file
 from trivet.domain.package import Framework, ModelSettings
 from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, Runtime, VersionStatus
-from trivet.envs import packages_of
 from trivet.errors import Internal, NotFound, Unavailable
 from trivet.packaging.writing import remove_tree
 from trivet.settings import Settings
@@ -112,27 +110,6 @@ def test_a_pruned_environment_is_built_again(bench, own_environments):
     assert said[0][0] == "resolving"
     assert "was pruned; it is built again" in said[0][1]
     assert "warning" not in [stage for stage, _ in said]
-
-
-@pytest.mark.parametrize(("release", "is_there"), [("1.16.0", True), ("0.0.1", False)])
-def test_an_environment_is_built_again_with_the_releases_that_it_had_where_they_are_to_be_had(
-    bench, own_environments, release, is_there
-):
-    del own_environments
-    loaded = LoadedModel(
-        runtime=Runtime.ISOLATED, adapter="custom", input_schema=NUMBERS, output_schema=SUMS,
-        environment=digest_of_bytes(b"on another machine"), requirements=("six",), packages=(f"six=={release}",),
-        python_version=f"{sys.version_info.major}.{sys.version_info.minor}.999",
-    )  # fmt: skip
-    said = []
-    built = environment_of(loaded, bench.settings, lambda stage, detail, *_: said.append((stage, detail)))
-    assert environment_of(loaded, bench.settings, lambda *_: None).digest == built.digest
-    # There are later ones than both.
-    assert (f"six=={release}" in packages_of(built.lock)) is is_there
-    assert any(line.startswith("six==") for line in packages_of(built.lock))
-    warnings = [detail for stage, detail in said if stage == "warning"]
-    assert len(warnings) == (not is_there)
-    assert all("the same releases cannot be had" in each for each in warnings)
 
 
 def test_a_native_model_has_no_environment():
