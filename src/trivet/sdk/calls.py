@@ -15,12 +15,13 @@ from typing import Any, TypeAlias, TypeVar
 import httpx
 
 import trivet.errors
-from trivet.errors import DeadlineExceeded, Internal, TrivetError, Unavailable
+from trivet.errors import DeadlineExceeded, Internal, Invalid, TrivetError, Unavailable
 
 __all__ = ["AsyncDriver", "Call", "Operation", "Pause", "Reply", "SyncDriver", "checked", "document"]
 
 T = TypeVar("T")
 CHUNK = 2**20
+LONGEST_S = 1e6
 BY_STATUS = {
     400: "Invalid",
     401: "Unauthorized",
@@ -130,6 +131,10 @@ def checked(reply: Reply) -> Reply:
 
 def _request(call: Call, *, base: str, token: str | None, timeout_s: float) -> dict[str, Any]:
     timeout_s = timeout_s if call.timeout_s is None else call.timeout_s
+    if not timeout_s > 0:
+        raise Invalid(f"a timeout of {timeout_s} s", fix="give a number of seconds above 0")
+    # A socket cannot wait for ever by a number, and nobody waits longer.
+    timeout_s = min(timeout_s, LONGEST_S)
     headers = dict(call.headers)
     if token is not None and "authorization" not in {name.lower() for name in headers}:
         headers["Authorization"] = f"Bearer {token}"

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from trivet import AsyncClient, Client
-from trivet.errors import DeadlineExceeded, ModelUploadError, TrivetError, Unavailable
+from trivet.errors import DeadlineExceeded, Invalid, ModelUploadError, TrivetError, Unavailable
 from trivet.sdk import operations, uploads
 from trivet.sdk.calls import SyncDriver
 
@@ -144,6 +144,21 @@ def test_the_clients_timeout_holds_for_every_call(server):
             client.platform()
         with pytest.raises(DeadlineExceeded, match="did not answer within 0.1 s"):
             client.run(operations.call("POST", "/v1/x", timeout_s=0.1))
+
+
+@pytest.mark.parametrize("timeout_s", [float("inf"), 1e300])
+def test_for_ever_is_a_timeout_too(server, timeout_s):
+    here = server(answer)
+    with Client(here.url, token="t", request_timeout=timeout_s) as client:
+        assert client.list_workspaces() == []
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan")])
+def test_a_timeout_that_is_over_before_it_begins_is_refused(server, timeout_s):
+    here = server(answer)
+    with Client(here.url, token="t", request_timeout=timeout_s) as client, pytest.raises(Invalid, match="a timeout of"):
+        client.list_workspaces()
+    assert here.connections == 0
 
 
 def test_the_token_goes_with_every_request_and_proxies_are_left_out(server, monkeypatch):
