@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Annotated
@@ -106,6 +108,9 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when it is ready, and leave it running.")
     ] = False,
+    until_input_ends: Annotated[
+        bool, typer.Option("--until-input-ends", help="Stop when standard input ends.", hidden=True)
+    ] = False,
 ) -> None:
     """Run the platform: models, pipelines and deployments that last.
 
@@ -137,6 +142,8 @@ def up(
     if detach:
         _detached(settings, anyone=anyone)
         return
+    if until_input_ends:
+        threading.Thread(target=_stop_with_input, daemon=True).start()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with Reporter() as report:
 
@@ -161,6 +168,13 @@ def down(home: HomeOption = None) -> None:
         report("stopping", "requests in flight are answered first")
         was_running = stop_platform(settings.home, within_s=settings.stop_delay_s + settings.drain_s + SLACK_S)
     print("Stopped." if was_running else f"Nothing runs from {settings.home}.")
+
+
+def _stop_with_input() -> None:
+    """Whoever started this held the other end, and has ended, however it did."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _print_ready(info: PlatformInfo) -> None:

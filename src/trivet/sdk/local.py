@@ -66,9 +66,13 @@ def local_platform(home: str | Path | None) -> Iterator[LocalPlatform]:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = stack.enter_context((folder / "local.log").open("w+b"))
         process = subprocess.Popen(
-            [sys.executable, "-m", "trivet", "up", "--home", str(folder), "--port", "0", "--http-port", "0"],
+            [
+                *(sys.executable, "-m", "trivet", "up", "--home", str(folder), "--port", "0", "--http-port", "0"),
+                "--until-input-ends",
+            ],
             env={name: value for name, value in os.environ.items() if name not in ELSEWHERE},
-            stdin=subprocess.DEVNULL,
+            # Its end tells the platform that this program was killed.
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             # A Ctrl-C is for the program; the platform is ended when the block ends.
@@ -99,6 +103,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def _remove(folder: Path) -> None:

@@ -3,12 +3,18 @@
 import asyncio
 import io
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 
 import httpx
 import numpy as np
 import pandas as pd
 import polars as pl
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -287,6 +293,30 @@ def test_a_program_with_an_event_loop_does_all_the_same(client, negated):
     found, logs = asyncio.run(story())
     assert found["out.y"].to_list() == [[-1.0, -2.0], [-3.0, -4.0]]
     assert logs["out.y"].to_list() == [[-3.0, -4.0], [-1.0, -2.0]]
+
+
+KILLED = """
+import os, signal
+from trivet import Client
+with Client.local(quiet=True) as client:
+    print(client.url, client.platform()["home"], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_platform_of_a_program_that_is_killed_ends_too():
+    program = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=120, check=False)
+    assert program.returncode == -signal.SIGKILL, program.stderr
+    url, home = program.stdout.split()
+    deadline = time.monotonic() + 60
+    while any(
+        home in process.info["cmdline"] for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"]
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with Client(url, token="t") as late, pytest.raises(Unavailable):
+        late.list_models()
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def test_a_platform_of_ones_own_is_gone_after_its_block():
