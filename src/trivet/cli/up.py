@@ -109,7 +109,8 @@ def up(
         bool, typer.Option("--detach", "-d", help="Return when it is ready, and leave it running.")
     ] = False,
     until_input_ends: Annotated[
-        bool, typer.Option("--until-input-ends", help="Stop when standard input ends.", hidden=True)
+        bool,
+        typer.Option("--until-input-ends", help="Stop when standard input ends: with the program that started it."),
     ] = False,
 ) -> None:
     """Run the platform: models, pipelines and deployments that last.
