@@ -140,6 +140,8 @@ def up(
     )
     if grpc_port is not None:
         print("note: predictions over gRPC are not there yet; nothing listens on that port", file=sys.stderr)
+    if detach and until_input_ends:
+        raise typer.BadParameter("does not go together with --detach", param_hint="--until-input-ends")
     if detach:
         _detached(settings, anyone=anyone)
         return
