@@ -110,7 +110,7 @@ def up(
     ] = False,
     until_input_ends: Annotated[
         bool,
-        typer.Option("--until-input-ends", help="Stop when standard input ends: with the program that started it."),
+        typer.Option("--until-input-ends", help="Stop when standard input ends."),
     ] = False,
 ) -> None:
     """Run the platform: models, pipelines and deployments that last.
