@@ -164,8 +164,8 @@ class Models:
         """The newest version of every model in a workspace, by name."""
         later = model_versions.alias()
         newest = sa.select(sa.func.max(later.c.number)).where(later.c.model_id == model_versions.c.model_id)
-        query = (
-            VERSIONS.where(models.c.workspace_id == workspace_id, model_versions.c.number == newest.scalar_subquery())
+        query = VERSIONS.where(
+            models.c.workspace_id == workspace_id, model_versions.c.number == newest.scalar_subquery()
         ).order_by(models.c.name)
         with self._database.reading() as connection:
             return [version_of(row) for row in connection.execute(query)]

@@ -109,8 +109,7 @@ def up(
         bool, typer.Option("--detach", "-d", help="Return when it is ready, and leave it running.")
     ] = False,
     until_input_ends: Annotated[
-        bool,
-        typer.Option("--until-input-ends", help="Stop when standard input ends."),
+        bool, typer.Option("--until-input-ends", help="Stop when standard input ends.")
     ] = False,
 ) -> None:
     """Run the platform: models, pipelines and deployments that last.

@@ -1,7 +1,8 @@
 """Environments that were removed, or that another machine had, built again."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from trivet.domain.digest import Digest
@@ -53,22 +54,24 @@ def restore(
     minor = None if python_version is None else ".".join(python_version.split(".")[:2])
     nearest = spec.python or minor
     tries = dict.fromkeys([(releases, python_version or nearest), (releases, nearest), ((), spec.python)])
-    *others, last = [(pins, replace(spec, python=python)) for pins, python in tries]
-    for pins, asked in others:
-        try:
-            built = store.ensure(asked, releases=pins, offline=offline, wheels=wheels, report=report)
-            break
-        except BadEnvironment as error:
-            if error.reason not in LASTING:
-                raise
-    else:
-        pins, asked = last
-        built = store.ensure(asked, releases=pins, offline=offline, wheels=wheels, report=report)
+    ensure = partial(store.ensure, offline=offline, wheels=wheels, report=report)
+    built = _first([partial(ensure, replace(spec, python=python), releases=pins) for pins, python in tries])
     if difference := _difference(releases, packages_of(built.lock)):
         report("warning", f"its environment was built again, with other packages: {difference}", None, None)
     if built.digest != lost:
         store.stand_in(built, lost=lost)
     return built
+
+
+def _first(tries: Sequence[Callable[[], Environment]]) -> Environment:
+    """What the first of them gives that gives anything; the error of the last one."""
+    for ensure in tries[:-1]:
+        try:
+            return ensure()
+        except BadEnvironment as error:
+            if error.reason not in LASTING:
+                raise
+    return tries[-1]()
 
 
 def _difference(had: Collection[str], has: Collection[str]) -> str:

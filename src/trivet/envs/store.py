@@ -130,7 +130,10 @@ class EnvironmentStore:
             ) from error
 
     def find(self, digest: Digest) -> Environment | None:
-        """The finished environment of a digest, or what stands in for it. Starts no process, and fetches nothing."""
+        """The finished environment of a digest, or what stands in for it; None where there is neither.
+
+        Starts no process, and fetches nothing.
+        """
         found = self._find(digest)
         if found is None:
             replacement = read_record(self._replacement(digest), ReplacementRecord)

@@ -9,12 +9,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from trivet.errors import (
-    Internal,
-    Invalid,
-    NotFound,
-    Unavailable,
-)
+from trivet.errors import Internal, Invalid, NotFound, Unavailable
 from trivet.sdk.calls import Call, Operation, Pause, Reply, checked, document
 from trivet.sdk.frames import names_of
 
