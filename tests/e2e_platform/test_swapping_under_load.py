@@ -73,7 +73,7 @@ def test_swapping_native_versions_under_load_loses_no_request(platform: Any, ver
             time.sleep(0.2)
     assert asking.failures == []
     assert set(asking.answers) == {2.0, 3.0, 5.0}
-    assert len(asking.answers) > 100
+    assert len(asking.answers) > 300
 
 
 def test_swapping_models_in_workers_under_load_loses_no_request(
@@ -116,7 +116,6 @@ def test_a_version_that_cannot_run_leaves_the_one_that_does_untouched(
         assert failed["status"]["fault"]["what"]
         assert failed["status"]["serving"] == before["pipeline_version"]
         time.sleep(0.3)
-        asking.until_last(14.0)
     assert set(asking.answers) == {14.0}
     assert asking.failures == []
 

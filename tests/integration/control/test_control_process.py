@@ -199,7 +199,7 @@ def test_a_stop_waits_for_an_upload_that_goes_on_and_not_for_ever_for_one_that_s
         until(lambda: bool(blobs_in(process.home)))
         begun = time.monotonic()
         assert process.stop() == 0
-        assert time.monotonic() - begun < 18.0
+        assert time.monotonic() - begun < 8.0
     assert blobs_in(process.home) == []
 
     process.said["drain_s"] = 20.0
@@ -231,7 +231,7 @@ def test_a_stop_does_not_wait_for_those_who_wait_for_events(process_in) -> None:
     begun = time.monotonic()
     assert process.stop() == 0
     waiting.join(timeout=10)
-    assert time.monotonic() - begun < 18.0
+    assert time.monotonic() - begun < 8.0
     assert answers == [200]
 
 
@@ -274,7 +274,7 @@ def test_a_gateway_that_says_nothing_delays_logs_by_seconds_at_most(process_in) 
         door.listen(8)
         begun = time.monotonic()
         assert client.get("/v1/pipelines/pipe/logs").status_code == 200
-        assert 1.0 < time.monotonic() - begun < 15.0
+        assert 1.0 < time.monotonic() - begun < 5.0
 
 
 def test_a_gateway_that_talks_without_an_end_does_not_hold_logs_up_either(process_in) -> None:
@@ -296,7 +296,7 @@ def test_a_gateway_that_talks_without_an_end_does_not_hold_logs_up_either(proces
         talking.start()
         begun = time.monotonic()
         assert client.get("/v1/pipelines/pipe/logs").status_code == 200
-        assert time.monotonic() - begun < 15.0
+        assert time.monotonic() - begun < 6.0
         talking.join(timeout=10)
     assert heard
 

@@ -23,10 +23,8 @@ def store(root, environ, index) -> EnvironmentStore:
 def again(store, said):
     """`again(lost, ...)`: builds it, of what is usual."""
 
-    def build(lost, *, spec=SPEC, releases=HAD, python_version=None, **options):
-        return restore(
-            store, lost, spec, releases=releases, python_version=python_version, report=said, **options
-        )  # fmt: skip
+    def build(lost, *, releases=HAD, python_version=None, **options):
+        return restore(store, lost, SPEC, releases=releases, python_version=python_version, report=said, **options)
 
     return build
 
@@ -63,7 +61,7 @@ def test_releases_that_are_gone_are_replaced_once_and_said(store, root, again, i
     assert list((root / "replaced").iterdir()) == []
 
 
-def test_an_index_that_does_not_answer_is_no_reason_for_other_releases(root, environ, again, store, wheels, said):
+def test_an_index_that_does_not_answer_is_no_reason_for_other_releases(root, environ, store, wheels, said):
     # The releases of today could be had: they are built.
     today = store.ensure(SPEC, offline=True, wheels=wheels)
     away = EnvironmentStore(root, environ={**environ, "PIP_INDEX_URL": "http://127.0.0.1:9/simple"})

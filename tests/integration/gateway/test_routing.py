@@ -270,7 +270,7 @@ async def test_a_call_beyond_its_deadline_ends_the_worker_through_its_guardian(s
             await here.serves(route)
             status, _ = await here.ask(30)
             assert status == 504
-            await asyncio.wait_for(one.wait(), 20)
+            await asyncio.wait_for(one.wait(), 5)
         finally:
             await one.stop(0)
 
@@ -284,7 +284,7 @@ async def test_another_process_with_the_workers_number_is_left_alone(stand, work
             await asyncio.sleep(0.2)
             os.kill(first.pid, 0)
             here.loader.workers.at(first).kill()
-            await asyncio.wait_for(one.wait(), 20)
+            await asyncio.wait_for(one.wait(), 5)
     finally:
         await one.stop(0)
 

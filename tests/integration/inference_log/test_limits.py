@@ -132,14 +132,20 @@ def batch_of(number: int, *, field: str = "x") -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def test_between_two_files_that_are_taken_away_no_rows_are_missing_before_others(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def larger_than_it_may_be(home: Path) -> tuple[Path, LogFolder]:
+    """A log of the times 1 to 29, and what would take the oldest of its files away."""
     path = folder_of(home, workspace_id=1, deployment_id=1)
     folder = LogFolder(path, LogLimits(bytes_each=8 * MIB, segment_bytes=64 * 1024))
     for number in range(1, 30):
         folder.write(batch_of(number))
     folder.close()
+    return path, LogFolder(path, LogLimits(bytes_each=MIB, segment_bytes=64 * 1024))
+
+
+def test_between_two_files_that_are_taken_away_no_rows_are_missing_before_others(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, smaller = larger_than_it_may_be(home)
     seen: list[list[int]] = []
     unlink = Path.unlink
 
@@ -149,7 +155,7 @@ def test_between_two_files_that_are_taken_away_no_rows_are_missing_before_others
         seen.append(pc.unique(times).to_pylist())
 
     monkeypatch.setattr(Path, "unlink", unlink_and_look)
-    LogFolder(path, LogLimits(bytes_each=MIB, segment_bytes=64 * 1024)).prune()
+    smaller.prune()
     assert len(seen) > 5
     for times in seen:
         assert times == list(range(times[0], 30))
@@ -159,12 +165,7 @@ def test_between_two_files_that_are_taken_away_no_rows_are_missing_before_others
 def test_files_that_are_taken_away_while_they_are_read_leave_no_hole(
     home: Path, monkeypatch: pytest.MonkeyPatch, order: Literal["Asc", "Desc"]
 ) -> None:
-    path = folder_of(home, workspace_id=1, deployment_id=1)
-    folder = LogFolder(path, LogLimits(bytes_each=8 * MIB, segment_bytes=64 * 1024))
-    for number in range(1, 30):
-        folder.write(batch_of(number))
-    folder.close()
-    smaller = LogFolder(path, LogLimits(bytes_each=MIB, segment_bytes=64 * 1024))
+    path, smaller = larger_than_it_may_be(home)
     load, loaded = reader._load, []
 
     def load_and_prune(*args: Any) -> Any:

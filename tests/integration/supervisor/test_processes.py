@@ -343,7 +343,7 @@ def test_a_worker_that_is_being_loaded_when_the_supervisor_is_killed_is_not_left
     flag.unlink()
     parent.start("supervisor")
     parent.until(lambda: parent.running(deployed))
-    parent.until(lambda: lost.isdisjoint(workers_of(parent)))
+    parent.until(lambda: lost.isdisjoint(workers_of(parent)), within_s=5)
     assert parent.answer("p") == [2.0, 4.0]
 
 

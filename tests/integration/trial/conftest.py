@@ -140,14 +140,14 @@ class Bench:
         finally:
             assert not self.left()
 
-    def below(self) -> list[psutil.Process]:
-        """What was started since, each after its parent."""
-        return [each for each in psutil.Process().children(recursive=True) if each not in self.others]
+    def below(self, parent: int | None = None) -> list[psutil.Process]:
+        """What was started since by this process, or by another one, each after its parent."""
+        return [each for each in psutil.Process(parent).children(recursive=True) if each not in self.others]
 
-    def below_once_loading(self) -> list[psutil.Process]:
-        """The trial, its worker's guardian and its worker, once all are there."""
+    def below_once_loading(self, parent: int | None = None) -> list[psutil.Process]:
+        """The trial, its worker's guardian and its worker, once all are there; those of this process, or of another one."""
         deadline = time.monotonic() + 20
-        while len(below := self.below()) != 3 and time.monotonic() < deadline:
+        while len(below := self.below(parent)) != 3 and time.monotonic() < deadline:
             time.sleep(0.05)
         return below
 

@@ -98,8 +98,8 @@ def own_environments(bench, shared_home):
     remove_tree(bench.home / "envs" / "environments")
 
 
-def test_a_pruned_environment_is_built_again(bench, own_environments):
-    del own_environments
+@pytest.mark.usefixtures("own_environments")
+def test_a_pruned_environment_is_built_again(bench):
     loaded = bench.run(bench.custom(), input_schema=NUMBERS, output_schema=SUMS)
     assert {line.partition("==")[0] for line in loaded.packages} >= {"numpy", "pyarrow"}
     assert environment_store(bench.settings).prune()

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import psutil
@@ -272,9 +271,7 @@ def test_a_trial_ends_with_the_process_that_wanted_it(bench) -> None:
         parent.stdin.flush()
         while parent.stdout.readline().strip() != b"loading":
             assert parent.poll() is None
-        deadline = time.monotonic() + 20
-        while len(below := psutil.Process(parent.pid).children(recursive=True)) != 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        below = bench.below_once_loading(parent.pid)
         parent.kill()
     assert len(below) == 3
     assert not bench.left_of(below)
