@@ -1,6 +1,7 @@
 """Settings: arguments over environment variables over `<home>/config.toml` over defaults, read in this module only."""
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,7 +11,7 @@ from typing import Any
 
 from trivet.errors import Invalid
 
-__all__ = ["Settings", "read_settings", "settings_from_json", "settings_to_json"]
+__all__ = ["Settings", "process_environ", "read_settings", "settings_from_json", "settings_to_json"]
 
 MIB = 2**20
 
@@ -87,6 +88,11 @@ def read_settings(environ: Mapping[str, str], **arguments: Any) -> Settings:
         if environ.get(variable):
             values[name] = _read(name, environ[variable], source=variable)
     return Settings(home=home, **{**values, **given})
+
+
+def process_environ() -> Mapping[str, str]:
+    """The environment of this process, for the programs that it starts."""
+    return os.environ
 
 
 def settings_to_json(settings: Settings) -> str:

@@ -8,7 +8,7 @@ import pytest
 from trivet import errors
 from trivet.cli.main import EXIT
 from trivet.errors import Kind, TrivetError
-from trivet.gateway.errors import STATUS
+from trivet.gateway.http.errors import STATUS
 
 
 def subclasses(root: type[TrivetError]) -> set[type[TrivetError]]:

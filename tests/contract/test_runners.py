@@ -20,13 +20,13 @@ from trivet.domain.package import EntryPoint
 from trivet.engine.batch import Batch
 from trivet.engine.canned import canned_batch
 from trivet.engine.limits import EngineLimits
-from trivet.engine.native import NativeSession
-from trivet.engine.native_runner import Cost, NativeRunner
+from trivet.engine.native.runner import Cost, NativeRunner
+from trivet.engine.native.session import NativeSession
 from trivet.engine.pool import WorkerPool
 from trivet.engine.runner import predict
 from trivet.engine.served import Probe
 from trivet.errors import Invalid, ModelFailed, TrivetError
-from trivet.supervisor import ProcessLauncher, WorkerSpec
+from trivet.workers import ProcessLauncher, WorkerSpec
 
 INPUTS = pa.schema([pa.field("x", pa.int64(), nullable=False)])
 OUTPUTS = pa.schema([pa.field("y", pa.int64(), nullable=False)])

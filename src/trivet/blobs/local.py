@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from trivet.blobs.disk import disk
-from trivet.blobs.protocol import CHUNK, Source, check_expected, check_name, checked, chunks_of, corrupt
+from trivet.blobs.protocol import CHUNK, Source, check_expected, check_name, checked, chunks_of, corrupt, missing
+from trivet.disk.errors import disk
 from trivet.domain.digest import Digest
 
 __all__ = ["LocalBlobs"]
@@ -73,8 +73,11 @@ class LocalBlobs:
     def open(self, digest: Digest) -> Iterator[Iterator[bytes]]:
         """See `Blobs.open`."""
         check_name(digest)
-        with disk(self._folder, blob=digest):
-            descriptor = os.open(self._folder / digest, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with disk(self._folder):
+            try:
+                descriptor = os.open(self._folder / digest, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError as error:
+                raise missing(digest) from error
         try:
             yield checked(self._read(descriptor), digest)
         finally:
@@ -86,9 +89,12 @@ class LocalBlobs:
         source = self._folder / digest
         draft = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}")
         try:
-            with disk(target.parent, blob=digest):
+            with disk(target.parent):
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _link_or_copy(source, draft)
+                try:
+                    _link_or_copy(source, draft)
+                except FileNotFoundError as error:
+                    raise missing(digest) from error
             with disk(self._folder), draft.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     raise corrupt(digest)

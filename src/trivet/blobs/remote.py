@@ -19,8 +19,8 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import from_url
 
-from trivet.blobs.disk import disk
 from trivet.blobs.protocol import Source, check_expected, check_name, checked, chunks_of, missing
+from trivet.disk.errors import disk
 from trivet.domain.digest import Digest
 from trivet.errors import Invalid, Unavailable
 

@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from trivet.catalog.trouble import trouble
+from trivet.catalog.errors import trouble
 from trivet.errors import Invalid, Unavailable, Unsupported
 
 __all__ = ["MIGRATING", "WRITING", "connect", "prepare", "read_url"]

@@ -12,8 +12,8 @@ import sqlalchemy.exc
 from sqlalchemy.engine import URL, Engine
 
 from trivet.catalog.connecting import WRITING
+from trivet.catalog.errors import trouble
 from trivet.catalog.tables import catalog_state
-from trivet.catalog.trouble import trouble
 from trivet.errors import Unavailable
 
 __all__ = ["Database", "Unchanged"]

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from trivet.catalog.database import Database, Unchanged
-from trivet.catalog.lookup import is_id
+from trivet.catalog.find import is_id
 from trivet.catalog.pipelines import check_models, insert_version, pipeline_row, pipeline_version_row
 from trivet.catalog.rows import DEPLOYMENTS, deployment_of, json_text, pipeline_version_of
 from trivet.catalog.tables import deployments, pipelines

@@ -8,7 +8,7 @@ import sqlalchemy.exc
 from sqlalchemy.engine import Engine
 
 from trivet.catalog.connecting import MIGRATING, WRITING
-from trivet.catalog.trouble import trouble
+from trivet.catalog.errors import trouble
 from trivet.errors import Conflict, Unsupported
 
 __all__ = ["HEAD", "VERSION_TABLE", "migrate", "revisions"]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from trivet.catalog.database import Database
-from trivet.catalog.lookup import find_model, find_workspace, is_id
+from trivet.catalog.find import find_model, find_workspace, is_id
 from trivet.catalog.rows import DEPLOYMENTS, VERSIONS, config_of, json_text, plain, version_of
 from trivet.catalog.tables import model_configs, model_versions, models, pipeline_versions
 from trivet.domain.deployment import DeploymentStatus

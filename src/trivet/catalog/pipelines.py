@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from trivet.catalog.database import Database
-from trivet.catalog.lookup import find_pipeline, find_workspace, is_id
+from trivet.catalog.find import find_pipeline, find_workspace, is_id
 from trivet.catalog.rows import json_text, pipeline_version_of, plain
 from trivet.catalog.tables import deployments, model_configs, model_versions, pipeline_versions, pipelines
 from trivet.domain.pipeline import ModelStep, Pipeline, PipelineStep, PipelineVersion

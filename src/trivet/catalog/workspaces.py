@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from trivet.catalog.database import Database
-from trivet.catalog.lookup import find_workspace
+from trivet.catalog.find import find_workspace
 from trivet.catalog.rows import plain
 from trivet.catalog.tables import workspaces
 from trivet.domain.version import Workspace

@@ -104,7 +104,7 @@ def check(
             python=python,
         )
         settings = read_settings(os.environ, home=home, offline=offline, wheels=wheels)
-        from trivet.wiring.preparing import Isolated, prepare
+        from trivet.loading.prepare import Isolated, prepare
 
         with Reporter() as report:
             prepared = prepare(

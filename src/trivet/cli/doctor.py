@@ -21,7 +21,7 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
       trivet doctor --json
     """
-    from trivet.wiring.doctor import examine
+    from trivet.cli.examine import examine
 
     findings = []
     for finding in examine(read_settings(os.environ, home=home)):

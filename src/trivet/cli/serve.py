@@ -106,7 +106,7 @@ def serve(
         report = stack.enter_context(Reporter())
         if not is_loopback(listener):
             report("warning", f"whoever reaches {host} may ask this model: there is no login, and nothing is encrypted")
-        from trivet.wiring.preparing import Isolated, prepare
+        from trivet.loading.prepare import Isolated, prepare
         from trivet.wiring.serving import serve as serve_prepared
 
         prepared = prepare(path, flags=flags, settings=settings, resolve_as_of=as_of, report=report)

@@ -8,18 +8,18 @@ from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBearer
 
 from trivet import __version__
-from trivet.control.access import Access, App
-from trivet.control.body_reading import JsonBodies
+from trivet.control.api.events import event_routes
+from trivet.control.api.models import model_routes
+from trivet.control.api.pipelines import pipeline_routes
+from trivet.control.api.platform import platform_routes
+from trivet.control.api.workspaces import workspace_routes
 from trivet.control.context import Control
-from trivet.control.docs_page import DOCS_POLICY, docs_page
-from trivet.control.error_docs import with_errors
-from trivet.control.errors import add_error_answers
-from trivet.control.mlops import absent_routes, mlops_routes
-from trivet.control.routes.events import event_routes
-from trivet.control.routes.models import model_routes
-from trivet.control.routes.pipelines import pipeline_routes
-from trivet.control.routes.platform import platform_routes
-from trivet.control.routes.workspaces import workspace_routes
+from trivet.control.http.access import Access, App
+from trivet.control.http.body_reading import JsonBodies
+from trivet.control.http.docs_page import DOCS_POLICY, docs_page
+from trivet.control.http.error_docs import with_errors
+from trivet.control.http.errors import add_error_answers
+from trivet.control.reference_api import absent_routes, mlops_routes
 
 __all__ = ["build_app", "openapi_document", "routes_of"]
 

@@ -13,21 +13,25 @@ from trivet.domain.fault import Fault
 from trivet.domain.pipeline import Validation
 
 __all__ = [
-    "CheckRoute",
     "FlushLogs",
     "Flushed",
     "GatewayMessage",
     "GatewayReport",
-    "IsolatedRoute",
-    "NativeRoute",
+    "NativeStep",
     "Route",
     "RouteState",
+    "RouteStep",
     "RouteTable",
-    "StepRoute",
+    "StepKey",
     "ToGateway",
+    "ValidationStep",
     "WorkerAddress",
     "WorkerEnded",
+    "WorkerStep",
 ]
+
+StepKey: TypeAlias = tuple[str, int | None]
+"""A model version's UUID and the id of its configuration: a step is prepared once for all pipelines that have it."""
 
 
 class WorkerAddress(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +51,7 @@ class WorkerAddress(msgspec.Struct, frozen=True, kw_only=True):
     started: int
 
 
-class NativeRoute(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="native"):
+class NativeStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="native"):
     """A step that the gateway's process runs itself.
 
     Attributes:
@@ -75,7 +79,7 @@ class NativeRoute(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", t
     threads: int | None = None
 
 
-class IsolatedRoute(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="isolated"):
+class WorkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="isolated"):
     """A step that workers run.
 
     Attributes:
@@ -101,13 +105,13 @@ class IsolatedRoute(msgspec.Struct, frozen=True, kw_only=True, tag_field="step",
     workers: tuple[WorkerAddress, ...] = ()
 
 
-class CheckRoute(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="check"):
+class ValidationStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="check"):
     """Validations of the step before."""
 
     validations: tuple[Validation, ...]
 
 
-StepRoute: TypeAlias = NativeRoute | IsolatedRoute | CheckRoute
+RouteStep: TypeAlias = NativeStep | WorkerStep | ValidationStep
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +129,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     workspace_id: int
     pipeline_version: str
     digest: str
-    steps: tuple[StepRoute, ...]
+    steps: tuple[RouteStep, ...]
     log_inferences: bool = True
 
 

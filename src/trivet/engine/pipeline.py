@@ -7,7 +7,7 @@ from itertools import pairwise
 import pyarrow as pa
 
 from trivet.engine.batch import Batch
-from trivet.engine.checks import Checks
+from trivet.engine.checks.checks import Checks
 from trivet.engine.handover import Handover, of_step
 from trivet.engine.runner import Runner
 from trivet.engine.served import Probe

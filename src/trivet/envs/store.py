@@ -12,13 +12,13 @@ from pathlib import Path
 
 import msgspec
 
+from trivet.disk.locks import LockBusyError, Workspace, held, workspace
 from trivet.domain.digest import Digest, digest_of_bytes
 from trivet.domain.environment import Environment, EnvironmentSpec
 from trivet.envs.build import RECORD, build
 from trivet.envs.failures import Circumstances, disk_error
 from trivet.envs.interpreters import OWN_MINOR, Interpreter, describe, find_interpreters
 from trivet.envs.known_bad import KNOWN_BAD
-from trivet.envs.locking import LockBusyError, Workspace, held, workspace
 from trivet.envs.pip_config import read_pip_config
 from trivet.envs.progress import Progress, silent
 from trivet.envs.records import EnvironmentRecord, LockRecord, ReplacementRecord, read_record, write_record

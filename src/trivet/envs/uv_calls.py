@@ -8,8 +8,8 @@ from pathlib import Path
 
 import uv
 
+from trivet.disk.locks import Workspace
 from trivet.envs.interpreters import Interpreter
-from trivet.envs.locking import Workspace
 from trivet.envs.processes import Finished, run
 from trivet.envs.uv_settings import UvSettings
 from trivet.errors import Internal

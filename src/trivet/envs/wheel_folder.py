@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 
+from trivet.disk.locks import workspace
 from trivet.domain.digest import Digest, digest_of_bytes, digest_of_file
-from trivet.envs.locking import workspace
 from trivet.envs.records import write_atomically
 from trivet.errors import BadEnvironment
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from trivet.errors import BadPackage, TooLarge
 from trivet.packaging.limits import Limits, size_text
-from trivet.packaging.tree import Entry, arrange, parse_name, shown
+from trivet.packaging.paths import Entry, arrange, parse_name, shown
 from trivet.packaging.unpacking import PACK_AGAIN, unpacked
 
 __all__ = ["looks_like_zip", "read_archive"]

@@ -12,7 +12,7 @@ from functools import partial
 
 from trivet.errors import BadPackage, TooLarge
 from trivet.packaging.limits import Limits
-from trivet.packaging.tree import Entry, arrange, parse_name, shown
+from trivet.packaging.paths import Entry, arrange, parse_name, shown
 
 __all__ = ["read_folder"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from trivet.domain.names import propose_name
 from trivet.domain.package import ByopContents, ModelSettings, OnnxContents, Package
 from trivet.errors import BadPackage, NotFound
-from trivet.packaging.inspect.detect import inspect_package, no_such_model
+from trivet.packaging.frameworks.detect import inspect_package, no_such_model
 from trivet.packaging.limits import Limits
 from trivet.packaging.requirements import names_project, parse_requirements
 from trivet.packaging.settings import MAX_BYTES, SETTINGS_NAME, merge_settings, parse_settings

@@ -23,16 +23,16 @@ from typing import BinaryIO
 from trivet.domain.digest import Digest, digest_of_bytes
 from trivet.domain.package import Manifest, PackageFile
 from trivet.errors import BadPackage, NotFound
-from trivet.packaging import shelf
+from trivet.packaging import store_folder
 from trivet.packaging.archive import looks_like_zip, read_archive
 from trivet.packaging.folder import read_folder
 from trivet.packaging.limits import Budget, Limits
-from trivet.packaging.tree import Entry, shown
+from trivet.packaging.paths import Entry, shown
 
 __all__ = ["StoredPackage", "find_package", "put_file", "put_folder", "put_zip"]
 
 _CHUNK = 1 << 20
-_FILE_FORMS: tuple[shelf.Form, ...] = ("file", "zip")
+_FILE_FORMS: tuple[store_folder.Form, ...] = ("file", "zip")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
 
 
@@ -60,8 +60,8 @@ def find_package(store: Path, digest: Digest) -> Path | None:
 
     The bytes of its files are not read, but for a file that was touched since it came in.
     """
-    known = any(shelf.find(store, digest=digest, form=form) for form in _FILE_FORMS)
-    return store / digest / shelf.FILES if known else None
+    known = any(store_folder.find(store, digest=digest, form=form) for form in _FILE_FORMS)
+    return store / digest / store_folder.FILES if known else None
 
 
 def put_file(path: Path, *, store: Path, limits: Limits, name: str | None = None) -> StoredPackage:
@@ -89,10 +89,10 @@ def put_file(path: Path, *, store: Path, limits: Limits, name: str | None = None
         suffix = PurePath(name).suffix.lower()
         kept = "model" + (suffix if _SUFFIX.fullmatch(suffix) else "")
         files = (PackageFile(path=kept, size=size, sha256=digest),)
-        record = shelf.find(store, digest=digest, form="file")
+        record = store_folder.find(store, digest=digest, form="file")
         # The same bytes under another suffix may lie there.
         if record is None or record.files != files:
-            record = shelf.add(
+            record = store_folder.add(
                 [Entry(name=shown(name), parts=(kept,), chunks=partial(_chunks, file, path=path))],
                 store=store,
                 digest=digest,
@@ -123,9 +123,9 @@ def put_zip(path: Path, *, store: Path, limits: Limits, name: str | None = None)
     with _opened(path) as file:
         before = _state(file)
         digest, size = _digest(file, path=path, name=name, limits=limits)
-        record = shelf.find(store, digest=digest, form="zip")
+        record = store_folder.find(store, digest=digest, form="zip")
         if record is None:
-            record = shelf.add(
+            record = store_folder.add(
                 read_archive(file, limits=limits),
                 store=store,
                 digest=digest,
@@ -151,10 +151,10 @@ def put_folder(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
     try:
         entries = read_folder(descriptor, limits=limits)
         files = tuple(_measured(entries, budget=Budget(limits)))
-        digest = digest_of_bytes(shelf.canonical_json(files))
-        record = shelf.find(store, digest=digest, form="folder")
+        digest = digest_of_bytes(store_folder.canonical_json(files))
+        record = store_folder.find(store, digest=digest, form="folder")
         if record is None or record.files != files:
-            record = shelf.add(
+            record = store_folder.add(
                 entries,
                 store=store,
                 digest=digest,
@@ -169,11 +169,11 @@ def put_folder(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
     return _stored(store, digest=digest, record=record, name=path.name or path.resolve().name)
 
 
-def _stored(store: Path, *, digest: Digest, record: shelf.Record, name: str) -> StoredPackage:
+def _stored(store: Path, *, digest: Digest, record: store_folder.Record, name: str) -> StoredPackage:
     return StoredPackage(
         digest=digest,
         size=record.size,
-        root=store / digest / shelf.FILES,
+        root=store / digest / store_folder.FILES,
         manifest=Manifest(files=record.files),
         file_name=name,
     )

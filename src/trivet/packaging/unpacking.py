@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 
 from trivet.errors import BadPackage
-from trivet.packaging.tree import shown
+from trivet.packaging.paths import shown
 
 __all__ = ["PACK_AGAIN", "unpacked"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from trivet.domain.digest import Digest
 from trivet.domain.package import PackageFile
 from trivet.packaging.limits import Budget
-from trivet.packaging.tree import Entry
+from trivet.packaging.paths import Entry
 
 __all__ = ["make_durable", "remove_tree", "write_bytes", "write_files"]
 

@@ -12,19 +12,17 @@ from trivet.domain.deployment import DeploymentState
 from trivet.domain.fault import Fault
 from trivet.domain.routes import WorkerAddress, WorkerEnded
 from trivet.errors import Internal, TrivetError
-from trivet.supervisor.backoff import BackoffPolicy
-from trivet.supervisor.launch import Launcher, RunningWorker
-from trivet.supervisor.observed import FleetState, SlotState
-from trivet.supervisor.spec import WorkerSpec
-from trivet.supervisor.watch import Failed, Pausing, Ready, Starting, WorkerSet, WorkerState
+from trivet.loading.steps import Work
+from trivet.supervisor.states import FleetState, SlotState
+from trivet.workers.backoff import BackoffPolicy
+from trivet.workers.processes import Launcher, RunningWorker
+from trivet.workers.worker_set import Failed, Pausing, Ready, Starting, WorkerSet, WorkerState
 
-__all__ = ["AddressedWorker", "Fleet", "FleetRules", "Work"]
+__all__ = ["AddressedWorker", "Fleet", "FleetRules"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Work = Callable[[], AbstractContextManager[WorkerSpec]]
-"""Gives what a fleet's workers run, and keeps it from being removed, for the length of a `with` block. Blocks."""
 
 
 class AddressedWorker(RunningWorker, Protocol):

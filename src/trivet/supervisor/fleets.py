@@ -9,11 +9,12 @@ from dataclasses import replace
 import msgspec
 
 from trivet.domain.routes import WorkerEnded
-from trivet.supervisor.fleet import AddressedWorker, Fleet, FleetRules, Work
-from trivet.supervisor.launch import Launcher
-from trivet.supervisor.observed import FleetState
-from trivet.supervisor.spec import WorkerSpec
-from trivet.supervisor.wanted import FleetWish, deployment_of
+from trivet.loading.steps import Work
+from trivet.supervisor.desired import DesiredFleet, deployment_of
+from trivet.supervisor.fleet import AddressedWorker, Fleet, FleetRules
+from trivet.supervisor.states import FleetState
+from trivet.workers.processes import Launcher
+from trivet.workers.spec import WorkerSpec
 
 __all__ = ["Fleets"]
 
@@ -63,7 +64,7 @@ class Fleets:
         """Take a worker that an earlier supervisor started; `start` or `stop` will say what becomes of its fleet."""
         self._fleet(key).adopt(worker)
 
-    def start(self, wish: FleetWish, work: Work) -> None:
+    def start(self, wish: DesiredFleet, work: Work) -> None:
         """Start a fleet, take over the workers that were adopted for it, or try again at once what failed."""
         resources = wish.resources
         if resources.cpus is None and self._cpus is not None:

@@ -15,19 +15,18 @@ import msgspec
 
 from trivet.domain.deployment import DeploymentStatus
 from trivet.domain.fault import Fault
-from trivet.domain.routes import Route, RouteState, RouteTable, WorkerAddress
-from trivet.supervisor.observed import FleetState, NotPrepared, Observed, Target, target_of
-from trivet.supervisor.statuses import status_of, stopped_statuses
-from trivet.supervisor.wanted import (
-    FleetWish,
+from trivet.domain.routes import Route, RouteState, RouteTable, StepKey, WorkerAddress
+from trivet.supervisor.desired import (
+    DesiredFleet,
+    DesiredState,
     KnownRoute,
     Memory,
-    StepKey,
-    Wanted,
     deployment_of,
     fleets_of,
     with_workers,
 )
+from trivet.supervisor.states import FleetState, NotPrepared, Observed, Target, target_of
+from trivet.supervisor.statuses import status_of, stopped_statuses
 
 __all__ = ["Plan", "plan"]
 
@@ -48,14 +47,14 @@ class Plan:
 
     memory: Memory
     prepare: Mapping[StepKey, int] = field(default_factory=dict)
-    start: tuple[FleetWish, ...] = ()
+    start: tuple[DesiredFleet, ...] = ()
     resize: Mapping[str, int] = field(default_factory=dict)
     stop: tuple[str, ...] = ()
     table: RouteTable | None = None
     statuses: Mapping[int, DeploymentStatus] = field(default_factory=dict)
 
 
-def plan(wanted: Wanted, observed: Observed) -> Plan:
+def plan(wanted: DesiredState, observed: Observed) -> Plan:
     """Decide what to do next. Called again with what became of it, in the end it finds nothing to do.
 
     Args:
@@ -155,14 +154,14 @@ def _serves_unknown(observed: Observed, target: Target, memory: Memory) -> bool:
 
 def _required(
     known: Iterable[KnownRoute], targets: Iterable[Target], chosen: Mapping[int, str | None], memory: Memory
-) -> dict[str, FleetWish]:
+) -> dict[str, DesiredFleet]:
     """The fleets that shall run: those of the table's routes, and those of what is still to be offered."""
     fleets = [fleet for route in known for fleet in route.fleets or () if fleet is not None]
     for target in targets:
         given_up = _refused(target.digest, memory) is not None and chosen[target.deployment_id] != target.digest
         if not given_up:
             fleets.extend(target.fleets)
-    required: dict[str, FleetWish] = {}
+    required: dict[str, DesiredFleet] = {}
     for fleet in fleets:
         other = required.get(fleet.key, fleet)
         required[fleet.key] = msgspec.structs.replace(
@@ -171,9 +170,9 @@ def _required(
     return required
 
 
-def _used(observed: Observed, memory: Memory) -> tuple[list[FleetWish], set[int]]:
+def _used(observed: Observed, memory: Memory) -> tuple[list[DesiredFleet], set[int]]:
     """Fleets that the gateway needs, and deployments of which it uses a route that nobody remembers."""
-    fleets: list[FleetWish] = []
+    fleets: list[DesiredFleet] = []
     unknown: set[int] = set()
     for state in observed.states:
         for digest in {*state.using, *([] if state.serving is None else [state.serving])}:
@@ -185,7 +184,7 @@ def _used(observed: Observed, memory: Memory) -> tuple[list[FleetWish], set[int]
     return fleets, unknown
 
 
-def _counts(required: Mapping[str, FleetWish], observed: Observed, memory: Memory) -> dict[str, int]:
+def _counts(required: Mapping[str, DesiredFleet], observed: Observed, memory: Memory) -> dict[str, int]:
     """How many workers each required fleet shall have: not fewer than any route has that still uses it."""
     counts = {key: fleet.count for key, fleet in required.items()}
     for fleet in _used(observed, memory)[0]:
@@ -208,7 +207,7 @@ def _table(routes: tuple[Route, ...], observed: Observed) -> RouteTable | None:
     return RouteTable(number=1 if observed.table is None else observed.table.number + 1, routes=routes)
 
 
-def _prepare(targets: Iterable[Target], required: Mapping[str, FleetWish], observed: Observed) -> dict[StepKey, int]:
+def _prepare(targets: Iterable[Target], required: Mapping[str, DesiredFleet], observed: Observed) -> dict[StepKey, int]:
     """Steps that nobody made ready yet, or that failed for an earlier generation."""
     wanted = [
         ((step.version, step.config_id), target.wish.generation) for target in targets for step in target.wish.models
@@ -223,7 +222,7 @@ def _prepare(targets: Iterable[Target], required: Mapping[str, FleetWish], obser
     return missing
 
 
-def _start(required: Mapping[str, FleetWish], observed: Observed) -> tuple[FleetWish, ...]:
+def _start(required: Mapping[str, DesiredFleet], observed: Observed) -> tuple[DesiredFleet, ...]:
     return tuple(
         fleet
         for key, fleet in sorted(required.items())
@@ -233,14 +232,14 @@ def _start(required: Mapping[str, FleetWish], observed: Observed) -> tuple[Fleet
     )
 
 
-def _is_to_start(fleet: FleetWish, state: FleetState | None) -> bool:
+def _is_to_start(fleet: DesiredFleet, state: FleetState | None) -> bool:
     if state is None or not state.kept:
         return True
     return state.fault is not None and state.generation < fleet.generation
 
 
 def _resize(
-    counts: Mapping[str, int], required: Mapping[str, FleetWish], observed: Observed, *, settled: bool
+    counts: Mapping[str, int], required: Mapping[str, DesiredFleet], observed: Observed, *, settled: bool
 ) -> dict[str, int]:
     """A fleet grows at once. It shrinks when the gateway has confirmed the table without those that go."""
     sizes = {}
@@ -253,7 +252,9 @@ def _resize(
     return sizes
 
 
-def _stop(required: Mapping[str, FleetWish], wanted: Wanted, observed: Observed, memory: Memory) -> tuple[str, ...]:
+def _stop(
+    required: Mapping[str, DesiredFleet], wanted: DesiredState, observed: Observed, memory: Memory
+) -> tuple[str, ...]:
     used, unknown = _used(observed, memory)
     # A step that is not prepared yet may turn out to need its fleet, which is there when it was adopted.
     pending = [

@@ -3,11 +3,11 @@
 import logging
 from pathlib import Path
 
+from trivet.disk.replace import replace_file
 from trivet.domain.encoding import decode, encode
 from trivet.domain.routes import RouteTable
 from trivet.errors import TrivetError
-from trivet.files import replace_file
-from trivet.supervisor.wanted import Memory, memory_of_table
+from trivet.supervisor.desired import Memory, memory_of_table
 
 __all__ = ["MemoryFile"]
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from trivet.domain.deployment import DeploymentState, DeploymentStatus, WorkerStatus
 from trivet.domain.fault import Fault
-from trivet.supervisor.observed import FleetState, Observed, Target
-from trivet.supervisor.wanted import FleetWish, Stopping, deployment_of
+from trivet.supervisor.desired import DesiredFleet, Stopping, deployment_of
+from trivet.supervisor.states import FleetState, Observed, Target
 
 __all__ = ["status_of", "stopped_statuses"]
 
@@ -50,7 +50,7 @@ def stopped_statuses(stopping: Iterable[Stopping], observed: Observed) -> Mappin
     }
 
 
-def _workers(fleet: FleetWish, observed: Observed) -> Iterable[WorkerStatus]:
+def _workers(fleet: DesiredFleet, observed: Observed) -> Iterable[WorkerStatus]:
     state = observed.fleets.get(fleet.key, FleetState())
     for number, slot in enumerate(state.slots):
         yield WorkerStatus(

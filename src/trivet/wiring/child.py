@@ -44,7 +44,7 @@ def main() -> None:
 
             run_supervisor(settings, lifeline=config["lifeline"], again=config.get("again", False))
         else:
-            from trivet.control.access import token_of
+            from trivet.control.http.access import token_of
             from trivet.wiring.gateway_process import run_gateway
 
             assert listener is not None

@@ -12,17 +12,17 @@ import msgspec
 import uvicorn
 
 from trivet.blobs import open_blobs
-from trivet.control.access import token_of
 from trivet.control.app import build_app
 from trivet.control.context import Control
+from trivet.control.http.access import token_of
 from trivet.control.use_cases.uploads import clear_uploads
 from trivet.domain.encoding import encode
 from trivet.domain.routes import FlushLogs
 from trivet.errors import TrivetError
-from trivet.gateway.draining import DrainingServer
+from trivet.gateway.http.draining import DrainingServer
 from trivet.settings import Settings
 from trivet.wiring.catalogs import catalog_of
-from trivet.wiring.loops import event_loops
+from trivet.wiring.process import event_loops
 
 __all__ = ["run_control"]
 
@@ -103,7 +103,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
 
 
 def _check_expression(text: str) -> None:
-    from trivet.engine.checks import check_expression
+    from trivet.engine.checks.checks import check_expression
 
     check_expression(text)
 

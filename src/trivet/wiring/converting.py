@@ -1,4 +1,4 @@
-"""Conversions as the supervisor's process runs them."""
+"""LoadQueue as the supervisor's process runs them."""
 
 import os
 import sys
@@ -7,15 +7,15 @@ from dataclasses import replace
 from functools import partial
 
 from trivet.blobs import Blobs
+from trivet.loading.queue import LoadQueue, LoadQueueLimits, UploadRecords
+from trivet.loading.restore import scratch_folder
+from trivet.loading.trials import ProcessTrials
 from trivet.settings import Settings, settings_to_json
-from trivet.supervisor.conversion import ConversionLimits, Conversions, UploadRecords
-from trivet.supervisor.trials import ProcessTrials
-from trivet.wiring.packages import scratch_folder
 
 __all__ = ["PROGRAM", "conversions"]
 
 # Not from the current folder: whatever lies there is not ours.
-PROGRAM = (sys.executable, "-P", "-m", "trivet.wiring.trial")
+PROGRAM = (sys.executable, "-P", "-m", "trivet.wiring.trial_process")
 # What a trial builds and loads is somebody's code, which needs none of it.
 SECRETS = {"TRIVET_TOKEN", "TRIVET_DATABASE_URL"}
 # Above the worker's own limit, whose error says more.
@@ -30,7 +30,7 @@ def conversions(
     environ: Mapping[str, str],
     on_change: Callable[[], None],
     program: Sequence[str] = PROGRAM,
-) -> Conversions:
+) -> LoadQueue:
     """What tries uploaded versions; to be made and used within an event loop.
 
     Args:
@@ -41,13 +41,13 @@ def conversions(
         on_change: called when a version became ready or failed.
         program: runs one trial.
     """
-    return Conversions(
+    return LoadQueue(
         catalog=catalog,
         blobs=blobs,
         trials=ProcessTrials(program, environ={name: value for name, value in environ.items() if name not in SECRETS}),
         scratch=partial(scratch_folder, settings.home),
         settings=settings_to_json(replace(settings, database_url=None)),
         parent=os.getpid(),
-        limits=ConversionLimits(load_s=settings.load_timeout_s + LOAD_MARGIN_S),
+        limits=LoadQueueLimits(load_s=settings.load_timeout_s + LOAD_MARGIN_S),
         on_change=on_change,
     )

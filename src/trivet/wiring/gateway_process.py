@@ -11,24 +11,25 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from trivet.disk.replace import replace_file
 from trivet.domain.encoding import decode, encode
-from trivet.domain.routes import IsolatedRoute, RouteTable, StepRoute
+from trivet.domain.routes import RouteStep, RouteTable, WorkerStep
 from trivet.engine.limits import EngineLimits
+from trivet.engine.native.shared import NativeSessions
 from trivet.errors import TrivetError
-from trivet.files import replace_file
-from trivet.gateway.access import GatewayAccess
-from trivet.gateway.app import Gateway
+from trivet.gateway.deployments import ServedDeployments
+from trivet.gateway.formats.examples import example_maker
+from trivet.gateway.http.access import GatewayAccess
+from trivet.gateway.http.app import Gateway
+from trivet.gateway.http.server import HttpServer
+from trivet.gateway.inference_log import InferenceLog
+from trivet.gateway.loading import Loader
 from trivet.gateway.metrics import GatewayMetrics
-from trivet.gateway.server import HttpServer
-from trivet.gateway.sink import InferenceLog
+from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
-from trivet.supervisor.records import lives
-from trivet.wiring.gateway_socket import GatewaySocket
-from trivet.wiring.loading import Loader
-from trivet.wiring.native_sessions import NativeSessions
 from trivet.wiring.process import StopSignals, event_loops, process_name
-from trivet.wiring.routing import Routing
+from trivet.workers.records import lives
 
 __all__ = ["run_gateway"]
 
@@ -81,8 +82,8 @@ async def _run(
     )
     http = HttpServer(gateway, listener, drain_s=settings.drain_s, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
     stop.serving(http)
-    loader = Loader(NativeSessions(), limits=EngineLimits(max_waiting=settings.max_waiting))
-    routing = Routing(gateway, loader)
+    loader = Loader(NativeSessions(example_maker), limits=EngineLimits(max_waiting=settings.max_waiting))
+    routing = ServedDeployments(gateway, loader)
     kept = _KeptTable(run / "routes.json")
     remembered = kept.read()
     if remembered is not None:
@@ -122,7 +123,7 @@ def _inference_log(settings: Settings) -> InferenceLog | None:
     return InferenceLog(settings.home, limits, partition=process_name())
 
 
-async def _until_back(routing: Routing, table: RouteTable) -> None:
+async def _until_back(routing: ServedDeployments, table: RouteTable) -> None:
     """Wait a moment until what can come back at once is there: connections wait meanwhile, and nobody is told "not found"."""
     soon = {route.deployment_id for route in table.routes if all(map(_at_once, route.steps))}
     deadline = asyncio.get_running_loop().time() + HOLD_S
@@ -132,14 +133,14 @@ async def _until_back(routing: Routing, table: RouteTable) -> None:
         await asyncio.sleep(0.005)
 
 
-def _at_once(step: StepRoute) -> bool:
+def _at_once(step: RouteStep) -> bool:
     """Whether a step needs no worker that has yet to be started."""
-    if not isinstance(step, IsolatedRoute):
+    if not isinstance(step, WorkerStep):
         return True
     return any(map(lives, step.workers))
 
 
-async def _settle(routing: Routing) -> None:
+async def _settle(routing: ServedDeployments) -> None:
     await routing.settled()
     # What was loaded at the start stays for long: the collector need not look at it again.
     gc.collect()

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
+from trivet.disk.replace import replace_file
 from trivet.errors import Conflict, Unavailable
-from trivet.files import replace_file
 from trivet.settings import Settings, settings_to_json
 from trivet.wiring.listening import check_exposure, listen
 from trivet_worker.process import become_subreaper

@@ -1,4 +1,4 @@
-"""What the processes that answer predictions have in common: an event loop, a name, an end."""
+"""What the processes of the platform have in common: an event loop, a name, an end."""
 
 import asyncio
 import contextlib
@@ -6,9 +6,11 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from trivet.gateway.app import Gateway
-from trivet.gateway.server import HttpServer
+if TYPE_CHECKING:
+    from trivet.gateway.http.app import Gateway
+    from trivet.gateway.http.server import HttpServer
 
 __all__ = ["StopSignals", "event_loops", "process_name"]
 
@@ -34,12 +36,12 @@ class StopSignals:
         """Whether one has come."""
         return self._asked.is_set()
 
-    def serving(self, http: HttpServer) -> None:
+    def serving(self, http: "HttpServer") -> None:
         """From now on there are requests to finish."""
         self._before = None
         self._http = http
 
-    async def finish(self, gateway: Gateway, *, stop_delay_s: float) -> None:
+    async def finish(self, gateway: "Gateway", *, stop_delay_s: float) -> None:
         """Wait for the first signal, then say "not ready" for a while, and let requests in flight end."""
         assert self._http is not None
         await self._asked.wait()

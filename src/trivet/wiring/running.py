@@ -16,11 +16,11 @@ from trivet.engine.limits import EngineLimits
 from trivet.engine.runner import predict
 from trivet.engine.served import Probe, ServedModel, is_refusal
 from trivet.errors import ModelFailed, TrivetError
+from trivet.gateway.formats.examples import example_maker
 from trivet.gateway.formats.json_text import column_texts
 from trivet.gateway.formats.records import RecordsDecoder
+from trivet.loading.prepare import Isolated, Native, Prepared, Report, environment_store
 from trivet.settings import Settings
-from trivet.wiring.examples import example_maker
-from trivet.wiring.preparing import Isolated, Native, Prepared, Report, environment_store
 
 __all__ = ["run_tests", "running"]
 
@@ -76,8 +76,8 @@ def _of_example(refusal: TrivetError, *, log: Path) -> TrivetError:
 
 @asynccontextmanager
 async def _native(prepared: Native, limits: EngineLimits, report: Report) -> AsyncIterator[ServedModel]:
-    from trivet.engine.native_runner import NativeRunner, measure
-    from trivet.wiring.native_models import open_session
+    from trivet.engine.native.opening import open_session
+    from trivet.engine.native.runner import NativeRunner, measure
 
     model = prepared.model
     report("loading", prepared.contents.model)
@@ -87,7 +87,7 @@ async def _native(prepared: Native, limits: EngineLimits, report: Report) -> Asy
         batch_config=model.batch_config,
         input_schema=model.input_schema,
         output_schema=model.output_schema,
-        example=model.example,
+        example=example_maker(model.example),
         threads=os.cpu_count() or 1,
     )
     runner = NativeRunner(session, cost=measure(session), limits=limits)
@@ -102,7 +102,7 @@ async def _isolated(
     prepared: Isolated, limits: EngineLimits, settings: Settings, report: Report, on_exit: Callable[[], None]
 ) -> AsyncIterator[ServedModel]:
     from trivet.engine.pool import WorkerPool
-    from trivet.supervisor import Failed, ProcessLauncher, WorkerSet, WorkerSpec
+    from trivet.workers import Failed, ProcessLauncher, WorkerSet, WorkerSpec
 
     model = prepared.model
     spec = WorkerSpec(

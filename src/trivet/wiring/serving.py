@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from trivet.engine.pipeline import ServedPipeline, ServedStep
 from trivet.engine.served import ServedModel
-from trivet.gateway.app import Gateway
+from trivet.gateway.http.app import Gateway
+from trivet.gateway.http.server import HttpServer
 from trivet.gateway.metrics import GatewayMetrics
-from trivet.gateway.server import HttpServer
+from trivet.loading.prepare import Prepared, Report
 from trivet.settings import Settings
-from trivet.wiring.preparing import Prepared, Report
 from trivet.wiring.process import StopSignals, event_loops, process_name
 from trivet.wiring.running import running
 

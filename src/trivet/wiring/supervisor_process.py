@@ -16,20 +16,20 @@ from trivet.blobs import Blobs, open_blobs
 from trivet.catalog import Catalog
 from trivet.domain.routes import WorkerEnded
 from trivet.errors import Conflict
+from trivet.loading.steps import Steps
 from trivet.settings import Settings
-from trivet.supervisor.adopt import adopt_workers
-from trivet.supervisor.channel import GatewayChannel
+from trivet.supervisor.catalog_reader import CatalogReader
+from trivet.supervisor.catalog_writer import CatalogWriter
 from trivet.supervisor.fleets import Fleets
-from trivet.supervisor.launch import ProcessLauncher
-from trivet.supervisor.prepare import Preparations
-from trivet.supervisor.reconcile import Changes, Supervisor
+from trivet.supervisor.gateway_client import GatewayChannel
+from trivet.supervisor.loop import Changes, Supervisor
+from trivet.supervisor.prepared_steps import Preparations
 from trivet.supervisor.remembering import MemoryFile
-from trivet.supervisor.telling import StatusTeller
-from trivet.supervisor.wishes import WishReader
 from trivet.wiring.catalogs import catalog_of
 from trivet.wiring.converting import conversions
-from trivet.wiring.loops import event_loops
-from trivet.wiring.steps import Steps
+from trivet.wiring.process import event_loops
+from trivet.workers.adopt import adopt_workers
+from trivet.workers.processes import ProcessLauncher
 
 __all__ = ["ALIVE", "run_supervisor"]
 
@@ -67,7 +67,7 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
     stop = _Stop()
     run = settings.home / "run"
     changes = Changes()
-    teller = StatusTeller(catalog)
+    teller = CatalogWriter(catalog)
     gateway = GatewayChannel(run / "gateway.sock", on_change=changes.seen)
 
     def ended(deployment_id: int, told: WorkerEnded) -> None:
@@ -84,7 +84,7 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         fleets.adopt(worker.fleet, worker)
     supervisor = Supervisor(
         changes=changes,
-        wishes=WishReader(catalog),
+        wishes=CatalogReader(catalog),
         teller=teller,
         gateway=gateway,
         fleets=fleets,

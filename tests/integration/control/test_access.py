@@ -11,9 +11,9 @@ import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from trivet.control.access import PUBLIC, token_of
 from trivet.control.app import build_app, openapi_document, routes_of
-from trivet.control.mlops import ABSENT
+from trivet.control.http.access import PUBLIC, token_of
+from trivet.control.reference_api import ABSENT
 from trivet.errors import Invalid, Unavailable
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trivet.control.app import routes_of
-from trivet.control.mlops import ABSENT
+from trivet.control.reference_api import ABSENT
 
 NOTHING: Any = None
 ROUTES = sorted(

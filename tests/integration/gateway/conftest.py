@@ -20,14 +20,15 @@ from onnx import TensorProto, helper
 
 from trivet.domain.encoding import encode
 from trivet.domain.package import EntryPoint
-from trivet.domain.routes import IsolatedRoute, NativeRoute, Route, RouteTable, WorkerAddress
+from trivet.domain.routes import NativeStep, Route, RouteTable, WorkerAddress, WorkerStep
 from trivet.engine.limits import EngineLimits
-from trivet.gateway.app import Gateway
+from trivet.engine.native.shared import NativeSessions
+from trivet.gateway.deployments import ServedDeployments
+from trivet.gateway.formats.examples import example_maker
+from trivet.gateway.http.app import Gateway
+from trivet.gateway.loading import Loader
 from trivet.gateway.metrics import GatewayMetrics
-from trivet.supervisor import ProcessLauncher, WorkerSpec
-from trivet.wiring.loading import Loader
-from trivet.wiring.native_sessions import NativeSessions
-from trivet.wiring.routing import Routing
+from trivet.workers import ProcessLauncher, WorkerSpec
 
 X = pa.schema([pa.field("x", pa.int64(), nullable=False)])
 Y = pa.schema([pa.field("y", pa.int64(), nullable=False)])
@@ -54,12 +55,12 @@ class Offers:
 
     def times(
         self, factor: int, *, name: str = "times", takes: str = "x", gives: str = "y", **about: Any
-    ) -> NativeRoute:
+    ) -> NativeStep:
         """A native step that multiplies."""
         path = self.folder / f"times-{factor}-{takes}-{gives}.onnx"
         if not path.exists():
             write_times(path, factor, takes=takes, gives=gives)
-        return NativeRoute(
+        return NativeStep(
             name=name,
             version=f"model-version-{factor}",
             version_id=abs(factor),
@@ -80,7 +81,7 @@ class Offers:
             pipeline_version=f"version of {','.join(step.version for step in steps)}",
             digest="",
             steps=tuple(
-                msgspec.structs.replace(step, workers=()) if isinstance(step, IsolatedRoute) else step for step in steps
+                msgspec.structs.replace(step, workers=()) if isinstance(step, WorkerStep) else step for step in steps
             ),
             log_inferences=False,
             **about,
@@ -98,8 +99,8 @@ class Stand:
 
     def __init__(self) -> None:
         self.gateway = Gateway(metrics=GatewayMetrics(), max_body=2**20, partition="here", waits=True)
-        self.loader = Loader(NativeSessions(), limits=EngineLimits(timeout_s=20))
-        self.routing = Routing(self.gateway, self.loader)
+        self.loader = Loader(NativeSessions(example_maker), limits=EngineLimits(timeout_s=20))
+        self.routing = ServedDeployments(self.gateway, self.loader)
 
     async def __aenter__(self) -> Self:
         return self
@@ -220,11 +221,11 @@ def workers(tmp_path: Path) -> Iterator[Workers]:
 
 
 @pytest.fixture
-def isolated() -> Callable[..., IsolatedRoute]:
+def isolated() -> Callable[..., WorkerStep]:
     """A step that workers run."""
 
-    def make(*addresses: WorkerAddress, version: str = "step-version", **about: Any) -> IsolatedRoute:
-        return IsolatedRoute(
+    def make(*addresses: WorkerAddress, version: str = "step-version", **about: Any) -> WorkerStep:
+        return WorkerStep(
             name="step",
             version=version,
             version_id=1,

@@ -6,7 +6,7 @@ import msgspec
 import polars as pl
 
 from trivet.domain.pipeline import Validation
-from trivet.domain.routes import CheckRoute
+from trivet.domain.routes import ValidationStep
 
 ROWS_OF_A_CALL = "def process_data(input_data):\n    return {'y': input_data['x'] * 0 + len(input_data['x'])}\n"
 
@@ -17,7 +17,7 @@ def checked(route, **conditions):
         Validation(name=name, expression=condition.meta.serialize(format="json"))
         for name, condition in conditions.items()
     ]
-    step = CheckRoute(validations=tuple(validations))
+    step = ValidationStep(validations=tuple(validations))
     return msgspec.structs.replace(route, digest=f"{route.digest} {sorted(conditions)}", steps=(*route.steps, step))
 
 

@@ -27,7 +27,7 @@ from onnx import TensorProto, helper
 
 from trivet import Client
 from trivet.domain.encoding import decode, encode
-from trivet.domain.routes import Flushed, FlushLogs, GatewayMessage, GatewayReport, NativeRoute, Route, RouteTable
+from trivet.domain.routes import Flushed, FlushLogs, GatewayMessage, GatewayReport, NativeStep, Route, RouteTable
 from trivet.domain.schema import parse_schema
 from trivet.inference_log import LogPage, folder_of, read_logs
 from trivet.settings import Settings, settings_to_json
@@ -253,7 +253,7 @@ class Routes:
         path = self.folder / f"{kind}-{width}-{factor}-{takes}-{gives}.onnx"
         if not path.exists():
             self._write(path, factor=factor, kind=kind, width=width, takes=takes, gives=gives)
-        step = NativeRoute(
+        step = NativeStep(
             name=path.stem,
             version=f"version {path.stem}",
             version_id=1,

@@ -17,21 +17,30 @@ from trivet.domain.digest import digest_of_bytes
 from trivet.domain.fault import Fault
 from trivet.domain.package import Framework, ModelSettings
 from trivet.domain.pipeline import ModelStep
-from trivet.domain.routes import IsolatedRoute, NativeRoute, Route, RouteState, RouteTable, WorkerAddress, WorkerEnded
+from trivet.domain.routes import (
+    NativeStep,
+    Route,
+    RouteState,
+    RouteTable,
+    StepKey,
+    WorkerAddress,
+    WorkerEnded,
+    WorkerStep,
+)
 from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, Runtime, VersionStatus
 from trivet.errors import ModelFailed
-from trivet.supervisor.backoff import BackoffPolicy
-from trivet.supervisor.channel import GatewayChannel
+from trivet.gateway.supervisor_socket import GatewaySocket
+from trivet.loading.steps import PreparedIsolated, PreparedNative, PreparedStep
+from trivet.supervisor.catalog_reader import CatalogReader
+from trivet.supervisor.catalog_writer import CatalogWriter
 from trivet.supervisor.fleet import FleetRules
 from trivet.supervisor.fleets import Fleets
-from trivet.supervisor.prepare import Preparations, PreparedIsolated, PreparedNative, PreparedStep
-from trivet.supervisor.reconcile import Changes, Supervisor
+from trivet.supervisor.gateway_client import GatewayChannel
+from trivet.supervisor.loop import Changes, Supervisor
+from trivet.supervisor.prepared_steps import Preparations
 from trivet.supervisor.remembering import MemoryFile
-from trivet.supervisor.spec import WorkerSpec
-from trivet.supervisor.telling import StatusTeller
-from trivet.supervisor.wanted import StepKey
-from trivet.supervisor.wishes import WishReader
-from trivet.wiring.gateway_socket import GatewaySocket
+from trivet.workers.backoff import BackoffPolicy
+from trivet.workers.spec import WorkerSpec
 
 NUMBERS = pa.schema([pa.field("x", pa.float32(), nullable=False)])
 RULES = FleetRules(
@@ -146,7 +155,7 @@ class ShortGateway:
             del self.routes[deployment_id]
 
     def _fails(self, route: Route) -> bool:
-        return any(isinstance(step, NativeRoute | IsolatedRoute) and step.name in self.refused for step in route.steps)
+        return any(isinstance(step, NativeStep | WorkerStep) and step.name in self.refused for step in route.steps)
 
     def _states(self) -> tuple[RouteState, ...]:
         states = []
@@ -236,7 +245,7 @@ class Place:
             raise ModelFailed("its environment cannot be built")
         said = {"name": version.name, "version": version.uuid, "version_id": version.id, "sha": version.sha}
         if version.framework is Framework.ONNX:
-            return PreparedNative(NativeRoute(**said, framework="onnx", path="/nowhere/model.onnx"))
+            return PreparedNative(NativeStep(**said, framework="onnx", path="/nowhere/model.onnx"))
         spec = WorkerSpec(
             name=version.name,
             python=Path("/nowhere/python"),
@@ -247,7 +256,7 @@ class Place:
             output_schema=NUMBERS,
             home=self.run,
         )
-        route = IsolatedRoute(**said, framework="custom", input_schema=NUMBERS, output_schema=NUMBERS)
+        route = WorkerStep(**said, framework="custom", input_schema=NUMBERS, output_schema=NUMBERS)
         return PreparedIsolated(route, lambda: contextlib.nullcontext(spec))
 
     @contextlib.asynccontextmanager
@@ -255,7 +264,7 @@ class Place:
         """A supervisor, for the length of a `with` block; one that is killed at the end leaves its workers."""
         catalog = self.catalog if records is None else records
         changes = Changes()
-        teller = StatusTeller(catalog)
+        teller = CatalogWriter(catalog)
         channel = GatewayChannel(self.gateway.path, on_change=changes.seen)
 
         def ended(deployment_id: int, told: WorkerEnded) -> None:
@@ -273,7 +282,7 @@ class Place:
         preparations = Preparations(self.prepare, on_change=changes.seen, retry_s=0.05)
         supervisor = Supervisor(
             changes=changes,
-            wishes=WishReader(catalog),
+            wishes=CatalogReader(catalog),
             teller=teller,
             gateway=channel,
             fleets=fleets,

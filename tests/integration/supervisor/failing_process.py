@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from trivet.catalog import Catalog
+from trivet.engine.native import shared
 from trivet.errors import Unavailable
-from trivet.gateway.app import Gateway
-from trivet.supervisor import launch
-from trivet.supervisor.channel import GatewayChannel
+from trivet.gateway.http.app import Gateway
+from trivet.gateway.loading import LoadedPipeline
+from trivet.gateway.supervisor_socket import GatewaySocket
+from trivet.loading import steps
+from trivet.supervisor.gateway_client import GatewayChannel
 from trivet.supervisor.remembering import MemoryFile
-from trivet.wiring import child, gateway_process, native_sessions, steps
-from trivet.wiring.gateway_socket import GatewaySocket
-from trivet.wiring.loading import LoadedRoute
+from trivet.wiring import child, gateway_process
+from trivet.workers import processes
 
 
 def beside(name: str) -> Any:
@@ -132,11 +134,11 @@ def supervisor(faults: Steps) -> None:
         if not name.startswith("_") and name != "close":
             faults.at(Catalog, name, "catalog")
     faults.within(MemoryFile, "write", "memory")
-    faults.within(launch, "write_record", "record")
-    faults.within(launch.ProcessLauncher, "start", "worker")
+    faults.within(processes, "write_record", "record")
+    faults.within(processes.ProcessLauncher, "start", "worker")
     # It reads dozens of files, each in the same way.
-    faults.within(launch, "worker_code", "")
-    faults.at(launch, "worker_code", "worker")
+    faults.within(processes, "worker_code", "")
+    faults.at(processes, "worker_code", "worker")
     faults.at(asyncio, "create_subprocess_exec", "worker")
     faults.within(steps, "package_root", "package")
     faults.at(GatewayChannel, "_say", "message")
@@ -145,9 +147,9 @@ def supervisor(faults: Steps) -> None:
 def gateway(faults: Steps) -> None:
     faults.within(gateway_process._KeptTable, "write", "routes")
     for owner, name in (
-        (native_sessions, "_is_tiny"),
-        (native_sessions, "_open"),
-        (LoadedRoute, "_warm_up"),
+        (shared, "_is_tiny"),
+        (shared, "_open"),
+        (LoadedPipeline, "_warm_up"),
         (Gateway, "put"),
     ):
         faults.at(owner, name, "load")

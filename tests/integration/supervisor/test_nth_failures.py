@@ -24,7 +24,7 @@ import pytest
 import requests
 
 from trivet.domain.deployment import Deployment, DeploymentState
-from trivet.supervisor.folders import sweep_stale_folders
+from trivet.workers.folders import sweep_stale_folders
 
 PROGRAM = Path(__file__).with_name("failing_process.py")
 MORE_DESCRIPTORS = 4  # a connection of the catalog, or of a client, may be open or not

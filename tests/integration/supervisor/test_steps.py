@@ -16,7 +16,7 @@ from trivet.domain.version import (
     Runtime,
     VersionStatus,
 )
-from trivet.wiring.steps import isolated_route, native_route
+from trivet.loading.steps import isolated_route, native_route
 
 X = pa.schema([pa.field("x", pa.float32())])
 TENSOR = pa.schema([pa.field("tensor", pa.float32())])

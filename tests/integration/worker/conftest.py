@@ -17,8 +17,8 @@ import pytest
 from pyarrow import flight
 
 from trivet.domain.package import EntryPoint
-from trivet.supervisor.launch import ProcessLauncher, RunningWorker
-from trivet.supervisor.spec import WorkerSpec
+from trivet.workers.processes import ProcessLauncher, RunningWorker
+from trivet.workers.spec import WorkerSpec
 
 NUMBERS = pa.schema([pa.field("x", pa.list_(pa.float32(), 3), nullable=False)])
 SUMS = pa.schema([pa.field("y", pa.float32())])

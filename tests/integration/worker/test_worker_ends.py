@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trivet.supervisor.backoff import BackoffPolicy
-from trivet.supervisor.watch import Failed, Ready, WorkerSet
+from trivet.workers.backoff import BackoffPolicy
+from trivet.workers.worker_set import Failed, Ready, WorkerSet
 
 
 def alive(pid):
@@ -127,7 +127,7 @@ import asyncio, json, os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import pickle_free_spec as given
-from trivet.supervisor.launch import ProcessLauncher
+from trivet.workers.processes import ProcessLauncher
 
 async def main():
     launcher = ProcessLauncher(environ=dict(os.environ))
@@ -146,7 +146,7 @@ SPEC = """
 from pathlib import Path
 import pyarrow as pa
 from trivet.domain.package import EntryPoint
-from trivet.supervisor.spec import WorkerSpec
+from trivet.workers.spec import WorkerSpec
 
 def spec():
     return WorkerSpec(

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from trivet.control.errors import STATUS, error_response, of_details
+from trivet.control.http.errors import STATUS, error_response, of_details
 from trivet.errors import Conflict, Invalid, Kind, Overloaded, Unavailable
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.control.body_reading import JsonBodies, plain_json
+from trivet.control.http.body_reading import JsonBodies, plain_json
 from trivet.errors import Invalid
 
 JSON = [(b"content-type", b"application/json")]

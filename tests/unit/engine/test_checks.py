@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from trivet.domain.pipeline import Validation
 from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
-from trivet.engine.checks import Checks, check_expression
+from trivet.engine.checks.checks import Checks, check_expression
 from trivet.errors import Conflict, Invalid
 
 INPUTS = parse_schema("tensor: float32[3]; age: int64?; name: string; half: float16; any: float64[]")
@@ -209,7 +209,7 @@ def test_an_expression_is_checked_without_knowing_the_columns():
 def test_polars_is_imported_when_a_validation_is_read_and_missed_with_a_remedy():
     program = """
         import sys
-        import trivet.engine.checks as checks
+        import trivet.engine.checks.checks as checks
         assert "polars" not in sys.modules
         sys.modules["polars"] = None
         from trivet.errors import Unsupported

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from trivet.engine.expressions import MOST_BYTES, read_expression
+from trivet.engine.checks.expressions import MOST_BYTES, read_expression
 from trivet.errors import Invalid, TooLarge, TrivetError
 
 x, y, whole, text, items, day, time = (pl.col(f"in.{name}") for name in "xyisldt")

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 
 from trivet.engine.batch import Batch
 from trivet.engine.limits import EngineLimits
-from trivet.engine.native import NativeSession
-from trivet.engine.native_runner import Cost, NativeRunner, measure
+from trivet.engine.native.runner import Cost, NativeRunner, measure
+from trivet.engine.native.session import NativeSession
 from trivet.engine.runner import predict
 from trivet.errors import DeadlineExceeded, ModelFailed, Overloaded
 

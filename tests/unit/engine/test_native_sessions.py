@@ -10,8 +10,8 @@ from onnx import TensorProto, helper
 
 from trivet.domain.schema import format_schema, parse_schema
 from trivet.engine.batch import Batch
-from trivet.engine.native import NativeSession
-from trivet.engine.native_runner import measure
+from trivet.engine.native.runner import measure
+from trivet.engine.native.session import NativeSession
 from trivet.errors import BadPackage, Invalid, ModelFailed
 
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING

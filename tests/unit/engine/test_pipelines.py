@@ -14,9 +14,9 @@ from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
 from trivet.engine.handover import Handover
 from trivet.engine.limits import EngineLimits
-from trivet.engine.native import NativeSession
-from trivet.engine.native_runner import Cost, NativeRunner, measure
-from trivet.engine.native_views import NativeChain, Reshaped
+from trivet.engine.native.runner import Cost, NativeRunner, measure
+from trivet.engine.native.session import NativeSession
+from trivet.engine.native.views import NativeChain, Reshaped
 from trivet.engine.pipeline import PipelineRunner, ServedStep
 from trivet.engine.runner import predict
 from trivet.errors import Conflict, Invalid, ModelFailed, Unavailable

@@ -14,8 +14,8 @@ from trivet.engine.batch import Batch
 from trivet.engine.canned import canned_batch
 from trivet.engine.pipeline import ServedPipeline, ServedStep
 from trivet.engine.served import Probe
-from trivet.gateway.access import GatewayAccess
-from trivet.gateway.app import Gateway
+from trivet.gateway.http.access import GatewayAccess
+from trivet.gateway.http.app import Gateway
 from trivet.gateway.metrics import GatewayMetrics
 
 RECORDS = "application/json; format=pandas-records"

@@ -10,8 +10,8 @@ import pytest
 from trivet.domain.pipeline import Validation
 from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
-from trivet.engine.checks import Checks
-from trivet.gateway.app import Gateway
+from trivet.engine.checks.checks import Checks
+from trivet.gateway.http.app import Gateway
 from trivet.gateway.metrics import GatewayMetrics
 
 FILE = "application/vnd.apache.arrow.file"

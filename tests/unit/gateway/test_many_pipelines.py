@@ -11,10 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
 from trivet.errors import Unavailable
-from trivet.gateway.access import GatewayAccess
-from trivet.gateway.app import Gateway
+from trivet.gateway.http.access import GatewayAccess
+from trivet.gateway.http.app import Gateway
 from trivet.gateway.metrics import GatewayMetrics
-from trivet.gateway.routes import Place
+from trivet.gateway.pipelines import Place
 
 X = "x: int64"
 ONE = b'[{"x": 1}]'

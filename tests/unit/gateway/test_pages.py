@@ -14,7 +14,7 @@ from trivet.errors import (
     TrivetError,
     Unavailable,
 )
-from trivet.gateway.errors import STATUS
+from trivet.gateway.http.errors import STATUS
 
 EVERY_TYPE = (
     "a: float32[2,3]; b: int64[]; c: string; d: bool; e: timestamp[us, UTC]; f: date32; g: duration[ns]; "

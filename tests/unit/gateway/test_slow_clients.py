@@ -7,7 +7,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from trivet.gateway.protocol import GatewayProtocol
+from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
 
 LIMIT_S = 0.3
 WHOLE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

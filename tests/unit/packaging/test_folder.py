@@ -9,7 +9,7 @@ import pytest
 from trivet.errors import BadPackage, TooLarge
 from trivet.packaging.folder import read_folder
 from trivet.packaging.limits import Limits
-from trivet.packaging.tree import Entry
+from trivet.packaging.paths import Entry
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.package import Manifest, OnnxContents, PackageFile
 from trivet.errors import BadPackage
-from trivet.packaging.inspect.onnx import inspect_onnx
+from trivet.packaging.frameworks.onnx import inspect_onnx
 
 OPSET = 17
 

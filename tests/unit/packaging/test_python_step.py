@@ -7,7 +7,7 @@ import pytest
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.package import EntryPoint, Manifest, PackageFile, PythonStepContents
 from trivet.errors import BadPackage
-from trivet.packaging.inspect.python_step import inspect_python_step
+from trivet.packaging.frameworks.python import inspect_python_step
 
 STEP = "from mac.types import InferenceData\n\n\ndef process_data(input_data: InferenceData) -> InferenceData:\n    return input_data\n"
 

@@ -12,16 +12,17 @@ from trivet.domain.fault import Fault
 from trivet.domain.pipeline import ModelStep
 from trivet.domain.routes import (
     GatewayReport,
-    IsolatedRoute,
-    NativeRoute,
+    NativeStep,
     Route,
     RouteState,
     RouteTable,
+    StepKey,
     WorkerAddress,
+    WorkerStep,
 )
-from trivet.supervisor.observed import FleetState, NotPrepared, Observed, PreparedRoute, SlotState
+from trivet.supervisor.desired import DesiredFleet, DesiredPipeline, DesiredState, Memory, Stopping
 from trivet.supervisor.plan import Plan, plan
-from trivet.supervisor.wanted import FleetWish, Memory, StepKey, Stopping, Wanted, Wish
+from trivet.supervisor.states import FleetState, NotPrepared, Observed, PreparedRoute, SlotState
 
 NUMBERS = pa.schema([("x", pa.float32())])
 FAULT = Fault(error="ModelFailed", what="it does not work")
@@ -41,11 +42,11 @@ class Version:
     def good(self) -> bool:
         return not (self.unprepared or self.refused or (self.isolated and self.dies_at_start))
 
-    def route(self) -> NativeRoute | IsolatedRoute:
+    def route(self) -> NativeStep | WorkerStep:
         said = {"name": "m", "version": self.uuid, "version_id": 1, "sha": "0" * 64}
         if self.isolated:
-            return IsolatedRoute(**said, framework="custom", input_schema=NUMBERS, output_schema=NUMBERS)
-        return NativeRoute(**said, framework="onnx", path=f"/packages/{self.uuid}/model.onnx")
+            return WorkerStep(**said, framework="custom", input_schema=NUMBERS, output_schema=NUMBERS)
+        return NativeStep(**said, framework="onnx", path=f"/packages/{self.uuid}/model.onnx")
 
 
 @dataclass
@@ -96,7 +97,7 @@ class Gateway:
         if served is None or served.loading is None:
             return
         route = served.loading
-        isolated = [step for step in route.steps if isinstance(step, IsolatedRoute)]
+        isolated = [step for step in route.steps if isinstance(step, WorkerStep)]
         if any(not step.workers for step in isolated):
             return  # it waits for its first worker
         served.loading = None
@@ -146,7 +147,7 @@ class Gateway:
             for route in (served.serving, *served.leaving)
             if route is not None
         ]
-        steps = [step for route in routes for step in route.steps if isinstance(step, IsolatedRoute)]
+        steps = [step for route in routes for step in route.steps if isinstance(step, WorkerStep)]
         return {worker.id for step in steps for worker in step.workers}
 
 
@@ -176,7 +177,7 @@ class World:
         self.fleets: dict[str, Fleet] = {}
         self.prepared: dict[StepKey, PreparedRoute] = {}
         self.preparing: dict[StepKey, int] = {}
-        self.wishes: dict[int, Wish | Stopping] = {}
+        self.wishes: dict[int, DesiredPipeline | Stopping] = {}
         self.generations: dict[int, int] = {}
         self.statuses: dict[int, DeploymentStatus] = {}
         self.memory = Memory()
@@ -192,7 +193,7 @@ class World:
 
     def deploy(self, deployment_id: int, versions: tuple[str, ...], *, replicas: int = 1) -> None:
         generation = self.generations[deployment_id] = self.generations.get(deployment_id, 0) + 1
-        self.wishes[deployment_id] = Wish(
+        self.wishes[deployment_id] = DesiredPipeline(
             deployment_id=deployment_id,
             workspace_id=1,
             pipeline=f"p{deployment_id}",
@@ -205,7 +206,7 @@ class World:
     def rescale(self, deployment_id: int, replicas: int) -> None:
         """The same again, with another number of workers."""
         wish = self.wishes.get(deployment_id)
-        if isinstance(wish, Wish):
+        if isinstance(wish, DesiredPipeline):
             self.deploy(deployment_id, tuple(step.version for step in wish.models), replicas=replicas)
 
     def undeploy(self, deployment_id: int) -> None:
@@ -213,9 +214,9 @@ class World:
         self.wishes[deployment_id] = Stopping(deployment_id=deployment_id, generation=generation)
 
     @property
-    def wanted(self) -> Wanted:
-        return Wanted(
-            running=tuple(wish for wish in self.wishes.values() if isinstance(wish, Wish)),
+    def wanted(self) -> DesiredState:
+        return DesiredState(
+            running=tuple(wish for wish in self.wishes.values() if isinstance(wish, DesiredPipeline)),
             stopped=tuple(wish for wish in self.wishes.values() if isinstance(wish, Stopping)),
         )
 
@@ -247,7 +248,7 @@ class World:
         self.statuses.update(made.statuses)
         return made
 
-    def _start(self, wish: FleetWish) -> None:
+    def _start(self, wish: DesiredFleet) -> None:
         version = self.versions[wish.version]
         assert version.isolated
         fleet = self.fleets.get(wish.key)

@@ -8,18 +8,18 @@ import pytest
 from trivet.domain.deployment import DeploymentConfig, DeploymentState, Resources
 from trivet.domain.fault import Fault
 from trivet.domain.pipeline import CheckStep, ModelStep, Validation
-from trivet.domain.routes import CheckRoute, GatewayReport, NativeRoute, Route, RouteState, RouteTable
-from trivet.supervisor.observed import Observed
+from trivet.domain.routes import GatewayReport, NativeStep, Route, RouteState, RouteTable, ValidationStep
+from trivet.supervisor.desired import DesiredPipeline, DesiredState, Memory, fleets_of, known_route, memory_of_table
 from trivet.supervisor.plan import plan
-from trivet.supervisor.wanted import Memory, Wanted, Wish, fleets_of, known_route, memory_of_table
+from trivet.supervisor.states import Observed
 
-NATIVE = NativeRoute(name="m", version="v", version_id=1, sha="0" * 64, framework="onnx", path="/p/m.onnx")
+NATIVE = NativeStep(name="m", version="v", version_id=1, sha="0" * 64, framework="onnx", path="/p/m.onnx")
 FAULT = Fault(error="ModelFailed", what="it did not work at first")
 
 
-def wish(*, generation: int = 1, **said: Any) -> Wish:
+def wish(*, generation: int = 1, **said: Any) -> DesiredPipeline:
     step = ModelStep(name="m", version="v", sha="0" * 64)
-    return Wish(
+    return DesiredPipeline(
         deployment_id=1,
         workspace_id=1,
         pipeline="p",
@@ -40,9 +40,9 @@ def running(make_world: Callable[[], Any], *versions: str, **said: Any) -> Any:
 
 def test_nothing_is_offered_before_the_gateway_has_said_what_it_serves() -> None:
     observed = Observed(prepared={("v", None): NATIVE})
-    assert plan(Wanted(running=(wish(),)), observed).table is None
+    assert plan(DesiredState(running=(wish(),)), observed).table is None
     heard = Observed(prepared={("v", None): NATIVE}, report=GatewayReport(gateway="g", number=0, states=()))
-    table = plan(Wanted(running=(wish(),)), heard).table
+    table = plan(DesiredState(running=(wish(),)), heard).table
     assert table is not None
     assert [route.pipeline_version for route in table.routes] == ["pv"]
 
@@ -50,9 +50,9 @@ def test_nothing_is_offered_before_the_gateway_has_said_what_it_serves() -> None
 def test_a_table_that_would_take_away_what_nobody_remembers_is_held_back() -> None:
     state = RouteState(deployment_id=1, offered="x", state="serving", serving="x", serving_version="old", using=("x",))
     observed = Observed(report=GatewayReport(gateway="g", number=0, states=(state,)))
-    assert plan(Wanted(running=(wish(),)), observed).table is None
+    assert plan(DesiredState(running=(wish(),)), observed).table is None
     # Whoever wants it stopped means it.
-    table = plan(Wanted(), observed).table
+    table = plan(DesiredState(), observed).table
     assert table is not None
     assert table.routes == ()
 
@@ -121,11 +121,13 @@ def test_the_same_deploy_again_is_another_route_so_that_what_failed_is_tried_aga
 def test_validations_and_threads_become_part_of_the_route() -> None:
     check = CheckStep(validations=(Validation(name="large", expression="{}"),))
     said = wish(engine=Resources(cpus=1.5))
-    said = Wish(**{name: getattr(said, name) for name in said.__struct_fields__} | {"steps": (*said.steps, check)})
+    said = DesiredPipeline(
+        **{name: getattr(said, name) for name in said.__struct_fields__} | {"steps": (*said.steps, check)}
+    )
     route = known_route(said, {("v", None): NATIVE}).route
-    assert isinstance(route.steps[0], NativeRoute)
+    assert isinstance(route.steps[0], NativeStep)
     assert route.steps[0].threads == 2
-    assert route.steps[1] == CheckRoute(validations=check.validations)
+    assert route.steps[1] == ValidationStep(validations=check.validations)
 
 
 def test_a_failed_offer_is_told_and_its_workers_go(make_world: Callable[[], Any]) -> None:
@@ -250,7 +252,7 @@ def test_the_gateways_own_file_stands_in_for_a_lost_memory() -> None:
         report=GatewayReport(gateway="g", number=0, states=(state,)),
         memory=memory_of_table(RouteTable(number=7, routes=(route,))),
     )
-    table = plan(Wanted(running=(wish(),)), observed).table
+    table = plan(DesiredState(running=(wish(),)), observed).table
     assert table is not None
     assert table.routes == (route,)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trivet.domain.deployment import DeploymentState
-from trivet.supervisor.wanted import Memory, Wish
+from trivet.supervisor.desired import DesiredPipeline, Memory
 
 GOOD = ("good-1", "good-2", "good-3", "native-1", "native-2")
 BAD = ("unprepared", "dies", "refused", "native-refused")
@@ -76,7 +76,7 @@ def test_in_the_end_everything_is_as_wanted(make_world: Callable[[], Any], event
     for deployment_id, wish in world.wishes.items():
         status = world.statuses[deployment_id]
         assert status.generation == wish.generation
-        if not isinstance(wish, Wish):
+        if not isinstance(wish, DesiredPipeline):
             assert status.state is DeploymentState.STOPPED
             assert deployment_id not in world.gateway.deployments
             continue

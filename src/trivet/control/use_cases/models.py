@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from trivet.control.bodies import Configure
 from trivet.control.context import Control
+from trivet.control.request_bodies import Configure
 from trivet.control.use_cases.schemas import read_schema
 from trivet.domain.digest import Digest
 from trivet.domain.package import Framework

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from trivet.control.bodies import CheckStepBody, Deploy
 from trivet.control.context import Control
+from trivet.control.request_bodies import CheckStepBody, Deploy
 from trivet.control.use_cases.deployment_config import read_config
 from trivet.control.use_cases.models import schemas_of
 from trivet.domain.deployment import Deployment

@@ -12,17 +12,17 @@ from typing import Literal
 
 import msgspec
 
-from trivet.control.bodies import NewUpload
 from trivet.control.context import Control
+from trivet.control.request_bodies import NewUpload
 from trivet.control.use_cases.models import forget_bytes
 from trivet.control.use_cases.schemas import read_schema
+from trivet.disk.replace import replace_file
 from trivet.domain.digest import Digest
 from trivet.domain.encoding import decode, encode
 from trivet.domain.names import check_name
 from trivet.domain.package import Framework, ModelSettings
 from trivet.domain.version import Acceleration, Architecture, ModelVersion
 from trivet.errors import BadPackage, Conflict, Invalid, NotFound, TooLarge, TrivetError, Unavailable
-from trivet.files import replace_file
 
 __all__ = [
     "Upload",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from trivet.engine.batch import Batch
-from trivet.engine.checks import Anomalies
+from trivet.engine.checks.checks import Anomalies
 from trivet.errors import TooLarge
 from trivet.gateway.formats.inputs import Inputs
 

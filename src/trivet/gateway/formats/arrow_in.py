@@ -14,9 +14,9 @@ from trivet.engine.batch import Batch
 from trivet.errors import Invalid, TooLarge
 from trivet.gateway.formats.arrow_sizes import refuse_bombs, refuse_weightless
 from trivet.gateway.formats.field_names import check_optional_names, missing_field
+from trivet.gateway.formats.inflation import most_inflated
 from trivet.gateway.formats.json_text import column_texts
 from trivet.gateway.formats.records_lenient import null_error
-from trivet.gateway.inflation import most_inflated
 
 __all__ = ["ArrowInputs", "decode_arrow"]
 

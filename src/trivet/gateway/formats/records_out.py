@@ -11,8 +11,8 @@ from typing import NamedTuple, TypeAlias
 import orjson
 import pyarrow as pa
 
-from trivet.gateway.dataset import Selection
 from trivet.gateway.formats.answer import Answer, Stamp, refuse_huge
+from trivet.gateway.formats.dataset import Selection
 from trivet.gateway.formats.json_text import row_texts
 
 __all__ = ["RecordsWriter"]

@@ -1,0 +1,49 @@
+"""A look at a database that changes nothing in it."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+import sqlalchemy.exc
+
+from trivet.catalog.connecting import connect, read_url
+from trivet.catalog.errors import trouble
+from trivet.catalog.migrating import HEAD, VERSION_TABLE, revisions
+from trivet.errors import Conflict, Unavailable
+
+__all__ = ["look_at_catalog"]
+
+
+def look_at_catalog(url: str) -> str:
+    """Whether a catalog can be opened: a sentence about it.
+
+    Raises:
+        TrivetError: it cannot, and why.
+    """
+    parts = read_url(url)
+    if parts.get_backend_name() == "sqlite" and not Path(parts.database or "").exists():
+        raise Unavailable(
+            f"there is no database file {parts.database}", fix="check the path; `trivet up` makes the file"
+        )
+    engine = connect(parts)
+    try:
+        with engine.connect() as connection:
+            name = "SQLite" if connection.dialect.name == "sqlite" else "PostgreSQL"
+            if not sa.inspect(connection).has_table(VERSION_TABLE):
+                return f"{name} answers; the catalog's tables are not there yet, `trivet up` makes them"
+            version = connection.execute(
+                sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
+            ).scalar()
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise trouble(error, secret=str(parts.password) if parts.password else None) from error
+    finally:
+        engine.dispose()
+    if version == HEAD:
+        return f"{name} answers; its tables are this release's"
+    if version in revisions():
+        return f"{name} answers; its tables are an earlier release's, and `trivet up` brings them up to date"
+    raise Conflict(
+        "the catalog was written by a newer release of Trivet",
+        why=f"its database is at revision {version}, and this release knows revisions up to {HEAD}",
+        fix="run that release or a newer one",
+        reason="newer_database",
+    )

@@ -1,0 +1,57 @@
+"""Route for events."""
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from trivet.control.api import MOST_ID
+from trivet.control.context import Control
+from trivet.domain.events import Event
+
+__all__ = ["event_routes"]
+
+MOST_EVENTS = 1000
+MOST_WAIT_S = 30.0
+LOOK_S = 0.2
+
+
+def event_routes(control: Control) -> APIRouter:
+    """Below `/v1/events`."""
+    routes = APIRouter()
+
+    @routes.get("/events")
+    async def list_events(
+        request: Request,
+        after: Annotated[int, Query(ge=0, le=MOST_ID, description="The `id` of the last event that is known.")] = 0,
+        limit: Annotated[int, Query(ge=1, le=MOST_EVENTS, description="Events at most.")] = 100,
+        wait_s: Annotated[float, Query(ge=0, le=MOST_WAIT_S, description="How long to wait where there is none.")] = 0,
+        workspace: Annotated[str | None, Query(description="A workspace's name; all of them if not said.")] = None,
+    ) -> dict[str, Any]:
+        """What happened, the oldest first: uploads, deploys, workers."""
+        catalog = control.catalog
+        workspace_id = None
+        if workspace is not None:
+            workspace_id = (await asyncio.to_thread(catalog.workspace, workspace)).id
+        until = time.monotonic() + wait_s
+        while True:
+            found = await asyncio.to_thread(catalog.events, after=after, limit=limit, workspace_id=workspace_id)
+            left_s = until - time.monotonic()
+            if found or left_s <= 0 or control.is_stopping() or await request.is_disconnected():
+                return {"events": [_document(event) for event in found]}
+            await asyncio.sleep(min(LOOK_S, left_s))
+
+    return routes
+
+
+def _document(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "at": event.at.isoformat(),
+        "workspace_id": event.workspace_id,
+        "subject": event.subject,
+        "subject_id": event.subject_id,
+        "kind": event.kind,
+        "text": event.text,
+    }

@@ -1,0 +1,123 @@
+"""Routes for pipelines, their deployments and logs."""
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from trivet.control.api import PipelineName, Workspace
+from trivet.control.context import Control
+from trivet.control.documents import (
+    deployment_document,
+    pipeline_document,
+    pipeline_version_document,
+    status_document,
+)
+from trivet.control.http.log_answer import log_answer
+from trivet.control.request_bodies import Deploy, NewPipeline
+from trivet.control.use_cases import logs, pipelines
+
+__all__ = ["pipeline_routes"]
+
+MOST_ROWS = 1_000_000
+
+
+def pipeline_routes(control: Control) -> APIRouter:
+    """Below `/v1/pipelines`."""
+    routes = APIRouter()
+
+    @routes.get("/pipelines")
+    def list_pipelines(workspace: Workspace = "default") -> dict[str, Any]:
+        """The pipelines of a workspace."""
+        found = control.catalog.workspace(workspace)
+        return {
+            "pipelines": [pipeline_document(each, workspace=found.name) for each in control.catalog.pipelines(found.id)]
+        }
+
+    @routes.post("/pipelines", status_code=201)
+    def build_pipeline(body: NewPipeline) -> JSONResponse:
+        """Make a pipeline; 200 and the one that is there if the name is taken."""
+        pipeline, is_new = pipelines.build_pipeline(control, workspace=body.workspace, name=body.name)
+        said = pipeline_document(pipeline, workspace=body.workspace)
+        return JSONResponse(said, status_code=201 if is_new else 200)
+
+    @routes.get("/pipelines/{name}")
+    def get_pipeline(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+        """A pipeline with its versions, the newest first."""
+        found = control.catalog.workspace(workspace)
+        return pipeline_document(control.catalog.pipeline(found.id, name), workspace=found.name)
+
+    @routes.delete("/pipelines/{name}")
+    def delete_pipeline(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+        """Delete a pipeline with all its versions. Refused while it is deployed."""
+        pipelines.delete_pipeline(control, workspace=workspace, name=name)
+        return {"deleted": name}
+
+    @routes.post("/pipelines/{name}/deploy", status_code=202)
+    def deploy(name: PipelineName, body: Deploy, workspace: Workspace = "default") -> dict[str, Any]:
+        """Want a pipeline running with these steps; each deploy is a new version. What serves goes on until that is warm."""
+        version, deployment = pipelines.deploy(control, workspace=workspace, name=name, body=body)
+        return {
+            "pipeline_version": pipeline_version_document(version),
+            "deployment": deployment_document(deployment),
+        }
+
+    @routes.post("/pipelines/{name}/undeploy", status_code=202)
+    def undeploy(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+        """Want a pipeline stopped. Requests in flight are answered first."""
+        return {"deployment": deployment_document(pipelines.undeploy(control, workspace=workspace, name=name))}
+
+    @routes.get("/pipelines/{name}/deployment")
+    def get_deployment(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+        """What is wanted of a pipeline, and what was last seen."""
+        pipeline = control.catalog.pipeline(control.catalog.workspace(workspace).id, name)
+        found = control.catalog.deployment(pipeline.id)
+        return {"deployment": None if found is None else deployment_document(found)}
+
+    @routes.get("/pipelines/{name}/status")
+    def get_status(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+        """The same, in the reference's form."""
+        pipeline = control.catalog.pipeline(control.catalog.workspace(workspace).id, name)
+        found = control.catalog.deployment(pipeline.id)
+        return status_document(
+            name, found, pipelines.deployed_models(control, found), address=urlsplit(control.infer_url).netloc
+        )
+
+    @routes.get("/pipelines/{name}/url")
+    def get_url(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+        """Where a pipeline answers."""
+        pipeline = control.catalog.pipeline(control.catalog.workspace(workspace).id, name)
+        found = control.catalog.deployment(pipeline.id)
+        full = None if found is None else f"{control.infer_url}/v1/api/pipelines/infer/{name}-{found.id}/{name}"
+        return {"url": full, "pipeline_url": f"{control.infer_url}/pipelines/{name}/infer"}
+
+    @routes.get("/pipelines/{name}/logs")
+    def get_logs(
+        name: PipelineName,
+        request: Request,
+        workspace: Workspace = "default",
+        limit: Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows at most.")] = 100,
+        start: Annotated[str | None, Query(description="The first moment; needs `end`.")] = None,
+        end: Annotated[str | None, Query(description="The last moment; needs `start`.")] = None,
+        order: Annotated[Literal["Asc", "Desc"] | None, Query(description="`Desc`: the newest first.")] = None,
+        cursor: Annotated[str | None, Query(description="The `x-iteration-cursor` of the page before.")] = None,
+        dataset: Annotated[list[str] | None, Query(alias="dataset[]", description="Parts or columns.")] = None,
+        exclude: Annotated[list[str] | None, Query(alias="dataset.exclude[]", description="Likewise.")] = None,
+    ) -> Response:
+        """What was asked and answered: an Arrow stream, or records where `Accept` says JSON."""
+        page = logs.pipeline_logs(
+            control,
+            workspace=workspace,
+            name=name,
+            limit=limit,
+            start=start,
+            end=end,
+            order=order,
+            cursor=cursor,
+            dataset=dataset or (),
+            exclude=exclude or (),
+        )
+        return log_answer(page, request.headers.get("accept", ""))
+
+    return routes

@@ -1,0 +1,177 @@
+"""Models in the reference's MLOps API."""
+
+from fastapi import APIRouter, Body
+from pydantic import ValidationError
+
+from trivet import __version__
+from trivet.control.context import Control
+from trivet.control.documents import runtime_of
+from trivet.control.http.errors import of_details
+from trivet.control.reference_api.reading import Document, field, optional
+from trivet.control.request_bodies import Configure
+from trivet.control.use_cases import models
+from trivet.domain.encoding import schema_to_text
+from trivet.domain.pipeline import ModelStep
+from trivet.domain.version import ModelVersion
+from trivet.errors import Invalid, NotFound
+
+__all__ = ["add_model_routes"]
+
+
+def add_model_routes(routes: APIRouter, control: Control) -> None:
+    """Below `models`."""
+
+    @routes.post("/models/list")
+    def list_models(body: Document = Body()) -> Document:  # noqa: B008
+        """The models of a workspace: `{"workspace_id"}`."""
+        found = control.catalog.models(control.catalog.workspace(field(body, "workspace_id", int)).id)
+        return {
+            "models": [
+                {
+                    "id": model.id,
+                    "name": model.name,
+                    "owner_id": '""',
+                    "created_at": model.created_at.isoformat(),
+                    "updated_at": model.updated_at.isoformat(),
+                }
+                for model in found
+            ]
+        }
+
+    @routes.post("/models/list_versions")
+    def list_versions(body: Document = Body()) -> list[Document]:  # noqa: B008
+        """A model's versions: `{"model_id": name, "models_pk_id": id}`."""
+        name, key = optional(body, "model_id", str), optional(body, "models_pk_id", int)
+        if name is None and key is None:
+            raise Invalid("neither 'model_id' nor 'models_pk_id' is there", fix="send one", path="model_id")
+        for workspace in control.catalog.workspaces():
+            for model in control.catalog.models(workspace.id):
+                if model.id == key or (key is None and model.name == name):
+                    versions = control.catalog.versions(workspace.id, model.name)
+                    return [
+                        {
+                            "id": version.id,
+                            "models_pk_id": model.id,
+                            "model_id": model.name,
+                            "model_version": version.uuid,
+                            "owner_id": '""',
+                            "file_name": version.file_name,
+                            "sha": version.sha,
+                            "status": version.status,
+                        }
+                        for version in versions
+                    ]
+        raise NotFound(f"A model with the name {name} does not exist.", fix="see models/list")
+
+    @routes.post("/models/get_version_by_id")
+    def get_version(body: Document = Body()) -> Document:  # noqa: B008
+        """A version with its configuration: `{"model_version_id"}`."""
+        version = control.catalog.version(field(body, "model_version_id", int))
+        return {"model_version": _version(version, is_deployed=_is_deployed(control, version))}
+
+    @routes.post("/models/get_config_by_id")
+    def get_config(body: Document = Body()) -> Document:  # noqa: B008
+        """A version's configuration: `{"model_id"}`, which is the version's id."""
+        return {"model_config": _config(control.catalog.version(field(body, "model_id", int)))}
+
+    @routes.post("/models/insert_model_config")
+    def insert_config(body: Document = Body()) -> Document:  # noqa: B008
+        """Configure a version: `{"model_version_id", "tensor_fields"?, "batch_config"?, "input_schema"?, "output_schema"?}`.
+
+        Other fields of the reference's configuration, as `filter_threshold`, change nothing.
+        """
+        version = control.catalog.version(field(body, "model_version_id", int))
+        known = ("tensor_fields", "batch_config", "input_schema", "output_schema")
+        try:
+            wanted = Configure(**{name: body.get(name) for name in known})
+        except ValidationError as error:
+            raise of_details([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
+        models.configure(control, version.uuid, wanted)
+        return {"model_config": _config(control.catalog.version(version.id))}
+
+    @routes.post("/models/get_upload_logs")
+    def get_upload_logs(body: Document = Body()) -> Document:  # noqa: B008
+        """What was said while a version was loaded: `{"model_version_id"}`."""
+        version = control.catalog.version(field(body, "model_version_id", int))
+        lines = control.catalog.upload_logs(version.id)
+        return {"logs": "\n".join(f"{line.at.isoformat()} {line.level} {line.text}" for line in lines)}
+
+
+def _is_deployed(control: Control, version: ModelVersion) -> bool:
+    """Whether a pipeline that uses a version answers requests."""
+    for deployment in control.catalog.deployments():
+        serving = deployment.status.serving
+        if deployment.wanted == "stopped" or serving is None:
+            continue
+        try:
+            steps = control.catalog.pipeline_version(serving).steps
+        except NotFound:
+            # Its pipeline was deleted since the deployments were read.
+            continue
+        if any(isinstance(step, ModelStep) and step.version == version.uuid for step in steps):
+            return True
+    return False
+
+
+def _version(version: ModelVersion, *, is_deployed: bool) -> Document:
+    settings = version.settings
+    return {
+        "model_version": {
+            "name": version.name,
+            "visibility": version.visibility,
+            "workspace_id": version.workspace_id,
+            "conversion": {
+                "arch": version.arch,
+                "accel": version.accel,
+                "python_version": (version.loaded.python_version if version.loaded else settings.python) or "3.8",
+                "requirements": [],
+                "framework": version.framework,
+            },
+            "id": version.id,
+            "image_path": None,
+            "status": version.status,
+            "task_id": None,
+            "file_info": {
+                "version": version.uuid,
+                "sha": version.sha,
+                "file_name": version.file_name,
+                "size": version.size,
+            },
+            "created_on_version": __version__,
+            "created_by": version.created_by,
+            "created_at": version.created_at.isoformat(),
+            "deployed": is_deployed,
+            "error_summary": None if version.fault is None else version.fault.message,
+        },
+        "config": _config(version),
+    }
+
+
+def _config(version: ModelVersion) -> Document:
+    config, loaded = version.config, version.loaded
+    said = loaded.settings if loaded else version.settings
+    fields = (config and config.tensor_fields) or said.tensor_fields
+    inputs = (config and config.input_schema) or (loaded.input_schema if loaded else version.settings.input_schema)
+    outputs = (config and config.output_schema) or (loaded.output_schema if loaded else version.settings.output_schema)
+    delay = None if config is None else config.max_batch_delay_ms
+    return {
+        "id": None if config is None else config.id,
+        "model_version_id": version.id,
+        "runtime": runtime_of(version),
+        "filter_threshold": None,
+        "tensor_fields": list(fields) if fields else None,
+        "input_schema": None if inputs is None else schema_to_text(inputs),
+        "output_schema": None if outputs is None else schema_to_text(outputs),
+        "batch_config": (config and config.batch_config) or said.batch_config,
+        "dynamic_batching_config": None
+        if config is None or delay is None
+        else {
+            "max_batch_delay_ms": delay,
+            "batch_size_target": config.batch_size_target,
+            "batch_size_limit": config.batch_size_limit,
+        },
+        "continuous_batching_config": None,
+        "queue_depth": None,
+        "sidekick_uri": None,
+        "openai": None,
+    }

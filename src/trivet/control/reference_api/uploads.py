@@ -1,0 +1,106 @@
+"""Uploads in the reference's MLOps API: forms."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+
+from trivet.control.context import Control
+from trivet.control.http.body_reading import plain_json
+from trivet.control.http.errors import of_details
+from trivet.control.http.forms import receive_form
+from trivet.control.reference_api.reading import Document, optional
+from trivet.control.request_bodies import NewUpload
+from trivet.control.use_cases import uploads
+from trivet.domain.version import ModelVersion
+from trivet.errors import Invalid
+
+__all__ = ["add_upload_routes"]
+
+NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+def add_upload_routes(routes: APIRouter, control: Control) -> None:
+    """Below `models`: the two that take a form."""
+
+    @routes.post("/models/upload_and_convert", status_code=202)
+    async def upload_and_convert(request: Request) -> Document:
+        """A form: a part `metadata` (JSON) and a part `file`."""
+        return await _upload(request, _of_metadata)
+
+    @routes.post("/models/upload_stream", status_code=202)
+    async def upload_stream(request: Request) -> Document:
+        """A form with the fields name, filename, visibility and workspace_id, and a part `file`: an ONNX file."""
+        return await _upload(request, _of_fields)
+
+    async def _upload(request: Request, read: Callable[[dict[str, str], str], NewUpload]) -> Document:
+        most_bytes = int(control.settings.max_upload_mib * 2**20)
+        stall_s = control.threads.stall_s
+        async with receive_form(request, control.uploads, most_bytes=most_bytes, stall_s=stall_s) as form:
+
+            def take() -> ModelVersion:
+                announced = uploads.announce_upload(control, _named_workspace(read(form.fields, form.file_name)))
+                with form.path.open("rb") as file:
+                    try:
+                        return uploads.receive_upload(control, announced.id, iter(lambda: file.read(2**20), b""))
+                    except BaseException:
+                        # Nobody was told its id: it cannot be sent again.
+                        uploads.forget_upload(control, announced.id)
+                        raise
+
+            version = await control.threads.run(take)
+        return {"insert_models": {"returning": [{"models": [{"id": version.id}]}]}}
+
+    def _named_workspace(body: NewUpload) -> NewUpload:
+        is_number = NUMBER.fullmatch(body.workspace) is not None
+        known = control.catalog.workspace(int(body.workspace) if is_number else body.workspace)
+        return body.model_copy(update={"workspace": known.name})
+
+
+def _of_metadata(fields: dict[str, str], file_name: str) -> NewUpload:
+    if "metadata" not in fields:
+        raise Invalid("the form has no part `metadata`", fix="send it as JSON", path="metadata")
+    said = orjson.loads(plain_json(fields["metadata"].encode()))
+    if not isinstance(said, dict):
+        raise Invalid("the part `metadata` is no JSON object", fix="send an object", path="metadata")
+    conversion = optional(said, "conversion", dict) or {}
+    return _new_upload(
+        name=said.get("name"),
+        file_name=file_name,
+        framework=conversion.get("framework"),
+        workspace=said.get("workspace_id"),
+        visibility=said.get("visibility", "private"),
+        input_schema=said.get("input_schema"),
+        output_schema=said.get("output_schema"),
+        arch=conversion.get("arch") or "x86",
+        accel=conversion.get("accel") or "none",
+        tensor_fields=conversion.get("tensor_fields"),
+        # The reference always says "3.8" here, whatever is meant: the requirements decide.
+        python=None,
+    )
+
+
+def _of_fields(fields: dict[str, str], file_name: str) -> NewUpload:
+    return _new_upload(
+        name=fields.get("name"),
+        file_name=fields.get("filename") or file_name,
+        framework="onnx",
+        workspace=fields.get("workspace_id"),
+        visibility=fields.get("visibility", "private"),
+    )
+
+
+def _new_upload(*, workspace: Any, **said: Any) -> NewUpload:
+    """The same as the native API takes.
+
+    Args:
+        workspace: its number, or its name.
+        said: the fields.
+    """
+    try:
+        return NewUpload(workspace=str(workspace if workspace is not None else "default"), **said)
+    except ValidationError as error:
+        raise of_details([{**each, "loc": ("form", *each["loc"])} for each in error.errors()]) from error

@@ -1,0 +1,237 @@
+"""Validations: named conditions over the columns of requests and answers. True means anomaly.
+
+An expression sees `in.<name>` and `out.<name>` in the types of the pipeline's schemas, fixed-size lists as plain lists, so that
+`.list.get(i)` works on all of them. polars is imported when the first validation is read, not before.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from trivet.domain.pipeline import Validation
+from trivet.engine.batch import Batch
+from trivet.engine.canned import canned_batch
+from trivet.engine.checks.expressions import Expression, read_expression
+from trivet.errors import Conflict, Invalid, ModelFailed
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Anomalies", "Checks", "check_expression"]
+
+log = logging.getLogger(__name__)
+
+RESERVED = "count"
+
+
+@dataclass(frozen=True, slots=True)
+class Anomalies:
+    """What validations found in one request.
+
+    Attributes:
+        count: how many were true for each row, uint32 `[rows]`.
+        columns: each validation's verdicts, bool `[rows]`, sorted by name.
+    """
+
+    count: np.ndarray
+    columns: dict[str, np.ndarray]
+
+
+def check_expression(text: str) -> None:
+    """Check that an expression could be evaluated over some pipeline's columns.
+
+    Args:
+        text: as `polars.Expr.meta.serialize(format="json")` writes it.
+
+    Raises:
+        Invalid: it is no expression, or does what a validation may not do.
+        TooLarge: there is too much of it.
+        Unsupported: polars is not installed.
+    """
+    read_expression(text)
+
+
+class _Column(NamedTuple):
+    """A column that some expression looks at."""
+
+    name: str
+    kind: pa.DataType
+    output: int | None
+
+
+class Checks:
+    """A pipeline's validations. Safe to use from several threads.
+
+    Args:
+        validations: names and expressions. One called `count` is left out with a warning: that column counts the others.
+        input_schema: of requests.
+        output_schema: of answers.
+
+    Raises:
+        Invalid: an expression looks at a column that is not there, or does not make true or false of each row.
+        Conflict: two validations have one name.
+        Unsupported: polars is not installed.
+    """
+
+    def __init__(self, validations: Sequence[Validation], input_schema: pa.Schema, output_schema: pa.Schema) -> None:
+        known = _known_columns(input_schema, output_schema)
+        expressions: dict[str, Expression] = {}
+        for validation in validations:
+            if validation.name == RESERVED:
+                log.warning("the name %r is reserved: the validation is ignored", RESERVED)
+                continue
+            if validation.name in expressions:
+                raise Conflict(f"two validations are called {validation.name!r}", fix="give each a name of its own")
+            expressions[validation.name] = _of_this(validation, known)
+        self._names = sorted(expressions)
+        self._columns = [
+            known[name] for name in sorted({name for each in expressions.values() for name in each.columns})
+        ]
+        self._kinds = {column.name: _offered_type(column.kind) for column in self._columns}
+        self._exprs = [_verdict(name, expressions[name]) for name in self._names]
+        self._try_out(canned_batch(input_schema), canned_batch(output_schema))
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What the validations are called, sorted."""
+        return self._names
+
+    def evaluate(self, inputs: Mapping[str, pa.Array | pa.ChunkedArray], outputs: Batch) -> Anomalies:
+        """Judge each row.
+
+        Args:
+            inputs: the request's columns by name; one that was not sent is null in every row.
+            outputs: what the pipeline answered.
+
+        Raises:
+            ModelFailed: polars cannot evaluate a validation on these values.
+        """
+        import polars as pl
+
+        rows = outputs.rows
+        columns = {column.name: self._offered(column, inputs, outputs) for column in self._columns}
+        try:
+            verdicts = _evaluated(pl.DataFrame(pa.RecordBatch.from_pydict(columns)), self._exprs)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            raise ModelFailed(
+                "the validations could not be evaluated",
+                why=_first_line(error),
+                fix="mend the expression and deploy again, or leave it out",
+                reason="validation_failed",
+            ) from error
+        count = np.zeros(rows, dtype=np.uint32)
+        found = dict(zip(self._names, verdicts, strict=True))
+        for verdict in verdicts:
+            count += verdict
+        return Anomalies(count, found)
+
+    def _offered(self, column: _Column, inputs: Mapping[str, pa.Array | pa.ChunkedArray], outputs: Batch) -> pa.Array:
+        kind = self._kinds[column.name]
+        if column.output is not None:
+            array = outputs.arrow(column.output)
+        else:
+            array = inputs.get(column.name.removeprefix("in."))
+            if array is None:
+                return pa.nulls(outputs.rows, kind)
+            if isinstance(array, pa.ChunkedArray):
+                array = array.combine_chunks()
+                if isinstance(array, pa.ChunkedArray):
+                    array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.nulls(0, array.type)
+        return _as_offered(array, kind)
+
+    def _try_out(self, inputs: Batch, outputs: Batch) -> None:
+        """Evaluate each validation by itself on a row of zeros, to say which one is wrong while nobody waits for an answer."""
+        import polars as pl
+
+        given = {name: inputs.arrow(index) for index, name in enumerate(inputs.schema.names)}
+        frame = pl.DataFrame(
+            pa.RecordBatch.from_pydict({column.name: self._offered(column, given, outputs) for column in self._columns})
+        )
+        for name, expr in zip(self._names, self._exprs, strict=True):
+            try:
+                kind = frame.select(expr).schema[name]
+            except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+                raise Invalid(
+                    f"validation {name!r} cannot be evaluated",
+                    why=_first_line(error),
+                    fix=f"mind the columns' types: {self._types_of(expr)}",
+                    reason="bad_expression",
+                ) from error
+            if kind not in (pl.Boolean, pl.Null):
+                raise Invalid(
+                    f"validation {name!r} is no condition",
+                    why=f"it makes {kind} of each row",
+                    fix='compare it with something: pl.col("out.dense_1").list.get(0) > 0.9',
+                    reason="bad_expression",
+                )
+
+    def _types_of(self, expr: "pl.Expr") -> str:
+        return ", ".join(f"{name} is {self._kinds[name]}" for name in sorted(set(expr.meta.root_names())))
+
+
+def _known_columns(input_schema: pa.Schema, output_schema: pa.Schema) -> dict[str, _Column]:
+    columns = [_Column(f"in.{field.name}", field.type, None) for field in input_schema]
+    columns += [_Column(f"out.{field.name}", field.type, index) for index, field in enumerate(output_schema)]
+    return {column.name: column for column in columns}
+
+
+def _of_this(validation: Validation, known: Mapping[str, _Column]) -> Expression:
+    """A validation's expression, which looks at nothing but what is there."""
+    try:
+        expression = read_expression(validation.expression)
+    except Invalid as error:
+        raise Invalid(
+            f"validation {validation.name!r} cannot be used", why=error.message, fix=error.fix, reason=error.reason
+        ) from error
+    for name in sorted(expression.columns - known.keys()):
+        raise Invalid(
+            f"validation {validation.name!r} looks at {name!r}, which is not there",
+            fix=f"known are {', '.join(known)}",
+            reason="bad_expression",
+        )
+    return expression
+
+
+def _verdict(name: str, expression: Expression) -> "pl.Expr":
+    """Null is no anomaly."""
+    return expression.expr.fill_null(value=False).alias(name)
+
+
+def _evaluated(frame: "pl.DataFrame", exprs: Sequence["pl.Expr"]) -> list[np.ndarray]:
+    """Of `with_columns` rather than `select`: a verdict that is the same for all rows comes once a row."""
+    judged = frame.with_columns(exprs)
+    series = judged.get_columns()[len(frame.columns) :]
+    return [each.to_arrow().to_numpy(zero_copy_only=False).astype(np.bool_, copy=False) for each in series]
+
+
+@lru_cache(maxsize=1024)
+def _offered_type(kind: pa.DataType) -> pa.DataType:
+    """The type in which polars is given a column: lists of any length, and nothing that it does not have."""
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_offered_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        members = [kind.field(index) for index in range(kind.num_fields)]
+        return pa.struct([pa.field(member.name, _offered_type(member.type)) for member in members])
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.binary()
+    return kind
+
+
+def _as_offered(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if array.type == kind:
+        return array
+    if pa.types.is_fixed_size_list(array.type) and not array.null_count:
+        offsets = np.arange(len(array) + 1, dtype=np.int32) * np.int32(array.type.list_size)
+        return pa.ListArray.from_arrays(pa.array(offsets), _as_offered(array.flatten(), kind.value_type))
+    return array.cast(kind, safe=False)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,238 @@
+"""From a polars expression in JSON to the same expression, made anew.
+
+polars could read its own JSON back. It would also read back Python functions (which are pickles), plugins (which are shared
+libraries), plans that open files, and buffers that it believes: none of that may come from a client. So the text is read here, by
+a list of what is allowed, and the expression is said again in polars' public interface. That also reads what other releases of
+polars write: their JSON forms differ, the words in it hardly do.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import pyarrow as pa
+
+from trivet.engine.checks.literals import data_type, literal, refused, tagged
+from trivet.engine.checks.terms import AGGREGATES, FUNCTIONS, OPERATORS
+from trivet.errors import Invalid, TooLarge, Unsupported
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Expression", "read_expression"]
+
+MOST_BYTES: Final = 2**18
+MOST_NODES: Final = 2000
+MOST_DEPTH: Final = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expression:
+    """An expression that may be evaluated.
+
+    Attributes:
+        expr: what polars evaluates.
+        columns: what it looks at: `in.<name>` and `out.<name>`.
+    """
+
+    expr: "pl.Expr"
+    columns: frozenset[str]
+
+
+def read_expression(text: str) -> Expression:
+    """Read an expression from polars' JSON form.
+
+    Raises:
+        Invalid: it is no expression, or does what a validation may not do.
+        TooLarge: there is too much of it.
+        Unsupported: polars is not installed.
+    """
+    if len(text) > MOST_BYTES:
+        raise TooLarge(
+            "the expression is too long", why=f"it has {len(text)} characters", fix=f"{MOST_BYTES} are taken"
+        )
+    try:
+        tree = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise _not_one(f"it is not JSON: {error}") from error
+    try:
+        import polars as pl
+    except ImportError as error:
+        raise Unsupported(
+            "validations need polars",
+            why="it is not installed beside the platform",
+            fix="pip install 'trivet[validations]'",
+        ) from error
+    reader = _Reader()
+    try:
+        expr = reader.read(tree)
+    except (
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        KeyError,
+        OverflowError,
+        pa.ArrowException,
+        pl.exceptions.PolarsError,
+    ) as error:
+        raise _not_one(str(error).partition("\n")[0] or type(error).__name__) from error
+    if not reader.columns:
+        raise Invalid(
+            "the expression looks at no column",
+            fix='write it over columns: pl.col("out.dense_1").list.get(0) > 0.9',
+            reason="bad_expression",
+        )
+    return Expression(expr=expr, columns=frozenset(reader.columns))
+
+
+def _not_one(why: str) -> Invalid:
+    return Invalid(
+        "the expression cannot be read",
+        why=why,
+        fix='send what expression.meta.serialize(format="json") gives, from a recent polars',
+        reason="bad_expression",
+    )
+
+
+class _Reader:
+    """One walk over one tree.
+
+    Attributes:
+        columns: met so far.
+    """
+
+    def __init__(self) -> None:
+        self.columns: set[str] = set()
+        self._nodes = 0
+        self._depth = 0
+        self._inside_lists = False
+
+    def read(self, node: Any) -> "pl.Expr":
+        """The expression of a node."""
+        self._nodes += 1
+        self._depth += 1
+        if self._nodes > MOST_NODES or self._depth > MOST_DEPTH:
+            raise TooLarge("the expression is too large", fix="split it into several validations")
+        kind, content = tagged(node)
+        reading = _NODES.get(kind)
+        if reading is None:
+            raise refused(_WORDS.get(kind, f"polars' {kind}"))
+        made = reading(self, content)
+        self._depth -= 1
+        return made
+
+    def column(self, name: Any) -> "pl.Expr":
+        import polars as pl
+
+        part, _, column = name.partition(".") if isinstance(name, str) else ("", "", "")
+        if part not in ("in", "out") or not column:
+            raise Invalid(
+                f"a validation cannot look at {name!r}",
+                fix='columns are called in.<name> and out.<name>: pl.col("out.dense_1")',
+                reason="bad_expression",
+            )
+        if self._inside_lists:
+            raise refused("columns inside of list.eval")
+        self.columns.add(name)
+        return pl.col(name)
+
+    def element(self, _: Any) -> "pl.Expr":
+        import polars as pl
+
+        if not self._inside_lists:
+            raise refused("pl.element() outside of list.eval")
+        return pl.element()
+
+    def alias(self, content: Any) -> "pl.Expr":
+        inner, _ = content
+        return self.read(inner)
+
+    def binary(self, content: Any) -> "pl.Expr":
+        method = OPERATORS.get(content["op"])
+        if method is None:
+            raise refused(f"the operator {content['op']}")
+        left, right = self.read(content["left"]), self.read(content["right"])
+        return getattr(left, method)(right)  # type: ignore[no-any-return]
+
+    def cast(self, content: Any) -> "pl.Expr":
+        return self.read(content["expr"]).cast(data_type(content.get("dtype", content.get("data_type"))), strict=False)
+
+    def ternary(self, content: Any) -> "pl.Expr":
+        import polars as pl
+
+        when = pl.when(self.read(content["predicate"]))
+        return when.then(self.read(content["truthy"])).otherwise(self.read(content["falsy"]))
+
+    def function(self, content: Any) -> "pl.Expr":
+        name, options = _function(content["function"])
+        if self._inside_lists and name in AGGREGATES:
+            (values,) = content["input"]
+            return attrgetter(AGGREGATES[name])(self.read(values))()  # type: ignore[no-any-return]
+        make = FUNCTIONS.get(name)
+        if make is None:
+            raise refused(f"polars' {name}", _OTHER_ROWS if name in AGGREGATES else None)
+        return make([self.read(each) for each in content["input"]], options)
+
+    def aggregate(self, content: Any) -> "pl.Expr":
+        name, inner = tagged(content)
+        if not self._inside_lists or name not in AGGREGATES:
+            raise refused(f"polars' {name}", _OTHER_ROWS)
+        if isinstance(inner, Mapping) and "input" in inner:
+            inner = inner["input"]
+        return attrgetter(AGGREGATES[name])(self.read(inner))()  # type: ignore[no-any-return]
+
+    def evaluation(self, content: Any) -> "pl.Expr":
+        if self._inside_lists:
+            raise refused("list.eval inside of list.eval")
+        variant = content.get("variant", "List")
+        if variant not in ("List", "ListAgg"):
+            raise refused(f"polars' {variant}")
+        values = self.read(content["expr"])
+        self._inside_lists = True
+        each = self.read(content["evaluation"])
+        self._inside_lists = False
+        return values.list.eval(each) if variant == "List" else values.list.agg(each)
+
+    def literal(self, content: Any) -> "pl.Expr":
+        return literal(content)
+
+
+_OTHER_ROWS: Final = "it looks at other rows, and a row's answer must not depend on what is sent beside it"
+
+_NODES: Final[Mapping[str, Callable[[_Reader, Any], "pl.Expr"]]] = {
+    "Column": _Reader.column,
+    "Element": _Reader.element,
+    "Alias": _Reader.alias,
+    "BinaryExpr": _Reader.binary,
+    "Cast": _Reader.cast,
+    "Ternary": _Reader.ternary,
+    "Function": _Reader.function,
+    "Agg": _Reader.aggregate,
+    "Eval": _Reader.evaluation,
+    "Literal": _Reader.literal,
+}
+
+_WORDS: Final = {
+    "AnonymousFunction": "Python functions",
+    "AnonymousAgg": "Python functions",
+    "SubPlan": "queries",
+    "Window": "windows over other rows",
+    "Over": "windows over other rows",
+    "Rolling": "windows over other rows",
+    "Selector": "selectors: a validation names its columns",
+    "Wildcard": "selectors: a validation names its columns",
+    "Columns": "several columns at once",
+    "Len": "the number of rows",
+}
+
+
+def _function(node: Any) -> tuple[str, Any]:
+    """`{"ListExpr": {"Get": false}}` is the function `ListExpr.Get` with the option false."""
+    group, rest = tagged(node)
+    if group in ("ListExpr", "StringExpr", "TemporalExpr", "StructExpr", "ArrayExpr", "Boolean", "Pow", "Trigonometry"):
+        name, options = tagged(rest)
+        return f"{group}.{name}", options
+    return group, rest

@@ -1,0 +1,148 @@
+"""Literals and types inside of expressions, by polars' JSON form of several releases."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from trivet.engine.checks.terms import CASTS
+from trivet.errors import Invalid, TooLarge
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["data_type", "literal", "refused", "tagged"]
+
+MOST_ITEMS: Final = 10_000
+
+UNITS: Final = {"Nanoseconds": "ns", "Microseconds": "us", "Milliseconds": "ms"}
+
+
+def refused(kind: str, why: str | None = None) -> Invalid:
+    """What is not among the things that a validation may use."""
+    return Invalid(
+        f"a validation may not use {kind}",
+        why=why,
+        fix="compare columns of the same row: arithmetic, comparisons, .list, .str, .dt, is_in, is_between, when/then",
+        reason="bad_expression",
+    )
+
+
+def tagged(node: Any) -> tuple[str, Any]:
+    """The one key of an object with its value; of a bare word the word."""
+    if isinstance(node, str):
+        return node, None
+    if not isinstance(node, dict) or len(node) != 1:
+        raise TypeError("an object with one key is expected")
+    return next(iter(node.items()))
+
+
+def data_type(node: Any) -> "pl.DataType | type[pl.DataType]":
+    """The type that a cast names."""
+    import polars as pl
+
+    name, detail = tagged(node)
+    if name == "Literal":
+        name, detail = tagged(detail)
+    name = {"Utf8": "String"}.get(name, name)
+    if name in CASTS:
+        return getattr(pl, name)  # type: ignore[no-any-return]
+    if name == "Datetime":
+        unit, zone = detail
+        return pl.Datetime(_unit(unit), _zone(zone))
+    raise refused(f"a cast to {name}")
+
+
+def _unit(name: Any) -> Any:
+    return UNITS[name]
+
+
+def _zone(zone: Any) -> str | None:
+    name = zone.get("inner") if isinstance(zone, Mapping) else zone
+    if name not in (None, "UTC"):
+        raise refused(f"the time zone {name}")
+    return None if name is None else "UTC"
+
+
+def literal(node: Any) -> "pl.Expr":
+    """A value that stands in the expression itself."""
+    import polars as pl
+
+    kind, value = tagged(node)
+    if kind == "Scalar":
+        # Older releases write the type beside the value.
+        kind, value = tagged(value["value"] if isinstance(value, Mapping) and "value" in value else value)
+    elif kind == "Dyn":
+        kind, value = tagged(value)
+    kind = kind.removesuffix("Owned")
+    make = _LITERALS.get(kind)
+    if make is not None:
+        return pl.lit(make(value))
+    if kind == "Null":
+        return pl.lit(None)
+    if kind.startswith("Float") and kind in CASTS:
+        return pl.lit(_finite(value), dtype=getattr(pl, kind))
+    if kind in CASTS and kind != "Date":
+        return pl.lit(_of(int, value), dtype=getattr(pl, kind))
+    return _moment(kind, value)
+
+
+def _moment(kind: str, value: Any) -> "pl.Expr":
+    """A date, a time, both, or a length of time: counted in a unit, as polars writes them."""
+    import polars as pl
+
+    match kind:
+        case "Date":
+            return pl.lit(_of(int, value), dtype=pl.Int32).cast(pl.Date)
+        case "Time":
+            return pl.lit(_of(int, value), dtype=pl.Int64).cast(pl.Time)
+        case "Datetime":
+            count, unit, zone = value
+            return pl.lit(_of(int, count), dtype=pl.Int64).cast(pl.Datetime(_unit(unit), _zone(zone)))
+        case "Duration":
+            count, unit = value
+            return pl.lit(_of(int, count), dtype=pl.Int64).cast(pl.Duration(_unit(unit)))
+    raise refused(f"a literal {kind}")
+
+
+def _of(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _finite(value: Any) -> float:
+    if type(value) not in (int, float):
+        # JSON has no word for them: polars writes null.
+        raise refused("the numbers NaN and infinity", "their JSON form does not say which one is meant")
+    return float(value)
+
+
+def _items(value: Sequence[int]) -> list[Any]:
+    """The items of a list: polars writes them as the bytes of an Arrow stream."""
+    with pa.ipc.open_stream(bytes(value)) as stream:
+        (field,) = stream.schema
+        kind = field.type
+        plain = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_date, pa.types.is_string)
+        if not (any(is_kind(kind) for is_kind in plain) or kind in (pa.large_string(), pa.string_view(), pa.null())):
+            raise refused(f"a list of {kind}")
+        table = stream.read_all()
+    table.validate(full=True)
+    if table.num_rows > MOST_ITEMS:
+        raise TooLarge("the list is too long", why=f"it has {table.num_rows} items", fix=f"{MOST_ITEMS} are taken")
+    return table.column(0).to_pylist()  # type: ignore[no-any-return]
+
+
+_LITERALS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "Int": partial(_of, int),
+    "Float": _finite,
+    "Boolean": partial(_of, bool),
+    "Bool": partial(_of, bool),
+    "String": partial(_of, str),
+    "Str": partial(_of, str),
+    "Utf8": partial(_of, str),
+    "List": _items,
+    "Series": _items,
+}
+"""Literals that are what Python has."""

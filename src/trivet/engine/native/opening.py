@@ -1,0 +1,81 @@
+"""Opening an ONNX model as its owner described it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from trivet.domain.schema import format_schema
+from trivet.domain.step_fit import is_one_wide
+from trivet.engine.batch import Batch
+from trivet.engine.native.session import NativeSession
+from trivet.engine.native.views import Reshaped, Session
+from trivet.errors import Invalid
+
+__all__ = ["open_session"]
+
+
+def open_session(
+    path: Path,
+    *,
+    tensor_fields: Sequence[str] | None,
+    batch_config: Literal["single"] | None,
+    input_schema: pa.Schema | None,
+    output_schema: pa.Schema | None,
+    example: Callable[[pa.Schema], Batch] | None,
+    threads: int,
+) -> Session:
+    """A session of a checked model file. Importing this module imports ONNX Runtime.
+
+    Args:
+        path: the file.
+        tensor_fields: names for its inputs, in their order.
+        batch_config: "single" for a model that takes one row a call.
+        input_schema: what it must take, where that was said.
+        output_schema: what it must answer, where that was said.
+        example: makes the row that it is asked with first; without it the row is made up.
+        threads: how many a call may use.
+
+    Raises:
+        BadPackage: ONNX Runtime cannot load it, or it cannot answer its canned row.
+        Invalid: what was said about it does not fit it.
+    """
+    fields = tensor_fields
+    if fields is None and input_schema is not None:
+        fields = tuple(input_schema.names)
+    session = NativeSession(path, tensor_fields=fields, batch_config=batch_config, threads=threads, example=example)
+    _same_schema(input_schema, session.input_schema, "input")
+    shown: Session = session
+    scalars = _as_scalars(output_schema, session.output_schema)
+    if scalars or not all(pa.types.is_nested(field.type) for field in session.output_schema):
+        shown = Reshaped(session, scalars=scalars)
+    _same_schema(output_schema, shown.output_schema, "output")
+    return shown
+
+
+def _as_scalars(wanted: pa.Schema | None, actual: pa.Schema) -> set[str]:
+    """Outputs of one value a row that are wanted as that value. All others are lists of one, as the reference has it."""
+    if wanted is None:
+        return set()
+    return {
+        field.name
+        for field in wanted
+        if field.name in actual.names
+        and (field.type == actual.field(field.name).type or is_one_wide(field.type, actual.field(field.name).type))
+        and not pa.types.is_nested(field.type)
+    }
+
+
+def _same_schema(wanted: pa.Schema | None, actual: pa.Schema, which: str) -> None:
+    """A schema given for a model that has its own must say the same."""
+    if wanted is None:
+        return
+    by_name = {field.name: field for field in actual}
+    for field in wanted:
+        own = by_name.get(field.name)
+        if own is None or own.type != field.type:
+            raise Invalid(
+                f"the {which} schema says {format_schema(pa.schema([field]))}, and the model has {format_schema(actual)}",
+                fix=f"leave the {which} schema out: an ONNX model brings its own",
+            )

@@ -1,0 +1,224 @@
+"""Where a native session runs: on the event loop when it is quicker than a thread switch is worth, else in a thread."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import onnxruntime as ort
+import pyarrow as pa
+
+from trivet.engine.batch import Batch, concat
+from trivet.engine.joining import gather
+from trivet.engine.limits import EngineLimits
+from trivet.engine.native.views import Session
+from trivet.errors import DeadlineExceeded, Overloaded
+
+__all__ = ["Cost", "NativeRunner", "measure"]
+
+TRIAL_ROWS = 256
+MOST_ROWS = 2**31
+# Requests of more rows than this gain nothing from sharing a call, which itself holds at most so many rows and bytes.
+SMALL_ROWS = 16
+JOIN_ROWS = 256
+JOIN_BYTES = 2**20
+
+
+class Cost:
+    """What a call costs, as a straight line: seconds a call plus seconds a row."""
+
+    __slots__ = ("call_s", "row_s")
+
+    def __init__(self, call_s: float, row_s: float) -> None:
+        self.call_s = call_s
+        self.row_s = row_s
+
+    def rows_within(self, seconds: float) -> int:
+        """How many rows a call may have and still be expected to end within so many seconds."""
+        if self.call_s + self.row_s > seconds:
+            return 0
+        return int((seconds - self.call_s) / self.row_s) if self.row_s > 0 else MOST_ROWS
+
+
+def measure(session: Session) -> Cost:
+    """Time the canned row, alone and many times over, the quickest of a few rounds each."""
+    canned = session.canned
+    one = _quickest(session, canned, rounds=5)
+    if one > 0.01:
+        # A heavy model goes to a thread whatever its slope is: do not spend start-up time on it.
+        return Cost(one, one)
+    columns = [canned.numpy(index).repeat(TRIAL_ROWS, axis=0) for index in range(len(canned.columns))]
+    many = _quickest(session, Batch(canned.schema, columns, TRIAL_ROWS * canned.rows), rounds=2)
+    return Cost(one, max(0.0, many - one) / (TRIAL_ROWS * canned.rows))
+
+
+def _quickest(session: Session, batch: Batch, *, rounds: int) -> float:
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        session.run(batch)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+class _Joining:
+    """Small requests that arrive in one turn of the event loop share a call.
+
+    A call of ONNX Runtime costs the same for one row as for fifty, and many times more straight after a system call than in
+    a row of calls. While requests come one at a time they are answered at once; from the turn on in which two come, they
+    are gathered until the turn ends; a turn with a single one goes back.
+    """
+
+    def __init__(self, run: Callable[[Batch], Batch]) -> None:
+        self._run = run
+        self._gathers = False
+        self._calls = 0
+        self._jobs: list[_Job] = []
+
+    def predict(self, batch: Batch) -> Batch | Awaitable[Batch]:
+        loop = asyncio.get_running_loop()
+        if not self._gathers:
+            if self._calls == 0:
+                loop.call_soon(self._end_turn)
+            self._calls += 1
+            return self._run(batch)
+        if not self._jobs:
+            loop.call_soon(self._flush)
+        job = _Job(batch, loop.create_future())
+        self._jobs.append(job)
+        return job.future
+
+    def _end_turn(self) -> None:
+        self._gathers = self._calls > 1
+        self._calls = 0
+
+    def _flush(self) -> None:
+        jobs, self._jobs = self._jobs, []
+        self._gathers = len(jobs) > 1
+        waiting = iter(jobs)
+        first = next(waiting, None)
+        while first is not None:
+            together, first = gather(first, lambda _: next(waiting, None), max_rows=JOIN_ROWS, max_bytes=JOIN_BYTES)
+            self._answer(together)
+            first = first or next(waiting, None)
+
+    def _answer(self, jobs: list["_Job"]) -> None:
+        try:
+            answer = self._run(concat([job.batch for job in jobs]))
+        except Exception as error:  # noqa: BLE001 - nobody else would tell those who wait
+            if len(jobs) == 1:
+                jobs[0].fail(error)
+                return
+            # One bad request must not fail its neighbours: each is tried alone.
+            for job in jobs:
+                self._answer([job])
+            return
+        start = 0
+        for job in jobs:
+            job.succeed(answer.slice(start, job.rows))
+            start += job.rows
+
+
+class _Job:
+    """A request in a gathered turn."""
+
+    __slots__ = ("batch", "future", "nbytes", "rows")
+
+    def __init__(self, batch: Batch, future: "asyncio.Future[Batch]") -> None:
+        self.batch = batch
+        self.future = future
+        self.rows = batch.rows
+        self.nbytes = batch.nbytes
+
+    def succeed(self, answer: Batch) -> None:
+        if not self.future.done():
+            self.future.set_result(answer)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class NativeRunner:
+    """Answers batches with a native session.
+
+    Args:
+        session: loaded and tried.
+        cost: as `measure` found it; None where that could not be, and every call goes to a thread.
+        limits: deadlines, back-pressure, and what counts as quick.
+    """
+
+    capacity = 1
+
+    def __init__(self, session: Session, *, cost: Cost | None, limits: EngineLimits) -> None:
+        self._session = session
+        self._limits = limits
+        self._inline_rows = 0 if cost is None else cost.rows_within(limits.inline_s)
+        self._joined_rows = min(SMALL_ROWS, self._inline_rows) if session.joins else 0
+        self._joining = _Joining(session.run)
+        self._running = 0
+        self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="native")
+
+    @property
+    def session(self) -> Session:
+        """What answers."""
+        return self._session
+
+    @property
+    def input_schema(self) -> pa.Schema:
+        """What a batch must look like."""
+        return self._session.input_schema
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """What an answer looks like."""
+        return self._session.output_schema
+
+    @property
+    def inline(self) -> bool:
+        """Whether a single row runs on the event loop."""
+        return self._inline_rows >= 1
+
+    def predict(self, batch: Batch) -> Batch | Awaitable[Batch]:
+        """Run the session on a batch, here or in a thread.
+
+        Raises:
+            ModelFailed: ONNX Runtime refused the values.
+            Overloaded: too many calls wait for a thread.
+            DeadlineExceeded: the call was stopped at its deadline.
+        """
+        if batch.rows <= self._joined_rows:
+            return self._joining.predict(batch)
+        if batch.rows <= self._inline_rows:
+            return self._session.run(batch)
+        if self._running >= self._limits.max_waiting:
+            raise Overloaded(
+                "too many requests wait for this model",
+                why=f"the limit is {self._limits.max_waiting}",
+                fix="send fewer at once",
+            )
+        return self._in_thread(batch)
+
+    async def _in_thread(self, batch: Batch) -> Batch:
+        stop = ort.RunOptions()
+        self._running += 1
+        call = asyncio.get_running_loop().run_in_executor(self._threads, self._session.run, batch, stop)
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                return await asyncio.shield(call)
+        except TimeoutError:
+            # ONNX Runtime looks at the flag between two operators; the call ends unheard.
+            stop.terminate = True
+            call.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise DeadlineExceeded(
+                f"no answer within {self._limits.timeout_s:g} s",
+                why="the session was still running, or waiting for a free core",
+                fix="send fewer rows, or raise --timeout",
+            ) from None
+        finally:
+            self._running -= 1
+
+    def close(self) -> None:
+        """Let running calls end and take no more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,225 @@
+"""The OpenAPI description of pipelines, made from their schemas."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from trivet.engine.batch import Batch
+from trivet.engine.pipeline import ServedPipeline
+from trivet.gateway.formats.dataset import ALL_PARTS
+from trivet.gateway.formats.json_text import column_texts
+from trivet.gateway.formats.negotiation import CONTENT_TYPES, Format
+from trivet.gateway.pipelines import INFER, Place
+
+__all__ = ["describe", "describe_all", "example_row", "json_schema"]
+
+ERROR_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["code", "status", "error", "source", "reason", "request_id"],
+    "properties": {
+        "code": {"type": "integer", "description": "The HTTP status."},
+        "status": {"const": "error"},
+        "error": {"type": "string", "description": "What is wrong, and why."},
+        "source": {"enum": ["engine", "platform"]},
+        "reason": {"type": "string", "description": "A slug that programs can match."},
+        "path": {"type": "string", "description": "Where in the request: [3].tensor[17]."},
+        "fix": {"type": "string", "description": "What to do about it."},
+        "request_id": {"type": "string"},
+    },
+}
+
+ERRORS = {
+    "400": "The request is wrong; nothing was predicted.",
+    "406": "The answer is wanted in a form that is not made.",
+    "413": "The body is too large.",
+    "415": "The body is in a form that is not taken.",
+    "429": "Too many requests wait; try again after Retry-After seconds.",
+    "500": "The model failed, or answered something else than it declared.",
+    "503": "No worker can answer, or the worker died.",
+    "504": "The model took longer than it may.",
+}
+
+
+def json_schema(field: pa.Field) -> dict[str, Any]:
+    """JSON Schema of one field's value in a record."""
+    schema = _type_schema(field.type)
+    if field.nullable and not _is_list(field.type):
+        return {"anyOf": [schema, {"type": "null"}]}
+    return schema
+
+
+def _type_schema(kind: pa.DataType) -> dict[str, Any]:
+    if _is_list(kind):
+        schema: dict[str, Any] = {"type": "array", "items": _type_schema(kind.value_type)}
+        if pa.types.is_fixed_size_list(kind):
+            schema |= {"minItems": kind.list_size, "maxItems": kind.list_size}
+        return schema
+    if pa.types.is_struct(kind):
+        members = [kind.field(index) for index in range(kind.num_fields)]
+        return {
+            "type": "object",
+            "properties": {member.name: json_schema(member) for member in members},
+            "required": [member.name for member in members if not member.nullable],
+            "additionalProperties": False,
+        }
+    if pa.types.is_boolean(kind):
+        return {"type": "boolean"}
+    if pa.types.is_integer(kind):
+        largest = 2 ** (kind.bit_width - pa.types.is_signed_integer(kind)) - 1
+        return {
+            "type": "integer",
+            "minimum": -largest - 1 if pa.types.is_signed_integer(kind) else 0,
+            "maximum": largest,
+        }
+    if pa.types.is_floating(kind):
+        return {"type": "number"}
+    if pa.types.is_timestamp(kind):
+        return {"type": ["string", "integer"], "description": "ISO 8601, or milliseconds since 1970"}
+    if pa.types.is_date(kind):
+        return {"type": "string", "format": "date"}
+    if pa.types.is_decimal(kind):
+        return {"type": ["string", "number"]}
+    if pa.types.is_duration(kind):
+        return {"type": "number", "description": "seconds"}
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return {"type": "string", "contentEncoding": "base64"}
+    return {"type": "string"}
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _object(schema: pa.Schema, *, inputs: bool) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "type": "object",
+        "properties": {field.name: json_schema(field) for field in schema},
+        "required": [field.name for field in schema if not (inputs and field.nullable)],
+    }
+    if inputs:
+        described["additionalProperties"] = {
+            "description": "Columns that the model does not know are answered under in."
+        }
+    return described
+
+
+def describe(pipeline: ServedPipeline, *, path: str) -> dict[str, Any]:
+    """An OpenAPI 3.1 document of one pipeline: its name, its version, and what it takes and answers.
+
+    Args:
+        pipeline: what answers.
+        path: where, relative to the server.
+    """
+    steps = [f"{step.name}: {step.framework} model, sha256 {step.sha}" for step in pipeline.steps]
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": pipeline.name,
+            "version": pipeline.version,
+            "description": "; then ".join(steps),
+        },
+        "paths": {path: {"post": _operation(pipeline, name="infer")}},
+        "components": {"schemas": {"Error": ERROR_SCHEMA}},
+    }
+
+
+def describe_all(pipelines: Sequence[ServedPipeline]) -> dict[str, Any]:
+    """An OpenAPI 3.1 document of everything that a gateway answers."""
+    if len(pipelines) == 1 and pipelines[0].deployment_id is None:
+        document = describe(pipelines[0], path=INFER)
+    else:
+        names = [pipeline.name for pipeline in pipelines]
+        paths: dict[str, Any] = {}
+        for pipeline in pipelines:
+            place = Place.of(pipeline)
+            path = place.named_paths[0] if names.count(pipeline.name) == 1 else place.full_path or INFER
+            operation = _operation(pipeline, name=f"infer-{pipeline.name}-{pipeline.deployment_id}")
+            paths[path] = {"post": operation | {"tags": [pipeline.name]}}
+        document = {
+            "openapi": "3.1.1",
+            "info": {"title": "Deployed pipelines", "version": "1"},
+            "paths": paths,
+            "components": {"schemas": {"Error": ERROR_SCHEMA}},
+        }
+    document["paths"] |= _pages()
+    return document
+
+
+def _operation(pipeline: ServedPipeline, *, name: str) -> dict[str, Any]:
+    inputs, outputs = pipeline.runner.input_schema, pipeline.runner.output_schema
+    row = {
+        "type": "object",
+        "properties": {
+            "time": {"type": "integer", "description": "Milliseconds since 1970."},
+            "in": _object(inputs, inputs=True),
+            "out": _object(outputs, inputs=False),
+            "anomaly": {"type": "object", "properties": {"count": {"type": "integer"}}},
+            "metadata": {"type": "object"},
+        },
+    }
+    arrow: dict[str, Any] = {
+        CONTENT_TYPES[form].decode(): {"schema": {}} for form in (Format.ARROW_FILE, Format.ARROW_STREAM)
+    }
+    records = CONTENT_TYPES[Format.RECORDS].decode()
+    errors = {
+        status: {
+            "description": text,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+        }
+        for status, text in ERRORS.items()
+    }
+    return {
+        "operationId": name,
+        "summary": "Predict: one row of output for each row of input.",
+        "parameters": [
+            _parameter("dataset[]", _list_of_parts(), "Parts or columns wanted; all by default."),
+            _parameter("dataset.exclude[]", _list_of_parts(), "Parts or columns not wanted."),
+            _parameter("dataset.flatten", {"type": "boolean", "default": False}, "Dotted keys instead of nested ones."),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                records: {
+                    "schema": {"type": "array", "minItems": 1, "items": _object(inputs, inputs=True)},
+                    "example": [example_row(pipeline)],
+                },
+                **arrow,
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "The answers, in the order of the rows.",
+                "content": {records: {"schema": {"type": "array", "items": row}}, **arrow},
+            },
+            **errors,
+        },
+    }
+
+
+def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+def _list_of_parts() -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}, "examples": [list(ALL_PARTS), ["out.prediction"]]}
+
+
+def _pages() -> dict[str, Any]:
+    pages = {
+        "/models": "The models that answer.",
+        "/pipelines": "The pipelines that answer, and where.",
+        "/healthz": "Whether the process lives.",
+        "/readyz": "Whether canned rows are answered.",
+        "/metrics": "Measurements for Prometheus.",
+    }
+    return {
+        path: {"get": {"summary": text, "responses": {"200": {"description": text}}}} for path, text in pages.items()
+    }
+
+
+def example_row(pipeline: ServedPipeline) -> dict[str, Any]:
+    """A row that the pipeline takes."""
+    canned: Batch = pipeline.probe.canned
+    return {name: json.loads(column_texts(canned, index)[0]) for index, name in enumerate(canned.schema.names)}

@@ -1,0 +1,93 @@
+"""The HTTP server around the gateway: uvicorn on the caller's own event loop, with a stop that loses nothing."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from trivet.errors import Conflict, Invalid
+from trivet.gateway.http.app import Gateway
+from trivet.gateway.http.draining import DrainingServer
+from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
+
+__all__ = ["HttpServer"]
+
+
+class HttpServer:
+    """Serves a gateway on a listening socket.
+
+    Args:
+        gateway: the application.
+        listener: bound and listening.
+        drain_s: how long requests in flight may take once a stop was asked for.
+        tls_cert: PEM file with the certificate and its chain; plain HTTP without it.
+        tls_key: PEM file with its key.
+
+    Raises:
+        Invalid: certificate and key cannot be read, or do not belong together.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        listener: socket.socket,
+        *,
+        drain_s: float,
+        tls_cert: Path | None = None,
+        tls_key: Path | None = None,
+    ) -> None:
+        self._listener = listener
+        config = uvicorn.Config(
+            gateway,
+            interface="asgi3",
+            loop="none",
+            http=GatewayProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=max(1, round(drain_s)),
+            timeout_keep_alive=75,
+            ssl_certfile=tls_cert,
+            ssl_keyfile=tls_key,
+        )
+        try:
+            config.load()
+        except OSError as error:  # `ssl.SSLError` is one
+            raise Invalid(
+                f"{tls_cert} and {tls_key} cannot serve as certificate and key",
+                why=error.strerror or str(error),
+                fix="give a PEM file with the certificate and its chain, and one with the key that belongs to it",
+            ) from error
+        self._server = DrainingServer(config)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that was bound."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        while not self._server.started:
+            if self._task.done():
+                await self._task
+                raise Conflict("the HTTP server ended while it started")
+            await asyncio.sleep(0.002)
+
+    async def stop(self) -> None:
+        """Take no new connections, let requests in flight finish, then close."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+    def stop_now(self) -> None:
+        """Cut what is still in flight."""
+        self._server.should_exit = True
+        self._server.force_exit = True

@@ -1,0 +1,105 @@
+"""What is said about one version while it is tried, as lines of its upload log."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+from trivet.domain.version import ModelVersion
+from trivet.errors import Unavailable
+from trivet.loading.trials import Doing
+
+__all__ = ["UploadLines", "UploadLog"]
+
+Level = Literal["info", "warning", "error"]
+
+
+class UploadLines(Protocol):
+    """Where lines and events go."""
+
+    def log_upload(self, version_id: int, *, level: str, stage: str, text: str) -> None:
+        """Add a line to its upload log."""
+
+    def add_event(self, *, workspace_id: int, subject: str, subject_id: str, kind: str, text: str) -> None:
+        """Tell everybody."""
+
+
+class UploadLog:
+    """The upload log of one version. A line that the catalog does not take is lost; nothing else is."""
+
+    def __init__(self, catalog: UploadLines, version: ModelVersion, *, every_s: float) -> None:
+        self._catalog = catalog
+        self._version = version
+        self._every_s = every_s
+        self._heard: list[Doing] = []
+        self._fresh = asyncio.Event()
+        self._stopped = asyncio.Event()
+
+    async def write(self, level: Level, stage: str, text: str) -> None:
+        """Add a line.
+
+        Raises:
+            NotFound, Conflict: the version is not there any more.
+        """
+        with contextlib.suppress(Unavailable):
+            await asyncio.to_thread(self._catalog.log_upload, self._version.id, level=level, stage=stage, text=text)
+
+    async def close(self, level: Level, kind: str, text: str) -> None:
+        """Add the last line, and tell everybody."""
+        await self.write(level, kind, text)
+        version = self._version
+        with contextlib.suppress(Unavailable):
+            await asyncio.to_thread(
+                self._catalog.add_event,
+                workspace_id=version.workspace_id,
+                subject="model_version",
+                subject_id=version.uuid,
+                kind=kind,
+                text=text.partition("\n")[0],
+            )
+
+    def begin(self) -> None:
+        """Reports will be heard."""
+        self._stopped.clear()
+        self._fresh.clear()
+
+    def hear(self, doing: Doing) -> None:
+        """A trial's report, which `follow` writes."""
+        self._heard.append(doing)
+        self._fresh.set()
+
+    async def follow(self) -> None:
+        """Write what is heard, a few lines a second at most, until `stop`.
+
+        Raises:
+            NotFound, Conflict: the version is not there any more.
+        """
+        while self._heard or not self._stopped.is_set():
+            await self._fresh.wait()
+            self._fresh.clear()
+            heard, self._heard = self._heard, []
+            for doing in _telling(heard):
+                level: Level = "warning" if doing.stage == "warning" else "info"
+                await self.write(level, doing.stage, _text(doing))
+            # One that has stopped writes what is left without a pause.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), self._every_s)
+
+    def stop(self) -> None:
+        """Nothing more will be heard."""
+        self._stopped.set()
+        self._fresh.set()
+
+
+def _telling(heard: list[Doing]) -> Iterator[Doing]:
+    """Of counts that follow one another only the last."""
+    for index, doing in enumerate(heard):
+        following = heard[index + 1] if index + 1 < len(heard) else None
+        if doing.done is None or following is None or following.done is None or following.stage != doing.stage:
+            yield doing
+
+
+def _text(doing: Doing) -> str:
+    if doing.done is None:
+        return doing.detail
+    return f"{doing.detail} ({doing.done}{'' if doing.total is None else f' of {doing.total}'})"

@@ -1,0 +1,93 @@
+"""What a loaded version needs in order to run again: its files and its environment, made anew where they are gone."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from trivet.blobs import Blobs
+from trivet.disk.locks import LockBusyError, workspace
+from trivet.domain.environment import Environment, EnvironmentSpec
+from trivet.domain.version import LoadedModel, ModelVersion
+from trivet.envs import restore
+from trivet.errors import Internal, Unavailable
+from trivet.loading.prepare import Report, environment_store
+from trivet.packaging import find_package, unpack_again
+from trivet.settings import Settings
+
+__all__ = ["environment_of", "package_root", "scratch_folder"]
+
+
+@contextmanager
+def scratch_folder(home: Path) -> Iterator[Path]:
+    """A private folder that is gone after the block; those that dead processes left go too.
+
+    Raises:
+        Unavailable: the home cannot be written to.
+    """
+    with ExitStack() as stack:
+        try:
+            space = stack.enter_context(workspace(home / "tmp"))
+        except (OSError, LockBusyError) as error:
+            raise Unavailable(
+                f"There can be no new folder in {home / 'tmp'}",
+                why=str(error),
+                fix="see that there is room, and that the user Trivet runs as may write to it",
+                reason="disk_full"
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC
+                else "home_not_writable",
+            ) from error
+        yield space.folder
+
+
+def package_root(version: ModelVersion, *, blobs: Blobs, home: Path) -> Path:
+    """The folder with a version's files, unpacked, not to be written to.
+
+    Where it is whole, its files' bytes are not read. Where it is gone, the uploaded file is fetched and unpacked.
+
+    Raises:
+        NotFound, Internal: the uploaded file is gone, or damaged.
+        Unavailable: the blob store cannot be reached, or the home cannot be written to.
+    """
+    store = home / "packages"
+    found = find_package(store, version.sha)
+    if found is not None:
+        return found
+    with scratch_folder(home) as folder:
+        file = folder / "package"
+        blobs.fetch(version.sha, file)
+        return unpack_again(file, store=store, file_name=version.file_name)
+
+
+def environment_of(loaded: LoadedModel, settings: Settings, report: Report) -> Environment:
+    """The environment that a version was loaded in.
+
+    Where it is there, nothing is built and nothing fetched. Where it was pruned, or the home is another one, it is built
+    again: see `restore`.
+
+    Args:
+        loaded: of a version that runs in workers.
+        settings: the home, and how environments are built.
+        report: told what is going on.
+
+    Raises:
+        BadEnvironment: it cannot be built again.
+        Unavailable: another process has been building it for hours.
+    """
+    if loaded.environment is None:
+        raise Internal("a model that runs natively was asked for its environment")
+    store = environment_store(settings)
+    found = store.find(loaded.environment)
+    if found is not None:
+        return found
+    report("resolving", f"the environment {loaded.environment[:12]} was pruned; it is built again")
+    return restore(
+        store,
+        loaded.environment,
+        EnvironmentSpec(requirements=loaded.requirements, python=loaded.settings.python),
+        releases=loaded.packages,
+        python_version=loaded.python_version,
+        offline=settings.offline,
+        wheels=settings.wheels,
+        report=report,
+    )

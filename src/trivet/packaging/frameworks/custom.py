@@ -1,0 +1,259 @@
+"""Custom models (BYOP): one class that extends `Inference`, one that extends `InferenceBuilder`, and what these must have.
+
+The checks, their order and the first words of their messages are those of the convention that such packages were written
+for; what follows is ours: which class, which file and line, and how to mend it.
+"""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+from trivet.domain.package import ByopContents, EntryPoint, Manifest
+from trivet.errors import BadPackage
+from trivet.packaging.requirements import REQUIREMENTS, parse_requirements
+from trivet.packaging.sources.resolve import Sources, is_of_mac, read_sources
+from trivet.packaging.sources.signatures import arguments_text, first_annotation, means_no_arrays, takes_one
+from trivet.packaging.sources.source import ClassSource, Member, dotted, is_top
+
+__all__ = ["find_classes", "inspect_byop", "no_modules"]
+
+INFERENCE = "Inference"
+BUILDER = "InferenceBuilder"
+IMPORTS = {
+    INFERENCE: "from mac.inference import Inference",
+    BUILDER: "from mac.inference.creation import InferenceBuilder",
+}
+
+MEMBERS = {
+    "inference": "add 'inference', a property that gives the Inference class",
+    "create": "add 'def create(self, config)', which gives the Inference with its model",
+    "_predict": "add 'def _predict(self, input_data: InferenceData) -> InferenceData'",
+    "expected_model_types": "add a property 'expected_model_types' that gives a set of the types the model may have",
+}
+"""What each class must have, and how to add it."""
+
+MAX_CLASSES = 200
+"""More classes than this that extend one are not looked at one by one."""
+MAX_LISTED = 10
+
+_ABC = {"abc.ABC", "ABC"}
+_ABC_META = {"abc.ABCMeta", "ABCMeta"}
+# Bases outside the package that bring none of the members that are looked for.
+_PLAIN_BASES = {"object", "abc.ABC", "ABC", "typing.Generic", "typing.Protocol", "Generic", "Protocol"}
+_ARRAYS_BY_NAME = "a dictionary of numpy arrays by field name"
+
+
+def inspect_byop(
+    root: Path,
+    manifest: Manifest,
+    *,
+    file_name: str,
+    sources: Sources | None = None,
+    report: Callable[[str], None],
+) -> ByopContents:
+    """Check a custom model's package and find its entry points.
+
+    Args:
+        root: the folder that holds the manifest's files.
+        manifest: the package's files.
+        file_name: what the user calls the package.
+        sources: its sources, if they were read before.
+        report: told what does not stop it from being served.
+
+    Raises:
+        BadPackage: the first check that fails, in the convention's order.
+    """
+    _check_requirements(root, manifest, file_name=file_name, report=report)
+    sources = sources or read_sources(root, manifest)
+    if not sources.modules:
+        raise no_modules(sources, file_name=file_name)
+    inference = _only_class(INFERENCE, sources)
+    builder = _only_class(BUILDER, sources)
+    _check_builder(builder, sources, report=report)
+    predict = _check_inference(inference, sources, report=report)
+    if predict is not None:
+        _check_signature(predict, inference, sources)
+    for each in sources.broken:
+        report(f"{each.place} is left aside: {each.why}")
+    return ByopContents(inference=_entry(inference), builder=_entry(builder), requirements=REQUIREMENTS)
+
+
+def find_classes(name: str, sources: Sources) -> tuple[ClassSource, ...]:
+    """The classes that could be a package's `Inference` or `InferenceBuilder`.
+
+    Abstract ones that others extend are no candidates. Those at the package's top come before those in its folders, which
+    are looked at only if the top has none: folders hold libraries, tests and older versions.
+    """
+    extending = sources.extending(name)
+    if len(extending) > MAX_CLASSES:
+        return extending
+    usable = [each for each in extending if not (sources.has_subclass(each) and _is_abstract(each, name, sources))]
+    return tuple([each for each in usable if is_top(each.file)] or usable)
+
+
+def no_modules(sources: Sources, *, file_name: str) -> BadPackage:
+    """The error about a package of which no source can be read."""
+    what = f"No Python modules found in the model directory: {file_name}"
+    if not sources.broken:
+        return BadPackage(what, fix="add the .py file with the model's classes", reason="no_modules")
+    first, others = sources.broken[0], len(sources.broken) - 1
+    why = first.why + (f"; {others} more cannot be read either" if others else "")
+    return BadPackage(
+        what,
+        why=why,
+        fix="mend the file, or, if it is written for a newer Python than that, run Trivet on the newer one",
+        path=first.place,
+        reason="no_modules",
+    )
+
+
+def _check_requirements(root: Path, manifest: Manifest, *, file_name: str, report: Callable[[str], None]) -> None:
+    paths = [each.path for each in manifest.files]
+    if REQUIREMENTS in paths:
+        parse_requirements(root, manifest, report=report)
+        return
+    fix = f"add a {REQUIREMENTS} to the top of {file_name}; it may be empty"
+    alike = next((path for path in paths if path.rpartition("/")[2].lower() == REQUIREMENTS), None)
+    if alike is not None:
+        fix = f"rename {alike} to {REQUIREMENTS}"
+        if "/" in alike:
+            fix = f"move {alike} to the top of {file_name}, or give the folder {alike.rpartition('/')[0]} alone"
+    raise BadPackage(
+        "Framework.CUSTOM requires a requirements.txt to be included within the uploaded .zip file",
+        fix=fix,
+        path=REQUIREMENTS,
+        reason="no_requirements",
+    )
+
+
+def _only_class(name: str, sources: Sources) -> ClassSource:
+    found = find_classes(name, sources)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise _no_class(name, sources)
+    if any(sources.has_subclass(each) for each in found):
+        fix = f"make the class that others extend abstract, as in 'class Base({name}, abc.ABC)'"
+    else:
+        fix = "leave one at the top of the package, and take the others out or move them into folders"
+    names = ", ".join(repr(each.name) for each in found[:MAX_LISTED])
+    more = ", ..." if len(found) > MAX_LISTED else ""
+    raise BadPackage(
+        f"Multiple {name}-inherited classes found: [{names}{more}].  Only one is allowed.",
+        fix=fix,
+        path=", ".join(each.place for each in found[:MAX_LISTED]),
+        reason="several_classes",
+    )
+
+
+def _no_class(name: str, sources: Sources) -> BadPackage:
+    what = f"No {name}-inherited class found in the model directory"
+    if sources.broken:
+        first = sources.broken[0]
+        return BadPackage(
+            what,
+            why=f"{first.file} cannot be read: {first.why}",
+            fix=f"mend the file; if the class is not in there, write one that extends {name}",
+            path=first.place,
+            reason="no_class",
+        )
+    why = path = None
+    near = _nearest_class(name, sources)
+    if near is not None:
+        bases = [each if isinstance(each, str) else each.name for each in sources.bases(near)]
+        why, path = f"{near.name} extends {' and '.join(bases) or 'nothing'}", near.place
+    fix = f"write a class that extends {name}, at the top level of a module, after '{IMPORTS[name]}'"
+    return BadPackage(what, why=why, fix=fix, path=path, reason="no_class")
+
+
+def _nearest_class(name: str, sources: Sources) -> ClassSource | None:
+    """The class that its author may have meant: it is called so, or has a member of that kind."""
+    taken = {*sources.extending(INFERENCE), *sources.extending(BUILDER)}
+    wanted = {"create"} if name == BUILDER else {"_predict", "expected_model_types"}
+    others = [each for each in sources.classes if each not in taken]
+    return next((each for each in others if wanted & each.members.keys() or each.name.endswith(name)), None)
+
+
+def _check_builder(builder: ClassSource, sources: Sources, *, report: Callable[[str], None]) -> None:
+    _required(builder, "inference", BUILDER, sources=sources, report=report)
+    create = _required(builder, "create", BUILDER, sources=sources, report=report)
+    if create is None or create.arguments is None or takes_one(create, bound=_bound(create)):
+        return
+    raise BadPackage(
+        "The InferenceBuilder class's create method must take one argument. "
+        f"{builder.name}.create takes {arguments_text(create, bound=_bound(create))}",
+        fix="write it as 'def create(self, config)'; config.model_path is the folder with the package's files",
+        path=create.place,
+        reason="wrong_signature",
+    )
+
+
+def _check_inference(inference: ClassSource, sources: Sources, *, report: Callable[[str], None]) -> Member | None:
+    """The method that predicts, where it is written in the package: `_predict`, or a `predict` of the class's own."""
+    own = sources.member(inference, "predict")
+    predict = sources.member(inference, "_predict")
+    if predict is None or predict.is_abstract:
+        predict = own
+    if predict is None or predict.is_abstract:
+        predict = _required(inference, "_predict", INFERENCE, sources=sources, report=report)
+    _required(inference, "expected_model_types", INFERENCE, sources=sources, report=report)
+    return predict
+
+
+def _required(
+    source: ClassSource, name: str, kind: str, *, sources: Sources, report: Callable[[str], None]
+) -> Member | None:
+    """A member that must be there; None where a base outside the package may bring it."""
+    member = sources.member(source, name)
+    if member is not None and not member.is_abstract:
+        return member
+    unknown = [each for each in sources.ancestry(source)[1] if each not in _PLAIN_BASES and not is_of_mac(each, kind)]
+    if member is None and unknown:
+        report(f"{source.place}: {source.name} has no {name} of its own, and may have one from {unknown[0]}")
+        return None
+    why = f"{source.name} has no {name}" if member is None else f"{source.name} has only an abstract {name}"
+    raise BadPackage(
+        f"The {kind} class must contain the {name.lstrip('_')} method. {why}",
+        fix=MEMBERS[name],
+        path=source.place if member is None else member.place,
+        reason="missing_member",
+    )
+
+
+def _check_signature(predict: Member, inference: ClassSource, sources: Sources) -> None:
+    if predict.arguments is None:
+        return  # a name that was assigned: only running it could tell
+    why = None
+    annotation = first_annotation(predict, bound=_bound(predict))
+    if predict.is_async:
+        why = f"{inference.name}.{predict.name} is async, and is called without await"
+    elif not takes_one(predict, bound=_bound(predict)):
+        why = f"{inference.name}.{predict.name} takes {arguments_text(predict, bound=_bound(predict))}"
+    elif annotation is not None and means_no_arrays(annotation, predict.file, sources):
+        why = f"{inference.name}.{predict.name} wants {ast.unparse(annotation)}"
+    if why is not None:
+        raise BadPackage(
+            f"The Inference class's predict method may only accept a dictionary of numpy arrays. {why}",
+            fix=f"write it as 'def {predict.name}(self, input_data: InferenceData)': it gets {_ARRAYS_BY_NAME}",
+            path=predict.place,
+            reason="wrong_signature",
+        )
+
+
+def _is_abstract(source: ClassSource, name: str, sources: Sources) -> bool:
+    if source.metaclass in _ABC_META or any(member.is_abstract for member in source.members.values()):
+        return True
+    if any(dotted(base) in _ABC for base in source.bases):
+        return True
+    wanted = ("inference", "create") if name == BUILDER else ("_predict", "expected_model_types")
+    members = [sources.member(source, each) for each in wanted]
+    return any(member is None or member.is_abstract for member in members)
+
+
+def _bound(member: Member) -> int:
+    """How many arguments of a method Python itself hands over."""
+    return 0 if "staticmethod" in member.decorators else 1
+
+
+def _entry(source: ClassSource) -> EntryPoint:
+    return EntryPoint(file=source.file, name=source.name, line=source.line)

@@ -1,0 +1,125 @@
+"""What was observed of deployments goes into the catalog: when it has changed, and as soon as the catalog can be reached."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from trivet.domain.deployment import DeploymentState, DeploymentStatus
+from trivet.domain.routes import WorkerEnded
+from trivet.errors import NotFound, TrivetError
+
+__all__ = ["CatalogWriter", "StatusRecords"]
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.1
+MOST_PAUSE_S = 5.0
+MOST_EVENTS = 1000
+
+
+class StatusRecords(Protocol):
+    """What the supervisor tells the catalog."""
+
+    def set_deployment_status(self, deployment_id: int, status: DeploymentStatus) -> None:
+        """What was seen of a deployment."""
+
+    def add_event(self, *, workspace_id: int | None, subject: str, subject_id: str, kind: str, text: str) -> None:
+        """Something that happened."""
+
+
+class CatalogWriter:
+    """Writes statuses and events. Belongs to the event loop's thread; the catalog is called in threads.
+
+    Args:
+        records: the catalog.
+    """
+
+    def __init__(self, records: StatusRecords) -> None:
+        self._records = records
+        self._told: dict[int, DeploymentStatus] = {}
+        self._newest: dict[int, DeploymentStatus] = {}
+        self._workspaces: dict[int, int] = {}
+        self._events: list[tuple[int, str, str]] = []
+        self._fresh = asyncio.Event()
+
+    def known(self, statuses: Mapping[int, DeploymentStatus], workspaces: Mapping[int, int]) -> None:
+        """What the catalog has, as it was read; what was written since then is newer."""
+        self._told = {key: self._told.get(key, status) for key, status in statuses.items()}
+        self._workspaces = dict(workspaces)
+        self._newest = {key: status for key, status in self._newest.items() if key in statuses}
+        self._fresh.set()
+
+    def say(self, statuses: Mapping[int, DeploymentStatus]) -> None:
+        """What is seen now."""
+        for deployment_id, status in statuses.items():
+            before = self._newest.get(deployment_id) or self._told.get(deployment_id)
+            answered = status.serving
+            if answered is None and before is not None and status.state is not DeploymentState.STOPPED:
+                answered = before.answered
+            self._newest[deployment_id] = msgspec.structs.replace(status, answered=answered)
+        self._fresh.set()
+
+    def worker_ended(self, deployment_id: int, told: WorkerEnded) -> None:
+        """A worker ended unasked."""
+        self._event(deployment_id, "worker_ended", f"a worker ended: {told.obituary.partition(chr(10))[0]}")
+
+    async def run(self) -> None:
+        """Write, until cancelled."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            await self._fresh.wait()
+            self._fresh.clear()
+            try:
+                await self._write()
+                pause_s = FIRST_PAUSE_S
+            except TrivetError as error:
+                log.warning("the catalog does not take what the supervisor sees: %s", error.message)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, MOST_PAUSE_S)
+                self._fresh.set()
+
+    async def _write(self) -> None:
+        for deployment_id, status in list(self._newest.items()):
+            before = self._told.get(deployment_id)
+            if before == status:
+                continue
+            with contextlib.suppress(NotFound):  # it was deleted meanwhile
+                await asyncio.to_thread(self._records.set_deployment_status, deployment_id, status)
+            self._told[deployment_id] = status
+            if before is None or (before.state, before.generation) != (status.state, status.generation):
+                self._event(deployment_id, status.state.lower(), _text(status))
+        while self._events:
+            deployment_id, kind, text = self._events[0]
+            workspace_id = self._workspaces.get(deployment_id)
+            if workspace_id is not None:
+                with contextlib.suppress(NotFound):
+                    await asyncio.to_thread(
+                        self._records.add_event,
+                        workspace_id=workspace_id,
+                        subject="deployment",
+                        subject_id=str(deployment_id),
+                        kind=kind,
+                        text=text,
+                    )
+            del self._events[0]
+
+    def _event(self, deployment_id: int, kind: str, text: str) -> None:
+        if len(self._events) < MOST_EVENTS:
+            self._events.append((deployment_id, kind, text))
+            self._fresh.set()
+
+
+def _text(status: DeploymentStatus) -> str:
+    match status.state:
+        case DeploymentState.ERROR if status.fault is not None:
+            return status.fault.message.partition("\n")[0]
+        case DeploymentState.RUNNING:
+            return f"pipeline version {status.serving} answers"
+        case DeploymentState.STOPPED:
+            return "it does not answer any more"
+        case _:
+            return "it is being started"

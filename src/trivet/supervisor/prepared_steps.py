@@ -1,0 +1,116 @@
+"""Making steps ready to be run: files unpacked, environments found. In threads, a few at once, tried again where it failed."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from trivet.domain.fault import Fault
+from trivet.domain.routes import StepKey
+from trivet.errors import Internal, TrivetError
+from trivet.loading.steps import PreparedIsolated, PreparedNative, PreparedStep
+from trivet.supervisor.states import NotPrepared, PreparedRoute
+
+__all__ = ["Preparations"]
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 2
+FIRST_RETRY_S = 2.0
+MOST_RETRY_S = 300.0
+
+
+class Preparations:
+    """Steps that were made ready, and those that could not be. Belongs to the event loop's thread.
+
+    Args:
+        prepare: makes one ready. Called in threads; raises TrivetError.
+        on_change: called whenever `states` has something new to say.
+        retry_s: the first pause before a step that failed is tried again; each further one is twice as long.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[StepKey], PreparedStep],
+        *,
+        on_change: Callable[[], None],
+        retry_s: float = FIRST_RETRY_S,
+    ) -> None:
+        self._prepare = prepare
+        self._on_change = on_change
+        self._retry_s = retry_s
+        self._made: dict[StepKey, PreparedStep | NotPrepared] = {}
+        self._tasks: dict[StepKey, asyncio.Task[None]] = {}
+        self._generations: dict[StepKey, int] = {}
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    @property
+    def states(self) -> dict[StepKey, PreparedRoute]:
+        """Of every step that was tried."""
+        return {key: made if isinstance(made, NotPrepared) else made.route for key, made in self._made.items()}
+
+    def isolated(self, key: StepKey) -> PreparedIsolated | None:
+        """What workers of a step need, if it is ready and runs in workers."""
+        made = self._made.get(key)
+        return made if isinstance(made, PreparedIsolated) else None
+
+    def want(self, key: StepKey, generation: int) -> None:
+        """Make a step ready; one that failed for an earlier generation is tried again at once."""
+        if self._generations.get(key) == generation:
+            return
+        self._generations[key] = generation
+        task = self._tasks.get(key)
+        if task is not None and isinstance(self._made.get(key), NotPrepared):
+            task.cancel()
+            task = None
+        if task is None:
+            task = asyncio.create_task(self._insist(key), name=f"prepare {key[0]}")
+            self._tasks[key] = task
+            task.add_done_callback(lambda ended: self._ended(key, ended))
+
+    async def recheck(self) -> None:
+        """Forget native steps whose files are gone, so that they are made ready anew."""
+        files = {key: Path(made.route.path) for key, made in self._made.items() if isinstance(made, PreparedNative)}
+        gone = await asyncio.to_thread(lambda: [key for key, file in files.items() if not file.exists()])
+        for key in gone:
+            log.warning("%s is gone; the package is unpacked again", files[key])
+            self._made.pop(key, None)
+            self._generations.pop(key, None)
+        if gone:
+            self._on_change()
+
+    async def close(self) -> None:
+        """Try no more. What runs in a thread comes to nothing."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _insist(self, key: StepKey) -> None:
+        pause_s = self._retry_s
+        while True:
+            async with self._places:
+                generation = self._generations[key]
+                made = await self._try(key, generation)
+            if made != self._made.get(key):
+                self._made[key] = made
+                self._on_change()
+            if not isinstance(made, NotPrepared):
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, MOST_RETRY_S)
+
+    async def _try(self, key: StepKey, generation: int) -> PreparedStep | NotPrepared:
+        try:
+            return await asyncio.to_thread(self._prepare, key)
+        except TrivetError as error:
+            return NotPrepared(Fault.of(error), generation)
+        except Exception as error:
+            log.exception("version %s cannot be made ready", key[0])
+            fault = Internal("the version cannot be made ready", why=f"{type(error).__name__}: {error}")
+            return NotPrepared(Fault.of(fault), generation)
+
+    def _ended(self, key: StepKey, ended: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is ended:
+            del self._tasks[key]

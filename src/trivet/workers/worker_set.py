@@ -1,0 +1,216 @@
+"""Keeping workers running: each one that ends is replaced, damped by `backoff`."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self, TypeAlias
+
+from trivet.errors import TrivetError, Unavailable
+from trivet.workers.backoff import BackoffPolicy, GiveUp, after_end
+from trivet.workers.processes import Launcher, RunningWorker
+from trivet.workers.spec import WorkerSpec
+
+__all__ = ["Failed", "Pausing", "Ready", "Starting", "Stopped", "WorkerSet", "WorkerState"]
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """It is being started. `error` says why there is none yet, if one was there before."""
+
+    error: TrivetError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """It answers."""
+
+    worker: RunningWorker
+
+
+@dataclass(frozen=True, slots=True)
+class Pausing:
+    """It ended, and is started again after a pause of `delay_s`."""
+
+    error: TrivetError
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It failed to start so often that no more is tried."""
+
+    error: TrivetError
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """It was stopped on purpose."""
+
+
+WorkerState: TypeAlias = Starting | Ready | Pausing | Failed | Stopped
+
+
+class WorkerSet:
+    """N workers of one model.
+
+    Args:
+        launcher: starts them.
+        spec: what they run.
+        count: how many.
+        on_ready: called with each worker that is ready.
+        on_gone: called with each of those once it has ended.
+        on_state: called whenever a state changes.
+        policy: how restarts are damped.
+        grace_s: how long a worker that is stopped may take for the call at hand.
+        adopted: workers that run already; only what is missing of `count` is started.
+
+    Example:
+        `async with WorkerSet(launcher, spec, count=2, on_ready=links.add, on_gone=links.remove) as workers: …`
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        spec: WorkerSpec,
+        *,
+        count: int = 1,
+        on_ready: Callable[[RunningWorker], None],
+        on_gone: Callable[[RunningWorker], None],
+        on_state: Callable[[], None] = lambda: None,
+        policy: BackoffPolicy | None = None,
+        grace_s: float = 0.0,
+        adopted: Sequence[RunningWorker] = (),
+    ) -> None:
+        self.spec = spec
+        self._launcher = launcher
+        self._on_ready = on_ready
+        self._on_gone = on_gone
+        self._on_state = on_state
+        self._policy = policy or BackoffPolicy()
+        self._grace_s = grace_s
+        self._adopted = list(adopted)
+        self._states: list[WorkerState] = [Starting(None)] * max(count, len(self._adopted))
+        self._tasks: list[asyncio.Task[None]] = []
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    @property
+    def states(self) -> tuple[WorkerState, ...]:
+        """Each worker's state."""
+        return tuple(self._states)
+
+    @property
+    def ready(self) -> int:
+        """How many answer."""
+        return sum(isinstance(state, Ready) for state in self._states)
+
+    async def start(self) -> None:
+        """Start all; returns when all are ready. Then they are watched until `stop`.
+
+        Where there are adopted workers, the others are not waited for: one that does not start is tried again.
+
+        Raises:
+            TrivetError: one did not start at its first attempt, as `Launcher.start` says. None is left then.
+        """
+        if self._adopted:
+            missing = len(self._states) - len(self._adopted)
+            self._states[: len(self._adopted)] = [Ready(worker) for worker in self._adopted]
+            self._tasks = [self._watch(slot, worker) for slot, worker in enumerate([*self._adopted, *[None] * missing])]
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                starts = [group.create_task(self._launcher.start(self.spec)) for _ in self._states]
+        except BaseExceptionGroup as failures:
+            await _stop_all([task.result() for task in starts if _succeeded(task)], grace_s=0)
+            self._states = [Failed(error) for error in failures.exceptions[:1] if isinstance(error, TrivetError)]
+            raise failures.exceptions[0] from None
+        except BaseException:
+            await _stop_all([task.result() for task in starts if _succeeded(task)], grace_s=0)
+            raise
+        self._tasks = [self._watch(slot, task.result()) for slot, task in enumerate(starts)]
+
+    def resize(self, count: int) -> None:
+        """Have another number of workers from now on: more are started, the last ones are stopped. Waits for neither."""
+        for task in self._tasks[count:]:
+            task.cancel()
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+        del self._tasks[count:], self._states[count:]
+        for slot in range(len(self._states), count):
+            self._states.append(Starting(None))
+            self._tasks.append(self._watch(slot, None))
+        self._on_state()
+
+    async def stop(self) -> None:
+        """End all workers; nothing is left when this returns."""
+        tasks = [*self._tasks, *self._leaving]
+        for task in self._tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks = []
+        for slot in range(len(self._states)):
+            self._set(slot, Stopped())
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+                raise result
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def _watch(self, slot: int, first: RunningWorker | None) -> asyncio.Task[None]:
+        return asyncio.create_task(self._keep(slot, first), name=f"{self.spec.name}-{slot}")
+
+    async def _keep(self, slot: int, first: RunningWorker | None) -> None:
+        """Watch one worker after another until cancelled or until no more is tried."""
+        loop = asyncio.get_running_loop()
+        worker = first
+        ends = failed_starts = 0
+        while True:
+            ready_s: float | None = None
+            if worker is not None:
+                since = loop.time()
+                error: TrivetError = await self._serve(slot, worker)
+                ready_s = loop.time() - since
+            else:
+                try:
+                    worker = await self._launcher.start(self.spec)
+                    continue
+                except TrivetError as failure:
+                    error = failure
+            worker = None
+            decision = after_end(self._policy, ends=ends, failed_starts=failed_starts, ready_s=ready_s)
+            if isinstance(decision, GiveUp):
+                self._set(slot, Failed(error))
+                return
+            ends, failed_starts = decision.ends, decision.failed_starts
+            self._set(slot, Pausing(error, decision.delay_s))
+            await asyncio.sleep(decision.delay_s)
+            self._set(slot, Starting(error))
+
+    async def _serve(self, slot: int, worker: RunningWorker) -> TrivetError:
+        """One worker's time from ready to its end; gives the error that its end is."""
+        try:
+            self._set(slot, Ready(worker))
+            self._on_ready(worker)
+            await worker.wait()
+            return Unavailable(
+                f"the worker of {self.spec.name} died", why=await worker.obituary(), reason="worker_died"
+            )
+        finally:
+            self._on_gone(worker)
+            await worker.stop(self._grace_s)
+
+    def _set(self, slot: int, state: WorkerState) -> None:
+        self._states[slot] = state
+        self._on_state()
+
+
+def _succeeded(task: asyncio.Task[RunningWorker]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+async def _stop_all(workers: list[RunningWorker], *, grace_s: float) -> None:
+    await asyncio.gather(*(worker.stop(grace_s) for worker in workers))

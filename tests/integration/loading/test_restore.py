@@ -1,0 +1,129 @@
+"""What a loaded version needs in order to run again is found without work, and made anew where it is gone."""
+
+import datetime
+import shutil
+import textwrap
+
+import pyarrow as pa
+import pytest
+
+from trivet.blobs import open_blobs
+from trivet.domain.digest import digest_of_file
+from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, Runtime, VersionStatus
+from trivet.errors import Internal, NotFound, Unavailable
+from trivet.loading.prepare import environment_store
+from trivet.loading.restore import environment_of, package_root, scratch_folder
+from trivet.packaging.writing import remove_tree
+from trivet.settings import Settings
+
+NOW = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+NUMBERS = pa.schema([pa.field("x", pa.list_(pa.float32(), 3), nullable=False)])
+SUMS = pa.schema([pa.field("y", pa.float32())])
+
+
+@pytest.fixture
+def blobs(bench):
+    return open_blobs(None, home=bench.home)
+
+
+@pytest.fixture
+def uploaded(bench, blobs):
+    """`uploaded(path)`: a version whose file is in the blob store."""
+
+    def upload(path) -> ModelVersion:
+        with path.open("rb") as file:
+            sha, size = blobs.put(file)
+        return ModelVersion(
+            id=1, uuid="u", model_id=1, name="m", workspace_id=1, number=1, file_name=path.name, sha=sha, size=size,
+            framework=Framework.CUSTOM, arch=Architecture.X86, accel=Acceleration.NONE, visibility="private",
+            settings=ModelSettings(), status=VersionStatus.READY, fault=None, loaded=None, config=None,
+            created_by="me", created_at=NOW, updated_at=NOW,
+        )  # fmt: skip
+
+    return upload
+
+
+def test_files_are_unpacked_from_the_blob_once_and_then_found_without_it(bench, blobs, uploaded):
+    path = bench.custom()
+    version = uploaded(path)
+    assert version.sha == digest_of_file(path)
+    root = package_root(version, blobs=blobs, home=bench.home)
+    assert (root / "custom_inference.py").read_text() == textwrap.dedent(bench.module())
+    blobs.delete(version.sha)
+    assert package_root(version, blobs=blobs, home=bench.home) == root
+    assert list((bench.home / "tmp").glob("*/*")) == []
+
+
+def test_a_plain_file_is_kept_under_a_name_of_the_stores_own(bench, blobs, uploaded):
+    root = package_root(uploaded(bench.sum_onnx()), blobs=blobs, home=bench.home)
+    assert [path.name for path in root.iterdir()] == ["model.onnx"]
+
+
+def test_files_that_a_model_spoilt_are_unpacked_again(bench, blobs, uploaded):
+    version = uploaded(bench.custom())
+    root = package_root(version, blobs=blobs, home=bench.home)
+    root.chmod(0o700)
+    (root / "custom_inference.py").unlink()
+    assert package_root(version, blobs=blobs, home=bench.home) == root
+    assert (root / "custom_inference.py").exists()
+
+
+def test_a_package_that_is_nowhere_is_said_so(bench, blobs, uploaded):
+    version = uploaded(bench.custom())
+    blobs.delete(version.sha)
+    with pytest.raises(NotFound, match="There is no stored package"):
+        package_root(version, blobs=blobs, home=bench.home)
+
+
+def test_an_environment_is_found_by_its_digest_without_a_build(bench):
+    loaded = bench.run(bench.custom(), input_schema=NUMBERS, output_schema=SUMS)
+    said = []
+    settings = Settings(home=bench.home, offline=True)
+    found = environment_of(loaded, settings, lambda *what: said.append(what))
+    assert found.digest == loaded.environment
+    assert found.python.exists()
+    assert found.python_version == loaded.python_version
+    assert said == []
+
+
+@pytest.fixture
+def own_environments(bench, shared_home):
+    """Environments that may be pruned, from the packages that others fetched."""
+    (bench.home / "envs").unlink()
+    (bench.home / "envs").mkdir()
+    (shared_home / "envs" / "uv-cache").mkdir(exist_ok=True)
+    (bench.home / "envs" / "uv-cache").symlink_to(shared_home / "envs" / "uv-cache")
+    yield
+    remove_tree(bench.home / "envs" / "environments")
+
+
+@pytest.mark.usefixtures("own_environments")
+def test_a_pruned_environment_is_built_again(bench):
+    loaded = bench.run(bench.custom(), input_schema=NUMBERS, output_schema=SUMS)
+    assert {line.partition("==")[0] for line in loaded.packages} >= {"numpy", "pyarrow"}
+    assert environment_store(bench.settings).prune()
+    said = []
+    built = environment_of(loaded, bench.settings, lambda stage, detail, *_: said.append((stage, detail)))
+    assert built.digest == loaded.environment
+    assert built.python.exists()
+    assert said[0][0] == "resolving"
+    assert "was pruned; it is built again" in said[0][1]
+    assert "warning" not in [stage for stage, _ in said]
+
+
+def test_a_native_model_has_no_environment():
+    loaded = LoadedModel(runtime=Runtime.NATIVE, adapter="onnx", input_schema=NUMBERS, output_schema=SUMS)
+    with pytest.raises(Internal):
+        environment_of(loaded, Settings(home="/nonexistent"), lambda *_: None)
+
+
+def test_scratch_folders_are_gone_afterwards_and_a_home_that_cannot_hold_one_is_named(bench):
+    with scratch_folder(bench.home) as folder:
+        (folder / "x").write_text("x")
+    assert not folder.exists()
+    shutil.rmtree(bench.home / "tmp")
+    (bench.home / "tmp").write_text("in the way")
+    with pytest.raises(Unavailable, match="There can be no new folder in") as caught, scratch_folder(bench.home):
+        pass
+    assert caught.value.reason == "home_not_writable"

@@ -1,0 +1,68 @@
+"""A line that every request would write is written once a second at most, and says how many were left out."""
+
+import asyncio
+import logging
+import re
+import time
+
+import pytest
+
+from trivet.errors import Unavailable
+from trivet.gateway.http.app import Gateway
+from trivet.gateway.http.rate_limited_log import MOST_KEYS, RateLimitedLog
+from trivet.gateway.metrics import GatewayMetrics
+from trivet.gateway.pipelines import Place
+
+
+def said_by(caplog: pytest.LogCaptureFixture) -> int:
+    """How many are told of, by lines of their own or as left out."""
+    found = [re.search(r"\((\d+) more like it within a second are left out\)$", text) for text in caplog.messages]
+    return len(caplog.messages) + sum(int(each[1]) for each in found if each)
+
+
+def test_a_gateway_whose_pipeline_does_not_answer_says_so_once_a_second_and_every_request_is_counted(caplog):
+    gateway = Gateway(metrics=GatewayMetrics(), max_body=2**20, partition="here")
+    gateway.refuse(Place("p", 1), Unavailable("pipeline p is starting", fix="ask again in a moment"))
+    statuses = []
+
+    async def receive():
+        raise AssertionError("nobody reads the body")
+
+    async def send(message):
+        statuses.append(message.get("status"))
+
+    async def story():
+        scope = {"type": "http", "method": "POST", "path": "/pipelines/p/infer", "headers": [], "query_string": b""}
+        ends = time.monotonic() + 2.5
+        asked = 0
+        while time.monotonic() < ends:
+            await gateway({**scope, "headers": [(b"x-request-id", b"r%d" % asked)]}, receive, send)
+            asked += 1
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(1.2)
+        return asked
+
+    asked = asyncio.run(story())
+    assert statuses.count(503) == asked
+    assert caplog.messages[0] == "request r0: pipeline p is starting"
+    # At once, and at the end of each second.
+    assert 3 <= len(caplog.messages) <= 5
+    assert said_by(caplog) == asked
+    assert all(record.levelno == logging.WARNING for record in caplog.records)
+
+
+def test_different_things_are_said_each_until_there_are_too_many(caplog):
+    async def story():
+        seldom = RateLimitedLog(logging.getLogger("here"))
+        for number in range(1000):
+            seldom.say(logging.WARNING, f"thing {number}", key=number)
+        assert len(caplog.messages) == MOST_KEYS + 1
+        await asyncio.sleep(1.2)
+        assert said_by(caplog) == 1000
+        assert len(caplog.messages) == MOST_KEYS + 2
+        # What is over is forgotten, and said at once when it comes again.
+        await asyncio.sleep(1.2)
+        seldom.say(logging.WARNING, "thing 1", key=1)
+        assert caplog.messages[-1] == "thing 1"
+
+    asyncio.run(story())
