@@ -1,0 +1,168 @@
+"""Text that people read is plain English: docs/style.md has the list of words."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+READ_BY_PEOPLE = (
+    "src",
+    "worker",
+    "compat",
+    "docs",
+    "examples",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "Makefile",
+)
+EXCEPT = {"docs/style.md"}
+LONGEST_TEST_NAME = 70
+# A line's end, with the mark of a comment on the next line, is a space like any other.
+GAP = r"[\s#]+"
+DIALECT = re.compile(
+    r"\b(?:whoever|nobody|somebody|told|mend(?:s|ed|ing)?|anew|goodbye|said|seldom"
+    rf"|of{GAP}late|wants|there{GAP}is{GAP}nothing{GAP}(?:at|in)"
+    rf"|(?<!there )(?<!There )is{GAP}no{GAP}(?!longer|more|less|other)\w+)\b",
+    re.IGNORECASE,
+)
+# Rooms that still hold such words. The list only shrinks.
+TO_DO: tuple[str, ...] = (
+    "CONTRIBUTING.md",
+    "Makefile",
+    "README.md",
+    "compat",
+    "docs/adr",
+    "docs/architecture",
+    "docs/generate.py",
+    "docs/howto",
+    "docs/performance.md",
+    "docs/reference",
+    "docs/tutorial-platform.md",
+    "docs/tutorial.md",
+    "examples",
+    "src/trivet/__init__.py",
+    "src/trivet/blobs",
+    "src/trivet/catalog",
+    "src/trivet/cli",
+    "src/trivet/control",
+    "src/trivet/control/api",
+    "src/trivet/control/http",
+    "src/trivet/control/reference_api",
+    "src/trivet/control/use_cases",
+    "src/trivet/disk",
+    "src/trivet/domain",
+    "src/trivet/engine",
+    "src/trivet/engine/checks",
+    "src/trivet/engine/native",
+    "src/trivet/envs",
+    "src/trivet/errors.py",
+    "src/trivet/gateway",
+    "src/trivet/gateway/formats",
+    "src/trivet/gateway/http",
+    "src/trivet/inference_log",
+    "src/trivet/loading",
+    "src/trivet/packaging",
+    "src/trivet/packaging/frameworks",
+    "src/trivet/packaging/sources",
+    "src/trivet/sdk",
+    "src/trivet/settings.py",
+    "src/trivet/supervisor",
+    "src/trivet/wiring",
+    "src/trivet/workers",
+    "worker/src/mac",
+    "worker/src/trivet_worker",
+)
+# The same, for the names of tests.
+TESTS_TO_DO: tuple[str, ...] = (
+    "tests/architecture/test_forbidden_calls.py",
+    "tests/architecture/test_layers.py",
+    "tests/contract/test_runners.py",
+    "tests/docs/test_demo.py",
+    "tests/e2e/sdk",
+    "tests/e2e/test_bad_packages.py",
+    "tests/e2e/test_command_line.py",
+    "tests/e2e/test_ends.py",
+    "tests/e2e/test_environments_of_served_models.py",
+    "tests/e2e/test_undisturbed.py",
+    "tests/e2e/test_wire_abuse.py",
+    "tests/e2e/test_worker_deaths.py",
+    "tests/e2e_examples/test_checking_the_examples.py",
+    "tests/e2e_platform/test_cli.py",
+    "tests/e2e_platform/test_commands.py",
+    "tests/e2e_platform/test_random_kills.py",
+    "tests/e2e_platform/test_swapping_under_load.py",
+    "tests/e2e_platform/test_up_and_down.py",
+    "tests/integration/blobs",
+    "tests/integration/catalog",
+    "tests/integration/control",
+    "tests/integration/envs",
+    "tests/integration/gateway",
+    "tests/integration/inference_log",
+    "tests/integration/loading",
+    "tests/integration/reference",
+    "tests/integration/sdk",
+    "tests/integration/supervisor",
+    "tests/integration/worker",
+    "tests/unit/blobs",
+    "tests/unit/compat",
+    "tests/unit/control",
+    "tests/unit/disk",
+    "tests/unit/domain",
+    "tests/unit/engine",
+    "tests/unit/envs",
+    "tests/unit/gateway",
+    "tests/unit/inference_log",
+    "tests/unit/packaging",
+    "tests/unit/sdk",
+    "tests/unit/supervisor",
+    "tests/unit/worker",
+    "tests/unit/workers",
+)
+
+
+def files(*folders: str) -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *folders],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [name for name in listed.stdout.split("\0") if (PROJECT / name).is_file()]
+
+
+def dialect_in(name: str) -> list[str]:
+    try:
+        text = (PROJECT / name).read_text()
+    except UnicodeDecodeError:
+        return []
+    return [f"{name}:{text.count(chr(10), 0, found.start()) + 1}: {found[0]}" for found in DIALECT.finditer(text)]
+
+
+def test_what_people_read_is_plain_english() -> None:
+    checked = [name for name in files(*READ_BY_PEOPLE) if name not in EXCEPT and not name.startswith(TO_DO)]
+    assert [mention for name in checked for mention in dialect_in(name)] == []
+
+
+def names_of_tests(name: str) -> list[str]:
+    tree = ast.parse((PROJECT / name).read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [function.name for function in functions if function.name.startswith("test_")]
+
+
+def test_names_of_tests_are_short_and_plain() -> None:
+    checked = [name for name in files("tests") if name.endswith(".py") and not name.startswith(TESTS_TO_DO)]
+    assert [
+        f"{name}: {test}"
+        for name in checked
+        for test in names_of_tests(name)
+        if len(test) > LONGEST_TEST_NAME or DIALECT.search(test.replace("_", " "))
+    ] == []
