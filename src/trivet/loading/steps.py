@@ -1,10 +1,10 @@
-"""From a model version and a configuration of it to a step that can be run: its route, and what its workers are to run."""
+"""From a loaded model and a configuration of it to a step that can be run, and to what its workers run."""
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -17,36 +17,37 @@ from trivet.loading.restore import environment_of, package_root
 from trivet.settings import Settings
 from trivet.workers.spec import WorkerSpec
 
-__all__ = ["PreparedIsolated", "PreparedNative", "PreparedStep", "StepRecords", "Steps", "Work"]
+__all__ = ["Identity", "PreparedStep", "StepRecords", "Steps", "Work", "native_step", "work_of", "worker_step"]
 
 log = logging.getLogger(__name__)
 
 
-Work = Callable[[], AbstractContextManager[WorkerSpec]]
-"""Gives what a fleet's workers run, and keeps it from being removed, for the length of a `with` block. Blocks."""
+Work: TypeAlias = Callable[[], AbstractContextManager[WorkerSpec]]
+"""Gives what workers run, and keeps it from being removed, for the length of a `with` block. Blocks."""
+
+PreparedStep: TypeAlias = tuple[NativeStep | WorkerStep, Work | None]
+"""A step without workers, and what they run; None where the gateway runs it itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedNative:
-    """A step for the gateway itself."""
-
-    route: NativeStep
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedIsolated:
-    """A step for workers.
+class Identity(NamedTuple):
+    """What names a model version in routes, answers and metrics.
 
     Attributes:
-        route: without workers.
-        work: what they run; a fleet adds its resources.
+        version: its UUID.
+        version_id: its number among all versions; 0 where there is no catalog.
+        sha: sha256 of the package's bytes.
     """
 
-    route: WorkerStep
-    work: Work
+    name: str
+    version: str
+    version_id: int
+    sha: str
+    framework: str
 
-
-PreparedStep = PreparedNative | PreparedIsolated
+    @classmethod
+    def of(cls, version: ModelVersion) -> "Identity":
+        """The identity of a version that the catalog has."""
+        return cls(version.name, version.uuid, version.id, version.sha, version.framework.value)
 
 
 class StepRecords(Protocol):
@@ -74,7 +75,7 @@ class Steps:
         self._settings = settings
 
     def prepare(self, key: StepKey) -> PreparedStep:
-        """Unpack a version's files and find its environment; both are made anew where they are gone.
+        """Unpack a version's files and find its environment; both are made again where they are gone.
 
         Raises:
             NotFound, Unavailable: the catalog does not have it, or cannot be reached.
@@ -90,57 +91,81 @@ class Steps:
                 why=f"it is {version.status}",
                 fix="deploy a version that is ready",
             )
-        root = package_root(version, blobs=self._blobs, home=self._settings.home)
+
+        def root() -> Path:
+            return package_root(version, blobs=self._blobs, home=self._settings.home)
+
+        folder = root()
         if loaded.runtime is Runtime.NATIVE:
-            if loaded.model_file is None:
-                raise Internal(f"the model file of {version.name} is not known")
-            return PreparedNative(native_route(version, loaded, config, path=str(root / loaded.model_file)))
-        route = isolated_route(version, loaded, config)
+            return native_step(Identity.of(version), loaded, config, root=folder), None
+        step = worker_step(Identity.of(version), loaded, config)
+        report = _warnings_of(version)
         # An environment that has to be built is built now, and not while workers are waited for.
-        environment_of(loaded, self._settings, _warnings_of(version))
-
-        @contextmanager
-        def work() -> Iterator[WorkerSpec]:
-            environment = environment_of(loaded, self._settings, _warnings_of(version))
-            with environment_store(self._settings).in_use(environment):
-                yield WorkerSpec(
-                    name=version.name,
-                    # What another version said must not be told as the reason why this one fails.
-                    log_name=f"{version.name}-{version.uuid[:8]}",
-                    python=environment.python,
-                    package_root=package_root(version, blobs=self._blobs, home=self._settings.home),
-                    adapter=loaded.adapter,
-                    entry=loaded.entry,
-                    input_schema=route.input_schema,
-                    output_schema=route.output_schema,
-                    home=self._settings.home,
-                    memory_bytes=loaded.settings.memory_bytes,
-                    open_files=loaded.settings.open_files,
-                    load_timeout_s=self._settings.load_timeout_s,
-                )
-
-        return PreparedIsolated(route, work)
+        environment_of(loaded, self._settings, report)
+        # Versions of one model have logs of their own: the log of one does not explain the failure of another.
+        log_name = f"{version.name}-{version.uuid[:8]}"
+        return step, work_of(step, loaded, root=root, settings=self._settings, report=report, log_name=log_name)
 
 
-def native_route(version: ModelVersion, loaded: LoadedModel, config: ModelConfig | None, *, path: str) -> NativeStep:
-    """The route of a step that the gateway runs itself: what the configuration says goes before what the upload said."""
+def work_of(
+    step: WorkerStep,
+    loaded: LoadedModel,
+    *,
+    root: Callable[[], Path],
+    settings: Settings,
+    report: Report,
+    log_name: str | None = None,
+) -> Work:
+    """What the workers of a step run.
+
+    Args:
+        step: what they answer.
+        loaded: the model.
+        root: gives the folder with the package's files. Called each time that workers are started.
+        settings: the home, and how environments are built.
+        report: called with what is going on.
+        log_name: the name of the workers' log, if it is not the model's.
+    """
+
+    @contextmanager
+    def work() -> Iterator[WorkerSpec]:
+        environment = environment_of(loaded, settings, report)
+        with environment_store(settings).in_use(environment):
+            yield WorkerSpec(
+                name=step.name,
+                log_name=log_name,
+                python=environment.python,
+                package_root=root(),
+                adapter=loaded.adapter,
+                entry=loaded.entry,
+                input_schema=step.input_schema,
+                output_schema=step.output_schema,
+                home=settings.home,
+                memory_bytes=loaded.settings.memory_bytes,
+                open_files=loaded.settings.open_files,
+                load_timeout_s=settings.load_timeout_s,
+            )
+
+    return work
+
+
+def native_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | None, *, root: Path) -> NativeStep:
+    """A step that the gateway runs itself, from the files below `root`. The configuration takes precedence over the upload."""
+    if loaded.model_file is None:
+        raise Internal(f"the model file of {identity.name} is not known")
     said = loaded.settings
     fields, batch = said.tensor_fields, said.batch_config
     inputs, outputs, example = said.input_schema, said.output_schema, said.example
     if config is not None:
         if config.tensor_fields is not None and config.tensor_fields != fields:
-            # Schema and rows of the upload speak of other names.
+            # Schema and example rows of the upload have the old names.
             fields, inputs, example = config.tensor_fields, None, ()
         batch = config.batch_config or batch
         inputs = inputs if config.input_schema is None else config.input_schema
         outputs = outputs if config.output_schema is None else config.output_schema
     return NativeStep(
-        name=version.name,
-        version=version.uuid,
-        version_id=version.id,
-        sha=version.sha,
-        framework=version.framework.value,
-        path=path,
+        **identity._asdict(),
+        path=str(root / loaded.model_file),
         tensor_fields=fields,
         batch_config=batch,
         input_schema=inputs,
@@ -151,15 +176,11 @@ def native_route(version: ModelVersion, loaded: LoadedModel, config: ModelConfig
     )
 
 
-def isolated_route(version: ModelVersion, loaded: LoadedModel, config: ModelConfig | None) -> WorkerStep:
-    """The route of a step that workers run, without workers."""
+def worker_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | None) -> WorkerStep:
+    """A step that workers run, without workers."""
     said = loaded.settings
-    route = WorkerStep(
-        name=version.name,
-        version=version.uuid,
-        version_id=version.id,
-        sha=version.sha,
-        framework=version.framework.value,
+    step = WorkerStep(
+        **identity._asdict(),
         input_schema=loaded.input_schema,
         output_schema=loaded.output_schema,
         batch_config=said.batch_config,
@@ -168,14 +189,14 @@ def isolated_route(version: ModelVersion, loaded: LoadedModel, config: ModelConf
         timeout_s=said.timeout_s,
     )
     if config is None:
-        return route
+        return step
     return msgspec.structs.replace(
-        route,
-        input_schema=route.input_schema if config.input_schema is None else config.input_schema,
-        output_schema=route.output_schema if config.output_schema is None else config.output_schema,
-        batch_config=config.batch_config or route.batch_config,
-        # The row is made from the schema: of another one nobody knows what it is answered with.
-        must_answer=route.must_answer and config.input_schema is None,
+        step,
+        input_schema=step.input_schema if config.input_schema is None else config.input_schema,
+        output_schema=step.output_schema if config.output_schema is None else config.output_schema,
+        batch_config=config.batch_config or step.batch_config,
+        # The row is made from the schema: the answer to a row of another schema is not known.
+        must_answer=step.must_answer and config.input_schema is None,
         max_batch_delay_ms=config.max_batch_delay_ms,
         batch_size_target=config.batch_size_target,
         batch_size_limit=config.batch_size_limit,
@@ -183,7 +204,7 @@ def isolated_route(version: ModelVersion, loaded: LoadedModel, config: ModelConf
 
 
 def _warnings_of(version: ModelVersion) -> Report:
-    """Nobody watches: what takes long is seen in the deployment's status."""
+    """Log warnings only: progress is visible in the deployment's status."""
 
     def report(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
         del done, total

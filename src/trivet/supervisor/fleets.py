@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import msgspec
-
 from trivet.domain.routes import WorkerEnded
 from trivet.loading.steps import Work
 from trivet.supervisor.desired import DesiredFleet, deployment_of
@@ -29,8 +27,6 @@ class Fleets:
         on_change: called whenever `states` may have something new to say.
         on_ended: told of each worker that ended unasked, and of which deployment it was.
         rules: how failures are met.
-        cpus: what a fleet's workers share in threads where its deployment does not say; None sets no number. Left alone, each
-            would start as many threads as there are cores, which spin while they wait.
     """
 
     def __init__(
@@ -40,13 +36,11 @@ class Fleets:
         on_change: Callable[[], None],
         on_ended: Callable[[int, WorkerEnded], None],
         rules: FleetRules | None = None,
-        cpus: int | None = None,
     ) -> None:
         self._launcher = launcher
         self._on_change = on_change
         self._on_ended = on_ended
         self._rules = rules or FleetRules()
-        self._cpus = cpus
         self._fleets: dict[str, Fleet] = {}
         self._ending: dict[asyncio.Task[None], int] = {}
 
@@ -66,14 +60,11 @@ class Fleets:
 
     def start(self, wish: DesiredFleet, work: Work) -> None:
         """Start a fleet, take over the workers that were adopted for it, or try again at once what failed."""
-        resources = wish.resources
-        if resources.cpus is None and self._cpus is not None:
-            resources = msgspec.structs.replace(resources, cpus=float(max(1, self._cpus // wish.count)))
 
         @contextmanager
         def granted() -> Iterator[WorkerSpec]:
             with work() as spec:
-                yield replace(spec, resources=resources, fleet=wish.key)
+                yield replace(spec, resources=wish.resources, workers=wish.count, fleet=wish.key)
 
         self._fleet(wish.key).start(granted, count=wish.count, generation=wish.generation)
 

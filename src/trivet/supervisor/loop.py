@@ -144,9 +144,9 @@ class Supervisor:
         for key, generation in made.prepare.items():
             self._preparations.want(key, generation)
         for wish in made.start:
-            step = self._preparations.isolated(wish.step)
-            if step is not None:
-                self._fleets.start(wish, step.work)
+            work = self._preparations.work(wish.step)
+            if work is not None:
+                self._fleets.start(wish, work)
         for fleet, count in made.resize.items():
             self._fleets.resize(fleet, count)
         for fleet in made.stop:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trivet.domain.fault import Fault
-from trivet.domain.routes import StepKey
+from trivet.domain.routes import NativeStep, StepKey
 from trivet.errors import Internal, TrivetError
-from trivet.loading.steps import PreparedIsolated, PreparedNative, PreparedStep
+from trivet.loading.steps import PreparedStep, Work
 from trivet.supervisor.states import NotPrepared, PreparedRoute
 
 __all__ = ["Preparations"]
@@ -47,12 +47,12 @@ class Preparations:
     @property
     def states(self) -> dict[StepKey, PreparedRoute]:
         """Of every step that was tried."""
-        return {key: made if isinstance(made, NotPrepared) else made.route for key, made in self._made.items()}
+        return {key: made if isinstance(made, NotPrepared) else made[0] for key, made in self._made.items()}
 
-    def isolated(self, key: StepKey) -> PreparedIsolated | None:
-        """What workers of a step need, if it is ready and runs in workers."""
+    def work(self, key: StepKey) -> Work | None:
+        """What workers of a step run, if it is ready and runs in workers."""
         made = self._made.get(key)
-        return made if isinstance(made, PreparedIsolated) else None
+        return None if made is None or isinstance(made, NotPrepared) else made[1]
 
     def want(self, key: StepKey, generation: int) -> None:
         """Make a step ready; one that failed for an earlier generation is tried again at once."""
@@ -70,7 +70,8 @@ class Preparations:
 
     async def recheck(self) -> None:
         """Forget native steps whose files are gone, so that they are made ready anew."""
-        files = {key: Path(made.route.path) for key, made in self._made.items() if isinstance(made, PreparedNative)}
+        steps = self.states.items()
+        files = {key: Path(step.path) for key, step in steps if isinstance(step, NativeStep)}
         gone = await asyncio.to_thread(lambda: [key for key, file in files.items() if not file.exists()])
         for key in gone:
             log.warning("%s is gone; the package is unpacked again", files[key])

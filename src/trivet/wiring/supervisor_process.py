@@ -35,8 +35,6 @@ __all__ = ["ALIVE", "run_supervisor"]
 
 log = logging.getLogger(__name__)
 
-# Whoever sets one of these for the platform knows how many threads a worker shall have.
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ALIVE = b"alive\n"
 """What it says to whoever connects."""
 
@@ -78,7 +76,6 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         ProcessLauncher(environ=os.environ, lifeline=lifeline, records=run / "workers"),
         on_change=changes.seen,
         on_ended=ended,
-        cpus=None if any(name in os.environ for name in THREADS) else max(1, (os.cpu_count() or 1) - 1),
     )
     for worker in adopt_workers(run / "workers"):
         fleets.adopt(worker.fleet, worker)

@@ -382,9 +382,11 @@ def _config_line(spec: WorkerSpec, folder: PrivateFolder, lifeline: int | None) 
 def _worker_environ(environ: Mapping[str, str], spec: WorkerSpec, *, scratch: Path) -> dict[str, str]:
     """What a worker sees: what is harmless, what its deployment adds, and last what Trivet sets for its own reasons."""
     passed = {name: value for name, value in environ.items() if name in _PASSED_ON}
-    threads = {}
+    # Left alone each worker starts one thread a core, and they spin while they wait: two cores then answer half as many requests.
+    shared = dict.fromkeys(_THREADS, str(max(1, ((os.cpu_count() or 1) - 1) // spec.workers)))
+    granted = {}
     if spec.resources.cpus is not None:
-        threads = dict.fromkeys(_THREADS, str(max(1, math.ceil(spec.resources.cpus))))
+        granted = dict.fromkeys(_THREADS, str(max(1, math.ceil(spec.resources.cpus))))
     folders = [str(spec.python.parent), environ.get("PATH", os.defpath)]
     own = {"PATH": os.pathsep.join(folders), "HOME": str(scratch), "TMPDIR": str(scratch)}
-    return _QUIET | passed | threads | spec.resources.env | own
+    return _QUIET | shared | passed | granted | spec.resources.env | own

@@ -29,6 +29,7 @@ class WorkerSpec:
         open_files: limit on its open files; None for the system's.
         load_timeout_s: from its start until it must be ready.
         resources: what its deployment grants; its memory limit counts before `memory_bytes`.
+        workers: how many run this at once: together they share the cores where `resources` does not say how many they get.
         fleet: whose worker it is, for whoever adopts it.
         log_name: what its log is called, where versions of one model are told apart; else as the model.
     """
@@ -45,5 +46,6 @@ class WorkerSpec:
     open_files: int | None = None
     load_timeout_s: float = 600.0
     resources: Resources = field(default_factory=Resources)
+    workers: int = 1
     fleet: str = ""
     log_name: str | None = None

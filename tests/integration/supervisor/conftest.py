@@ -30,7 +30,7 @@ from trivet.domain.routes import (
 from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, Runtime, VersionStatus
 from trivet.errors import ModelFailed
 from trivet.gateway.supervisor_socket import GatewaySocket
-from trivet.loading.steps import PreparedIsolated, PreparedNative, PreparedStep
+from trivet.loading.steps import PreparedStep
 from trivet.supervisor.catalog_reader import CatalogReader
 from trivet.supervisor.catalog_writer import CatalogWriter
 from trivet.supervisor.fleet import FleetRules
@@ -245,7 +245,7 @@ class Place:
             raise ModelFailed("its environment cannot be built")
         said = {"name": version.name, "version": version.uuid, "version_id": version.id, "sha": version.sha}
         if version.framework is Framework.ONNX:
-            return PreparedNative(NativeStep(**said, framework="onnx", path="/nowhere/model.onnx"))
+            return NativeStep(**said, framework="onnx", path="/nowhere/model.onnx"), None
         spec = WorkerSpec(
             name=version.name,
             python=Path("/nowhere/python"),
@@ -256,8 +256,8 @@ class Place:
             output_schema=NUMBERS,
             home=self.run,
         )
-        route = WorkerStep(**said, framework="custom", input_schema=NUMBERS, output_schema=NUMBERS)
-        return PreparedIsolated(route, lambda: contextlib.nullcontext(spec))
+        step = WorkerStep(**said, framework="custom", input_schema=NUMBERS, output_schema=NUMBERS)
+        return step, lambda: contextlib.nullcontext(spec)
 
     @contextlib.asynccontextmanager
     async def supervised(self, *, records: Any = None, killed: bool = False) -> AsyncIterator[Changes]:

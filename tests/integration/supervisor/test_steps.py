@@ -1,6 +1,7 @@
 """What a version and a configuration come to as a step."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from trivet.domain.version import (
     Runtime,
     VersionStatus,
 )
-from trivet.loading.steps import isolated_route, native_route
+from trivet.loading.steps import Identity, native_step, worker_step
 
 X = pa.schema([pa.field("x", pa.float32())])
 TENSOR = pa.schema([pa.field("tensor", pa.float32())])
@@ -66,27 +67,27 @@ def config(**said: Any) -> ModelConfig:
 
 def test_a_native_step_is_what_the_upload_said() -> None:
     model = loaded(input_schema=X, example=({"x": 1.0},), timeout_s=3.0, batch_config="single")
-    route = native_route(version(model), model, None, path="/p/m.onnx")
-    assert (route.version, route.version_id, route.path) == ("u", 7, "/p/m.onnx")
-    assert (route.input_schema, route.output_schema, route.tensor_fields) == (X, None, None)
-    assert (route.example, route.timeout_s, route.batch_config) == (({"x": 1.0},), 3.0, "single")
+    step = native_step(Identity.of(version(model)), model, None, root=Path("/p"))
+    assert (step.version, step.version_id, step.path) == ("u", 7, "/p/m.onnx")
+    assert (step.input_schema, step.output_schema, step.tensor_fields) == (X, None, None)
+    assert (step.example, step.timeout_s, step.batch_config) == (({"x": 1.0},), 3.0, "single")
 
 
 def test_a_configuration_that_renames_tensors_leaves_out_what_speaks_of_the_old_names() -> None:
     model = loaded(input_schema=X, example=({"x": 1.0},))
-    route = native_route(version(model), model, config(tensor_fields=("tensor",)), path="/p/m.onnx")
-    assert route.tensor_fields == ("tensor",)
-    assert route.input_schema is None
-    assert route.example == ()
+    step = native_step(Identity.of(version(model)), model, config(tensor_fields=("tensor",)), root=Path("/p"))
+    assert step.tensor_fields == ("tensor",)
+    assert step.input_schema is None
+    assert step.example == ()
     said = config(tensor_fields=("tensor",), input_schema=TENSOR)
-    assert native_route(version(model), model, said, path="/p/m.onnx").input_schema == TENSOR
+    assert native_step(Identity.of(version(model)), model, said, root=Path("/p")).input_schema == TENSOR
 
 
 def test_an_isolated_step_takes_schemas_and_batching_from_its_configuration() -> None:
     model = loaded(batch_config="single")
-    bare = isolated_route(version(model), model, None)
+    bare = worker_step(Identity.of(version(model)), model, None)
     assert (bare.input_schema, bare.batch_config, bare.batch_size_limit, bare.workers) == (X, "single", None, ())
     said = config(input_schema=TENSOR, max_batch_delay_ms=5, batch_size_target=4, batch_size_limit=8)
-    route = isolated_route(version(model), model, said)
-    assert (route.input_schema, route.output_schema, route.batch_config) == (TENSOR, X, "single")
-    assert (route.max_batch_delay_ms, route.batch_size_target, route.batch_size_limit) == (5, 4, 8)
+    step = worker_step(Identity.of(version(model)), model, said)
+    assert (step.input_schema, step.output_schema, step.batch_config) == (TENSOR, X, "single")
+    assert (step.max_batch_delay_ms, step.batch_size_target, step.batch_size_limit) == (5, 4, 8)
