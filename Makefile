@@ -15,8 +15,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 TOOLS := .cache/tools
 READY := .venv/.ready
 BIN := .venv/bin
-# Arguments for pytest: make test ARGS="-k schema"
+# Arguments for pytest: make test ARGS="-k schema". "-n0" runs all in one process, as a debugger needs it.
 ARGS ?=
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -24,8 +25,16 @@ help: ## this list
 demo: $(READY) ## set up, serve three examples, then run a platform: upload, deploy, ask, swap, read the log
 	@$(BIN)/python examples/demo.py </dev/null
 
+test: export SELECTED := $(ARGS)
 test: $(READY) ## every test (ARGS="-k schema" is handed to pytest)
-	@$(BIN)/python -m pytest $(ARGS) </dev/null
+	@status=0
+	$(PYTEST) $(ARGS) </dev/null || status=$$?
+	if [ $$status -eq 5 ]; then
+		# A worker of pytest-xdist keeps to itself that a path does not exist.
+		$(BIN)/python -m pytest $(ARGS) -n0 --collect-only -q </dev/null || :
+		echo "No test was run, because no test matches ARGS=\"$$SELECTED\"." >&2
+	fi
+	exit $$status
 
 lint: style types layers ## style, types and layers
 

@@ -14,11 +14,54 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("trivet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("trivet")
+
+# The slow folders first, so that no worker of pytest-xdist ends with a long file of its own.
+SLOW_FIRST = ("e2e_platform", "docs", "e2e", "e2e_examples", "integration")
+# Files that measure time under load: on one worker, one after another.
+UNDER_LOAD = {"test_random_kills.py", "test_swapping_under_load.py", "test_undisturbed.py"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.collectonly:
+        # No snapshot is used by tests that are only listed.
+        config.option.warn_unused_snapshots = True
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: slowness(item.path))
+
+
+def slowness(path: Path) -> int:
+    folder = path.relative_to(PROJECT / "tests").parts[0]
+    return SLOW_FIRST.index(folder) if folder in SLOW_FIRST else len(SLOW_FIRST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files, not tests, are spread over workers: what a module shares is started once. Pages share nothing."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0].rpartition("/")[2]
+            if file in UNDER_LOAD:
+                return "under load"
+            return nodeid if file == "test_what_pages_say_to_type_works.py" else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 def beside_checkout(name: str, *, override: str) -> Path:

@@ -179,7 +179,7 @@ def test_a_caller_who_gives_up_harms_nobody(stand):
     assert [answers[index] for index in (0, 2, 3, 5)] == [[0], [6], [9], [15]]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     requests=st.lists(
         st.tuples(

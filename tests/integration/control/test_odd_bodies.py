@@ -44,7 +44,7 @@ BODIES = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6) | VALUES
 
 
 @pytest.mark.parametrize("path", ROUTES)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(bodies=st.lists(BODIES, min_size=1, max_size=4))
 def test_no_body_is_answered_with_a_fault_of_ours(api, path: str, bodies: list[Any]) -> None:
     if not api.control.catalog.models(1):

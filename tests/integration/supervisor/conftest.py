@@ -49,7 +49,7 @@ RULES = FleetRules(
     first_retry_s=0.05,
     grace_s=0.1,
 )
-WITHIN_S = 10.0
+WITHIN_S = 60.0
 
 
 class ProcesslessWorker:

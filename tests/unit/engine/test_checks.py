@@ -144,7 +144,7 @@ def test_a_request_without_rows_has_no_verdicts():
     assert found.count.tolist() == found.columns["fraud"].tolist() == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scores=st.lists(st.floats(width=32), min_size=1, max_size=30))
 def test_a_row_is_judged_the_same_whatever_is_sent_beside_it(scores):
     checks = checks_of(high=pl.col("out.dense_1").list.get(0) > 0.9, low=pl.col("out.dense_1").list.max() < -0.9)

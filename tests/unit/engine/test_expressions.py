@@ -280,14 +280,14 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(tree=trees)
 def test_any_tree_at_all_is_read_or_refused(tree):
     with contextlib.suppress(TrivetError):
         read_expression(json.dumps(tree))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     name=st.sampled_from(sorted(ALLOWED)),
     path=st.lists(st.integers(0, 9), min_size=1, max_size=12),
@@ -343,7 +343,7 @@ numbers = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(left=numbers, right=numbers)
 @example(left=whole**whole, right=x)
 def test_what_can_be_evaluated_on_one_row_can_be_on_any(left, right):

@@ -88,7 +88,7 @@ def test_quick_calls_run_on_the_event_loop_and_slow_ones_do_not(picky):
     assert asyncio.run(main(SLOW)) == (False, False, [3])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     turns=st.lists(
         st.lists(st.lists(st.integers(0, 999) | st.just(5000), min_size=1, max_size=20), min_size=1, max_size=8),

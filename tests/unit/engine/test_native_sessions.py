@@ -297,7 +297,7 @@ def test_a_model_of_the_future_is_refused_clearly(models):
     assert "opset" in error.why
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_rows_come_back_as_they_went_in(models, data):
     shape = data.draw(st.sampled_from([("N", 2), (1, 2), (3, 2), ("N", "M"), ("N",), ()]))

@@ -268,7 +268,7 @@ class TestNativeChains:
         assert asyncio.run(main()) == [[6 * value] for value in range(8)]
         assert calls == [8, 8]
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
     @given(
         requests=st.lists(
             st.lists(st.integers(0, 300) | st.sampled_from([400, 5000]), min_size=1, max_size=20),

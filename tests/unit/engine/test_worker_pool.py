@@ -397,7 +397,7 @@ def test_a_batch_that_cannot_be_sent_harms_no_worker(folder):
     run(story())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     requests=st.lists(
         st.lists(st.integers(0, 10**6) | st.sampled_from([RAISES, REFUSES]), min_size=1, max_size=12),

@@ -134,7 +134,7 @@ parts = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(wanted=st.lists(parts, max_size=4), unwanted=st.lists(parts, max_size=4), flat=st.booleans())
 def test_any_choice_gives_the_same_columns_in_json_and_arrow(server, wanted, unwanted, flat):
     query = "&".join(

@@ -306,7 +306,7 @@ def test_a_message_that_announces_more_than_comes_is_refused(server, as_ipc):
         assert error["fix"] == "write it with pyarrow.ipc.new_file or new_stream, and close the writer"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_no_damage_to_an_arrow_body_makes_the_server_fail(server, as_ipc, data):
     form = data.draw(st.sampled_from(FORMS))

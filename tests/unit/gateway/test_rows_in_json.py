@@ -329,7 +329,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     rows=values | st.lists(st.fixed_dictionaries({"x": values, "k": values, "s": values}, optional={"z": values})),
     accept=st.sampled_from(["", "application/vnd.apache.arrow.file"]),
@@ -342,7 +342,7 @@ def test_no_json_makes_the_server_fail(server, rows, accept, query):
         assert reply.json
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(data=st.data())
 def test_no_damage_to_a_body_makes_the_server_fail(server, data):
     body = bytearray(a_row(o=1.5, l=[1, 2], z={"a": ["b", None, 1e3]}).encode())

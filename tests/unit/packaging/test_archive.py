@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.errors import BadPackage, TooLarge, TrivetError
@@ -257,7 +257,6 @@ def test_a_cut_archive_is_refused_wherever_it_is_cut(method: int, tmp_path: Path
             contents(whole[:length], tmp_path=tmp_path)
 
 
-@settings(deadline=None)
 @given(at=st.integers(0, 10_000), value=st.integers(0, 255))
 def test_a_flipped_byte_gives_an_error_of_ours_or_the_same_files(tmp_path_factory, at: int, value: int) -> None:
     files = {"model.py": b"x = 1\n" * 9, "b/data.bin": bytes(range(99))}
@@ -270,7 +269,6 @@ def test_a_flipped_byte_gives_an_error_of_ours_or_the_same_files(tmp_path_factor
     assert sorted(found.values()) == sorted(files.values())
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_random_bytes_give_an_error_of_ours(tmp_path_factory, data: bytes) -> None:
     with pytest.raises(TrivetError):
@@ -429,7 +427,6 @@ names = st.text(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.lists(names, min_size=1, max_size=4).map("/".join), st.binary(max_size=100), min_size=1))
 def test_an_archive_gives_back_what_was_packed_or_says_what_it_does_not_take(tmp_path_factory, files) -> None:
     try:

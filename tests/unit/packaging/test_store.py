@@ -279,7 +279,7 @@ def test_an_archive_found_damaged_half_way_leaves_nothing_behind(store: Path, tm
     assert list(store.iterdir()) == []
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         st.lists(st.from_regex(r"[a-z][a-z-]{0,2}", fullmatch=True), min_size=1, max_size=4).map("/".join),

@@ -3,7 +3,9 @@
 import asyncio
 import re
 import signal
+import sys
 import threading
+import time
 
 import httpx
 import pytest
@@ -215,8 +217,9 @@ def test_whoever_stops_waiting_is_told_on_a_line_of_its_own_that_it_goes_on(talk
     assert here.said.endswith(f"\nStopped waiting. The platform goes on {told}\n")
 
 
-def waiting(told):
+def waiting(told, *, on_pause=lambda: None):
     try:
+        on_pause()
         yield Pause(seconds=60)
     except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
         told.append(type(interrupt))
@@ -226,9 +229,16 @@ def waiting(told):
 def test_an_operation_hears_of_ctrl_c():
     told = []
     here = threading.get_ident()
+
+    def interrupt():
+        # Not before the operation has yielded: then the driver is in its pause, or about to be.
+        while sys._current_frames()[here].f_code is not SyncDriver.run.__code__:
+            time.sleep(0.01)
+        signal.pthread_kill(here, signal.SIGINT)
+
     with httpx.Client() as http, pytest.raises(KeyboardInterrupt):
-        threading.Timer(0.2, lambda: signal.pthread_kill(here, signal.SIGINT)).start()
-        SyncDriver("http://127.0.0.1:1", None, http).run(waiting(told))
+        on_pause = threading.Thread(target=interrupt).start
+        SyncDriver("http://127.0.0.1:1", None, http).run(waiting(told, on_pause=on_pause))
     assert told == [KeyboardInterrupt]
 
 
@@ -236,9 +246,13 @@ def test_an_operation_hears_that_its_task_was_cancelled():
     told = []
 
     async def work():
-        async with httpx.AsyncClient() as http, asyncio.timeout(0.2):
-            await AsyncDriver("http://127.0.0.1:1", None, http).run(waiting(told))
+        async with httpx.AsyncClient() as http:
+            task = asyncio.create_task(AsyncDriver("http://127.0.0.1:1", None, http).run(waiting(told)))
+            # One turn of the loop takes the task to its pause.
+            await asyncio.sleep(0)
+            task.cancel()
+            await task
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(asyncio.CancelledError):
         asyncio.run(work())
     assert told == [asyncio.CancelledError]

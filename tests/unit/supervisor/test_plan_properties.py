@@ -56,7 +56,7 @@ def serves(world: Any, deployment_id: int) -> str | None:
 
 
 @given(events=anything)
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 def test_no_worker_is_stopped_that_a_request_may_be_sent_to(make_world: Callable[[], Any], events: list[Any]) -> None:
     world = make_world()
     for event in events:
@@ -66,7 +66,7 @@ def test_no_worker_is_stopped_that_a_request_may_be_sent_to(make_world: Callable
 
 
 @given(events=anything)
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 def test_in_the_end_everything_is_as_wanted(make_world: Callable[[], Any], events: list[Any]) -> None:
     world = make_world()
     for event in events:
@@ -105,7 +105,7 @@ def workers(route: Any) -> list[Any]:
 
 
 @given(events=anything)
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 def test_a_plan_that_was_carried_out_leaves_nothing_to_do(make_world: Callable[[], Any], events: list[Any]) -> None:
     world = make_world()
     for event in events:
@@ -119,7 +119,7 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_do(make_world: Callable[[
 
 
 @given(first=good_steps, count=replicas, events=anything)
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 def test_what_serves_goes_on_until_something_else_does(
     make_world: Callable[[], Any], first: tuple[str, ...], count: int, events: list[Any]
 ) -> None:
@@ -145,7 +145,7 @@ def test_what_serves_goes_on_until_something_else_does(
     bad=st.tuples(st.sampled_from(BAD), st.sampled_from(GOOD)).flatmap(st.permutations).map(tuple),
     events=st.lists(with_faults, min_size=5, max_size=40),
 )
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 def test_an_update_that_fails_leaves_what_serves(
     make_world: Callable[[], Any], before: tuple[str, ...], bad: tuple[str, ...], events: list[Any]
 ) -> None:
@@ -169,7 +169,7 @@ def test_an_update_that_fails_leaves_what_serves(
 
 
 @given(first=good_steps, second=good_steps, events=st.lists(without_faults, min_size=3, max_size=20))
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 def test_a_lost_memory_disturbs_nothing(
     make_world: Callable[[], Any], first: tuple[str, ...], second: tuple[str, ...], events: list[Any]
 ) -> None:

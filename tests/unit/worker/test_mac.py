@@ -100,7 +100,6 @@ def of_types(types, *, how="attribute"):
         ([int], 3),
         (int, 3),
     ],
-    ids=repr,
 )
 @pytest.mark.parametrize("how", ["attribute", "method"])
 def test_expected_types_may_be_said_in_many_ways(types, model, how):
