@@ -1,4 +1,4 @@
-"""The catalog as one thing, and how it is opened."""
+"""The catalog as a whole, and how it is opened."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -6,11 +6,9 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from trivet.catalog.connecting import connect, prepare, read_url
 from trivet.catalog.database import Database
 from trivet.catalog.deployments import Deployments
 from trivet.catalog.journal import Journal
-from trivet.catalog.migrating import migrate
 from trivet.catalog.models import Models
 from trivet.catalog.pipelines import Pipelines
 from trivet.catalog.tables import catalog_state
@@ -19,52 +17,68 @@ from trivet.catalog.workspaces import Workspaces
 __all__ = ["Catalog", "open_catalog"]
 
 
-class Catalog(Workspaces, Models, Pipelines, Deployments, Journal):
-    """What exists, and what is wanted. Every method is one short transaction; all are synchronous and thread-safe.
+def _now() -> datetime:
+    return datetime.now(UTC)
 
-    Beside what its methods say, each raises `Unavailable` when the database cannot be reached, is read-only, is full, or is
-    too busy. Then nothing was changed, except that a commit whose answer was lost may have happened.
+
+class Catalog:
+    """What exists, and what is wanted. Every method of a part is one short transaction; all are synchronous and thread-safe.
+
+    The database is opened on the first call, if `open_catalog` has not opened it. Until it can be opened, every method raises
+    what `open_catalog` raises.
+
+    Besides what its methods document, each raises `Unavailable` when the database cannot be reached, is read-only, is full, or
+    is too busy. Then nothing was changed, except that a commit whose answer was lost may have happened.
+
+    Args:
+        url: `sqlite:///PATH` (PATH taken literally) or `postgresql://USER:PASSWORD@HOST/DATABASE`.
+        now: the time, in UTC.
     """
+
+    def __init__(self, url: str, *, now: Callable[[], datetime] = _now) -> None:
+        self._database = Database(url, now=now)
+        self.workspaces = Workspaces(self._database)
+        self.models = Models(self._database)
+        self.pipelines = Pipelines(self._database)
+        self.deployments = Deployments(self._database)
+        self.journal = Journal(self._database)
 
     @property
     def database(self) -> Literal["sqlite", "postgresql"]:
-        """What holds it."""
+        """The kind of database."""
         return "sqlite" if self._database.engine.dialect.name == "sqlite" else "postgresql"
+
+    def open(self) -> None:
+        """Open the database now, rather than on the first call.
+
+        Raises:
+            TrivetError: as `open_catalog` does.
+        """
+        self._database.opened()
 
     def close(self) -> None:
         """Close all connections."""
         self._database.close()
 
     def revision(self) -> int:
-        """A number that every write, by whichever process, makes larger."""
+        """A number that every write, by any process, makes larger."""
         with self._database.reading() as connection:
             return int(connection.execute(sa.select(catalog_state.c.revision)).scalar_one())
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 def open_catalog(url: str, *, now: Callable[[], datetime] = _now) -> Catalog:
-    """The catalog in a database, which is made, or brought to this release's tables, where it has to be.
+    """The catalog in a database; its tables are created, or migrated to this release, where needed.
 
     Args:
-        url: `sqlite:///PATH` (PATH taken literally) or `postgresql://USER:PASSWORD@HOST/DATABASE`.
+        url: as for `Catalog`.
         now: the time, in UTC.
 
     Raises:
         Invalid: the URL cannot be read. No error shows a password.
         Unsupported: psycopg is not installed, or the PostgreSQL server is too old.
         Conflict: a newer release of Trivet wrote the database.
-        Unavailable: it cannot be reached, or not be written though it must be.
+        Unavailable: the database cannot be reached, or cannot be written though it must be.
     """
-    parts = read_url(url)
-    secret = str(parts.password) if parts.password else None
-    engine = connect(parts)
-    try:
-        prepare(engine, secret=secret)
-        migrate(engine, secret=secret)
-        return Catalog(Database(engine, url=parts, now=now))
-    except BaseException:
-        engine.dispose()
-        raise
+    catalog = Catalog(url, now=now)
+    catalog.open()
+    return catalog

@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from trivet.catalog.errors import trouble
+from trivet.catalog.errors import database_error
 from trivet.errors import Invalid, Unavailable, Unsupported
 
 __all__ = ["MIGRATING", "WRITING", "connect", "prepare", "read_url"]
@@ -150,7 +150,7 @@ def prepare(engine: Engine, *, secret: str | None) -> None:
             _write_ahead(raw)
             connection.invalidate()
     except Exception as error:
-        raise trouble(error, secret=secret) from error
+        raise database_error(error, secret=secret) from error
 
 
 def _write_ahead(raw: sqlite3.Connection) -> None:

@@ -3,53 +3,79 @@
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import sqlalchemy as sa
 import sqlalchemy.exc
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine import Engine
 
-from trivet.catalog.connecting import WRITING
-from trivet.catalog.errors import trouble
+from trivet.catalog.connecting import WRITING, connect, prepare, read_url
+from trivet.catalog.errors import database_error
+from trivet.catalog.migrating import migrate
 from trivet.catalog.tables import catalog_state
-from trivet.errors import Unavailable
+from trivet.errors import TrivetError, Unavailable
 
 __all__ = ["Database", "Unchanged"]
 
-QUEUE_LIMIT_S = 10.0
+QUEUE_LIMIT_S: Final = 10.0
+RETRY_S: Final = 1.0
+"""After a failed attempt to open the database, the same error is raised for this long."""
 
 
 class Unchanged(Exception):
     """Raised inside `writing` to leave everything, the revision too, as it was."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """An open database.
+
+    Attributes:
+        secret: the password, which no error shows.
+        file: SQLite's file and its identity when it was opened; None for PostgreSQL.
+    """
+
+    engine: Engine
+    readers: Engine
+    writers: Engine
+    secret: str | None
+    file: tuple[Path, tuple[int, int] | None] | None
+
+
 class Database:
-    """A connected catalog database. Thread-safe.
+    """A catalog's database, opened on the first transaction. Thread-safe.
+
+    Opening creates the tables, or migrates them to this release, where needed.
 
     Args:
-        engine: made by `connect`, its tables there.
-        url: what the engine was made from.
+        url: as `open_catalog` takes it.
         now: the time, in UTC.
     """
 
-    def __init__(self, engine: Engine, *, url: URL, now: Callable[[], datetime]) -> None:
-        self.engine = engine
+    def __init__(self, url: str, *, now: Callable[[], datetime]) -> None:
         self.now = now
-        self._secret = str(url.password) if url.password else None
-        self._is_sqlite = engine.dialect.name == "sqlite"
-        self._writers = engine.execution_options(**{WRITING: True})
-        # All statements of a reading see the same state. SQLite's transactions do anyway.
-        self._readers = engine if self._is_sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
+        self._url = url
+        self._opening = threading.Lock()
+        self._opened: Opened | None = None
+        self._failure: TrivetError | None = None
+        self._failed_at = float("-inf")
         # Writers of this process queue here, in turn, rather than poll for SQLite's lock.
         self._turn = threading.Lock()
-        self._file = Path(url.database or "") if self._is_sqlite else None
-        self._file_id = self._identity()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the database, opened now if it is not open yet."""
+        return self.opened().engine
 
     def close(self) -> None:
         """Close all connections."""
-        self.engine.dispose()
+        if self._opened is not None:
+            self._opened.engine.dispose()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -58,7 +84,8 @@ class Database:
         Raises:
             Unavailable: the database cannot be reached, or is too busy.
         """
-        with self._translated(), self._readers.connect() as connection:
+        database = self.opened()
+        with _translated(database), database.readers.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -69,22 +96,48 @@ class Database:
             Unavailable: the database cannot be reached or written, or is too busy. Nothing was changed.
             Conflict, NotFound: a constraint does not hold. Nothing was changed.
         """
-        with contextlib.suppress(Unchanged), self._in_turn(), self._translated(), self._writers.begin() as connection:
+        database = self.opened()
+        with (
+            contextlib.suppress(Unchanged),
+            self._in_turn(database),
+            _translated(database),
+            database.writers.begin() as connection,
+        ):
             connection.execute(catalog_state.update().values(revision=catalog_state.c.revision + 1))
             yield connection
 
+    def opened(self) -> Opened:
+        """The database, opened now if it is not open yet.
+
+        Raises:
+            TrivetError: as `open_catalog` does.
+        """
+        if self._opened is not None:
+            return self._opened
+        with self._opening:
+            if self._opened is None:
+                if self._failure is not None and time.monotonic() - self._failed_at < RETRY_S:
+                    raise self._failure
+                try:
+                    self._opened = _open(self._url)
+                except TrivetError as error:
+                    self._failure, self._failed_at = error, time.monotonic()
+                    raise
+            return self._opened
+
     @contextlib.contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        if not self._is_sqlite:
+    def _in_turn(self, database: Opened) -> Iterator[None]:
+        if database.file is None:
             yield
             return
         if not self._turn.acquire(timeout=QUEUE_LIMIT_S):
             raise Unavailable("the catalog is busy", why="many writers are waiting", fix="try again", reason="busy")
         try:
-            if self._identity() != self._file_id:
+            path, identity = database.file
+            if _identity(path) != identity:
                 raise Unavailable(
                     "the catalog's database file is gone",
-                    why=f"{self._file} was removed or replaced while it was open",
+                    why=f"{path} was removed or replaced while it was open",
                     fix="put it back, or restore a backup, and start the platform again",
                     reason="file_replaced",
                 )
@@ -92,18 +145,39 @@ class Database:
         finally:
             self._turn.release()
 
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            raise trouble(error, secret=self._secret) from error
 
-    def _identity(self) -> tuple[int, int] | None:
-        if self._file is None:
-            return None
-        try:
-            status = os.stat(self._file)  # noqa: PTH116 - ten times as fast, and done at each write
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
+def _open(url: str) -> Opened:
+    parts = read_url(url)
+    secret = str(parts.password) if parts.password else None
+    engine = connect(parts)
+    try:
+        prepare(engine, secret=secret)
+        migrate(engine, secret=secret)
+        path = Path(parts.database or "") if engine.dialect.name == "sqlite" else None
+        return Opened(
+            engine=engine,
+            # All statements of a reading see the same state. SQLite's transactions do anyway.
+            readers=engine if path is not None else engine.execution_options(isolation_level="REPEATABLE READ"),
+            writers=engine.execution_options(**{WRITING: True}),
+            secret=secret,
+            file=None if path is None else (path, _identity(path)),
+        )
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+@contextlib.contextmanager
+def _translated(database: Opened) -> Iterator[None]:
+    try:
+        yield
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise database_error(error, secret=database.secret) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - ten times as fast, and done at each write
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -117,12 +117,12 @@ class Deployments:
             found = _deployment_row(connection, pipeline_id)
         return deployment_of(found)
 
-    def deployments(self) -> list[Deployment]:
+    def all(self) -> list[Deployment]:
         """The deployments of all workspaces, the oldest first: one query, however many there are."""
         with self._database.reading() as connection:
             return [deployment_of(row) for row in connection.execute(DEPLOYMENTS.order_by(deployments.c.id))]
 
-    def deployment(self, pipeline_id: int) -> Deployment | None:
+    def of(self, pipeline_id: int) -> Deployment | None:
         """A pipeline's deployment; None if it was never deployed."""
         if not is_id(pipeline_id):
             return None
@@ -130,7 +130,7 @@ class Deployments:
             row = _deployment_row(connection, pipeline_id)
         return None if row is None else deployment_of(row)
 
-    def set_deployment_status(self, deployment_id: int, status: DeploymentStatus) -> None:
+    def set_status(self, deployment_id: int, status: DeploymentStatus) -> None:
         """Say what was seen of a deployment.
 
         It is ignored if something was seen of a later generation already, or the deployment is gone.

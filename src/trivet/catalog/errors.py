@@ -8,7 +8,7 @@ import sqlalchemy.exc
 
 from trivet.errors import Conflict, Internal, NotFound, TrivetError, Unavailable
 
-__all__ = ["trouble"]
+__all__ = ["database_error"]
 
 _TAKEN: Final = {
     "uq_workspaces_name": "a workspace of that name is there already",
@@ -76,7 +76,7 @@ _POSTGRES: Final[dict[str, tuple[str, str, str]]] = {
 }
 
 
-def trouble(error: Exception, *, secret: str | None = None) -> TrivetError:
+def database_error(error: Exception, *, secret: str | None = None) -> TrivetError:
     """What a database's error means.
 
     Args:

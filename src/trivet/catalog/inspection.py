@@ -6,7 +6,7 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 
 from trivet.catalog.connecting import connect, read_url
-from trivet.catalog.errors import trouble
+from trivet.catalog.errors import database_error
 from trivet.catalog.migrating import HEAD, VERSION_TABLE, revisions
 from trivet.errors import Conflict, Unavailable
 
@@ -34,7 +34,7 @@ def look_at_catalog(url: str) -> str:
                 sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
             ).scalar()
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise trouble(error, secret=str(parts.password) if parts.password else None) from error
+        raise database_error(error, secret=str(parts.password) if parts.password else None) from error
     finally:
         engine.dispose()
     if version == HEAD:

@@ -8,7 +8,7 @@ import sqlalchemy.exc
 from sqlalchemy.engine import Engine
 
 from trivet.catalog.connecting import MIGRATING, WRITING
-from trivet.catalog.errors import trouble
+from trivet.catalog.errors import database_error
 from trivet.errors import Conflict, Unsupported
 
 __all__ = ["HEAD", "VERSION_TABLE", "migrate", "revisions"]
@@ -56,7 +56,7 @@ def migrate(engine: Engine, *, to: str = HEAD, secret: str | None = None) -> Non
         # Its connection waits longer for locks than others shall.
         engine.dispose()
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise trouble(error, secret=secret) from error
+        raise database_error(error, secret=secret) from error
 
 
 def _is_there(connection: sa.Connection, to: str) -> bool:

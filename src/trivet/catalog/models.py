@@ -46,14 +46,14 @@ class Models:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def models(self, workspace_id: int) -> list[Model]:
+    def all(self, workspace_id: int) -> list[Model]:
         """All models of a workspace, by name."""
         query = _MODELS.where(models.c.workspace_id == workspace_id).order_by(models.c.name)
         with self._database.reading() as connection:
             find_workspace(connection, workspace_id)
             return [Model(**row._asdict()) for row in connection.execute(query)]
 
-    def model(self, workspace_id: int, name: str) -> Model:
+    def get(self, workspace_id: int, name: str) -> Model:
         """A model by its name.
 
         Raises:
@@ -63,7 +63,7 @@ class Models:
             found = find_model(connection, workspace_id, name)
             return Model(**connection.execute(_MODELS.where(models.c.id == found.id)).one()._asdict())
 
-    def delete_model(self, workspace_id: int, name: str) -> None:
+    def delete(self, workspace_id: int, name: str) -> None:
         """Delete a model with all its versions, configurations and upload logs.
 
         Raises:

@@ -27,7 +27,7 @@ class Pipelines:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create_pipeline(self, workspace_id: int, name: str) -> Pipeline:
+    def create(self, workspace_id: int, name: str) -> Pipeline:
         """Make a pipeline, with a first version that has no steps.
 
         Raises:
@@ -42,7 +42,7 @@ class Pipelines:
             insert_version(connection, row, steps=(), now=now)
             return _with_versions(connection, pipelines.c.id == row.id)[0]
 
-    def pipeline(self, workspace_id: int, name: str) -> Pipeline:
+    def get(self, workspace_id: int, name: str) -> Pipeline:
         """A pipeline by its name.
 
         Raises:
@@ -51,7 +51,7 @@ class Pipelines:
         with self._database.reading() as connection:
             return _with_versions(connection, pipelines.c.id == find_pipeline(connection, workspace_id, name).id)[0]
 
-    def pipeline_by_id(self, pipeline_id: int) -> Pipeline:
+    def by_id(self, pipeline_id: int) -> Pipeline:
         """A pipeline by its number.
 
         Raises:
@@ -60,13 +60,13 @@ class Pipelines:
         with self._database.reading() as connection:
             return _with_versions(connection, pipelines.c.id == pipeline_row(connection, pipeline_id).id)[0]
 
-    def pipelines(self, workspace_id: int) -> list[Pipeline]:
+    def all(self, workspace_id: int) -> list[Pipeline]:
         """All pipelines of a workspace, by name."""
         with self._database.reading() as connection:
             find_workspace(connection, workspace_id)
             return _with_versions(connection, pipelines.c.workspace_id == workspace_id)
 
-    def pipeline_version(self, uuid: str) -> PipelineVersion:
+    def version(self, uuid: str) -> PipelineVersion:
         """A pipeline version by its UUID.
 
         Raises:
@@ -75,7 +75,7 @@ class Pipelines:
         with self._database.reading() as connection:
             return pipeline_version_of(pipeline_version_row(connection, uuid))
 
-    def add_pipeline_version(self, pipeline_id: int, *, steps: Sequence[PipelineStep]) -> PipelineVersion:
+    def add_version(self, pipeline_id: int, *, steps: Sequence[PipelineStep]) -> PipelineVersion:
         """Add a version to a pipeline without deploying it.
 
         Raises:
@@ -88,7 +88,7 @@ class Pipelines:
             connection.execute(pipelines.update().where(pipelines.c.id == pipeline_id).values(updated_at=now))
             return pipeline_version_of(insert_version(connection, pipeline, steps=steps, now=now))
 
-    def delete_pipeline(self, workspace_id: int, name: str) -> None:
+    def delete(self, workspace_id: int, name: str) -> None:
         """Delete a pipeline with its versions and what is left of its deployment.
 
         Raises:

@@ -17,7 +17,7 @@ class Workspaces:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create_workspace(self, name: str, *, created_by: str) -> Workspace:
+    def create(self, name: str, *, created_by: str) -> Workspace:
         """Make a workspace.
 
         Raises:
@@ -28,7 +28,7 @@ class Workspaces:
             made = connection.execute(workspaces.insert().values(values).returning(workspaces)).one()
         return Workspace(**made._asdict())
 
-    def workspace(self, id_or_name: int | str) -> Workspace:
+    def get(self, id_or_name: int | str) -> Workspace:
         """A workspace by its number or its name.
 
         Raises:
@@ -37,7 +37,7 @@ class Workspaces:
         with self._database.reading() as connection:
             return Workspace(**find_workspace(connection, id_or_name)._asdict())
 
-    def workspaces(self) -> list[Workspace]:
+    def all(self) -> list[Workspace]:
         """All workspaces, the oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(sa.select(workspaces).order_by(workspaces.c.id)).all()

@@ -64,7 +64,7 @@ class Control:
     def tell(self, *, workspace_id: int, subject: str, subject_id: str, kind: str, text: str) -> None:
         """Add an event about what was done. What was done stays done if this fails."""
         try:
-            self.catalog.add_event(
+            self.catalog.journal.add_event(
                 workspace_id=workspace_id, subject=subject, subject_id=subject_id, kind=kind, text=text
             )
         except TrivetError as error:

@@ -15,7 +15,7 @@ Level = Literal["info", "warning", "error"]
 
 
 class UploadLines(Protocol):
-    """Where lines and events go."""
+    """Where lines and events go: the catalog's journal, which `loading` does not import, since `trivet serve` has no catalog."""
 
     def log_upload(self, version_id: int, *, level: str, stage: str, text: str) -> None:
         """Add a line to its upload log."""
@@ -27,8 +27,8 @@ class UploadLines(Protocol):
 class UploadLog:
     """The upload log of one version. A line that the catalog does not take is lost; nothing else is."""
 
-    def __init__(self, catalog: UploadLines, version: ModelVersion, *, every_s: float) -> None:
-        self._catalog = catalog
+    def __init__(self, journal: UploadLines, version: ModelVersion, *, every_s: float) -> None:
+        self._journal = journal
         self._version = version
         self._every_s = every_s
         self._heard: list[Doing] = []
@@ -42,7 +42,7 @@ class UploadLog:
             NotFound, Conflict: the version is not there any more.
         """
         with contextlib.suppress(Unavailable):
-            await asyncio.to_thread(self._catalog.log_upload, self._version.id, level=level, stage=stage, text=text)
+            await asyncio.to_thread(self._journal.log_upload, self._version.id, level=level, stage=stage, text=text)
 
     async def close(self, level: Level, kind: str, text: str) -> None:
         """Add the last line, and tell everybody."""
@@ -50,7 +50,7 @@ class UploadLog:
         version = self._version
         with contextlib.suppress(Unavailable):
             await asyncio.to_thread(
-                self._catalog.add_event,
+                self._journal.add_event,
                 workspace_id=version.workspace_id,
                 subject="model_version",
                 subject_id=version.uuid,

@@ -29,8 +29,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class UploadRecords(UploadLines, Protocol):
-    """What conversions ask of the catalog."""
+class UploadRecords(Protocol):
+    """The catalog's models, which `loading` does not import, since `trivet serve` has no catalog."""
 
     def versions_to_load(self) -> list[ModelVersion]:
         """Those that are neither ready nor in error, oldest first."""
@@ -69,7 +69,8 @@ class LoadQueue:
     """Tries versions until none is left to be tried. Belongs to the event loop that calls it.
 
     Args:
-        catalog: says which, and is told what became of them. Called in threads.
+        models: say which, and keep what became of them. Called in threads.
+        journal: keeps log lines and events. Called in threads.
         blobs: holds the uploaded files. Called in threads.
         trials: tries one.
         scratch: a private folder for the length of a `with` block.
@@ -82,7 +83,8 @@ class LoadQueue:
     def __init__(
         self,
         *,
-        catalog: UploadRecords,
+        models: UploadRecords,
+        journal: UploadLines,
         blobs: Blobs,
         trials: Trials,
         scratch: Callable[[], AbstractContextManager[Path]],
@@ -91,7 +93,8 @@ class LoadQueue:
         limits: LoadQueueLimits,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self._catalog = catalog
+        self._models = models
+        self._journal = journal
         self._blobs = blobs
         self._trials = trials
         self._scratch = scratch
@@ -115,7 +118,7 @@ class LoadQueue:
             Unavailable: the catalog cannot be reached. What runs goes on.
         """
         self._ended.clear()
-        for version in await asyncio.to_thread(self._catalog.versions_to_load):
+        for version in await asyncio.to_thread(self._models.versions_to_load):
             if version.id in self._running or version.id in self._ended:
                 continue
             if self._has_room_for(version):
@@ -123,7 +126,7 @@ class LoadQueue:
             elif version.status is not _pending(version):
                 # Nobody tries it: whoever did has ended. It waits for its turn again.
                 with contextlib.suppress(NotFound, Conflict):
-                    await asyncio.to_thread(self._catalog.set_status, version.id, _pending(version))
+                    await asyncio.to_thread(self._models.set_status, version.id, _pending(version))
 
     async def settled(self) -> None:
         """Wait until what is being tried now has ended."""
@@ -162,13 +165,13 @@ class LoadQueue:
 
     async def _convert(self, version: ModelVersion) -> None:
         """From pending to ready or error. A version that is deleted meanwhile is forgotten."""
-        diary = UploadLog(self._catalog, version, every_s=self._limits.log_every_s)
+        diary = UploadLog(self._journal, version, every_s=self._limits.log_every_s)
         try:
             if version.status is not _pending(version):
-                await self._insist(self._catalog.set_status, version.id, _pending(version))
+                await self._insist(self._models.set_status, version.id, _pending(version))
                 await diary.write("info", "pending", "it was being loaded when the platform ended: it begins again")
             await diary.write("info", "pending", f"pending loading to a {_where(version)} runtime")
-            await self._insist(self._catalog.set_status, version.id, _attempting(version))
+            await self._insist(self._models.set_status, version.id, _attempting(version))
             await diary.write("info", "loading", f"attempting loading to a {_where(version)} runtime")
             try:
                 loaded = await self._try(version, diary)
@@ -179,7 +182,7 @@ class LoadQueue:
                 fault = Internal(f"loading {version.name} failed", why=f"{type(error).__name__}: {error}")
                 await self._failed(version, fault, diary)
             else:
-                await self._insist(self._catalog.set_status, version.id, VersionStatus.READY, loaded=loaded)
+                await self._insist(self._models.set_status, version.id, VersionStatus.READY, loaded=loaded)
                 await diary.close("info", "ready", f"{version.name} version {version.number} is ready")
         except (NotFound, Conflict):
             # The rows that would say so are gone.
@@ -187,7 +190,7 @@ class LoadQueue:
 
     async def _failed(self, version: ModelVersion, error: TrivetError, diary: UploadLog) -> None:
         fault = Fault.of(error)
-        await self._insist(self._catalog.set_status, version.id, VersionStatus.ERROR, fault=fault)
+        await self._insist(self._models.set_status, version.id, VersionStatus.ERROR, fault=fault)
         await diary.close("error", "error", str(error))
 
     async def _try(self, version: ModelVersion, diary: UploadLog) -> LoadedModel:

@@ -51,7 +51,7 @@ class Identity(NamedTuple):
 
 
 class StepRecords(Protocol):
-    """What is asked of the catalog."""
+    """The catalog's models, which `loading` does not import, since `trivet serve` has no catalog."""
 
     def version(self, id_or_uuid: int | str) -> ModelVersion:
         """A model version."""
@@ -64,7 +64,7 @@ class Steps:
     """Makes steps ready. Safe to use from several threads; everything here blocks.
 
     Args:
-        records: the catalog.
+        records: the models of the catalog.
         blobs: where a package is fetched from, should its files be gone.
         settings: home, and how environments are built.
     """

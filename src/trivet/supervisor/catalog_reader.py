@@ -1,35 +1,15 @@
 """What is wanted, read from the catalog."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 
+from trivet.catalog import Catalog
 from trivet.domain.deployment import Deployment, DeploymentStatus
 from trivet.domain.pipeline import PipelineVersion
-from trivet.domain.version import ModelConfig, ModelVersion
 from trivet.supervisor.desired import DesiredPipeline, DesiredState, Stopping
 
-__all__ = ["CatalogReader", "Reading", "Records"]
-
-
-class Records(Protocol):
-    """What the supervisor asks of the catalog in order to know what is wanted."""
-
-    def revision(self) -> int:
-        """Another one after each write."""
-
-    def deployments(self) -> list[Deployment]:
-        """All of them."""
-
-    def pipeline_version(self, uuid: str) -> PipelineVersion:
-        """The steps of one deploy."""
-
-    def version(self, id_or_uuid: int | str) -> ModelVersion:
-        """A model version."""
-
-    def config(self, config_id: int) -> ModelConfig:
-        """A configuration of one."""
+__all__ = ["CatalogReader", "Reading"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,8 +33,8 @@ class Reading:
 class CatalogReader:
     """Reads the catalog when it has changed. Blocks: to be called in a thread, one call at a time."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
         self._last: Reading | None = None
         self._versions: dict[str, PipelineVersion] = {}
 
@@ -65,10 +45,10 @@ class CatalogReader:
             TrivetError: the catalog cannot be reached, or contradicts itself.
         """
         # Asked first: what is written in between is read again.
-        revision = self._records.revision()
+        revision = self._catalog.revision()
         if self._last is not None and self._last.revision == revision:
             return None
-        deployments = self._records.deployments()
+        deployments = self._catalog.deployments.all()
         # Versions never change; those that nobody wants any more are forgotten.
         wanted = {
             uuid
@@ -78,7 +58,7 @@ class CatalogReader:
             if uuid is not None
         }
         self._versions = {
-            uuid: self._versions.get(uuid) or self._records.pipeline_version(uuid) for uuid in sorted(wanted)
+            uuid: self._versions.get(uuid) or self._catalog.pipelines.version(uuid) for uuid in sorted(wanted)
         }
         self._last = Reading(
             revision=revision,

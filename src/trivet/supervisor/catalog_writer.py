@@ -4,15 +4,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from typing import Protocol
 
 import msgspec
 
+from trivet.catalog import Catalog
 from trivet.domain.deployment import DeploymentState, DeploymentStatus
 from trivet.domain.routes import WorkerEnded
 from trivet.errors import NotFound, TrivetError
 
-__all__ = ["CatalogWriter", "StatusRecords"]
+__all__ = ["CatalogWriter"]
 
 log = logging.getLogger(__name__)
 
@@ -21,25 +21,11 @@ MOST_PAUSE_S = 5.0
 MOST_EVENTS = 1000
 
 
-class StatusRecords(Protocol):
-    """What the supervisor tells the catalog."""
-
-    def set_deployment_status(self, deployment_id: int, status: DeploymentStatus) -> None:
-        """What was seen of a deployment."""
-
-    def add_event(self, *, workspace_id: int | None, subject: str, subject_id: str, kind: str, text: str) -> None:
-        """Something that happened."""
-
-
 class CatalogWriter:
-    """Writes statuses and events. Belongs to the event loop's thread; the catalog is called in threads.
+    """Writes statuses and events. Belongs to the event loop's thread; the catalog is called in threads."""
 
-    Args:
-        records: the catalog.
-    """
-
-    def __init__(self, records: StatusRecords) -> None:
-        self._records = records
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
         self._told: dict[int, DeploymentStatus] = {}
         self._newest: dict[int, DeploymentStatus] = {}
         self._workspaces: dict[int, int] = {}
@@ -88,7 +74,7 @@ class CatalogWriter:
             if before == status:
                 continue
             with contextlib.suppress(NotFound):  # it was deleted meanwhile
-                await asyncio.to_thread(self._records.set_deployment_status, deployment_id, status)
+                await asyncio.to_thread(self._catalog.deployments.set_status, deployment_id, status)
             self._told[deployment_id] = status
             if before is None or (before.state, before.generation) != (status.state, status.generation):
                 self._event(deployment_id, status.state.lower(), _text(status))
@@ -98,7 +84,7 @@ class CatalogWriter:
             if workspace_id is not None:
                 with contextlib.suppress(NotFound):
                     await asyncio.to_thread(
-                        self._records.add_event,
+                        self._catalog.journal.add_event,
                         workspace_id=workspace_id,
                         subject="deployment",
                         subject_id=str(deployment_id),

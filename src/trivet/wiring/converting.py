@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 from trivet.blobs import Blobs
-from trivet.loading.queue import LoadQueue, LoadQueueLimits, UploadRecords
+from trivet.catalog import Catalog
+from trivet.loading.queue import LoadQueue, LoadQueueLimits
 from trivet.loading.restore import scratch_folder
 from trivet.loading.trials import ProcessTrials
 from trivet.settings import Settings, settings_to_json
@@ -25,7 +26,7 @@ LOAD_MARGIN_S = 60.0
 def conversions(
     settings: Settings,
     *,
-    catalog: UploadRecords,
+    catalog: Catalog,
     blobs: Blobs,
     environ: Mapping[str, str],
     on_change: Callable[[], None],
@@ -42,7 +43,8 @@ def conversions(
         program: runs one trial.
     """
     return LoadQueue(
-        catalog=catalog,
+        models=catalog.models,
+        journal=catalog.journal,
         blobs=blobs,
         trials=ProcessTrials(program, environ={name: value for name, value in environ.items() if name not in SECRETS}),
         scratch=partial(scratch_folder, settings.home),

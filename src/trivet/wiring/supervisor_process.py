@@ -85,7 +85,9 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         teller=teller,
         gateway=gateway,
         fleets=fleets,
-        preparations=Preparations(Steps(catalog, blobs=blobs, settings=settings).prepare, on_change=changes.seen),
+        preparations=Preparations(
+            Steps(catalog.models, blobs=blobs, settings=settings).prepare, on_change=changes.seen
+        ),
         loads=conversions(settings, catalog=catalog, blobs=blobs, environ=os.environ, on_change=changes.look),
         memory=MemoryFile(run / "supervisor.json", table=run / "routes.json"),
     )

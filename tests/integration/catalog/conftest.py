@@ -48,15 +48,15 @@ class Filled:
             "visibility": "private",
             "created_by": "somebody",
         }
-        return self.catalog.add_version(**{**values, "name": name, **others})
+        return self.catalog.models.add_version(**{**values, "name": name, **others})
 
     def step(self, version: ModelVersion, config_id: int | None = None) -> ModelStep:
         return ModelStep(name=version.name, version=version.uuid, sha=version.sha, config_id=config_id)
 
     def deployed(self, name: str, *versions: ModelVersion) -> Deployment:
-        pipeline = self.catalog.create_pipeline(1, name)
+        pipeline = self.catalog.pipelines.create(1, name)
         steps = [self.step(version) for version in versions]
-        return self.catalog.deploy(pipeline.id, steps=steps, config=DeploymentConfig())[1]
+        return self.catalog.deployments.deploy(pipeline.id, steps=steps, config=DeploymentConfig())[1]
 
 
 @pytest.fixture

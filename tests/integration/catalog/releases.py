@@ -34,14 +34,14 @@ OUTPUTS = pa.schema([pa.field("dense_1", pa.list_(pa.float32(), 1))])
 
 def fill(catalog: Catalog) -> None:
     """Use everything that a catalog can hold."""
-    team = catalog.create_workspace("team-ä", created_by="somebody")
+    team = catalog.workspaces.create("team-ä", created_by="somebody")
     common: dict[str, Any] = {
         "arch": Architecture.X86,
         "accel": Acceleration.NONE,
         "visibility": "private",
         "created_by": "somebody",
     }
-    native = catalog.add_version(
+    native = catalog.models.add_version(
         workspace_id=1,
         name="ccfraud",
         file_name="ccfraud.onnx",
@@ -51,12 +51,12 @@ def fill(catalog: Catalog) -> None:
         settings=ModelSettings(tensor_fields=("tensor",)),
         **common,
     )
-    catalog.set_status(native.id, VersionStatus.ATTEMPTING_LOAD_NATIVE)
+    catalog.models.set_status(native.id, VersionStatus.ATTEMPTING_LOAD_NATIVE)
     loaded = LoadedModel(
         runtime=Runtime.NATIVE, adapter="onnx", model_file="ccfraud.onnx", input_schema=INPUTS, output_schema=OUTPUTS
     )
-    catalog.set_status(native.id, VersionStatus.READY, loaded=loaded)
-    isolated = catalog.add_version(
+    catalog.models.set_status(native.id, VersionStatus.READY, loaded=loaded)
+    isolated = catalog.models.add_version(
         workspace_id=1,
         name="clean",
         file_name="clean step.zip",
@@ -77,8 +77,8 @@ def fill(catalog: Catalog) -> None:
         python_version="3.11",
         notes=("a note",),
     )
-    catalog.set_status(isolated.id, VersionStatus.READY, loaded=loaded)
-    broken = catalog.add_version(
+    catalog.models.set_status(isolated.id, VersionStatus.READY, loaded=loaded)
+    broken = catalog.models.add_version(
         workspace_id=team.id,
         name="broken",
         file_name="broken.zip",
@@ -89,10 +89,10 @@ def fill(catalog: Catalog) -> None:
         **common,
     )
     fault = Fault(error="BadPackage", what="no", why="because", fix="mend it", path="a.py:3", reason="bad")
-    catalog.set_status(broken.id, VersionStatus.ERROR, fault=fault)
-    catalog.log_upload(broken.id, level="error", stage="load", text="it's no model;\nsecond line")
-    catalog.add_config(native.id, tensor_fields=("dense_input",), batch_config="single")
-    config = catalog.add_config(
+    catalog.models.set_status(broken.id, VersionStatus.ERROR, fault=fault)
+    catalog.journal.log_upload(broken.id, level="error", stage="load", text="it's no model;\nsecond line")
+    catalog.models.add_config(native.id, tensor_fields=("dense_input",), batch_config="single")
+    config = catalog.models.add_config(
         native.id, input_schema=INPUTS, max_batch_delay_ms=10, batch_size_target=8, batch_size_limit=16
     )
     steps = (
@@ -100,37 +100,39 @@ def fill(catalog: Catalog) -> None:
         ModelStep(name="ccfraud", version=native.uuid, sha=native.sha, config_id=config.id),
         CheckStep(validations=(Validation(name="fraud", expression='{"Alias":[{"Column":"out.dense_1"},"fraud"]}'),)),
     )
-    pipeline = catalog.create_pipeline(1, "ccfraud")
+    pipeline = catalog.pipelines.create(1, "ccfraud")
     deployment_config = DeploymentConfig(
         replicas=2,
         engine=Resources(cpus=0.5, memory_bytes=2**30),
         sidekicks={isolated.uuid: Resources(env={"A": "b"})},
         document={"replicas": 2, "engine": {"cpu": 0.5}},
     )
-    first, deployment = catalog.deploy(pipeline.id, steps=steps, config=deployment_config)
+    first, deployment = catalog.deployments.deploy(pipeline.id, steps=steps, config=deployment_config)
     status = DeploymentStatus(state=DeploymentState.RUNNING, generation=1, serving=first.uuid, gateway="engine-1")
-    catalog.set_deployment_status(deployment.id, status)
-    catalog.deploy(pipeline.id, steps=steps[1:], config=DeploymentConfig())
-    stopped = catalog.create_pipeline(team.id, "stopped")
-    catalog.deploy(stopped.id, steps=(), config=DeploymentConfig())
-    catalog.undeploy(stopped.id)
-    catalog.create_pipeline(team.id, "never-deployed")
-    catalog.add_event(workspace_id=1, subject="version", subject_id=native.uuid, kind="ready", text="ccfraud is ready")
+    catalog.deployments.set_status(deployment.id, status)
+    catalog.deployments.deploy(pipeline.id, steps=steps[1:], config=DeploymentConfig())
+    stopped = catalog.pipelines.create(team.id, "stopped")
+    catalog.deployments.deploy(stopped.id, steps=(), config=DeploymentConfig())
+    catalog.deployments.undeploy(stopped.id)
+    catalog.pipelines.create(team.id, "never-deployed")
+    catalog.journal.add_event(
+        workspace_id=1, subject="version", subject_id=native.uuid, kind="ready", text="ccfraud is ready"
+    )
 
 
 def everything(catalog: Catalog) -> dict[str, Any]:
     """What a catalog answers, as JSON values."""
-    workspaces = catalog.workspaces()
-    models = [model for each in workspaces for model in catalog.models(each.id)]
-    versions = [version for model in models for version in catalog.versions(model.workspace_id, model.name)]
+    workspaces = catalog.workspaces.all()
+    models = [model for each in workspaces for model in catalog.models.all(each.id)]
+    versions = [version for model in models for version in catalog.models.versions(model.workspace_id, model.name)]
     answers = {
         "workspaces": workspaces,
         "models": models,
         "versions": versions,
-        "pipelines": [pipeline for each in workspaces for pipeline in catalog.pipelines(each.id)],
-        "deployments": catalog.deployments(),
-        "upload_logs": [line for version in versions for line in catalog.upload_logs(version.id)],
-        "events": catalog.events(),
+        "pipelines": [pipeline for each in workspaces for pipeline in catalog.pipelines.all(each.id)],
+        "deployments": catalog.deployments.all(),
+        "upload_logs": [line for version in versions for line in catalog.journal.upload_logs(version.id)],
+        "events": catalog.journal.events(),
         "revision": catalog.revision(),
     }
     return {name: json.loads(encode(value)) for name, value in answers.items()}

@@ -37,21 +37,21 @@ def queries(catalog, call) -> int:
 
 class TestWorkspaces:
     def test_the_first_workspace_is_called_default(self, catalog) -> None:
-        first = catalog.workspace(1)
+        first = catalog.workspaces.get(1)
         assert (first.name, first.archived) == ("default", False)
-        assert catalog.workspace("default") == first
+        assert catalog.workspaces.get("default") == first
         assert abs(datetime.now(UTC) - first.created_at) < timedelta(minutes=5)
 
     def test_a_workspace_is_made_once(self, catalog) -> None:
-        made = catalog.create_workspace("team-a", created_by="somebody")
-        assert catalog.workspaces() == [catalog.workspace(1), made]
-        assert catalog.workspace("team-a") == catalog.workspace(made.id) == made
+        made = catalog.workspaces.create("team-a", created_by="somebody")
+        assert catalog.workspaces.all() == [catalog.workspaces.get(1), made]
+        assert catalog.workspaces.get("team-a") == catalog.workspaces.get(made.id) == made
         with pytest.raises(Conflict, match="a workspace of that name is there already"):
-            catalog.create_workspace("team-a", created_by="somebody")
+            catalog.workspaces.create("team-a", created_by="somebody")
 
     def test_an_unknown_name_proposes_the_nearest_one(self, catalog) -> None:
         with pytest.raises(NotFound) as caught:
-            catalog.workspace("defualt")
+            catalog.workspaces.get("defualt")
         assert str(caught.value) == (
             "Workspace with name defualt does not exist\n"
             "  fix did you mean 'default'? If you would like to create one, send in the request with "
@@ -61,19 +61,19 @@ class TestWorkspaces:
     @pytest.mark.parametrize("number", [0, -1, 2, 2**63, 10**30])
     def test_a_number_that_nobody_has_is_not_found(self, catalog, number) -> None:
         with pytest.raises(NotFound, match=f"Workspace with id {number} does not exist"):
-            catalog.workspace(number)
-        for ask in (catalog.models, catalog.pipelines):
+            catalog.workspaces.get(number)
+        for ask in (catalog.models.all, catalog.pipelines.all):
             with pytest.raises(NotFound):
                 ask(number)
 
     def test_the_same_names_in_two_workspaces_are_two_things(self, filled) -> None:
         catalog = filled.catalog
-        other = catalog.create_workspace("other", created_by="somebody")
+        other = catalog.workspaces.create("other", created_by="somebody")
         first, second = filled.version("m"), filled.version("m", workspace_id=other.id)
         assert first.model_id != second.model_id
         assert (first.number, second.number) == (1, 1)
-        assert catalog.create_pipeline(1, "p").id != catalog.create_pipeline(other.id, "p").id
-        assert [model.id for model in catalog.models(other.id)] == [second.model_id]
+        assert catalog.pipelines.create(1, "p").id != catalog.pipelines.create(other.id, "p").id
+        assert [model.id for model in catalog.models.all(other.id)] == [second.model_id]
 
 
 class TestModels:
@@ -84,27 +84,27 @@ class TestModels:
         assert first.uuid != second.uuid
         assert first.model_id == second.model_id
         assert (first.sha, first.size, first.file_name) == (digest_of_bytes(b"one"), 3, "fraud v1.onnx")
-        assert filled.catalog.versions(1, "ccfraud") == [second, first]
-        model = filled.catalog.model(1, "ccfraud")
+        assert filled.catalog.models.versions(1, "ccfraud") == [second, first]
+        model = filled.catalog.models.get(1, "ccfraud")
         assert (model.versions, model.updated_at) == (2, second.created_at)
-        assert filled.catalog.models(1) == [model]
+        assert filled.catalog.models.all(1) == [model]
         other = filled.version("another", data=b"two")
-        assert filled.catalog.newest_versions(1) == [other, second]
-        assert filled.catalog.newest_versions(77) == []
+        assert filled.catalog.models.newest_versions(1) == [other, second]
+        assert filled.catalog.models.newest_versions(77) == []
 
     def test_a_version_is_found_by_number_and_by_uuid(self, filled) -> None:
         made = filled.version()
-        assert filled.catalog.version(made.id) == filled.catalog.version(made.uuid) == made
+        assert filled.catalog.models.version(made.id) == filled.catalog.models.version(made.uuid) == made
 
     @pytest.mark.parametrize("key", [0, -5, 99, 2**70, "nonsense", "a\0b", "\ud800", ""])
     def test_an_unknown_version_is_not_found(self, filled, key) -> None:
         filled.version()
         with pytest.raises(NotFound, match="not found in this workspace"):
-            filled.catalog.version(key)
+            filled.catalog.models.version(key)
 
     def test_an_unknown_model_proposes_the_nearest_one(self, filled) -> None:
         filled.version("ccfraud")
-        for ask in (filled.catalog.model, filled.catalog.versions, filled.catalog.delete_model):
+        for ask in (filled.catalog.models.get, filled.catalog.models.versions, filled.catalog.models.delete):
             with pytest.raises(NotFound) as caught:
                 ask(1, "cc-fraud")
             assert caught.value.what == "A model with the name cc-fraud does not exist"
@@ -122,7 +122,7 @@ class TestModels:
             tests=(Case(name="t", rows=({"a": 1},), expect=({"b": [1.5]},)),),
         )
         made = filled.version("m", framework=Framework.CUSTOM, settings=settings)
-        again = filled.catalog.version(made.id)
+        again = filled.catalog.models.version(made.id)
         assert again.settings == settings
         assert again.settings.input_schema.equals(INPUTS, check_metadata=True)
         assert again.framework is Framework.CUSTOM
@@ -146,10 +146,10 @@ class TestModels:
 
     def test_what_is_to_be_loaded_is_what_is_neither_ready_nor_wrong(self, filled) -> None:
         a, b, c, d = (filled.version(name) for name in "abcd")
-        filled.catalog.set_status(a.id, VersionStatus.ATTEMPTING_LOAD_NATIVE)
-        filled.catalog.set_status(b.id, VersionStatus.ERROR, fault=Fault(error="BadPackage", what="no"))
-        filled.catalog.set_status(c.id, VersionStatus.READY)
-        assert [version.id for version in filled.catalog.versions_to_load()] == [a.id, d.id]
+        filled.catalog.models.set_status(a.id, VersionStatus.ATTEMPTING_LOAD_NATIVE)
+        filled.catalog.models.set_status(b.id, VersionStatus.ERROR, fault=Fault(error="BadPackage", what="no"))
+        filled.catalog.models.set_status(c.id, VersionStatus.READY)
+        assert [version.id for version in filled.catalog.models.versions_to_load()] == [a.id, d.id]
 
     def test_a_status_comes_with_what_was_loaded_or_with_what_is_wrong(self, filled) -> None:
         loaded = LoadedModel(
@@ -164,43 +164,43 @@ class TestModels:
             notes=("a note",),
         )
         made = filled.version()
-        ready = filled.catalog.set_status(made.id, VersionStatus.READY, loaded=loaded)
-        assert ready == filled.catalog.version(made.id)
+        ready = filled.catalog.models.set_status(made.id, VersionStatus.READY, loaded=loaded)
+        assert ready == filled.catalog.models.version(made.id)
         assert (ready.status, ready.loaded, ready.fault) == (VersionStatus.READY, loaded, None)
         assert ready.updated_at >= made.updated_at
         fault = Fault(error="BadPackage", what="no module", why="because", fix="mend it", path="a.py:3", reason="x")
-        wrong = filled.catalog.set_status(made.id, VersionStatus.ERROR, fault=fault)
+        wrong = filled.catalog.models.set_status(made.id, VersionStatus.ERROR, fault=fault)
         assert (wrong.status, wrong.loaded, wrong.fault) == (VersionStatus.ERROR, None, fault)
 
     def test_the_status_of_a_deleted_version_cannot_be_set(self, filled) -> None:
         made = filled.version()
-        filled.catalog.delete_model(1, made.name)
+        filled.catalog.models.delete(1, made.name)
         with pytest.raises(NotFound):
-            filled.catalog.set_status(made.id, VersionStatus.READY)
+            filled.catalog.models.set_status(made.id, VersionStatus.READY)
 
     def test_a_package_is_in_use_while_a_version_has_its_bytes(self, filled, some_sha) -> None:
-        assert not filled.catalog.package_in_use(some_sha)
+        assert not filled.catalog.models.package_in_use(some_sha)
         filled.version("a")
         filled.version("b")
-        filled.catalog.delete_model(1, "a")
-        assert filled.catalog.package_in_use(some_sha)
-        filled.catalog.delete_model(1, "b")
-        assert not filled.catalog.package_in_use(some_sha)
+        filled.catalog.models.delete(1, "a")
+        assert filled.catalog.models.package_in_use(some_sha)
+        filled.catalog.models.delete(1, "b")
+        assert not filled.catalog.models.package_in_use(some_sha)
 
     def test_deleting_a_model_takes_all_that_belongs_to_it(self, filled) -> None:
         made = filled.version("m")
-        config = filled.catalog.add_config(made.id)
-        filled.catalog.log_upload(made.id, level="info", stage="load", text="loading")
-        filled.catalog.delete_model(1, "m")
-        assert filled.catalog.models(1) == []
-        assert filled.catalog.upload_logs(made.id) == []
-        for ask, key in ((filled.catalog.version, made.uuid), (filled.catalog.config, config.id)):
+        config = filled.catalog.models.add_config(made.id)
+        filled.catalog.journal.log_upload(made.id, level="info", stage="load", text="loading")
+        filled.catalog.models.delete(1, "m")
+        assert filled.catalog.models.all(1) == []
+        assert filled.catalog.journal.upload_logs(made.id) == []
+        for ask, key in ((filled.catalog.models.version, made.uuid), (filled.catalog.models.config, config.id)):
             with pytest.raises(NotFound):
                 ask(key)
 
     def test_a_number_is_never_given_twice(self, filled) -> None:
         first = filled.version("m")
-        filled.catalog.delete_model(1, "m")
+        filled.catalog.models.delete(1, "m")
         again = filled.version("m")
         assert again.id > first.id
         assert again.model_id > first.model_id
@@ -210,11 +210,11 @@ class TestModels:
 class TestConfigurations:
     def test_each_configuration_is_a_new_one_and_the_newest_counts(self, filled) -> None:
         version, other = filled.version("m"), filled.version("other")
-        first = filled.catalog.add_config(
+        first = filled.catalog.models.add_config(
             version.id, tensor_fields=("tensor", "b"), batch_config="single", input_schema=INPUTS
         )
-        assert filled.catalog.version(version.id).config == first
-        second = filled.catalog.add_config(
+        assert filled.catalog.models.version(version.id).config == first
+        second = filled.catalog.models.add_config(
             version.id,
             tensor_fields=None,
             batch_config=None,
@@ -224,73 +224,73 @@ class TestConfigurations:
             batch_size_target=8,
             batch_size_limit=16,
         )
-        assert filled.catalog.config(first.id) == first
-        assert filled.catalog.config(second.id) == second
+        assert filled.catalog.models.config(first.id) == first
+        assert filled.catalog.models.config(second.id) == second
         assert (first.tensor_fields, first.batch_config, first.output_schema) == (("tensor", "b"), "single", None)
         assert first.input_schema.equals(INPUTS, check_metadata=True)
         assert (second.max_batch_delay_ms, second.batch_size_target, second.batch_size_limit) == (10, 8, 16)
-        assert [each.config for each in filled.catalog.versions(1, "m")] == [second]
-        assert filled.catalog.version(other.id).config is None
+        assert [each.config for each in filled.catalog.models.versions(1, "m")] == [second]
+        assert filled.catalog.models.version(other.id).config is None
 
     def test_a_configuration_needs_its_version(self, filled) -> None:
         with pytest.raises(NotFound):
-            filled.catalog.add_config(77)
+            filled.catalog.models.add_config(77)
         for number in (0, 1, 2**80):
             with pytest.raises(NotFound, match="there is no model configuration"):
-                filled.catalog.config(number)
+                filled.catalog.models.config(number)
 
 
 class TestPipelines:
     def test_a_pipeline_begins_with_a_version_without_steps(self, catalog) -> None:
-        made = catalog.create_pipeline(1, "ccfraud")
+        made = catalog.pipelines.create(1, "ccfraud")
         assert made.deployed is None
         assert [(version.number, version.steps) for version in made.versions] == [(1, ())]
-        assert catalog.pipeline(1, "ccfraud") == catalog.pipeline_by_id(made.id) == made
-        assert catalog.pipelines(1) == [made]
-        assert catalog.pipeline_version(made.versions[0].uuid) == made.versions[0]
-        assert catalog.deployment(made.id) is None
+        assert catalog.pipelines.get(1, "ccfraud") == catalog.pipelines.by_id(made.id) == made
+        assert catalog.pipelines.all(1) == [made]
+        assert catalog.pipelines.version(made.versions[0].uuid) == made.versions[0]
+        assert catalog.deployments.of(made.id) is None
 
     def test_a_name_is_taken_once(self, catalog) -> None:
-        catalog.create_pipeline(1, "p")
+        catalog.pipelines.create(1, "p")
         before = catalog.revision()
         with pytest.raises(Conflict, match="a pipeline of that name is there already"):
-            catalog.create_pipeline(1, "p")
+            catalog.pipelines.create(1, "p")
         assert catalog.revision() == before
-        assert len(catalog.pipelines(1)) == 1
+        assert len(catalog.pipelines.all(1)) == 1
 
     def test_what_is_not_there_is_not_found(self, catalog) -> None:
-        catalog.create_pipeline(1, "ccfraud")
+        catalog.pipelines.create(1, "ccfraud")
         with pytest.raises(NotFound) as caught:
-            catalog.pipeline(1, "ccfruad")
+            catalog.pipelines.get(1, "ccfruad")
         assert caught.value.what == "Pipeline ccfruad not found in this workspace"
         assert caught.value.fix == "did you mean 'ccfraud'?"
         with pytest.raises(NotFound, match="Pipeline version x not found in this workspace"):
-            catalog.pipeline_version("x")
-        for ask in (catalog.pipeline_by_id, catalog.undeploy):
+            catalog.pipelines.version("x")
+        for ask in (catalog.pipelines.by_id, catalog.deployments.undeploy):
             with pytest.raises(NotFound):
                 ask(2**65)
         with pytest.raises(NotFound):
-            catalog.deploy(12, steps=(), config=CONFIG)
+            catalog.deployments.deploy(12, steps=(), config=CONFIG)
         with pytest.raises(NotFound):
-            catalog.create_pipeline(12, "p")
-        assert catalog.deployment(2**65) is None
+            catalog.pipelines.create(12, "p")
+        assert catalog.deployments.of(2**65) is None
 
     def test_a_version_can_be_added_without_a_deploy(self, filled) -> None:
-        made = filled.catalog.create_pipeline(1, "p")
-        version = filled.catalog.add_pipeline_version(made.id, steps=[filled.step(filled.version())])
+        made = filled.catalog.pipelines.create(1, "p")
+        version = filled.catalog.pipelines.add_version(made.id, steps=[filled.step(filled.version())])
         assert version.number == 2
-        assert filled.catalog.pipeline(1, "p").versions == (version, made.versions[0])
-        assert filled.catalog.deployment(made.id) is None
+        assert filled.catalog.pipelines.get(1, "p").versions == (version, made.versions[0])
+        assert filled.catalog.deployments.of(made.id) is None
 
     def test_a_pipeline_goes_when_it_is_not_deployed(self, filled) -> None:
         deployment = filled.deployed("p", filled.version())
         with pytest.raises(Conflict) as caught:
-            filled.catalog.delete_pipeline(1, "p")
+            filled.catalog.pipelines.delete(1, "p")
         assert (caught.value.what, caught.value.fix) == ("pipeline 'p' is deployed", "undeploy it first")
-        filled.catalog.undeploy(deployment.pipeline_id)
-        filled.catalog.delete_pipeline(1, "p")
-        assert filled.catalog.pipelines(1) == []
-        assert filled.catalog.deployments() == []
+        filled.catalog.deployments.undeploy(deployment.pipeline_id)
+        filled.catalog.pipelines.delete(1, "p")
+        assert filled.catalog.pipelines.all(1) == []
+        assert filled.catalog.deployments.all() == []
         again = filled.deployed("p", filled.version())
         assert again.id > deployment.id
 
@@ -298,113 +298,113 @@ class TestPipelines:
 class TestDeployments:
     def test_a_deploy_is_a_version_and_a_wish(self, filled) -> None:
         version = filled.version()
-        config = filled.catalog.add_config(version.id)
+        config = filled.catalog.models.add_config(version.id)
         check = CheckStep(validations=(Validation(name="fraud", expression='{"Alias": []}'),))
         steps = (filled.step(version, config.id), check)
-        pipeline = filled.catalog.create_pipeline(1, "p")
-        made, deployment = filled.catalog.deploy(pipeline.id, steps=steps, config=CONFIG)
+        pipeline = filled.catalog.pipelines.create(1, "p")
+        made, deployment = filled.catalog.deployments.deploy(pipeline.id, steps=steps, config=CONFIG)
         assert (made.number, made.steps) == (2, steps)
         assert deployment.pipeline_version == made.uuid
         assert (deployment.pipeline, deployment.wanted, deployment.generation) == ("p", "running", 1)
         assert deployment.config == CONFIG
         assert deployment.status == DeploymentStatus(state=DeploymentState.STARTING, generation=0)
-        assert filled.catalog.deployment(pipeline.id) == deployment
-        assert filled.catalog.deployments() == [deployment]
-        now = filled.catalog.pipeline(1, "p")
+        assert filled.catalog.deployments.of(pipeline.id) == deployment
+        assert filled.catalog.deployments.all() == [deployment]
+        now = filled.catalog.pipelines.get(1, "p")
         assert now.deployed is True
         assert now.versions[0] == made
 
     def test_a_redeploy_keeps_the_deployment_and_counts_on(self, filled) -> None:
         first = filled.deployed("p", filled.version("a"))
-        second, deployment = filled.catalog.deploy(
+        second, deployment = filled.catalog.deployments.deploy(
             first.pipeline_id, steps=[filled.step(filled.version("b"))], config=CONFIG
         )
         assert deployment.id == first.id
         assert (deployment.generation, second.number) == (2, 3)
-        again, deployment = filled.catalog.deploy(
+        again, deployment = filled.catalog.deployments.deploy(
             first.pipeline_id, version=first.pipeline_version, config=DeploymentConfig()
         )
         assert again.uuid == first.pipeline_version == deployment.pipeline_version
         assert deployment.generation == 3
-        assert len(filled.catalog.pipeline(1, "p").versions) == 3
+        assert len(filled.catalog.pipelines.get(1, "p").versions) == 3
 
     def test_an_undeploy_is_a_wish_too(self, filled) -> None:
         first = filled.deployed("p", filled.version())
-        stopped = filled.catalog.undeploy(first.pipeline_id)
+        stopped = filled.catalog.deployments.undeploy(first.pipeline_id)
         assert (stopped.wanted, stopped.generation, stopped.id) == ("stopped", 2, first.id)
         assert stopped.pipeline_version == first.pipeline_version
         revision = filled.catalog.revision()
-        assert filled.catalog.undeploy(first.pipeline_id) == stopped
+        assert filled.catalog.deployments.undeploy(first.pipeline_id) == stopped
         assert filled.catalog.revision() == revision
-        assert filled.catalog.pipeline(1, "p").deployed is False
+        assert filled.catalog.pipelines.get(1, "p").deployed is False
 
     def test_what_was_never_deployed_cannot_be_undeployed(self, catalog) -> None:
         with pytest.raises(NotFound, match="pipeline 'p' was never deployed"):
-            catalog.undeploy(catalog.create_pipeline(1, "p").id)
+            catalog.deployments.undeploy(catalog.pipelines.create(1, "p").id)
 
     def test_a_deploy_that_expects_another_generation_changes_nothing(self, filled) -> None:
-        pipeline = filled.catalog.create_pipeline(1, "p")
+        pipeline = filled.catalog.pipelines.create(1, "p")
         steps = [filled.step(filled.version())]
-        filled.catalog.deploy(pipeline.id, steps=steps, config=CONFIG, expected_generation=0)
+        filled.catalog.deployments.deploy(pipeline.id, steps=steps, config=CONFIG, expected_generation=0)
         before = filled.catalog.revision()
         with pytest.raises(Conflict, match="its generation is 1, and 0 was expected"):
-            filled.catalog.deploy(pipeline.id, steps=steps, config=CONFIG, expected_generation=0)
+            filled.catalog.deployments.deploy(pipeline.id, steps=steps, config=CONFIG, expected_generation=0)
         assert filled.catalog.revision() == before
-        assert len(filled.catalog.pipeline(1, "p").versions) == 2
-        filled.catalog.deploy(pipeline.id, steps=steps, config=CONFIG, expected_generation=1)
+        assert len(filled.catalog.pipelines.get(1, "p").versions) == 2
+        filled.catalog.deployments.deploy(pipeline.id, steps=steps, config=CONFIG, expected_generation=1)
 
     def test_steps_must_be_there(self, filled) -> None:
         version, other = filled.version("a"), filled.version("b")
-        config = filled.catalog.add_config(other.id)
-        pipeline = filled.catalog.create_pipeline(1, "p")
+        config = filled.catalog.models.add_config(other.id)
+        pipeline = filled.catalog.pipelines.create(1, "p")
         unknown = ModelStep(name="gone", version="5e0c", sha=version.sha)
         for step in (unknown, filled.step(version, config.id), filled.step(version, 10**9)):
             with pytest.raises(NotFound, match=f"step '{step.name}' cannot be in a pipeline"):
-                filled.catalog.deploy(pipeline.id, steps=[step], config=CONFIG)
-        assert filled.catalog.deployment(pipeline.id) is None
-        assert len(filled.catalog.pipeline(1, "p").versions) == 1
+                filled.catalog.deployments.deploy(pipeline.id, steps=[step], config=CONFIG)
+        assert filled.catalog.deployments.of(pipeline.id) is None
+        assert len(filled.catalog.pipelines.get(1, "p").versions) == 1
 
     def test_an_old_version_of_another_pipeline_is_refused(self, filled) -> None:
-        first, other = filled.deployed("p", filled.version()), filled.catalog.create_pipeline(1, "q")
+        first, other = filled.deployed("p", filled.version()), filled.catalog.pipelines.create(1, "q")
         with pytest.raises(NotFound, match="it is no version of pipeline 'q'"):
-            filled.catalog.deploy(other.id, version=first.pipeline_version, config=CONFIG)
+            filled.catalog.deployments.deploy(other.id, version=first.pipeline_version, config=CONFIG)
 
     def test_a_deploy_takes_either_steps_or_a_version(self, filled) -> None:
         first = filled.deployed("p", filled.version())
         for given in ({}, {"steps": (), "version": first.pipeline_version}):
             with pytest.raises(Invalid):
-                filled.catalog.deploy(first.pipeline_id, config=CONFIG, **given)
+                filled.catalog.deployments.deploy(first.pipeline_id, config=CONFIG, **given)
 
     def test_a_deployed_model_is_not_deleted(self, filled) -> None:
         a, b = filled.version("a"), filled.version("b")
         first = filled.deployed("p", a, b)
         filled.deployed("q", a)
         with pytest.raises(Conflict) as caught:
-            filled.catalog.delete_model(1, "a")
+            filled.catalog.models.delete(1, "a")
         assert caught.value.message == "model 'a' is deployed: pipelines 'p', 'q' use it"
         with pytest.raises(Conflict, match="model 'b' is deployed: pipeline 'p' uses it"):
-            filled.catalog.delete_model(1, "b")
-        filled.catalog.undeploy(first.pipeline_id)
-        filled.catalog.delete_model(1, "b")
+            filled.catalog.models.delete(1, "b")
+        filled.catalog.deployments.undeploy(first.pipeline_id)
+        filled.catalog.models.delete(1, "b")
         with pytest.raises(NotFound, match="was the model deleted"):
-            filled.catalog.deploy(first.pipeline_id, version=first.pipeline_version, config=CONFIG)
+            filled.catalog.deployments.deploy(first.pipeline_id, version=first.pipeline_version, config=CONFIG)
 
     def test_of_many_pipelines_that_use_a_model_some_are_named(self, filled) -> None:
         version = filled.version("a")
         for number in range(7):
             filled.deployed(f"p{number}", version)
         with pytest.raises(Conflict, match="pipelines 'p0', 'p1', 'p2', 'p3', 'p4' and 2 more use it"):
-            filled.catalog.delete_model(1, "a")
+            filled.catalog.models.delete(1, "a")
 
     def test_a_model_that_still_answers_while_its_successor_starts_is_not_deleted(self, filled) -> None:
         first = filled.deployed("p", filled.version("old"))
         running = DeploymentStatus(
             state=DeploymentState.RUNNING, generation=1, serving=first.pipeline_version, answered=first.pipeline_version
         )
-        filled.catalog.set_deployment_status(first.id, running)
-        filled.catalog.deploy(first.pipeline_id, steps=[filled.step(filled.version("new"))], config=CONFIG)
+        filled.catalog.deployments.set_status(first.id, running)
+        filled.catalog.deployments.deploy(first.pipeline_id, steps=[filled.step(filled.version("new"))], config=CONFIG)
         with pytest.raises(Conflict, match="model 'old' is deployed"):
-            filled.catalog.delete_model(1, "old")
+            filled.catalog.models.delete(1, "old")
 
     def test_a_status_is_kept_unless_a_later_one_was_seen(self, filled) -> None:
         deployment = filled.deployed("p", filled.version())
@@ -417,48 +417,48 @@ class TestDeployments:
             gateway="g",
             workers=(worker,),
         )
-        filled.catalog.set_deployment_status(deployment.id, later)
-        assert filled.catalog.deployment(deployment.pipeline_id).status == later
+        filled.catalog.deployments.set_status(deployment.id, later)
+        assert filled.catalog.deployments.of(deployment.pipeline_id).status == later
         revision = filled.catalog.revision()
         earlier = DeploymentStatus(state=DeploymentState.RUNNING, generation=1)
-        filled.catalog.set_deployment_status(deployment.id, earlier)
-        assert filled.catalog.deployment(deployment.pipeline_id).status == later
-        filled.catalog.set_deployment_status(deployment.id, later)
-        filled.catalog.set_deployment_status(10**6, later)
+        filled.catalog.deployments.set_status(deployment.id, earlier)
+        assert filled.catalog.deployments.of(deployment.pipeline_id).status == later
+        filled.catalog.deployments.set_status(deployment.id, later)
+        filled.catalog.deployments.set_status(10**6, later)
         assert filled.catalog.revision() == revision
-        filled.catalog.set_deployment_status(deployment.id, DeploymentStatus(state="Running", generation=2))
-        assert filled.catalog.deployment(deployment.pipeline_id).status.state is DeploymentState.RUNNING
+        filled.catalog.deployments.set_status(deployment.id, DeploymentStatus(state="Running", generation=2))
+        assert filled.catalog.deployments.of(deployment.pipeline_id).status.state is DeploymentState.RUNNING
 
 
 class TestJournal:
     def test_an_upload_log_is_read_from_where_one_was(self, filled) -> None:
         version, other = filled.version("a"), filled.version("b")
         for text in ("one", "two", "three\0"):
-            filled.catalog.log_upload(version.id, level="info", stage="load", text=text)
-        filled.catalog.log_upload(other.id, level="error", stage="load", text="another's")
-        lines = filled.catalog.upload_logs(version.id)
+            filled.catalog.journal.log_upload(version.id, level="info", stage="load", text=text)
+        filled.catalog.journal.log_upload(other.id, level="error", stage="load", text="another's")
+        lines = filled.catalog.journal.upload_logs(version.id)
         assert [line.text for line in lines] == ["one", "two", "three\N{REPLACEMENT CHARACTER}"]
         assert (lines[0].level, lines[0].stage, lines[0].at.tzinfo) == ("info", "load", UTC)
-        assert filled.catalog.upload_logs(version.id, after=lines[1].id) == lines[2:]
+        assert filled.catalog.journal.upload_logs(version.id, after=lines[1].id) == lines[2:]
         with pytest.raises(NotFound):
-            filled.catalog.log_upload(10**6, level="info", stage="load", text="x")
+            filled.catalog.journal.log_upload(10**6, level="info", stage="load", text="x")
 
     def test_events_are_read_from_where_one_was(self, catalog) -> None:
-        other = catalog.create_workspace("other", created_by="somebody")
+        other = catalog.workspaces.create("other", created_by="somebody")
         for number in range(5):
             workspace_id = (1, other.id, None)[number % 3]
-            catalog.add_event(
+            catalog.journal.add_event(
                 workspace_id=workspace_id, subject="version", subject_id=number, kind="uploaded", text=f"{number}"
             )
-        seen = catalog.events()
+        seen = catalog.journal.events()
         assert [event.text for event in seen] == ["0", "1", "2", "3", "4"]
         assert (seen[0].subject, seen[0].subject_id, seen[0].kind) == ("version", "0", "uploaded")
-        assert catalog.events(after=seen[1].id, limit=2) == seen[2:4]
-        assert [event.text for event in catalog.events(workspace_id=other.id)] == ["1", "4"]
+        assert catalog.journal.events(after=seen[1].id, limit=2) == seen[2:4]
+        assert [event.text for event in catalog.journal.events(workspace_id=other.id)] == ["1", "4"]
 
     def test_old_events_go(self, catalog) -> None:
-        catalog.add_event(workspace_id=1, subject="version", subject_id="a", kind="uploaded", text="first")
-        first = catalog.events()[0]
+        catalog.journal.add_event(workspace_id=1, subject="version", subject_id="a", kind="uploaded", text="first")
+        first = catalog.journal.events()[0]
         with catalog._database.writing() as connection:
             connection.exec_driver_sql(
                 "INSERT INTO events (id, at, subject, subject_id, kind, text)"
@@ -466,8 +466,8 @@ class TestJournal:
             )
             if catalog.database == "postgresql":
                 connection.exec_driver_sql("SELECT setval('events_id_seq', (SELECT max(id) FROM events))")
-        catalog.add_event(workspace_id=1, subject="version", subject_id="a", kind="uploaded", text="last")
-        assert [event.text for event in catalog.events()] == ["later", "last"]
+        catalog.journal.add_event(workspace_id=1, subject="version", subject_id="a", kind="uploaded", text="last")
+        assert [event.text for event in catalog.journal.events()] == ["later", "last"]
 
 
 class TestAll:
@@ -477,18 +477,18 @@ class TestAll:
         deployment = filled.deployed("p", version)
         status = DeploymentStatus(state=DeploymentState.RUNNING, generation=1)
         writes = [
-            lambda: catalog.create_workspace("w", created_by="x"),
+            lambda: catalog.workspaces.create("w", created_by="x"),
             lambda: filled.version("other"),
-            lambda: catalog.set_status(version.id, VersionStatus.READY),
-            lambda: catalog.log_upload(version.id, level="info", stage="x", text="y"),
-            lambda: catalog.add_config(version.id),
-            lambda: catalog.create_pipeline(1, "q"),
-            lambda: catalog.deploy(deployment.pipeline_id, steps=(), config=CONFIG),
-            lambda: catalog.set_deployment_status(deployment.id, status),
-            lambda: catalog.undeploy(deployment.pipeline_id),
-            lambda: catalog.add_event(workspace_id=1, subject="s", subject_id=1, kind="k", text="t"),
-            lambda: catalog.delete_pipeline(1, "p"),
-            lambda: catalog.delete_model(1, "other"),
+            lambda: catalog.models.set_status(version.id, VersionStatus.READY),
+            lambda: catalog.journal.log_upload(version.id, level="info", stage="x", text="y"),
+            lambda: catalog.models.add_config(version.id),
+            lambda: catalog.pipelines.create(1, "q"),
+            lambda: catalog.deployments.deploy(deployment.pipeline_id, steps=(), config=CONFIG),
+            lambda: catalog.deployments.set_status(deployment.id, status),
+            lambda: catalog.deployments.undeploy(deployment.pipeline_id),
+            lambda: catalog.journal.add_event(workspace_id=1, subject="s", subject_id=1, kind="k", text="t"),
+            lambda: catalog.pipelines.delete(1, "p"),
+            lambda: catalog.models.delete(1, "other"),
         ]
         for write in writes:
             before = catalog.revision()
@@ -498,19 +498,19 @@ class TestAll:
     def test_all_is_there_after_opening_again(self, url, fill) -> None:
         catalog = open_catalog(url)
         deployment = fill(catalog).deployed("p", fill(catalog).version())
-        before = (catalog.revision(), catalog.pipelines(1), catalog.versions(1, "ccfraud"))
+        before = (catalog.revision(), catalog.pipelines.all(1), catalog.models.versions(1, "ccfraud"))
         catalog.close()
         again = open_catalog(url)
-        assert (again.revision(), again.pipelines(1), again.versions(1, "ccfraud")) == before
-        assert again.deployments() == [deployment]
+        assert (again.revision(), again.pipelines.all(1), again.models.versions(1, "ccfraud")) == before
+        assert again.deployments.all() == [deployment]
         again.close()
 
     def test_two_hundred_deployments_take_one_query(self, filled) -> None:
         version = filled.version()
         for number in range(200):
             filled.deployed(f"p{number}", version)
-        assert len(filled.catalog.deployments()) == 200
-        assert queries(filled.catalog, filled.catalog.deployments) == 1
-        assert queries(filled.catalog, lambda: filled.catalog.pipelines(1)) == 3
-        assert queries(filled.catalog, filled.catalog.versions_to_load) == 1
+        assert len(filled.catalog.deployments.all()) == 200
+        assert queries(filled.catalog, filled.catalog.deployments.all) == 1
+        assert queries(filled.catalog, lambda: filled.catalog.pipelines.all(1)) == 3
+        assert queries(filled.catalog, filled.catalog.models.versions_to_load) == 1
         assert queries(filled.catalog, filled.catalog.revision) == 1

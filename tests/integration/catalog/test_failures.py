@@ -27,21 +27,23 @@ KILLED = 9
 RUNNING = DeploymentStatus(state=DeploymentState.RUNNING, generation=1)
 
 WRITES = {
-    "create a workspace": lambda f: f.catalog.create_workspace("w", created_by="a test"),
+    "create a workspace": lambda f: f.catalog.workspaces.create("w", created_by="a test"),
     "add a model": lambda f: f.version("new"),
     "add a version": lambda f: f.version("spare"),
-    "set a status": lambda f: f.catalog.set_status(2, VersionStatus.READY),
-    "add a configuration": lambda f: f.catalog.add_config(1, tensor_fields=("a",)),
-    "log": lambda f: f.catalog.log_upload(1, level="info", stage="load", text="x"),
-    "tell an event": lambda f: f.catalog.add_event(workspace_id=1, subject="s", subject_id=1, kind="k", text="t"),
-    "create a pipeline": lambda f: f.catalog.create_pipeline(1, "new"),
-    "add a pipeline version": lambda f: f.catalog.add_pipeline_version(2, steps=()),
-    "deploy": lambda f: f.catalog.deploy(2, steps=[f.step(f.catalog.version(1))], config=CONFIG),
-    "redeploy": lambda f: f.catalog.deploy(1, steps=(), config=CONFIG),
-    "undeploy": lambda f: f.catalog.undeploy(1),
-    "say what was seen": lambda f: f.catalog.set_deployment_status(1, RUNNING),
-    "delete a model": lambda f: f.catalog.delete_model(1, "spare"),
-    "delete a pipeline": lambda f: f.catalog.delete_pipeline(1, "stopped"),
+    "set a status": lambda f: f.catalog.models.set_status(2, VersionStatus.READY),
+    "add a configuration": lambda f: f.catalog.models.add_config(1, tensor_fields=("a",)),
+    "log": lambda f: f.catalog.journal.log_upload(1, level="info", stage="load", text="x"),
+    "tell an event": lambda f: f.catalog.journal.add_event(
+        workspace_id=1, subject="s", subject_id=1, kind="k", text="t"
+    ),
+    "create a pipeline": lambda f: f.catalog.pipelines.create(1, "new"),
+    "add a pipeline version": lambda f: f.catalog.pipelines.add_version(2, steps=()),
+    "deploy": lambda f: f.catalog.deployments.deploy(2, steps=[f.step(f.catalog.models.version(1))], config=CONFIG),
+    "redeploy": lambda f: f.catalog.deployments.deploy(1, steps=(), config=CONFIG),
+    "undeploy": lambda f: f.catalog.deployments.undeploy(1),
+    "say what was seen": lambda f: f.catalog.deployments.set_status(1, RUNNING),
+    "delete a model": lambda f: f.catalog.models.delete(1, "spare"),
+    "delete a pipeline": lambda f: f.catalog.pipelines.delete(1, "stopped"),
 }
 
 
@@ -50,8 +52,8 @@ def prepared(filled):
     """Version 1 of `used`, in pipeline 1; version 2 of `spare`; pipeline 2, idle; pipeline 3, stopped."""
     used, _ = filled.version("used"), filled.version("spare")
     filled.deployed("p", used)
-    filled.catalog.create_pipeline(1, "idle")
-    filled.catalog.undeploy(filled.deployed("stopped", used).pipeline_id)
+    filled.catalog.pipelines.create(1, "idle")
+    filled.catalog.deployments.undeploy(filled.deployed("stopped", used).pipeline_id)
     return filled
 
 
@@ -140,24 +142,24 @@ class TestSqlite:
         written = 0
         with pytest.raises(Unavailable) as caught:
             while True:
-                catalog.log_upload(1, level="info", stage="load", text="x" * 3000)
+                catalog.journal.log_upload(1, level="info", stage="load", text="x" * 3000)
                 written += 1
         assert caught.value.what == "the catalog cannot grow: the disk is full"
         assert caught.value.reason == "disk_full"
-        assert len(catalog.upload_logs(1)) == written
+        assert len(catalog.journal.upload_logs(1)) == written
         limit[0] = 0
         catalog._database.engine.dispose()
-        catalog.log_upload(1, level="info", stage="load", text="room again")
-        assert len(catalog.upload_logs(1)) == written + 1
+        catalog.journal.log_upload(1, level="info", stage="load", text="room again")
+        assert len(catalog.journal.upload_logs(1)) == written + 1
 
     def test_a_read_only_catalog_is_read_and_says_so_at_a_write(self, prepared) -> None:
         event.listen(
             prepared.catalog._database.engine, "connect", lambda it, _: it.execute("PRAGMA query_only = ON").close()
         )
         prepared.catalog._database.engine.dispose()
-        assert len(prepared.catalog.deployments()) == 2
+        assert len(prepared.catalog.deployments.all()) == 2
         with pytest.raises(Unavailable) as caught:
-            prepared.catalog.undeploy(1)
+            prepared.catalog.deployments.undeploy(1)
         assert (caught.value.what, caught.value.reason) == ("the catalog is read-only", "read_only")
 
     def test_a_writer_waits_for_another_process_and_says_when_it_lasts(self, prepared, url) -> None:
@@ -170,15 +172,15 @@ class TestSqlite:
         other.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(0.2, lambda: other.execute("ROLLBACK"))
         timer.start()
-        catalog.undeploy(1)
+        catalog.deployments.undeploy(1)
         timer.join()
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable) as caught:
-            catalog.deploy(1, steps=(), config=CONFIG)
+            catalog.deployments.deploy(1, steps=(), config=CONFIG)
         assert (caught.value.what, caught.value.reason) == ("the catalog is busy", "busy")
-        assert len(catalog.deployments()) == 2
+        assert len(catalog.deployments.all()) == 2
         other.close()
-        catalog.deploy(1, steps=(), config=CONFIG)
+        catalog.deployments.deploy(1, steps=(), config=CONFIG)
 
     @pytest.mark.parametrize("replaced", [False, True])
     def test_nothing_is_acknowledged_into_a_file_that_is_gone(self, prepared, url, replaced) -> None:
@@ -187,7 +189,7 @@ class TestSqlite:
         if replaced:
             path.touch()
         with pytest.raises(Unavailable, match="the catalog's database file is gone"):
-            prepared.catalog.create_workspace("w", created_by="a test")
+            prepared.catalog.workspaces.create("w", created_by="a test")
 
 
 class TestPostgres:
@@ -197,15 +199,15 @@ class TestPostgres:
 
     def test_cut_connections_are_made_again(self, prepared, postgres_server, url) -> None:
         cut_connections(postgres_server, url)
-        assert len(prepared.catalog.deployments()) == 2
+        assert len(prepared.catalog.deployments.all()) == 2
         cut_connections(postgres_server, url)
-        prepared.catalog.undeploy(1)
+        prepared.catalog.deployments.undeploy(1)
 
     def test_a_database_that_is_gone_for_a_while(self, prepared, postgres_server, url) -> None:
         name = url.rpartition("/")[2]
         postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         cut_connections(postgres_server, url)
-        for ask in (prepared.catalog.revision, lambda: prepared.catalog.undeploy(1)):
+        for ask in (prepared.catalog.revision, lambda: prepared.catalog.deployments.undeploy(1)):
             began = time.monotonic()
             with pytest.raises(Unavailable) as caught:
                 ask()
@@ -213,14 +215,14 @@ class TestPostgres:
             assert postgres_server.password not in str(caught.value)
             assert time.monotonic() - began < 10
         postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        assert prepared.catalog.undeploy(1).generation == 2
+        assert prepared.catalog.deployments.undeploy(1).generation == 2
 
     def test_a_read_only_server_is_read_and_says_so_at_a_write(self, prepared, postgres_server, url) -> None:
         postgres_server.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
         prepared.catalog._database.engine.dispose()
-        assert len(prepared.catalog.deployments()) == 2
+        assert len(prepared.catalog.deployments.all()) == 2
         with pytest.raises(Unavailable) as caught:
-            prepared.catalog.undeploy(1)
+            prepared.catalog.deployments.undeploy(1)
         assert (caught.value.what, caught.value.reason) == ("the catalog is read-only", "read_only")
 
     def test_a_lock_that_somebody_holds_is_waited_for_within_limits(self, prepared, url) -> None:
@@ -230,9 +232,9 @@ class TestPostgres:
         with psycopg.connect(url) as other:
             other.execute("UPDATE catalog_state SET revision = revision")
             with pytest.raises(Unavailable) as caught:
-                prepared.catalog.undeploy(1)
+                prepared.catalog.deployments.undeploy(1)
             assert (caught.value.what, caught.value.reason) == ("the catalog is busy", "busy")
-        assert prepared.catalog.undeploy(1).generation == 2
+        assert prepared.catalog.deployments.undeploy(1).generation == 2
 
 
 def cut_connections(server, url: str) -> None:
@@ -247,7 +249,7 @@ catalog = open_catalog(sys.argv[1])
 while time.time() < float(sys.argv[2]):
     pass
 for _ in range(25):
-    made, deployment = catalog.deploy(1, steps=(), config=DeploymentConfig(document={"by": sys.argv[3]}))
+    made, deployment = catalog.deployments.deploy(1, steps=(), config=DeploymentConfig(document={"by": sys.argv[3]}))
     print(made.number, made.uuid, deployment.generation, flush=True)
 """
 
@@ -260,7 +262,7 @@ def test_deploys_of_one_pipeline_from_two_processes_are_all_there_and_the_last_o
     ]
     said = [line.split() for process in processes for line in process.communicate(timeout=60)[0].splitlines()]
     assert [process.returncode for process in processes] == [0, 0]
-    pipeline, deployment = prepared.catalog.pipeline_by_id(1), prepared.catalog.deployment(1)
+    pipeline, deployment = prepared.catalog.pipelines.by_id(1), prepared.catalog.deployments.of(1)
     there = {str(version.number): version.uuid for version in pipeline.versions}
     assert len(said) == 50
     assert {number: uuid for number, uuid, _ in said}.items() <= there.items()

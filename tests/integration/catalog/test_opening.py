@@ -15,7 +15,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from trivet.catalog import migrating, open_catalog
+from trivet.catalog import Catalog, database, migrating, open_catalog
 from trivet.catalog.tables import metadata
 from trivet.errors import Conflict, Invalid, Unavailable
 
@@ -29,7 +29,7 @@ import alembic.config, alembic.script, alembic.runtime.environment
 while time.time() < float(sys.argv[2]):
     pass
 catalog = open_catalog(sys.argv[1])
-catalog.create_workspace(sys.argv[3], created_by="a test")
+catalog.workspaces.create(sys.argv[3], created_by="a test")
 """
 
 BEGINNER = """
@@ -53,8 +53,8 @@ if os.geteuid() == 0:
 said = {}
 try:
     catalog = open_catalog(sys.argv[1])
-    said["read"] = [each.name for each in catalog.workspaces()]
-    catalog.create_workspace("w", created_by="a test")
+    said["read"] = [each.name for each in catalog.workspaces.all()]
+    catalog.workspaces.create("w", created_by="a test")
 except TrivetError as error:
     said["error"] = type(error).__name__, error.what, error.fix
 print(json.dumps(said))
@@ -145,7 +145,7 @@ class TestTheFirstStart:
         ends = [process.communicate(timeout=60)[1] for process in processes]
         assert [process.returncode for process in processes] == [0] * 4, ends
         catalog = open_catalog(url)
-        assert {each.name for each in catalog.workspaces()} == {"default", "w0", "w1", "w2", "w3"}
+        assert {each.name for each in catalog.workspaces.all()} == {"default", "w0", "w1", "w2", "w3"}
         assert catalog.revision() == 4
         catalog.close()
 
@@ -157,6 +157,41 @@ class TestTheFirstStart:
             assert caught.value.what == "the database holds tables that are not the catalog's"
             query = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
             assert connection.execute(query).fetchall() == [("pipelines",)]
+
+
+class TestOpeningLater:
+    def test_a_catalog_is_opened_on_the_first_call(self, tmp_path) -> None:
+        catalog = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+        assert not list(tmp_path.iterdir())
+        assert catalog.workspaces.get(1).name == "default"
+        catalog.close()
+
+    def test_a_catalog_that_cannot_be_opened_yet_is_opened_once_it_can(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.setattr(database, "RETRY_S", 0.0)
+        path = tmp_path / "catalog.db"
+        path.mkdir()
+        catalog = Catalog(f"sqlite:///{path}")
+        for ask in (catalog.revision, catalog.models.versions_to_load, lambda: catalog.database):
+            with pytest.raises(Unavailable, match="the catalog cannot be reached"):
+                ask()
+        path.rmdir()
+        assert catalog.revision() == 0
+        catalog.close()
+
+    def test_a_failed_attempt_is_not_repeated_at_once(self, tmp_path) -> None:
+        path = tmp_path / "catalog.db"
+        path.mkdir()
+        catalog = Catalog(f"sqlite:///{path}")
+        with pytest.raises(Unavailable):
+            catalog.revision()
+        path.rmdir()
+        with pytest.raises(Unavailable):
+            catalog.revision()
+        assert not path.exists()
+        catalog.close()
+
+    def test_a_catalog_that_was_never_opened_can_be_closed(self, tmp_path) -> None:
+        Catalog(f"sqlite:///{tmp_path / 'catalog.db'}").close()
 
 
 class TestNewerReleases:
@@ -242,4 +277,4 @@ def test_threads_write_side_by_side(filled) -> None:
         made = list(pool.map(lambda number: filled.version("m", data=b"%d" % number), range(40)))
     assert sorted(each.number for each in made) == list(range(1, 41))
     assert catalog.revision() == 40
-    assert catalog.model(1, "m").versions == 40
+    assert catalog.models.get(1, "m").versions == 40

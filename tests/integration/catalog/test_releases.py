@@ -39,11 +39,13 @@ def test_what_a_release_wrote_is_read_and_written_on(releases, url, revision) ->
     with catalog._database.engine.connect() as connection:
         options = {"version_table": migrating.VERSION_TABLE, "compare_type": True}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
-    pipeline = catalog.pipeline(1, "ccfraud")
-    _, deployment = catalog.deploy(pipeline.id, version=pipeline.versions[1].uuid, config=DeploymentConfig())
+    pipeline = catalog.pipelines.get(1, "ccfraud")
+    _, deployment = catalog.deployments.deploy(
+        pipeline.id, version=pipeline.versions[1].uuid, config=DeploymentConfig()
+    )
     assert deployment.generation == 3
-    assert catalog.create_workspace("new", created_by="a test").id > max(each["id"] for each in now["workspaces"])
-    catalog.delete_pipeline(catalog.workspace("team-ä").id, "stopped")
+    assert catalog.workspaces.create("new", created_by="a test").id > max(each["id"] for each in now["workspaces"])
+    catalog.pipelines.delete(catalog.workspaces.get("team-ä").id, "stopped")
     catalog.close()
 
 

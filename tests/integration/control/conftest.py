@@ -118,7 +118,7 @@ class Api:
     def load(self, version_id: int, *, inputs: pa.Schema = PAIR, outputs: pa.Schema = PAIR) -> ModelVersion:
         """What the supervisor says once a trial went well."""
         loaded = LoadedModel(runtime=Runtime.NATIVE, adapter="onnx", input_schema=inputs, output_schema=outputs)
-        return self.control.catalog.set_status(version_id, VersionStatus.READY, loaded=loaded)
+        return self.control.catalog.models.set_status(version_id, VersionStatus.READY, loaded=loaded)
 
     def deploy(self, pipeline: str, *versions: dict[str, Any], **said: Any) -> dict[str, Any]:
         """A pipeline that somebody wants running."""

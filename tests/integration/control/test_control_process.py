@@ -259,7 +259,7 @@ def deployed(process: Process) -> None:
         version = client.put(url, content=b"bytes").json()
         catalog = open_catalog(f"sqlite:///{process.home}/catalog.db")
         loaded = LoadedModel(runtime=Runtime.NATIVE, adapter="onnx", input_schema=PAIR, output_schema=PAIR)
-        catalog.set_status(version["id"], VersionStatus.READY, loaded=loaded)
+        catalog.models.set_status(version["id"], VersionStatus.READY, loaded=loaded)
         catalog.close()
         client.post("/v1/pipelines", json={"name": "pipe"})
         body = {"steps": [{"step": "model", "version": version["uuid"]}]}

@@ -19,7 +19,7 @@ METADATA = {"name": "fraud", "workspace_id": 1, "conversion": {"framework": "onn
 
 
 class FailsOnce:
-    """A real part of the platform whose nth call cannot be made.
+    """A real part of the platform whose nth call cannot be made, to itself or to a part of it.
 
     Args:
         real: the part.
@@ -37,9 +37,11 @@ class FailsOnce:
         return self.failed is not None
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._real, name)
+        return self._counted(name, getattr(self._real, name))
+
+    def _counted(self, name: str, found: Any) -> Any:
         if not callable(found):
-            return found
+            return _Part(self, found) if type(found).__module__.startswith("trivet.catalog.") else found
 
         def call(*given: Any, **said: Any) -> Any:
             self._left -= 1
@@ -49,6 +51,16 @@ class FailsOnce:
             return found(*given, **said)
 
         return call
+
+
+class _Part:
+    """A part of a part, whose calls count like those of the whole."""
+
+    def __init__(self, whole: FailsOnce, real: Any) -> None:
+        self._whole, self._real = whole, real
+
+    def __getattr__(self, name: str) -> Any:
+        return self._whole._counted(name, getattr(self._real, name))
 
 
 def form(metadata: dict[str, Any], content: bytes = b"\x08\x08onnx") -> dict[str, Any]:

@@ -47,10 +47,10 @@ BODIES = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6) | VALUES
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(bodies=st.lists(BODIES, min_size=1, max_size=4))
 def test_no_body_is_answered_with_a_fault_of_ours(api, path: str, bodies: list[Any]) -> None:
-    if not api.control.catalog.models(1):
+    if not api.control.catalog.models.all(1):
         api.deploy("pipe", api.ready())
     address = re.sub(r"\{name\}", "pipe", path)
-    address = re.sub(r"\{uuid\}", api.control.catalog.versions(1, "fraud")[0].uuid, address)
+    address = re.sub(r"\{uuid\}", api.control.catalog.models.versions(1, "fraud")[0].uuid, address)
 
     async def ask() -> None:
         transport = httpx.ASGITransport(api.app, raise_app_exceptions=False)
@@ -64,8 +64,8 @@ def test_no_body_is_answered_with_a_fault_of_ours(api, path: str, bodies: list[A
 
     asyncio.run(ask())
     # Nothing that was taken spoils what others read.
-    api.control.catalog.deployments()
-    api.control.catalog.pipelines(1)
+    api.control.catalog.deployments.all()
+    api.control.catalog.pipelines.all(1)
 
 
 @pytest.mark.parametrize("path", [path for path in ROUTES if "{" not in path and "upload_" not in path])

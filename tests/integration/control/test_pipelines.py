@@ -51,7 +51,7 @@ def test_a_deploy_makes_a_version_and_says_what_is_wanted(api) -> None:
     assert deployment["pipeline_version"] == made["uuid"]
     assert (deployment["wanted"], deployment["generation"]) == ("running", 1)
     assert (deployment["config"], deployment["log_inferences"]) == ({"engine": {"replicas": 2}}, False)
-    assert api.control.catalog.deployments()[0].config.replicas == 2
+    assert api.control.catalog.deployments.all()[0].config.replicas == 2
     assert api.call("GET", f"/v1/pipelines/{FRAUD}/deployment")["deployment"] == deployment
     assert api.call("GET", f"/v1/pipelines/{FRAUD}")["deployed"] is True
 
@@ -115,7 +115,7 @@ def test_a_configuration_can_make_a_step_fit(api) -> None:
 def test_a_version_that_could_not_be_loaded_is_to_be_mended_and_not_waited_for(api) -> None:
     version = api.upload("fraud")
     fault = Fault(error="BadPackage", what="the output is a seq(map)\nand more", fix="export with zipmap=False")
-    api.control.catalog.set_status(version["id"], VersionStatus.ERROR, fault=fault)
+    api.control.catalog.models.set_status(version["id"], VersionStatus.ERROR, fault=fault)
     api.call("POST", "/v1/pipelines", json={"name": "pipe"})
     steps = [{"step": "model", "version": version["uuid"]}]
     for path, body in (
@@ -136,7 +136,7 @@ def test_a_version_that_is_not_ready_cannot_be_deployed(api) -> None:
     refusal = api.refused(409, "POST", f"/v1/pipelines/{FRAUD}/deploy", json={"steps": steps_of(waiting)})
     assert (refusal["reason"], refusal["why"]) == ("not_ready", "its status is pending_load_native")
     fault = Fault(error="BadPackage", what="No Inference-inherited class found in the model directory")
-    api.control.catalog.set_status(waiting["id"], VersionStatus.ERROR, fault=fault)
+    api.control.catalog.models.set_status(waiting["id"], VersionStatus.ERROR, fault=fault)
     refusal = api.refused(409, "POST", f"/v1/pipelines/{FRAUD}/deploy", json={"steps": steps_of(waiting)})
     assert refusal["why"] == fault.what
     assert api.call("GET", f"/v1/versions/{waiting['uuid']}")["error_summary"] == fault.what
@@ -223,7 +223,7 @@ def test_the_status_of_a_running_pipeline_is_the_references(api) -> None:
     seen = DeploymentStatus(
         state=DeploymentState.RUNNING, generation=1, serving=uuid, gateway="engine-1", workers=(worker,)
     )
-    api.control.catalog.set_deployment_status(answer["deployment"]["id"], seen)
+    api.control.catalog.deployments.set_status(answer["deployment"]["id"], seen)
     assert api.call("GET", f"/v1/pipelines/{FRAUD}/status") == {
         "status": "Running",
         "details": [],
@@ -269,13 +269,13 @@ def test_a_status_is_starting_until_the_newest_wish_was_seen(api) -> None:
     path = f"/v1/pipelines/{FRAUD}/status"
     assert api.call("GET", path)["status"] == "Starting"
     running = DeploymentStatus(state=DeploymentState.RUNNING, generation=1)
-    api.control.catalog.set_deployment_status(deployment["id"], running)
+    api.control.catalog.deployments.set_status(deployment["id"], running)
     assert api.call("GET", path)["status"] == "Running"
     api.deploy(FRAUD, api.ready("other"))
     assert api.call("GET", path)["status"] == "Starting"
     fault = Fault(error="ModelFailed", what="it does not answer")
     failed = DeploymentStatus(state=DeploymentState.ERROR, generation=2, fault=fault)
-    api.control.catalog.set_deployment_status(deployment["id"], failed)
+    api.control.catalog.deployments.set_status(deployment["id"], failed)
     said = api.call("GET", path)
     assert (said["status"], said["details"]) == ("Error", ["it does not answer"])
 
@@ -287,14 +287,14 @@ def test_the_status_of_a_pipeline_that_is_not_deployed_is_the_references(api) ->
     deployment = api.deploy(FRAUD, api.ready())["deployment"]
     api.call("POST", f"/v1/pipelines/{FRAUD}/undeploy")
     stopped = DeploymentStatus(state=DeploymentState.STOPPED, generation=2)
-    api.control.catalog.set_deployment_status(deployment["id"], stopped)
+    api.control.catalog.deployments.set_status(deployment["id"], stopped)
     assert api.call("GET", f"/v1/pipelines/{FRAUD}/status") == nothing
 
 
 def test_a_pipeline_that_is_still_stopping_is_not_deployed(api) -> None:
     deployment = api.deploy(FRAUD, api.ready())["deployment"]
     running = DeploymentStatus(state=DeploymentState.RUNNING, generation=1, serving=deployment["pipeline_version"])
-    api.control.catalog.set_deployment_status(deployment["id"], running)
+    api.control.catalog.deployments.set_status(deployment["id"], running)
     api.call("POST", f"/v1/pipelines/{FRAUD}/undeploy")
     nothing = {"status": f"Pipeline {FRAUD} is not deployed"}
     assert api.call("GET", f"/v1/pipelines/{FRAUD}/status") == nothing

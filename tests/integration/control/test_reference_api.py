@@ -61,7 +61,7 @@ def test_a_model_is_uploaded_with_metadata_and_looked_at(api, zip_of) -> None:
     }
     assert pa.ipc.read_schema(pa.py_buffer(base64.b64decode(config["input_schema"]))) == SCHEMA
     # The reference's clients always say 3.8, whatever they mean.
-    assert api.control.catalog.version(key).settings.python is None
+    assert api.control.catalog.models.version(key).settings.python is None
     assert list(api.control.uploads.iterdir()) == []
 
 
@@ -69,7 +69,7 @@ def test_an_onnx_file_is_uploaded_as_a_stream(api) -> None:
     data = {"name": "fraud", "filename": "cc.onnx", "visibility": "private", "workspace_id": "1"}
     answer = api.ask("POST", "/v1/api/models/upload_stream", data=data, files={"file": ("x", b"\x08\x08onnx")})
     key = answer.json()["insert_models"]["returning"][0]["models"][0]["id"]
-    version = api.control.catalog.version(key)
+    version = api.control.catalog.models.version(key)
     assert (version.name, version.file_name, version.framework) == ("fraud", "cc.onnx", "onnx")
 
 
@@ -172,11 +172,11 @@ def test_what_an_upload_said_is_its_configuration_until_another_is_made(api) -> 
     config = post(api, "models/get_config_by_id", {"model_id": key})["model_config"]
     assert config["tensor_fields"] == ["tensor"]
     assert post(api, "models/get_version_by_id", {"model_version_id": key})["model_version"]["config"] == config
-    settings = api.control.catalog.version(key).settings
+    settings = api.control.catalog.models.version(key).settings
     loaded = LoadedModel(
         runtime=Runtime.NATIVE, adapter="onnx", settings=settings, input_schema=SCHEMA, output_schema=SCHEMA
     )
-    api.control.catalog.set_status(key, VersionStatus.READY, loaded=loaded)
+    api.control.catalog.models.set_status(key, VersionStatus.READY, loaded=loaded)
     assert post(api, "models/get_config_by_id", {"model_id": key})["model_config"]["tensor_fields"] == ["tensor"]
     post(api, "models/insert_model_config", {"model_version_id": key, "batch_config": "single"})
     config = post(api, "models/get_config_by_id", {"model_id": key})["model_config"]
@@ -208,7 +208,7 @@ def test_a_version_is_deployed_while_a_pipeline_that_has_it_answers(api) -> None
     def seen(deployment: dict[str, Any], serving: str | None) -> None:
         state = DeploymentState.STARTING if serving is None else DeploymentState.RUNNING
         status = DeploymentStatus(state=state, generation=deployment["generation"], serving=serving)
-        api.control.catalog.set_deployment_status(deployment["id"], status)
+        api.control.catalog.deployments.set_status(deployment["id"], status)
 
     assert said() == [False, False]
     deployment = api.deploy("pipe", first)["deployment"]
@@ -228,7 +228,7 @@ def test_a_version_is_deployed_while_a_pipeline_that_has_it_answers(api) -> None
 
 def test_upload_logs_are_one_text(api) -> None:
     version = api.upload()
-    api.control.catalog.log_upload(version["id"], level="info", stage="unpacking", text="12 files")
+    api.control.catalog.journal.log_upload(version["id"], level="info", stage="unpacking", text="12 files")
     assert "12 files" in post(api, "models/get_upload_logs", {"model_version_id": version["id"]})["logs"]
 
 
@@ -252,7 +252,7 @@ def test_a_pipeline_is_created_deployed_looked_at_and_undeployed(api) -> None:
         },
     )
     seen = DeploymentStatus(state=DeploymentState.RUNNING, generation=1)
-    api.control.catalog.set_deployment_status(deployed["id"], seen)
+    api.control.catalog.deployments.set_status(deployed["id"], seen)
     status = post(api, "status/get_deployment", {"name": f"pipe-{deployed['id']}"})
     assert status["status"] == "Running"
     assert status == api.call("GET", "/v1/pipelines/pipe/status")

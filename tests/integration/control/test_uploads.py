@@ -19,14 +19,17 @@ ONNX = b"\x08\x08onnx"
 
 
 class Broken:
-    """A part of the platform, one of whose methods fails."""
+    """A part of the platform, one of whose methods fails: `models.add_version`."""
 
     def __init__(self, whole: Any, method: str, error: TrivetError) -> None:
         self._whole, self._method, self._error = whole, method, error
 
     def __getattr__(self, name: str) -> Any:
-        if name != self._method:
+        first, _, rest = self._method.partition(".")
+        if name != first:
             return getattr(self._whole, name)
+        if rest:
+            return Broken(getattr(self._whole, name), rest, self._error)
 
         def fail(*_: Any, **__: Any) -> None:
             raise self._error
@@ -45,7 +48,7 @@ def test_an_upload_becomes_a_version_that_waits_to_be_loaded(api) -> None:
     assert version["input_schema_text"] == "x: float32[2]"
     assert api.blobs_kept() == [version["sha"]]
     assert api.call("GET", f"/v1/versions/{version['uuid']}") == version
-    kept = api.control.catalog.version(version["uuid"]).settings
+    kept = api.control.catalog.models.version(version["uuid"]).settings
     assert (kept.tensor_fields, kept.batch_config) == (("tensor",), "single")
 
 
@@ -304,7 +307,7 @@ def test_an_upload_whose_request_is_cancelled_lets_its_thread_go_at_once(api) ->
 def test_a_database_that_fails_after_the_bytes_came_leaves_no_bytes(api) -> None:
     url = api.announce()["url"]
     down = Unavailable("the catalog cannot be reached")
-    broken = replace(api, control=replace(api.control, catalog=Broken(api.control.catalog, "add_version", down)))
+    broken = replace(api, control=replace(api.control, catalog=Broken(api.control.catalog, "models.add_version", down)))
     assert broken.refused(503, "PUT", url, content=ONNX)["what"] == "the catalog cannot be reached"
     assert api.blobs_kept() == []
     assert api.call("PUT", url, content=ONNX)["number"] == 1
@@ -314,7 +317,7 @@ def test_a_database_that_stays_away_costs_room_but_never_the_bytes_of_a_version(
     version = api.upload(content=ONNX)
     url = api.announce("other")["url"]
     down = Unavailable("the catalog cannot be reached")
-    catalog = Broken(Broken(api.control.catalog, "add_version", down), "package_in_use", down)
+    catalog = Broken(Broken(api.control.catalog, "models.add_version", down), "models.package_in_use", down)
     replace(api, control=replace(api.control, catalog=catalog)).refused(503, "PUT", url, content=ONNX)
     assert api.blobs_kept() == [version["sha"]]
 
@@ -391,5 +394,5 @@ def test_an_upload_and_its_deletion_are_told(api) -> None:
 
 
 def test_an_event_that_cannot_be_written_spoils_nothing(api) -> None:
-    catalog = Broken(api.control.catalog, "add_event", NotFound("gone"))
+    catalog = Broken(api.control.catalog, "journal.add_event", NotFound("gone"))
     assert replace(api, control=replace(api.control, catalog=catalog)).upload()["number"] == 1

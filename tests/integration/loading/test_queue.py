@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from trivet.blobs import open_blobs
-from trivet.catalog import open_catalog
+from trivet.catalog import Catalog, open_catalog
 from trivet.domain.package import Framework, ModelSettings
 from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, Runtime, VersionStatus
 from trivet.errors import NotFound, Unavailable
@@ -102,7 +102,9 @@ class Platform:
     """A catalog, a blob store, and what converts."""
 
     bench: object
-    catalog: Sometimes
+    catalog: Catalog
+    models: Sometimes
+    journal: Sometimes
     blobs: Sometimes
     changes: int = 0
 
@@ -115,7 +117,7 @@ class Platform:
         if sha is None:
             sha, _ = self.blobs.what.put(io.BytesIO(b"any bytes"))
         framework = framework or (Framework.ONNX if file_name.endswith(".onnx") else Framework.CUSTOM)
-        return self.catalog.what.add_version(
+        return self.catalog.models.add_version(
             workspace_id=1, name=name, file_name=file_name, sha=sha, size=size, framework=framework,
             settings=ModelSettings(framework=framework, **flags), arch=Architecture.X86, accel=Acceleration.NONE,
             visibility="private", created_by="me",
@@ -123,7 +125,8 @@ class Platform:
 
     def conversions(self, trials, *, limits: LoadQueueLimits = LIMITS) -> LoadQueue:
         return LoadQueue(
-            catalog=self.catalog,
+            models=self.models,
+            journal=self.journal,
             blobs=self.blobs,
             trials=trials,
             scratch=partial(scratch_folder, self.bench.home),
@@ -150,16 +153,22 @@ class Platform:
         asyncio.run(main())
 
     def now(self, version: ModelVersion) -> ModelVersion:
-        return self.catalog.what.version(version.id)
+        return self.catalog.models.version(version.id)
 
     def log(self, version: ModelVersion) -> list[tuple[str, str, str]]:
-        return [(line.level, line.stage, line.text) for line in self.catalog.what.upload_logs(version.id)]
+        return [(line.level, line.stage, line.text) for line in self.catalog.journal.upload_logs(version.id)]
 
 
 @pytest.fixture
 def platform(bench):
     catalog = open_catalog(f"sqlite:///{bench.home}/catalog.db")
-    yield Platform(bench, Sometimes(catalog), Sometimes(open_blobs(None, home=bench.home)))
+    yield Platform(
+        bench,
+        catalog,
+        Sometimes(catalog.models),
+        Sometimes(catalog.journal),
+        Sometimes(open_blobs(None, home=bench.home)),
+    )
     catalog.close()
 
 
@@ -173,7 +182,7 @@ def test_an_onnx_model_goes_from_pending_through_attempting_to_ready(platform, b
     assert version.loaded is not None
     assert version.loaded.model_file == "model.onnx"
     assert version.loaded.settings.name == "sums"
-    assert platform.catalog.statuses == NATIVE
+    assert platform.models.statuses == NATIVE
     assert platform.changes == 1
 
 
@@ -181,7 +190,7 @@ def test_a_custom_model_goes_through_the_statuses_of_a_container(platform, bench
     version = platform.upload(bench.custom(), **SCHEMAS)
     assert version.status is VersionStatus.PENDING_LOAD_CONTAINER
     platform.convert()
-    assert platform.catalog.statuses == [VersionStatus.ATTEMPTING_LOAD_CONTAINER, VersionStatus.READY]
+    assert platform.models.statuses == [VersionStatus.ATTEMPTING_LOAD_CONTAINER, VersionStatus.READY]
     loaded = platform.now(version).loaded
     assert (loaded.adapter, loaded.input_schema, loaded.output_schema) == ("custom", NUMBERS, SUMS)
 
@@ -195,7 +204,7 @@ def test_its_upload_log_tells_what_was_done_and_events_tell_everybody(platform, 
     assert lines[2] == ("info", "inspecting", "model.zip")
     assert ("info", "warming up", "it answered a row of zeros") in lines
     assert lines[-1] == ("info", "ready", "sums version 1 is ready")
-    (event,) = platform.catalog.what.events()
+    (event,) = platform.catalog.journal.events()
     assert (event.subject, event.subject_id, event.kind) == ("model_version", version.uuid, "ready")
     assert event.text == "sums version 1 is ready"
 
@@ -214,7 +223,7 @@ def test_what_is_wrong_with_it_is_kept_with_the_version(platform, bench):
     assert (level, stage) == ("error", "error")
     assert version.fault.what in text
     assert version.fault.fix in text
-    assert [event.kind for event in platform.catalog.what.events()] == ["error"]
+    assert [event.kind for event in platform.catalog.journal.events()] == ["error"]
 
 
 def test_two_are_tried_at_once_and_the_others_wait_for_their_turn(platform):
@@ -271,7 +280,7 @@ def test_what_loads_in_a_moment_does_not_wait_for_environments(platform):
 def test_what_a_dead_supervisor_left_half_way_begins_again_from_its_pending_status(platform):
     versions = [platform.row(name=f"model-{number}") for number in range(4)]
     for version in versions:
-        platform.catalog.what.set_status(version.id, VersionStatus.ATTEMPTING_LOAD_NATIVE)
+        platform.catalog.models.set_status(version.id, VersionStatus.ATTEMPTING_LOAD_NATIVE)
     trials = ScriptedTrials()
 
     async def main() -> None:
@@ -288,7 +297,7 @@ def test_what_a_dead_supervisor_left_half_way_begins_again_from_its_pending_stat
     platform.convert(trials)
     assert {platform.now(each).status for each in versions} == {VersionStatus.READY}
     of_first = [
-        args[1] for method, args in platform.catalog.calls if method == "set_status" and args[0] == versions[0].id
+        args[1] for method, args in platform.models.calls if method == "set_status" and args[0] == versions[0].id
     ]
     assert of_first == [VersionStatus.PENDING_LOAD_NATIVE, *NATIVE]
     assert "it begins again" in platform.log(versions[0])[0][2]
@@ -324,17 +333,17 @@ def test_a_supervisor_that_is_told_to_stop_ends_its_trials_and_the_next_one_fini
 @pytest.mark.parametrize("ending", [LOADED, NotFound("a made-up end")], ids=["ready", "error"])
 def test_an_end_that_the_catalog_does_not_take_at_once_is_said_until_it_does(platform, ending):
     version = platform.row()
-    platform.catalog.failures["set_status"] = [Unavailable("the catalog cannot be reached")] * 7
+    platform.models.failures["set_status"] = [Unavailable("the catalog cannot be reached")] * 7
     platform.convert(ScriptedTrials(endings=[ending]))
     expected = VersionStatus.READY if ending is LOADED else VersionStatus.ERROR
     assert platform.now(version).status is expected
-    assert not platform.catalog.failures["set_status"]
+    assert not platform.models.failures["set_status"]
 
 
 def test_lines_that_the_catalog_does_not_take_are_lost_and_nothing_else(platform):
     version = platform.row()
     for method in ("log_upload", "add_event"):
-        platform.catalog.failures[method] = [Unavailable("the catalog is read-only")] * 50
+        platform.journal.failures[method] = [Unavailable("the catalog is read-only")] * 50
     platform.convert(ScriptedTrials())
     assert platform.now(version).status is VersionStatus.READY
 
@@ -347,7 +356,7 @@ def test_a_catalog_that_is_away_is_told_and_what_runs_goes_on(platform):
         trials.gate = asyncio.Event()
         converting = platform.conversions(trials)
         await converting.run_once()
-        platform.catalog.failures["versions_to_load"] = [Unavailable("the catalog cannot be reached")]
+        platform.models.failures["versions_to_load"] = [Unavailable("the catalog cannot be reached")]
         with pytest.raises(Unavailable):
             await converting.run_once()
         trials.gate.set()
@@ -365,7 +374,7 @@ def test_a_version_that_ends_while_the_catalog_is_read_is_not_begun_again(platfo
         trials.gate = asyncio.Event()
         converting = platform.conversions(trials)
         await converting.run_once()
-        before = platform.catalog.what.versions_to_load()
+        before = platform.catalog.models.versions_to_load()
         loop = asyncio.get_running_loop()
 
         def slowly():
@@ -374,7 +383,7 @@ def test_a_version_that_ends_while_the_catalog_is_read_is_not_begun_again(platfo
             asyncio.run_coroutine_threadsafe(converting.settled(), loop).result(30)
             return before
 
-        platform.catalog.versions_to_load = slowly
+        platform.models.versions_to_load = slowly
         await converting.run_once()
         assert not converting.busy
 
@@ -434,14 +443,14 @@ def test_a_version_that_is_deleted_meanwhile_ends_its_trial_and_is_forgotten(pla
         await converting.run_once()
         while not trials.running:
             await asyncio.sleep(0.01)
-        await asyncio.to_thread(platform.catalog.what.delete_model, 1, "deleted")
+        await asyncio.to_thread(platform.catalog.models.delete, 1, "deleted")
         trials.gate.set()
         await asyncio.wait_for(converting.settled(), 20)
-        assert await asyncio.to_thread(platform.catalog.what.versions_to_load) == []
+        assert await asyncio.to_thread(platform.catalog.models.versions_to_load) == []
 
     asyncio.run(main())
-    assert platform.catalog.what.events() == [] or all(
-        event.subject != "model_version" for event in platform.catalog.what.events()
+    assert platform.catalog.journal.events() == [] or all(
+        event.subject != "model_version" for event in platform.catalog.journal.events()
     )
 
 

@@ -201,7 +201,7 @@ class Place:
     def model(self, name: str, *, native: bool = False) -> ModelVersion:
         """A version that is ready."""
         framework = Framework.ONNX if native else Framework.CUSTOM
-        version = self.catalog.add_version(
+        version = self.catalog.models.add_version(
             workspace_id=1,
             name=name,
             file_name=f"{name}.zip",
@@ -221,26 +221,26 @@ class Place:
             input_schema=NUMBERS,
             output_schema=NUMBERS,
         )
-        return self.catalog.set_status(version.id, VersionStatus.READY, loaded=loaded)
+        return self.catalog.models.set_status(version.id, VersionStatus.READY, loaded=loaded)
 
     def deploy(self, pipeline: str, *versions: ModelVersion, replicas: int = 1) -> Deployment:
         """What control does."""
         if pipeline not in self.pipelines:
-            self.pipelines[pipeline] = self.catalog.create_pipeline(1, pipeline).id
+            self.pipelines[pipeline] = self.catalog.pipelines.create(1, pipeline).id
         steps = tuple(ModelStep(name=each.name, version=each.uuid, sha=each.sha) for each in versions)
         config = DeploymentConfig(replicas=replicas)
-        return self.catalog.deploy(self.pipelines[pipeline], steps=steps, config=config)[1]
+        return self.catalog.deployments.deploy(self.pipelines[pipeline], steps=steps, config=config)[1]
 
     def undeploy(self, pipeline: str) -> Deployment:
-        return self.catalog.undeploy(self.pipelines[pipeline])
+        return self.catalog.deployments.undeploy(self.pipelines[pipeline])
 
     def status(self, pipeline: str) -> Any:
-        deployment = self.catalog.deployment(self.pipelines[pipeline])
+        deployment = self.catalog.deployments.of(self.pipelines[pipeline])
         assert deployment is not None
         return deployment.status
 
     def prepare(self, key: StepKey) -> PreparedStep:
-        version = self.catalog.version(key[0])
+        version = self.catalog.models.version(key[0])
         if version.name in self.unprepared:
             raise ModelFailed("its environment cannot be built")
         said = {"name": version.name, "version": version.uuid, "version_id": version.id, "sha": version.sha}

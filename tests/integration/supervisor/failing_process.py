@@ -20,7 +20,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from trivet.catalog import Catalog
+from trivet.catalog.catalog import Catalog
+from trivet.catalog.deployments import Deployments
+from trivet.catalog.journal import Journal
+from trivet.catalog.models import Models
+from trivet.catalog.pipelines import Pipelines
+from trivet.catalog.workspaces import Workspaces
 from trivet.engine.native import shared
 from trivet.errors import Unavailable
 from trivet.gateway.http.app import Gateway
@@ -130,9 +135,10 @@ class Steps(nth_failure.Fault):
 
 
 def supervisor(faults: Steps) -> None:
-    for name, _ in inspect.getmembers(Catalog, inspect.isfunction):
-        if not name.startswith("_") and name != "close":
-            faults.at(Catalog, name, "catalog")
+    for part in (Catalog, Workspaces, Models, Pipelines, Deployments, Journal):
+        for name, _ in inspect.getmembers(part, inspect.isfunction):
+            if not name.startswith("_") and name not in {"open", "close"}:
+                faults.at(part, name, "catalog")
     faults.within(MemoryFile, "write", "memory")
     faults.within(processes, "write_record", "record")
     faults.within(processes.ProcessLauncher, "start", "worker")

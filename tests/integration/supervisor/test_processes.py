@@ -137,7 +137,7 @@ class Parent:
     def upload(self, name: str, path: Path, framework: Framework, **said: Any) -> ModelVersion:
         with path.open("rb") as file:
             sha, size = self.blobs.put(file)
-        version = self.catalog.add_version(
+        version = self.catalog.models.add_version(
             workspace_id=1,
             name=name,
             file_name=path.name,
@@ -151,8 +151,8 @@ class Parent:
             created_by="me",
         )
         self.poke()
-        self.until(lambda: self.catalog.version(version.id).status.is_final)
-        loaded = self.catalog.version(version.id)
+        self.until(lambda: self.catalog.models.version(version.id).status.is_final)
+        loaded = self.catalog.models.version(version.id)
         assert loaded.status is VersionStatus.READY, loaded.fault
         return loaded
 
@@ -178,14 +178,16 @@ class Parent:
 
     def deploy(self, pipeline: str, *versions: ModelVersion, config: DeploymentConfig | None = None) -> Deployment:
         if pipeline not in self.pipelines:
-            self.pipelines[pipeline] = self.catalog.create_pipeline(1, pipeline).id
+            self.pipelines[pipeline] = self.catalog.pipelines.create(1, pipeline).id
         steps = tuple(ModelStep(name=each.name, version=each.uuid, sha=each.sha) for each in versions)
-        made = self.catalog.deploy(self.pipelines[pipeline], steps=steps, config=config or DeploymentConfig())[1]
+        made = self.catalog.deployments.deploy(
+            self.pipelines[pipeline], steps=steps, config=config or DeploymentConfig()
+        )[1]
         self.poke()
         return made
 
     def status(self, pipeline: str) -> Any:
-        deployment = self.catalog.deployment(self.pipelines[pipeline])
+        deployment = self.catalog.deployments.of(self.pipelines[pipeline])
         assert deployment is not None
         return deployment.status
 
@@ -370,7 +372,7 @@ def test_files_that_somebody_removed_are_there_again_when_the_gateway_needs_them
     parent.start("gateway")
     parent.until(lambda: parent.infer("p").status_code == 200)
     shutil.rmtree(packages, onerror=lambda remove, path, _: (Path(path).parent.chmod(0o700), remove(path)))
-    again = parent.deploy("p", parent.catalog.version(1))
+    again = parent.deploy("p", parent.catalog.models.version(1))
     parent.until(lambda: parent.running(again))
     assert list(packages.rglob("*.onnx"))
 
@@ -379,7 +381,7 @@ def test_an_undeploy_ends_the_route_and_its_workers(parent: Parent) -> None:
     deployed = parent.deploy("p", parent.native(2), parent_step(parent))
     parent.until(lambda: parent.running(deployed))
     assert len(parent.workers()) == 1
-    stopped = parent.catalog.undeploy(parent.pipelines["p"])
+    stopped = parent.catalog.deployments.undeploy(parent.pipelines["p"])
     parent.poke()
     parent.until(lambda: parent.status("p").state is DeploymentState.STOPPED)
     assert parent.status("p").generation == stopped.generation
@@ -417,7 +419,7 @@ def test_a_worker_that_a_request_kills_is_told_and_replaced(parent: Parent) -> N
     assert "SIGABRT" in answer.text
     parent.until(lambda: parent.workers() and parent.workers().keys().isdisjoint(before))
     parent.until(lambda: parent.infer("p").status_code == 200)
-    parent.until(lambda: [event for event in parent.catalog.events(limit=1000) if event.kind == "worker_ended"])
+    parent.until(lambda: [event for event in parent.catalog.journal.events(limit=1000) if event.kind == "worker_ended"])
     assert parent.status("p").state is DeploymentState.RUNNING
 
 

@@ -20,8 +20,8 @@ def test_a_deploy_starts_workers_and_offers_their_route(place: Callable[[], Any]
             assert status.gateway == "gateway"
             assert [worker.status for worker in status.workers] == [DeploymentState.RUNNING] * 2
             assert {worker.id for worker in status.workers} == {worker.id for worker in here.launcher.living()}
-            await soon(lambda: here.catalog.events()[-1].kind == "running")
-            assert here.catalog.events()[-1].subject == "deployment"
+            await soon(lambda: here.catalog.journal.events()[-1].kind == "running")
+            assert here.catalog.journal.events()[-1].subject == "deployment"
         # Whoever is told to stop leaves nothing.
         assert here.launcher.living() == []
 
@@ -111,7 +111,7 @@ def test_a_version_that_fails_leaves_the_one_that_serves(place: Callable[[], Any
                 assert status.serving == good.pipeline_version == here.gateway.serving(good.id)
             # What the gateway would find in its file after a restart is what serves.
             assert here.gateway.offered[good.id].pipeline_version == good.pipeline_version
-            await soon(lambda: [event.kind for event in here.catalog.events()].count("error") == 3)
+            await soon(lambda: [event.kind for event in here.catalog.journal.events()].count("error") == 3)
             mended = here.deploy("p", here.model("mended"))
             await soon(lambda: here.status("p").serving == mended.pipeline_version)
             here.gateway.drain()
@@ -149,7 +149,7 @@ def test_a_worker_that_dies_is_replaced_and_the_gateway_hears_how_it_died(place:
             await soon(lambda: len(here.gateway.routes[deployment.id].steps[0].workers) == 2)
             assert [told.id for told in here.gateway.ended] == [victim.id]
             assert "SIGKILL" in here.gateway.ended[0].obituary
-            await soon(lambda: [each for each in here.catalog.events() if each.kind == "worker_ended"])
+            await soon(lambda: [each for each in here.catalog.journal.events() if each.kind == "worker_ended"])
             assert here.status("p").state is DeploymentState.RUNNING
 
     asyncio.run(scenario())

@@ -33,10 +33,10 @@ def event_routes(control: Control) -> APIRouter:
         catalog = control.catalog
         workspace_id = None
         if workspace is not None:
-            workspace_id = (await asyncio.to_thread(catalog.workspace, workspace)).id
+            workspace_id = (await asyncio.to_thread(catalog.workspaces.get, workspace)).id
         until = time.monotonic() + wait_s
         while True:
-            found = await asyncio.to_thread(catalog.events, after=after, limit=limit, workspace_id=workspace_id)
+            found = await asyncio.to_thread(catalog.journal.events, after=after, limit=limit, workspace_id=workspace_id)
             left_s = until - time.monotonic()
             if found or left_s <= 0 or control.is_stopping() or await request.is_disconnected():
                 return {"events": [_document(event) for event in found]}

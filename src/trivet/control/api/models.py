@@ -24,16 +24,16 @@ def model_routes(control: Control) -> APIRouter:
     @routes.get("/models")
     def list_models(workspace: Workspace = "default") -> dict[str, Any]:
         """The models of a workspace, each with its newest version."""
-        found = control.catalog.workspace(workspace)
+        found = control.catalog.workspaces.get(workspace)
         # What is made or deleted between the two questions is left out.
-        known = {each.id: each for each in control.catalog.models(found.id)}
+        known = {each.id: each for each in control.catalog.models.all(found.id)}
         return {
             "models": [
                 {
                     **model_document(known[newest.model_id], workspace=found.name),
                     "newest": version_document(newest, workspace=found.name),
                 }
-                for newest in control.catalog.newest_versions(found.id)
+                for newest in control.catalog.models.newest_versions(found.id)
                 if newest.model_id in known
             ]
         }
@@ -41,9 +41,9 @@ def model_routes(control: Control) -> APIRouter:
     @routes.get("/models/{name}")
     def get_model(name: ModelName, workspace: Workspace = "default") -> dict[str, Any]:
         """A model with its versions, the newest first."""
-        found = control.catalog.workspace(workspace)
-        model = control.catalog.model(found.id, name)
-        versions = control.catalog.versions(found.id, name)
+        found = control.catalog.workspaces.get(workspace)
+        model = control.catalog.models.get(found.id, name)
+        versions = control.catalog.models.versions(found.id, name)
         said = model_document(model, workspace=found.name)
         return {**said, "version_list": [version_document(each, workspace=found.name) for each in versions]}
 
@@ -56,8 +56,8 @@ def model_routes(control: Control) -> APIRouter:
     @routes.get("/models/{name}/versions")
     def list_versions(name: ModelName, workspace: Workspace = "default") -> dict[str, Any]:
         """A model's versions, the newest first."""
-        found = control.catalog.workspace(workspace)
-        versions = control.catalog.versions(found.id, name)
+        found = control.catalog.workspaces.get(workspace)
+        versions = control.catalog.models.versions(found.id, name)
         return {"versions": [version_document(each, workspace=found.name) for each in versions]}
 
     @routes.post("/uploads", status_code=201)
@@ -84,7 +84,7 @@ def model_routes(control: Control) -> APIRouter:
     @routes.get("/versions/{uuid}")
     def get_version(uuid: Version) -> dict[str, Any]:
         """A model version: its status, what it takes and answers, and why it cannot be loaded if it cannot."""
-        return _version(control, control.catalog.version(uuid))
+        return _version(control, control.catalog.models.version(uuid))
 
     @routes.get("/versions/{uuid}/logs")
     def upload_logs(
@@ -92,7 +92,7 @@ def model_routes(control: Control) -> APIRouter:
         after: Annotated[int, Query(ge=0, le=MOST_ID, description="The `id` of the last line that is known.")] = 0,
     ) -> dict[str, Any]:
         """What was said while the version was loaded, from a line on."""
-        lines = control.catalog.upload_logs(control.catalog.version(uuid).id, after=after)
+        lines = control.catalog.journal.upload_logs(control.catalog.models.version(uuid).id, after=after)
         return {
             "lines": [
                 {"id": line.id, "at": line.at.isoformat(), "level": line.level, "stage": line.stage, "text": line.text}
@@ -109,4 +109,4 @@ def model_routes(control: Control) -> APIRouter:
 
 
 def _version(control: Control, version: ModelVersion) -> dict[str, Any]:
-    return version_document(version, workspace=control.catalog.workspace(version.workspace_id).name)
+    return version_document(version, workspace=control.catalog.workspaces.get(version.workspace_id).name)

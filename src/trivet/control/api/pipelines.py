@@ -30,9 +30,11 @@ def pipeline_routes(control: Control) -> APIRouter:
     @routes.get("/pipelines")
     def list_pipelines(workspace: Workspace = "default") -> dict[str, Any]:
         """The pipelines of a workspace."""
-        found = control.catalog.workspace(workspace)
+        found = control.catalog.workspaces.get(workspace)
         return {
-            "pipelines": [pipeline_document(each, workspace=found.name) for each in control.catalog.pipelines(found.id)]
+            "pipelines": [
+                pipeline_document(each, workspace=found.name) for each in control.catalog.pipelines.all(found.id)
+            ]
         }
 
     @routes.post("/pipelines", status_code=201)
@@ -45,8 +47,8 @@ def pipeline_routes(control: Control) -> APIRouter:
     @routes.get("/pipelines/{name}")
     def get_pipeline(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
         """A pipeline with its versions, the newest first."""
-        found = control.catalog.workspace(workspace)
-        return pipeline_document(control.catalog.pipeline(found.id, name), workspace=found.name)
+        found = control.catalog.workspaces.get(workspace)
+        return pipeline_document(control.catalog.pipelines.get(found.id, name), workspace=found.name)
 
     @routes.delete("/pipelines/{name}")
     def delete_pipeline(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
@@ -71,15 +73,15 @@ def pipeline_routes(control: Control) -> APIRouter:
     @routes.get("/pipelines/{name}/deployment")
     def get_deployment(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
         """What is wanted of a pipeline, and what was last seen."""
-        pipeline = control.catalog.pipeline(control.catalog.workspace(workspace).id, name)
-        found = control.catalog.deployment(pipeline.id)
+        pipeline = control.catalog.pipelines.get(control.catalog.workspaces.get(workspace).id, name)
+        found = control.catalog.deployments.of(pipeline.id)
         return {"deployment": None if found is None else deployment_document(found)}
 
     @routes.get("/pipelines/{name}/status")
     def get_status(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
         """The same, in the reference's form."""
-        pipeline = control.catalog.pipeline(control.catalog.workspace(workspace).id, name)
-        found = control.catalog.deployment(pipeline.id)
+        pipeline = control.catalog.pipelines.get(control.catalog.workspaces.get(workspace).id, name)
+        found = control.catalog.deployments.of(pipeline.id)
         return status_document(
             name, found, pipelines.deployed_models(control, found), address=urlsplit(control.infer_url).netloc
         )
@@ -87,8 +89,8 @@ def pipeline_routes(control: Control) -> APIRouter:
     @routes.get("/pipelines/{name}/url")
     def get_url(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
         """Where a pipeline answers."""
-        pipeline = control.catalog.pipeline(control.catalog.workspace(workspace).id, name)
-        found = control.catalog.deployment(pipeline.id)
+        pipeline = control.catalog.pipelines.get(control.catalog.workspaces.get(workspace).id, name)
+        found = control.catalog.deployments.of(pipeline.id)
         full = None if found is None else f"{control.infer_url}/v1/api/pipelines/infer/{name}-{found.id}/{name}"
         return {"url": full, "pipeline_url": f"{control.infer_url}/pipelines/{name}/infer"}
 

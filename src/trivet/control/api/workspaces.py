@@ -19,17 +19,17 @@ def workspace_routes(control: Control) -> APIRouter:
     @routes.get("/workspaces")
     def list_workspaces() -> dict[str, Any]:
         """All workspaces."""
-        return {"workspaces": [workspace_document(each) for each in control.catalog.workspaces()]}
+        return {"workspaces": [workspace_document(each) for each in control.catalog.workspaces.all()]}
 
     @routes.post("/workspaces", status_code=201)
     def create_workspace(body: NewWorkspace) -> dict[str, Any]:
         """Make a workspace."""
         check_workspace_name(body.name)
-        return workspace_document(control.catalog.create_workspace(body.name, created_by=control.user))
+        return workspace_document(control.catalog.workspaces.create(body.name, created_by=control.user))
 
     @routes.get("/workspaces/{name}")
     def get_workspace(name: Annotated[str, Path(description="The workspace's name.")]) -> dict[str, Any]:
         """One workspace."""
-        return workspace_document(control.catalog.workspace(name))
+        return workspace_document(control.catalog.workspaces.get(name))
 
     return routes

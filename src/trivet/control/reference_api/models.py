@@ -24,7 +24,7 @@ def add_model_routes(routes: APIRouter, control: Control) -> None:
     @routes.post("/models/list")
     def list_models(body: Document = Body()) -> Document:  # noqa: B008
         """The models of a workspace: `{"workspace_id"}`."""
-        found = control.catalog.models(control.catalog.workspace(field(body, "workspace_id", int)).id)
+        found = control.catalog.models.all(control.catalog.workspaces.get(field(body, "workspace_id", int)).id)
         return {
             "models": [
                 {
@@ -44,10 +44,10 @@ def add_model_routes(routes: APIRouter, control: Control) -> None:
         name, key = optional(body, "model_id", str), optional(body, "models_pk_id", int)
         if name is None and key is None:
             raise Invalid("neither 'model_id' nor 'models_pk_id' is there", fix="send one", path="model_id")
-        for workspace in control.catalog.workspaces():
-            for model in control.catalog.models(workspace.id):
+        for workspace in control.catalog.workspaces.all():
+            for model in control.catalog.models.all(workspace.id):
                 if model.id == key or (key is None and model.name == name):
-                    versions = control.catalog.versions(workspace.id, model.name)
+                    versions = control.catalog.models.versions(workspace.id, model.name)
                     return [
                         {
                             "id": version.id,
@@ -66,13 +66,13 @@ def add_model_routes(routes: APIRouter, control: Control) -> None:
     @routes.post("/models/get_version_by_id")
     def get_version(body: Document = Body()) -> Document:  # noqa: B008
         """A version with its configuration: `{"model_version_id"}`."""
-        version = control.catalog.version(field(body, "model_version_id", int))
+        version = control.catalog.models.version(field(body, "model_version_id", int))
         return {"model_version": _version(version, is_deployed=_is_deployed(control, version))}
 
     @routes.post("/models/get_config_by_id")
     def get_config(body: Document = Body()) -> Document:  # noqa: B008
         """A version's configuration: `{"model_id"}`, which is the version's id."""
-        return {"model_config": _config(control.catalog.version(field(body, "model_id", int)))}
+        return {"model_config": _config(control.catalog.models.version(field(body, "model_id", int)))}
 
     @routes.post("/models/insert_model_config")
     def insert_config(body: Document = Body()) -> Document:  # noqa: B008
@@ -80,31 +80,31 @@ def add_model_routes(routes: APIRouter, control: Control) -> None:
 
         Other fields of the reference's configuration, as `filter_threshold`, change nothing.
         """
-        version = control.catalog.version(field(body, "model_version_id", int))
+        version = control.catalog.models.version(field(body, "model_version_id", int))
         known = ("tensor_fields", "batch_config", "input_schema", "output_schema")
         try:
             wanted = Configure(**{name: body.get(name) for name in known})
         except ValidationError as error:
             raise of_details([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
         models.configure(control, version.uuid, wanted)
-        return {"model_config": _config(control.catalog.version(version.id))}
+        return {"model_config": _config(control.catalog.models.version(version.id))}
 
     @routes.post("/models/get_upload_logs")
     def get_upload_logs(body: Document = Body()) -> Document:  # noqa: B008
         """What was said while a version was loaded: `{"model_version_id"}`."""
-        version = control.catalog.version(field(body, "model_version_id", int))
-        lines = control.catalog.upload_logs(version.id)
+        version = control.catalog.models.version(field(body, "model_version_id", int))
+        lines = control.catalog.journal.upload_logs(version.id)
         return {"logs": "\n".join(f"{line.at.isoformat()} {line.level} {line.text}" for line in lines)}
 
 
 def _is_deployed(control: Control, version: ModelVersion) -> bool:
     """Whether a pipeline that uses a version answers requests."""
-    for deployment in control.catalog.deployments():
+    for deployment in control.catalog.deployments.all():
         serving = deployment.status.serving
         if deployment.wanted == "stopped" or serving is None:
             continue
         try:
-            steps = control.catalog.pipeline_version(serving).steps
+            steps = control.catalog.pipelines.version(serving).steps
         except NotFound:
             # Its pipeline was deleted since the deployments were read.
             continue

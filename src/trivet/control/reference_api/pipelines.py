@@ -33,16 +33,16 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
     """Below `pipelines`, `status` and `admin`."""
 
     def named(body: Document, name: str = "pipeline_id") -> Pipeline:
-        return control.catalog.pipeline_by_id(field(body, name, int))
+        return control.catalog.pipelines.by_id(field(body, name, int))
 
     @routes.post("/pipelines/create")
     def create(body: Document = Body()) -> Document:  # noqa: B008
         """Make a pipeline with steps, not deployed: `{"pipeline_id": name, "workspace_id", "definition": {"steps"}}`."""
-        workspace = control.catalog.workspace(field(body, "workspace_id", int))
+        workspace = control.catalog.workspaces.get(field(body, "workspace_id", int))
         name = field(body, "pipeline_id", str)
         steps = _read_steps(control, optional(optional(body, "definition", dict) or {}, "steps", list) or [])
         pipeline, _ = pipelines.build_pipeline(control, workspace=workspace.name, name=name)
-        version = control.catalog.add_pipeline_version(pipeline.id, steps=steps)
+        version = control.catalog.pipelines.add_version(pipeline.id, steps=steps)
         return {
             "pipeline_pk_id": pipeline.id,
             "pipeline_variant_pk_id": version.id,
@@ -53,9 +53,9 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
     def copy(body: Document = Body()) -> Document:  # noqa: B008
         """Make a pipeline with another one's newest steps: `{"name", "workspace_id", "source_pipeline"}`."""
         source = named(body, "source_pipeline")
-        workspace = control.catalog.workspace(field(body, "workspace_id", int))
+        workspace = control.catalog.workspaces.get(field(body, "workspace_id", int))
         pipeline, _ = pipelines.build_pipeline(control, workspace=workspace.name, name=field(body, "name", str))
-        version = control.catalog.add_pipeline_version(pipeline.id, steps=source.versions[0].steps)
+        version = control.catalog.pipelines.add_version(pipeline.id, steps=source.versions[0].steps)
         return {
             "pipeline_pk_id": pipeline.id,
             "pipeline_variant_pk_id": version.id,
@@ -72,7 +72,7 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
         version = next((each for each in pipeline.versions if each.id == key), None)
         if version is None:
             raise NotFound(f"Pipeline version {key} not found in this workspace", fix="create it first")
-        workspace = control.catalog.workspace(pipeline.workspace_id).name
+        workspace = control.catalog.workspaces.get(pipeline.workspace_id).name
         config = optional(body, "engine_config", dict) or {}
         steps = _reconfigured(control, version.steps, optional(body, "model_configs", list) or [])
         if steps == version.steps:
@@ -86,7 +86,7 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
     def undeploy(body: Document = Body()) -> Document:  # noqa: B008
         """Undeploy: `{"pipeline_id", "deployment_id"}`."""
         pipeline = named(body)
-        workspace = control.catalog.workspace(pipeline.workspace_id).name
+        workspace = control.catalog.workspaces.get(pipeline.workspace_id).name
         pipelines.undeploy(control, workspace=workspace, name=pipeline.name)
         return {}
 
@@ -123,7 +123,7 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
     def get_deployment(body: Document = Body()) -> Document:  # noqa: B008
         """What runs: `{"name": "<pipeline>-<deployment id>"}`."""
         name, _, key = field(body, "name", str).rpartition("-")
-        for deployment in control.catalog.deployments():
+        for deployment in control.catalog.deployments.all():
             if deployment.pipeline == name and str(deployment.id) == key:
                 found = pipelines.deployed_models(control, deployment)
                 address = urlsplit(control.infer_url).netloc
@@ -133,10 +133,10 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
     @routes.post("/admin/get_pipeline_external_url")
     def external_url(body: Document = Body()) -> Document:  # noqa: B008
         """Where a pipeline answers: `{"workspace_id", "pipeline_name"}`."""
-        pipeline = control.catalog.pipeline(
-            control.catalog.workspace(field(body, "workspace_id", int)).id, field(body, "pipeline_name", str)
+        pipeline = control.catalog.pipelines.get(
+            control.catalog.workspaces.get(field(body, "workspace_id", int)).id, field(body, "pipeline_name", str)
         )
-        deployment = control.catalog.deployment(pipeline.id)
+        deployment = control.catalog.deployments.of(pipeline.id)
         if deployment is None:
             raise NotFound("Deployment not found", fix="deploy the pipeline")
         name = pipeline.name
@@ -160,7 +160,7 @@ def _read_steps(control: Control, said: list[Any]) -> tuple[PipelineStep, ...]:
                 fix="send ModelInference with one model, or Check",
                 path=f"steps[{index}]",
             )
-        version = control.catalog.version(field(found[0], "version", str))
+        version = control.catalog.models.version(field(found[0], "version", str))
         config = version.config
         steps.append(
             ModelStep(
@@ -204,8 +204,8 @@ def _reconfigured(control: Control, steps: tuple[PipelineStep, ...], config_ids:
     """Steps under other configurations of the same versions."""
     by_version = {}
     for config_id in config_ids:
-        config = control.catalog.config(field({"model_configs": config_id}, "model_configs", int))
-        by_version[control.catalog.version(config.version_id).uuid] = config.id
+        config = control.catalog.models.config(field({"model_configs": config_id}, "model_configs", int))
+        by_version[control.catalog.models.version(config.version_id).uuid] = config.id
     return tuple(
         msgspec.structs.replace(step, config_id=by_version[step.version])
         if isinstance(step, ModelStep) and step.version in by_version

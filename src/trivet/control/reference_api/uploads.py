@@ -56,7 +56,7 @@ def add_upload_routes(routes: APIRouter, control: Control) -> None:
 
     def _named_workspace(body: NewUpload) -> NewUpload:
         is_number = NUMBER.fullmatch(body.workspace) is not None
-        known = control.catalog.workspace(int(body.workspace) if is_number else body.workspace)
+        known = control.catalog.workspaces.get(int(body.workspace) if is_number else body.workspace)
         return body.model_copy(update={"workspace": known.name})
 
 

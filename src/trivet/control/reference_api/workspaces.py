@@ -23,10 +23,10 @@ def add_workspace_routes(routes: APIRouter, control: Control) -> None:
                     "created_at": each.created_at.isoformat(),
                     "created_by": each.created_by,
                     "archived": each.archived,
-                    "models": [model.id for model in control.catalog.models(each.id)],
-                    "pipelines": [pipeline.id for pipeline in control.catalog.pipelines(each.id)],
+                    "models": [model.id for model in control.catalog.models.all(each.id)],
+                    "pipelines": [pipeline.id for pipeline in control.catalog.pipelines.all(each.id)],
                 }
-                for each in control.catalog.workspaces()
+                for each in control.catalog.workspaces.all()
             ]
         }
 
@@ -34,4 +34,4 @@ def add_workspace_routes(routes: APIRouter, control: Control) -> None:
     def create_workspace(body: Document = Body()) -> Document:  # noqa: B008 - FastAPI's way of saying where it comes from
         """Make a workspace: `{"workspace_name"}`."""
         name = check_workspace_name(field(body, "workspace_name", str))
-        return {"workspace_id": control.catalog.create_workspace(name, created_by=control.user).id}
+        return {"workspace_id": control.catalog.workspaces.create(name, created_by=control.user).id}

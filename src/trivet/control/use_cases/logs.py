@@ -38,8 +38,8 @@ def pipeline_logs(
     from trivet.inference_log import LogPage, folder_of, read_logs
 
     catalog = control.catalog
-    pipeline = catalog.pipeline(catalog.workspace(workspace).id, name)
-    deployment = catalog.deployment(pipeline.id)
+    pipeline = catalog.pipelines.get(catalog.workspaces.get(workspace).id, name)
+    deployment = catalog.deployments.of(pipeline.id)
     if deployment is None:
         return LogPage(table=pa.table({"time": pa.array([], pa.timestamp("ms"))}), status="All", cursor=None)
     control.flush_logs()

@@ -28,7 +28,7 @@ def configure(control: Control, uuid: str, body: Configure) -> ModelConfig:
         Conflict: it is not ready, so that nothing can be checked.
         Invalid: it does not fit the version.
     """
-    version = control.catalog.version(uuid)
+    version = control.catalog.models.version(uuid)
     if body.batch_config == "single" and body.max_batch_delay_ms is not None:
         raise Invalid(
             "Dynamic batching is not supported with single batch mode. Please update the model configuration or contact "
@@ -66,7 +66,7 @@ def configure(control: Control, uuid: str, body: Configure) -> ModelConfig:
     said: dict[str, Any] = {
         name: getattr(config, name) for name in config.__struct_fields__ if name not in {"id", "version_id"}
     }
-    return control.catalog.add_config(version.id, **said)
+    return control.catalog.models.add_config(version.id, **said)
 
 
 def schemas_of(version: ModelVersion, config: ModelConfig | None) -> tuple[pa.Schema, pa.Schema]:
@@ -96,10 +96,10 @@ def delete_model(control: Control, *, workspace: str, name: str) -> None:
         NotFound: there is no such model.
         Conflict: a deployment uses one of its versions.
     """
-    found = control.catalog.workspace(workspace)
+    found = control.catalog.workspaces.get(workspace)
     with control.settling:
-        versions = control.catalog.versions(found.id, name)
-        control.catalog.delete_model(found.id, name)
+        versions = control.catalog.models.versions(found.id, name)
+        control.catalog.models.delete(found.id, name)
         forget_bytes(control, {version.sha for version in versions})
     control.poke()
     control.tell(
@@ -118,7 +118,7 @@ def forget_bytes(control: Control, digests: Iterable[Digest]) -> None:
     """
     for digest in digests:
         try:
-            if not control.catalog.package_in_use(digest):
+            if not control.catalog.models.package_in_use(digest):
                 control.blobs.delete(digest)
         except TrivetError as error:
             log.warning("the bytes %s could not be deleted: %s", digest[:12], error.message)

@@ -23,16 +23,16 @@ def build_pipeline(control: Control, *, workspace: str, name: str) -> tuple[Pipe
         The pipeline, and whether it is new.
     """
     check_name(name)
-    workspace_id = control.catalog.workspace(workspace).id
+    workspace_id = control.catalog.workspaces.get(workspace).id
     try:
-        return control.catalog.pipeline(workspace_id, name), False
+        return control.catalog.pipelines.get(workspace_id, name), False
     except NotFound:
         pass
     try:
-        return control.catalog.create_pipeline(workspace_id, name), True
+        return control.catalog.pipelines.create(workspace_id, name), True
     except Conflict:
         # Somebody else was faster.
-        return control.catalog.pipeline(workspace_id, name), False
+        return control.catalog.pipelines.get(workspace_id, name), False
 
 
 def deploy(control: Control, *, workspace: str, name: str, body: Deploy) -> tuple[PipelineVersion, Deployment]:
@@ -43,12 +43,12 @@ def deploy(control: Control, *, workspace: str, name: str, body: Deploy) -> tupl
         Conflict: a version is not ready, or one step does not fit the next.
         Invalid: no steps, or a configuration or validation that cannot be.
     """
-    workspace_id = control.catalog.workspace(workspace).id
-    pipeline = control.catalog.pipeline(workspace_id, name)
+    workspace_id = control.catalog.workspaces.get(workspace).id
+    pipeline = control.catalog.pipelines.get(workspace_id, name)
     if (body.steps is None) == (body.version is None):
         raise Invalid("a deploy has steps, or the version of an earlier deploy", fix="give one of the two")
     if body.version is not None:
-        earlier = control.catalog.pipeline_version(body.version)
+        earlier = control.catalog.pipelines.version(body.version)
         if earlier.pipeline_id != pipeline.id:
             raise NotFound(f"Pipeline version {body.version} not found in this workspace.", fix="see its versions")
         steps: tuple[PipelineStep, ...] = earlier.steps
@@ -57,9 +57,9 @@ def deploy(control: Control, *, workspace: str, name: str, body: Deploy) -> tupl
     models = check_steps(control, steps)
     config = read_config(body.config, models, log_inferences=body.log_inferences)
     if body.version is not None:
-        result = control.catalog.deploy(pipeline.id, version=body.version, config=config)
+        result = control.catalog.deployments.deploy(pipeline.id, version=body.version, config=config)
     else:
-        result = control.catalog.deploy(pipeline.id, steps=steps, config=config)
+        result = control.catalog.deployments.deploy(pipeline.id, steps=steps, config=config)
     control.poke()
     made, deployment = result
     _tell(control, deployment, "deploy", f"pipeline {pipeline.name}, version {made.number}, is to run")
@@ -73,10 +73,10 @@ def undeploy(control: Control, *, workspace: str, name: str) -> Deployment:
         NotFound: there is no such pipeline.
         Conflict: it was never deployed.
     """
-    pipeline = control.catalog.pipeline(control.catalog.workspace(workspace).id, name)
-    if control.catalog.deployment(pipeline.id) is None:
+    pipeline = control.catalog.pipelines.get(control.catalog.workspaces.get(workspace).id, name)
+    if control.catalog.deployments.of(pipeline.id) is None:
         raise Conflict(f"Pipeline {name} is not deployed", fix="deploy it first", reason="not_deployed")
-    deployment = control.catalog.undeploy(pipeline.id)
+    deployment = control.catalog.deployments.undeploy(pipeline.id)
     control.poke()
     _tell(control, deployment, "undeploy", f"pipeline {pipeline.name} is to stop")
     return deployment
@@ -89,8 +89,8 @@ def delete_pipeline(control: Control, *, workspace: str, name: str) -> None:
         NotFound: there is no such pipeline.
         Conflict: it is deployed.
     """
-    found = control.catalog.workspace(workspace)
-    control.catalog.delete_pipeline(found.id, name)
+    found = control.catalog.workspaces.get(workspace)
+    control.catalog.pipelines.delete(found.id, name)
     control.poke()
     control.tell(workspace_id=found.id, subject="pipeline", subject_id=name, kind="deleted", text=f"pipeline {name}")
 
@@ -109,8 +109,8 @@ def deployed_models(control: Control, deployment: Deployment | None) -> list[Mod
     """The model versions that a deployment wants."""
     if deployment is None:
         return []
-    steps = control.catalog.pipeline_version(deployment.pipeline_version).steps
-    return [control.catalog.version(step.version) for step in steps if isinstance(step, ModelStep)]
+    steps = control.catalog.pipelines.version(deployment.pipeline_version).steps
+    return [control.catalog.models.version(step.version) for step in steps if isinstance(step, ModelStep)]
 
 
 def _steps(control: Control, body: Deploy) -> tuple[PipelineStep, ...]:
@@ -120,8 +120,8 @@ def _steps(control: Control, body: Deploy) -> tuple[PipelineStep, ...]:
             validations = tuple(Validation(name=one.name, expression=one.expression) for one in each.validations)
             steps.append(CheckStep(validations=validations))
             continue
-        version = control.catalog.version(each.version)
-        if each.config_id is not None and control.catalog.config(each.config_id).version_id != version.id:
+        version = control.catalog.models.version(each.version)
+        if each.config_id is not None and control.catalog.models.config(each.config_id).version_id != version.id:
             raise NotFound(
                 f"configuration {each.config_id} is not one of {version.name!r}", fix="configure the version"
             )
@@ -146,8 +146,8 @@ def check_steps(control: Control, steps: Sequence[PipelineStep]) -> list[ModelVe
             for validation in step.validations:
                 _check_validation(control, validation, path=f"steps[{index}]")
             continue
-        version = control.catalog.version(step.version)
-        config = None if step.config_id is None else control.catalog.config(step.config_id)
+        version = control.catalog.models.version(step.version)
+        config = None if step.config_id is None else control.catalog.models.config(step.config_id)
         inputs, outputs = schemas_of(version, config)
         models.append(version)
         schemas.append((version.name, inputs, outputs))

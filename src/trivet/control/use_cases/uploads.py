@@ -72,7 +72,7 @@ def announce_upload(control: Control, body: NewUpload) -> Upload:
     """
     check_name(body.name)
     _check_file_name(body.file_name)
-    workspace = control.catalog.workspace(body.workspace)
+    workspace = control.catalog.workspaces.get(body.workspace)
     if body.size is not None:
         _check_size(control, body.size)
     settings = ModelSettings(
@@ -145,7 +145,7 @@ def workspace_of(control: Control, upload_id: str) -> str:
     """
     made = _made(control, upload_id)
     workspace_id = _announced(control, upload_id).workspace_id if made is None else made.workspace_id
-    return control.catalog.workspace(workspace_id).name
+    return control.catalog.workspaces.get(workspace_id).name
 
 
 def forget_upload(control: Control, upload_id: str) -> None:
@@ -176,7 +176,7 @@ def _made(control: Control, upload_id: str) -> ModelVersion | None:
     """The version that came of an upload, if it is there."""
     if UPLOAD_ID.fullmatch(upload_id):
         with contextlib.suppress(NotFound):
-            return control.catalog.version(_version_uuid(upload_id))
+            return control.catalog.models.version(_version_uuid(upload_id))
     return None
 
 
@@ -211,7 +211,7 @@ def _settle(control: Control, upload: Upload, digest: Digest, size: int) -> Mode
             why="a model with the same bytes was deleted",
             fix="send them again",
         )
-    version = control.catalog.add_version(
+    version = control.catalog.models.add_version(
         workspace_id=upload.workspace_id,
         name=upload.name,
         file_name=upload.file_name,
