@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from trivet.domain.package import Framework
+    from trivet.domain.frameworks import Framework
     from trivet.domain.version import Acceleration, Architecture
     from trivet.errors import ModelUploadError, TrivetError
     from trivet.sdk.aio import AsyncClient
@@ -24,7 +24,7 @@ _WHERE: Final = {
     "Client": "trivet.sdk.client",
     "DeploymentConfigBuilder": "trivet.sdk.config",
     "DynamicBatchingConfig": "trivet.sdk.config",
-    "Framework": "trivet.domain.package",
+    "Framework": "trivet.domain.frameworks",
     "ModelUploadError": "trivet.errors",
     "ModelVersion": "trivet.sdk.model",
     "Pipeline": "trivet.sdk.pipeline",

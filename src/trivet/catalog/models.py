@@ -15,7 +15,8 @@ from trivet.domain.deployment import DeploymentStatus
 from trivet.domain.digest import Digest
 from trivet.domain.encoding import decode, schema_to_text
 from trivet.domain.fault import Fault
-from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.frameworks import FRAMEWORKS, Framework, Runtime
+from trivet.domain.package import ModelSettings
 from trivet.domain.pipeline import ModelStep, PipelineStep
 from trivet.domain.version import (
     Acceleration,
@@ -105,7 +106,7 @@ class Models:
         Raises:
             NotFound: there is no such workspace.
         """
-        native = framework is Framework.ONNX
+        native = FRAMEWORKS[framework].first_try is Runtime.NATIVE
         now = self._database.now()
         with self._database.writing() as connection:
             find_workspace(connection, workspace_id)

@@ -10,7 +10,8 @@ from trivet.domain.deployment import Deployment, DeploymentConfig, DeploymentSta
 from trivet.domain.digest import Digest
 from trivet.domain.encoding import decode, encode, schema_from_text
 from trivet.domain.fault import Fault
-from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.frameworks import Framework
+from trivet.domain.package import ModelSettings
 from trivet.domain.pipeline import PipelineStep, PipelineVersion
 from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelConfig, ModelVersion, VersionStatus
 

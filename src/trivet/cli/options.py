@@ -6,7 +6,8 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.frameworks import Framework
+from trivet.domain.package import ModelSettings
 from trivet.domain.schema import load_schema
 from trivet.errors import Invalid
 

@@ -168,7 +168,7 @@ def deploy(
             ]
             if not pipeline.steps():
                 raise Invalid(f"pipeline {name!r} has no steps yet", fix=f"name its models: trivet deploy {name} MODEL")
-        workers = [model for model in models if model.document()["runtime"] != "onnx"]
+        workers = [model for model in models if model.document()["where"] == "isolated"]
         if not workers and (worker_cpus, worker_memory) != (None, None):
             raise Invalid(
                 f"{'--worker-memory' if worker_cpus is None else '--worker-cpus'} has no effect on {name!r}",

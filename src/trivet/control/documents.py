@@ -8,9 +8,10 @@ import pyarrow as pa
 from trivet.domain.deployment import Deployment, DeploymentState
 from trivet.domain.encoding import schema_to_text
 from trivet.domain.fault import Fault
+from trivet.domain.frameworks import Runtime
 from trivet.domain.pipeline import CheckStep, Pipeline, PipelineStep, PipelineVersion
 from trivet.domain.schema import format_schema
-from trivet.domain.version import Model, ModelConfig, ModelVersion, Runtime, Workspace
+from trivet.domain.version import Model, ModelConfig, ModelVersion, Workspace
 
 __all__ = [
     "config_document",

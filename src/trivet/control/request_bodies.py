@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trivet.domain.package import Framework
+from trivet.domain.frameworks import Framework
 from trivet.domain.version import Acceleration, Architecture
 
 __all__ = ["Configure", "Deploy", "NewPipeline", "NewUpload", "NewWorkspace", "StepBody", "ValidationBody"]

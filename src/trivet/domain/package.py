@@ -1,34 +1,24 @@
 """What a checked package is: its bytes by digest, its files, and where its entry points are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from trivet.domain.digest import Digest
+from trivet.domain.frameworks import Framework
 
 __all__ = [
-    "ByopContents",
+    "Contents",
     "EntryPoint",
-    "Framework",
     "Manifest",
     "ModelSettings",
-    "OnnxContents",
     "Package",
     "PackageFile",
-    "PythonStepContents",
     "TestCase",
 ]
-
-
-class Framework(StrEnum):
-    """What wrote a model, by the names that the reference uses."""
-
-    ONNX = "onnx"
-    CUSTOM = "custom"
-    PYTHON = "python"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,27 +47,23 @@ class EntryPoint:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OnnxContents:
-    """An ONNX model: the file's path inside the package."""
+class Contents:
+    """What a package turned out to hold when its files were read, and none of them run.
 
-    model: str
+    Attributes:
+        entry: entry points by role: `inference` and `builder`, or `function`.
+        files: paths inside the package by role: the `model` file.
+        requirements: what the environment must hold, as PEP 508 lines; empty where the model needs none.
+        input_schema, output_schema: where the package says them.
+        notes: what its owner should know, though it does not stop the package from being served.
+    """
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ByopContents:
-    """A custom model: its Inference class, its InferenceBuilder class, its requirements file."""
-
-    inference: EntryPoint
-    builder: EntryPoint
-    requirements: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PythonStepContents:
-    """A Python step: its `process_data` function and, optionally, its requirements file."""
-
-    function: EntryPoint
-    requirements: str | None
+    entry: Mapping[str, EntryPoint] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
+    input_schema: pa.Schema | None = None
+    output_schema: pa.Schema | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,5 +113,5 @@ class Package:
     root: Path
     manifest: Manifest
     framework: Framework
-    contents: OnnxContents | ByopContents | PythonStepContents
+    contents: Contents
     settings: ModelSettings = field(default_factory=ModelSettings)

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from trivet.domain.digest import Digest
 from trivet.domain.fault import Fault
-from trivet.domain.package import EntryPoint, Framework, ModelSettings
+from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.package import EntryPoint, ModelSettings
 
 __all__ = [
     "Acceleration",
@@ -18,7 +19,6 @@ __all__ = [
     "Model",
     "ModelConfig",
     "ModelVersion",
-    "Runtime",
     "VersionStatus",
     "Workspace",
 ]
@@ -38,13 +38,6 @@ class VersionStatus(StrEnum):
     def is_final(self) -> bool:
         """Whether nothing more will happen."""
         return self in (VersionStatus.READY, VersionStatus.ERROR)
-
-
-class Runtime(StrEnum):
-    """Where a version runs: in the gateway's process, or in workers of its own."""
-
-    NATIVE = "native"
-    ISOLATED = "isolated"
 
 
 class Architecture(StrEnum):
@@ -94,7 +87,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """What a version turned out to be when it was loaded and had answered a row: all that is needed to run it again.
 
     Attributes:
-        adapter: `onnx` runs natively; `custom` and `python` are what a worker is told.
+        adapter: how a worker loads it; `onnx` where it runs natively.
         model_file: of an ONNX model, inside its package.
         entry: of the others, entry points by role: `inference` and `builder`, or `function`.
         settings: what was said at the upload, over what the package says of itself.
@@ -110,7 +103,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     runtime: Runtime
-    adapter: Literal["onnx", "custom", "python"]
+    adapter: str
     model_file: str | None = None
     entry: dict[str, EntryPoint] = {}
     settings: ModelSettings = ModelSettings()

@@ -4,25 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import pyarrow as pa
 
 from trivet.domain.environment import Environment, EnvironmentSpec
+from trivet.domain.frameworks import FRAMEWORKS, Facts, Runtime
 from trivet.domain.names import check_name
-from trivet.domain.package import (
-    ByopContents,
-    EntryPoint,
-    Framework,
-    ModelSettings,
-    OnnxContents,
-    Package,
-    PythonStepContents,
-)
+from trivet.domain.package import Contents, EntryPoint, ModelSettings, Package
 from trivet.domain.schema import check_schema
 from trivet.envs import EnvironmentStore
-from trivet.errors import Invalid
-from trivet.packaging import merge_settings, open_package, read_requirements
+from trivet.errors import Internal, Invalid
+from trivet.packaging import merge_settings, open_package
 from trivet.settings import Settings, process_environ
 
 __all__ = ["Isolated", "Native", "Prepared", "Report", "environment_store", "prepare"]
@@ -42,7 +35,7 @@ class Native:
     package: Package
     model: ModelSettings
     name: str
-    contents: OnnxContents
+    contents: Contents
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,22 +45,23 @@ class Isolated:
     package: Package
     model: ModelSettings
     name: str
-    contents: ByopContents | PythonStepContents
+    contents: Contents
     input_schema: pa.Schema
     output_schema: pa.Schema
     environment: Environment
 
     @property
-    def adapter(self) -> Literal["custom", "python"]:
+    def adapter(self) -> str:
         """How a worker loads it."""
-        return "custom" if isinstance(self.contents, ByopContents) else "python"
+        adapter = FRAMEWORKS[self.package.framework].adapter
+        if adapter is None:
+            raise Internal(f"{self.package.framework} models have no adapter")
+        return adapter
 
     @property
-    def entry(self) -> dict[str, EntryPoint]:
+    def entry(self) -> Mapping[str, EntryPoint]:
         """What a worker loads, by role."""
-        if isinstance(self.contents, ByopContents):
-            return {"inference": self.contents.inference, "builder": self.contents.builder}
-        return {"function": self.contents.function}
+        return self.contents.entry
 
 
 Prepared: TypeAlias = Native | Isolated
@@ -110,13 +104,15 @@ def prepare(
     )
     model = merge_settings(flags=flags, own=package.settings)
     name = check_name(model.name) if model.name else package.name
-    if isinstance(package.contents, OnnxContents):
-        _refuse_idle({"python": model.python, "workers": model.workers}, why="an ONNX model runs in this process")
-        return Native(package=package, model=model, name=name, contents=package.contents)
-    _refuse_idle({"tensor_fields": model.tensor_fields}, why="only ONNX models have tensors to rename")
-    input_schema = _required_schema(model.input_schema, "input", package.framework)
-    output_schema = _required_schema(model.output_schema, "output", package.framework)
-    spec = EnvironmentSpec(requirements=read_requirements(package), python=model.python, resolve_as_of=resolve_as_of)
+    facts, contents = FRAMEWORKS[package.framework], package.contents
+    if not facts.tensor_fields:
+        _refuse_idle({"tensor_fields": model.tensor_fields}, why="only ONNX models have tensors to rename")
+    if facts.first_try is Runtime.NATIVE:
+        _refuse_idle({"python": model.python, "workers": model.workers}, why=f"{facts.title} runs in this process")
+        return Native(package=package, model=model, name=name, contents=contents)
+    input_schema = _required_schema(model.input_schema or contents.input_schema, "input", facts)
+    output_schema = _required_schema(model.output_schema or contents.output_schema, "output", facts)
+    spec = EnvironmentSpec(requirements=contents.requirements, python=model.python, resolve_as_of=resolve_as_of)
     environment = environment_store(settings).ensure(
         spec, offline=settings.offline, wheels=settings.wheels, report=report
     )
@@ -124,7 +120,7 @@ def prepare(
         package=package,
         model=model,
         name=name,
-        contents=package.contents,
+        contents=contents,
         input_schema=input_schema,
         output_schema=output_schema,
         environment=environment,
@@ -137,10 +133,10 @@ def _refuse_idle(options: Mapping[str, Any], *, why: str) -> None:
             raise Invalid(f"{option} has no effect on this model", why=why, fix=f"leave {option} out")
 
 
-def _required_schema(schema: pa.Schema | None, which: str, framework: Framework) -> pa.Schema:
+def _required_schema(schema: pa.Schema | None, which: str, facts: Facts) -> pa.Schema:
     if schema is None:
         raise Invalid(
-            f"a {framework} model needs an {which} schema",
+            f"{facts.title} needs an {which} schema",
             why="Python code does not say what it takes and answers",
             fix=f"give --{which}-schema 'field: float32[29]; other: string', or {which}_schema in trivet.yaml",
         )

@@ -15,7 +15,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from trivet.blobs import Blobs
 from trivet.domain.fault import Fault
-from trivet.domain.package import Framework
+from trivet.domain.frameworks import FRAMEWORKS, Runtime
 from trivet.domain.version import LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import Conflict, Internal, NotFound, TrivetError, Unavailable
 from trivet.loading.log_lines import UploadLines, UploadLog
@@ -265,17 +265,20 @@ class LoadQueue:
 
 
 def _where(version: ModelVersion) -> str:
-    return "native" if version.framework is Framework.ONNX else "container"
+    return "native" if _is_native(version) else "container"
 
 
 def _pending(version: ModelVersion) -> VersionStatus:
-    native = version.framework is Framework.ONNX
-    return VersionStatus.PENDING_LOAD_NATIVE if native else VersionStatus.PENDING_LOAD_CONTAINER
+    return VersionStatus.PENDING_LOAD_NATIVE if _is_native(version) else VersionStatus.PENDING_LOAD_CONTAINER
 
 
 def _attempting(version: ModelVersion) -> VersionStatus:
-    native = version.framework is Framework.ONNX
-    return VersionStatus.ATTEMPTING_LOAD_NATIVE if native else VersionStatus.ATTEMPTING_LOAD_CONTAINER
+    return VersionStatus.ATTEMPTING_LOAD_NATIVE if _is_native(version) else VersionStatus.ATTEMPTING_LOAD_CONTAINER
+
+
+def _is_native(version: ModelVersion) -> bool:
+    """Whether a version is tried natively first; where it runs is what the trial proves."""
+    return FRAMEWORKS[version.framework].first_try is Runtime.NATIVE
 
 
 @contextlib.asynccontextmanager

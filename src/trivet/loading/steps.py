@@ -9,8 +9,9 @@ from typing import NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from trivet.blobs import Blobs
+from trivet.domain.frameworks import Runtime
 from trivet.domain.routes import NativeStep, StepKey, WorkerStep
-from trivet.domain.version import LoadedModel, ModelConfig, ModelVersion, Runtime
+from trivet.domain.version import LoadedModel, ModelConfig, ModelVersion
 from trivet.errors import Conflict, Internal
 from trivet.loading.prepare import Report, environment_store
 from trivet.loading.restore import environment_of, package_root

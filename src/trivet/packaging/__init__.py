@@ -1,7 +1,7 @@
 """A path becomes a checked package; nothing of it is run."""
 
 from trivet.packaging.limits import Limits
-from trivet.packaging.open import open_package, read_requirements, unpack_again
+from trivet.packaging.open import open_package, unpack_again
 from trivet.packaging.settings import load_settings, merge_settings
 from trivet.packaging.store import find_package
 
@@ -11,6 +11,5 @@ __all__ = [
     "load_settings",
     "merge_settings",
     "open_package",
-    "read_requirements",
     "unpack_again",
 ]

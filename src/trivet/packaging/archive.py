@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
 
+from trivet.domain.frameworks import ACCEPTED
 from trivet.errors import BadPackage, TooLarge
 from trivet.packaging.limits import Limits, size_text
 from trivet.packaging.paths import Entry, arrange, parse_name, shown
@@ -116,7 +117,7 @@ def _read_table(file: BinaryIO, *, limits: Limits) -> tuple[list[zipfile.ZipInfo
     """The table of contents, and where it starts."""
     head = os.pread(file.fileno(), 4, 0)
     if not looks_like_zip(head):
-        raise _not_a_zip("it does not begin as one", fix="give a .zip archive, an .onnx file or a folder")
+        raise _not_a_zip("it does not begin as one", fix=ACCEPTED)
     try:
         archive = zipfile.ZipFile(_SmallReads(file, limit=max(limits.max_directory_bytes, 1 << 17)))
     except zipfile.BadZipFile as error:

@@ -1,40 +1,28 @@
-"""A path becomes a checked package: what is there, what its settings say, what it is, and whether it keeps its convention."""
+"""A path becomes a checked package: what is there, what its settings say, what it is, and whether it follows its convention."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from trivet.domain.frameworks import ACCEPTED, NOT_TAKEN, frameworks_of
 from trivet.domain.names import propose_name
-from trivet.domain.package import ByopContents, ModelSettings, OnnxContents, Package
+from trivet.domain.package import ModelSettings, Package
 from trivet.errors import BadPackage, NotFound
 from trivet.packaging.frameworks.detect import inspect_package, no_such_model
+from trivet.packaging.frameworks.inspection import Unpacked
 from trivet.packaging.limits import Limits
-from trivet.packaging.requirements import names_project, parse_requirements
 from trivet.packaging.settings import MAX_BYTES, SETTINGS_NAME, merge_settings, parse_settings
 from trivet.packaging.store import StoredPackage, put_file, put_folder, put_zip
 
-__all__ = ["open_package", "read_requirements", "unpack_again"]
+__all__ = ["open_package", "unpack_again"]
 
-ACCEPTED = "give an .onnx file, a .zip, or a folder with the package's files"
 NO_LIMITS_SET = Limits()
 NO_SETTINGS = ModelSettings()
-REMEDIES = {
-    ".py": "put it into a folder, and give that",
-    ".ipynb": "save its code as a .py file in a folder, and give that",
-    **dict.fromkeys(
-        (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"), "unpack it, and give the folder or a .zip of it"
-    ),
-    **dict.fromkeys(
-        (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".h5", ".hdf5", ".keras", ".pb", ".tflite", ".ubj", ".bst"),
-        "export it to ONNX, or put it into a zip with a custom model that loads it",
-    ),
-    **dict.fromkeys((".yaml", ".yml"), "give the folder that it lies in"),
-}
 
 
 def _silent(_text: str) -> None:
-    """Nobody is told."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,20 +50,20 @@ def open_package(
     """Check a package, and put it into the store. Nothing of it is run.
 
     Args:
-        path: an `.onnx` file, a `.zip`, or a folder. A `trivet.yaml` in it counts; so does one beside a file, if its
-            `model` names that file; in a folder its `model` may name a `.zip` or `.onnx` in that folder.
+        path: a model's file, a `.zip`, or a folder. A `trivet.yaml` in it counts; so does one beside a file, if its
+            `model` names that file; in a folder its `model` may name a `.zip` or a model's file in that folder.
         store: where packages are kept, by digest.
         file_name: what its owner calls the file, where the path is another one; then nothing beside it counts.
         settings: what flags say; only `framework` matters here.
         limits: on what is unpacked.
-        report: told what does not stop the package from being served.
+        report: gets what does not stop the package from being served.
 
     Returns:
         The package; its `settings` are what its own `trivet.yaml` says, without the flags.
 
     Raises:
         NotFound: there is nothing at the path.
-        BadPackage: it is no package, or does not keep its convention; `path` says where.
+        BadPackage: it is not a package, or does not follow its convention; `path` says where.
         TooLarge: beyond the limits.
         Unavailable: the store cannot be written to.
     """
@@ -95,14 +83,11 @@ def open_package(
     elif any(each.path == "trivet.yml" for each in stored.manifest.files):
         report(f"trivet.yml is not read: call it {SETTINGS_NAME}")
     framework, contents = inspect_package(
-        stored.root,
-        stored.manifest,
+        Unpacked(root=stored.root, manifest=stored.manifest, name=stored.file_name, model=model),
         framework=settings.framework or own.framework,
-        model=model,
-        name=stored.file_name,
-        settings_name=SETTINGS_NAME,
-        report=report,
     )
+    for note in contents.notes:
+        report(note)
     return Package(
         name=_name(found.path if file_name is None else Path(file_name)),
         file_name=stored.file_name,
@@ -113,23 +98,6 @@ def open_package(
         contents=contents,
         settings=own,
     )
-
-
-def read_requirements(package: Package) -> tuple[str, ...]:
-    """What a package's environment must hold, as PEP 508 lines; a Python step gets pandas, unless it names it itself.
-
-    Raises:
-        BadPackage: a line is not taken.
-    """
-    contents = package.contents
-    if isinstance(contents, OnnxContents):
-        return ()
-    if contents.requirements is None:
-        return ("pandas",)
-    lines = parse_requirements(package.root, package.manifest, file=contents.requirements)
-    if isinstance(contents, ByopContents) or any(names_project(line, "pandas") for line in lines):
-        return lines
-    return (*lines, "pandas")
 
 
 def unpack_again(path: Path, *, store: Path, file_name: str, limits: Limits = NO_LIMITS_SET) -> Path:
@@ -169,11 +137,12 @@ def _locate(path: Path) -> _Found:
 
 def _check_type(path: Path, *, shown: str) -> None:
     suffix = path.suffix.lower()
-    if suffix not in {".onnx", ".zip"}:
+    if suffix != ".zip" and not frameworks_of(path.name):
+        other = NOT_TAKEN.get(suffix)
         raise BadPackage(
-            f"{path.name!r} is no package",
+            f"{path.name!r} is not a package",
             why=f"files of type {suffix!r} are not taken" if suffix else "the file has no type in its name",
-            fix=REMEDIES.get(suffix, ACCEPTED),
+            fix=ACCEPTED if other is None else other.fix,
             path=shown,
             reason="unknown_file_type",
         )
@@ -216,7 +185,7 @@ def _read_settings(path: Path, *, source: str) -> tuple[ModelSettings, str | Non
         raise BadPackage(f"{SETTINGS_NAME} cannot be read", why=error.strerror or str(error), path=source) from error
     except UnicodeDecodeError as error:
         raise BadPackage(
-            f"{SETTINGS_NAME} is no UTF-8 text", why=error.reason, fix="save it as UTF-8", path=source
+            f"{SETTINGS_NAME} is not UTF-8 text", why=error.reason, fix="save it as UTF-8", path=source
         ) from error
     return parse_settings(text, source=source)
 
@@ -235,4 +204,4 @@ def _nothing_at(path: Path) -> NotFound:
 def _name(path: Path) -> str:
     """The name that a file or folder suggests, without the type of a file."""
     path = path if path.name not in {"", ".."} else path.resolve()
-    return propose_name(path.stem if path.suffix.lower() in {".zip", ".onnx"} else path.name)
+    return propose_name(path.stem if path.suffix.lower() == ".zip" or frameworks_of(path.name) else path.name)

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 import pyarrow as pa
 
+from trivet.domain.frameworks import Framework
 from trivet.domain.names import check_name
-from trivet.domain.package import Framework, ModelSettings, TestCase
+from trivet.domain.package import ModelSettings, TestCase
 from trivet.domain.quantities import parse_memory
 from trivet.domain.schema import schema_from_tree
 from trivet.domain.yaml_text import read_yaml

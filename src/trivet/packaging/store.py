@@ -21,6 +21,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from trivet.domain.digest import Digest, digest_of_bytes
+from trivet.domain.frameworks import ACCEPTED
 from trivet.domain.package import Manifest, PackageFile
 from trivet.errors import BadPackage, NotFound
 from trivet.packaging import store_folder
@@ -203,7 +204,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         name = shown(str(path))
-        raise BadPackage(f"{name!r} is not a file", fix="give a .zip archive, an .onnx file or a folder", path=name)
+        raise BadPackage(f"{name!r} is not a file", fix=ACCEPTED, path=name)
     with os.fdopen(descriptor, "rb") as file:
         yield file
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, TypeVar
 import httpx
 import pyarrow as pa
 
-from trivet.domain.package import Framework
+from trivet.domain.frameworks import Framework
 from trivet.domain.version import Acceleration, Architecture
 from trivet.sdk import frames, operations, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation

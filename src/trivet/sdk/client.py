@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import httpx
 import pyarrow as pa
 
-from trivet.domain.package import Framework
+from trivet.domain.frameworks import Framework
 from trivet.domain.version import Acceleration, Architecture
 from trivet.errors import NotFound
 from trivet.sdk import operations, uploads, waits

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trivet.domain.package import Framework
+from trivet.domain.frameworks import FRAMEWORKS, NOT_TAKEN, Framework, frameworks_of
 from trivet.errors import Invalid, NotFound
 
 __all__ = ["as_file", "guess_framework"]
@@ -16,25 +16,8 @@ LEFT_OUT = {"__pycache__", ".git", ".venv", ".DS_Store", "__MACOSX", ".ipynb_che
 STEP = re.compile(rb"^def process_data\(", re.MULTILINE)
 MOST_CODE = 4 * 2**20
 EPOCH = (1980, 1, 1, 0, 0, 0)
-WRAP = "export it to ONNX, or put it into a folder with a custom model that loads it, and give that folder"
 # These are zips, but no packages.
 ZIPPED_BY_THEIR_OWN = {".pt", ".pth", ".keras"}
-UNPACK = "unpack it, and give the folder"
-# By a file's suffix: what it is, and what to do, where no framework takes the file as it is.
-TELLING = {
-    **dict.fromkeys((".pkl", ".pickle"), ("a pickle", WRAP)),
-    ".joblib": ("a pickle that joblib wrote", WRAP),
-    **dict.fromkeys((".pt", ".pth"), ("a file that PyTorch wrote", WRAP)),
-    **dict.fromkeys((".h5", ".hdf5"), ("an HDF5 file", WRAP)),
-    ".keras": ("a file that Keras wrote", WRAP),
-    **dict.fromkeys((".pb", ".tflite"), ("a file that TensorFlow wrote", WRAP)),
-    **dict.fromkeys((".ubj", ".bst"), ("a file that XGBoost wrote", WRAP)),
-    ".safetensors": ("a file of weights", WRAP),
-    ".py": ("one Python file", "put it into a folder, and give that"),
-    ".ipynb": ("a notebook", "save its code as a .py file in a folder, and give that"),
-    **dict.fromkeys((".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"), ("an archive, and no zip", UNPACK)),
-    ".zip": ("called a zip, and is none or is cut off", "zip the package again, or give its folder"),
-}
 
 
 @contextmanager
@@ -84,17 +67,20 @@ def guess_framework(path: str | Path) -> Framework:
     """What wrote a model, from its name and its files.
 
     Raises:
-        Invalid: they do not tell.
+        Invalid: they do not say.
     """
     path = Path(path).expanduser()
-    if path.suffix.lower() == ".onnx":
-        return Framework.ONNX
+    by_name = frameworks_of(path.name)
+    if len(by_name) == 1:
+        return by_name[0]
     if path.is_dir():
-        codes = (each.read_bytes() for each in path.rglob("*.py"))
-        if any(path.glob("*.onnx")) and not any(path.rglob("*.py")):
-            return Framework.ONNX
+        codes = [each.read_bytes() for each in path.rglob("*.py")]
+        model_files = {kind for each in path.iterdir() for kind in frameworks_of(each.name)}
+        if len(model_files) == 1 and not codes:
+            return model_files.pop()
         return Framework.PYTHON if any(map(STEP.search, codes)) else Framework.CUSTOM
-    if path.suffix.lower() not in ZIPPED_BY_THEIR_OWN and zipfile.is_zipfile(path):
+    suffix = path.suffix.lower()
+    if suffix not in ZIPPED_BY_THEIR_OWN and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = [
                 each for each in archive.infolist() if each.filename.endswith(".py") and each.file_size < MOST_CODE
@@ -102,7 +88,9 @@ def guess_framework(path: str | Path) -> Framework:
             return Framework.PYTHON if any(STEP.search(archive.read(each)) for each in names) else Framework.CUSTOM
     if not path.exists():
         raise NotFound(f"there is no file {path}", fix="check the path")
-    if path.suffix.lower() in TELLING:
-        what, fix = TELLING[path.suffix.lower()]
-        raise Invalid(f"{path.name} is {what}", why="that is no package", fix=fix, reason="unknown_file_type")
-    raise Invalid(f"{path.name} does not say what wrote it", fix=f"say framework=: {', '.join(Framework)}")
+    if suffix in NOT_TAKEN:
+        other = NOT_TAKEN[suffix]
+        raise Invalid(
+            f"{path.name} is {other.what}", why="that is not a package", fix=other.fix, reason="unknown_file_type"
+        )
+    raise Invalid(f"{path.name} does not say what wrote it", fix=f"give framework=: {', '.join(FRAMEWORKS)}")

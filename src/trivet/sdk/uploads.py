@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from trivet.domain.package import Framework
+from trivet.domain.frameworks import Framework
 from trivet.domain.version import Acceleration, Architecture
 from trivet.errors import Invalid, ModelUploadError, NotFound, TrivetError, Unavailable
 from trivet.sdk.calls import Call, Operation, Reply, document

@@ -80,9 +80,9 @@ async def _native(prepared: Native, limits: EngineLimits, report: Report) -> Asy
     from trivet.engine.native.runner import NativeRunner, measure
 
     model = prepared.model
-    report("loading", prepared.contents.model)
+    report("loading", prepared.contents.files["model"])
     session = open_session(
-        prepared.package.root / prepared.contents.model,
+        prepared.package.root / prepared.contents.files["model"],
         tensor_fields=model.tensor_fields,
         batch_config=model.batch_config,
         input_schema=model.input_schema,

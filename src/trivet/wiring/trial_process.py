@@ -16,12 +16,12 @@ import pyarrow as pa
 
 from trivet.domain.encoding import decode, encode
 from trivet.domain.fault import Fault
-from trivet.domain.version import LoadedModel, Runtime
+from trivet.domain.frameworks import Runtime
+from trivet.domain.version import LoadedModel
 from trivet.envs import packages_of
 from trivet.errors import Internal, ModelFailed, TrivetError
 from trivet.loading.prepare import Native, Prepared, Report, prepare
 from trivet.loading.trials import Doing, TrialFailed, TrialJob, TrialLoaded, TrialSaid
-from trivet.packaging import read_requirements
 from trivet.settings import Settings, settings_from_json
 from trivet.wiring.running import run_tests, running
 from trivet_worker.process import die_with_parent, read_line, take_streams
@@ -120,7 +120,7 @@ def _loaded(prepared: Prepared, answer: _Answered, *, notes: list[str]) -> Loade
         return LoadedModel(
             runtime=Runtime.NATIVE,
             adapter="onnx",
-            model_file=prepared.contents.model,
+            model_file=prepared.contents.files["model"],
             settings=prepared.model,
             input_schema=answer.input_schema,
             output_schema=answer.output_schema,
@@ -130,13 +130,13 @@ def _loaded(prepared: Prepared, answer: _Answered, *, notes: list[str]) -> Loade
     return LoadedModel(
         runtime=Runtime.ISOLATED,
         adapter=prepared.adapter,
-        entry=prepared.entry,
+        entry=dict(prepared.entry),
         settings=prepared.model,
         input_schema=answer.input_schema,
         output_schema=answer.output_schema,
         answered=answer.answered,
         environment=prepared.environment.digest,
-        requirements=read_requirements(prepared.package),
+        requirements=prepared.contents.requirements,
         packages=packages_of(prepared.environment.lock),
         python_version=prepared.environment.python_version,
         notes=(*prepared.environment.notes, *notes),

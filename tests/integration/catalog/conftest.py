@@ -9,7 +9,8 @@ import pytest
 from trivet.catalog import Catalog, open_catalog
 from trivet.domain.deployment import Deployment, DeploymentConfig
 from trivet.domain.digest import Digest, digest_of_bytes
-from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.frameworks import Framework
+from trivet.domain.package import ModelSettings
 from trivet.domain.pipeline import ModelStep
 from trivet.domain.version import Acceleration, Architecture, ModelVersion
 

@@ -22,9 +22,10 @@ from trivet.domain.deployment import DeploymentConfig, DeploymentState, Deployme
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.encoding import encode
 from trivet.domain.fault import Fault
-from trivet.domain.package import EntryPoint, Framework, ModelSettings
+from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.package import EntryPoint, ModelSettings
 from trivet.domain.pipeline import CheckStep, ModelStep, Validation
-from trivet.domain.version import Acceleration, Architecture, LoadedModel, Runtime, VersionStatus
+from trivet.domain.version import Acceleration, Architecture, LoadedModel, VersionStatus
 
 RELEASES = Path(__file__).parent / "releases"
 

@@ -11,10 +11,11 @@ from trivet.catalog.journal import EVENTS_KEPT
 from trivet.domain.deployment import DeploymentConfig, DeploymentState, DeploymentStatus, Resources, WorkerStatus
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.fault import Fault
-from trivet.domain.package import EntryPoint, Framework, ModelSettings
+from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.package import EntryPoint, ModelSettings
 from trivet.domain.package import TestCase as Case
 from trivet.domain.pipeline import CheckStep, ModelStep, Validation
-from trivet.domain.version import LoadedModel, Runtime, VersionStatus
+from trivet.domain.version import LoadedModel, VersionStatus
 from trivet.errors import Conflict, Invalid, NotFound
 
 INPUTS = pa.schema([pa.field("tensor", pa.list_(pa.float32(), 29), nullable=False)], metadata={"made_by": "somebody"})

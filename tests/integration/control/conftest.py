@@ -19,8 +19,9 @@ from trivet.catalog import open_catalog
 from trivet.control.app import build_app
 from trivet.control.context import Control
 from trivet.control.streaming import UploadThreads
+from trivet.domain.frameworks import Runtime
 from trivet.domain.schema import parse_schema
-from trivet.domain.version import LoadedModel, ModelVersion, Runtime, VersionStatus
+from trivet.domain.version import LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import Invalid
 from trivet.settings import Settings
 

@@ -20,8 +20,9 @@ import httpx
 import pytest
 
 from trivet.catalog import open_catalog
+from trivet.domain.frameworks import Runtime
 from trivet.domain.schema import parse_schema
-from trivet.domain.version import LoadedModel, Runtime, VersionStatus
+from trivet.domain.version import LoadedModel, VersionStatus
 from trivet.settings import Settings, settings_to_json
 from trivet.wiring.control_process import FLUSH_S
 

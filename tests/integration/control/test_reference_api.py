@@ -9,8 +9,9 @@ import pytest
 
 from trivet.control.reference_api import ABSENT
 from trivet.domain.deployment import DeploymentState, DeploymentStatus
+from trivet.domain.frameworks import Runtime
 from trivet.domain.schema import parse_schema
-from trivet.domain.version import LoadedModel, Runtime, VersionStatus
+from trivet.domain.version import LoadedModel, VersionStatus
 from trivet.sdk.steps import Steps
 
 SCHEMA = parse_schema("x: float32[2]")

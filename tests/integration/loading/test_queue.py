@@ -13,8 +13,9 @@ import pytest
 
 from trivet.blobs import open_blobs
 from trivet.catalog import Catalog, open_catalog
-from trivet.domain.package import Framework, ModelSettings
-from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, Runtime, VersionStatus
+from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.package import ModelSettings
+from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import NotFound, Unavailable
 from trivet.loading.queue import LoadQueue, LoadQueueLimits
 from trivet.loading.restore import scratch_folder

@@ -9,8 +9,9 @@ import pytest
 
 from trivet.blobs import open_blobs
 from trivet.domain.digest import digest_of_file
-from trivet.domain.package import Framework, ModelSettings
-from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, Runtime, VersionStatus
+from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.package import ModelSettings
+from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import Internal, NotFound, Unavailable
 from trivet.loading.prepare import environment_store
 from trivet.loading.restore import environment_of, package_root, scratch_folder

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 
 from trivet.domain.encoding import decode, encode
-from trivet.domain.package import EntryPoint, Framework
-from trivet.domain.version import LoadedModel, Runtime
+from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.package import EntryPoint
+from trivet.domain.version import LoadedModel
 from trivet.errors import BadEnvironment, BadPackage, DeadlineExceeded, Invalid, ModelFailed, TrivetError, Unavailable
 from trivet.loading.trials import ProcessTrials
 from trivet.wiring.converting import PROGRAM

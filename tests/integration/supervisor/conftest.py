@@ -15,7 +15,8 @@ from trivet.catalog import Catalog, open_catalog
 from trivet.domain.deployment import Deployment, DeploymentConfig
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.fault import Fault
-from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.package import ModelSettings
 from trivet.domain.pipeline import ModelStep
 from trivet.domain.routes import (
     NativeStep,
@@ -27,7 +28,7 @@ from trivet.domain.routes import (
     WorkerEnded,
     WorkerStep,
 )
-from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, Runtime, VersionStatus
+from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import ModelFailed
 from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.loading.steps import PreparedStep

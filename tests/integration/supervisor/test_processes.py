@@ -26,7 +26,8 @@ from onnx import TensorProto, helper
 from trivet.blobs import open_blobs
 from trivet.catalog import open_catalog
 from trivet.domain.deployment import Deployment, DeploymentConfig, DeploymentState, Resources
-from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.frameworks import Framework
+from trivet.domain.package import ModelSettings
 from trivet.domain.pipeline import ModelStep
 from trivet.domain.version import Acceleration, Architecture, ModelVersion, VersionStatus
 from trivet.settings import Settings, settings_to_json

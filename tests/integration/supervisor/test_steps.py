@@ -7,16 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from trivet.domain.digest import digest_of_bytes
-from trivet.domain.package import Framework, ModelSettings
-from trivet.domain.version import (
-    Acceleration,
-    Architecture,
-    LoadedModel,
-    ModelConfig,
-    ModelVersion,
-    Runtime,
-    VersionStatus,
-)
+from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.package import ModelSettings
+from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelConfig, ModelVersion, VersionStatus
 from trivet.loading.steps import Identity, native_step, worker_step
 
 X = pa.schema([pa.field("x", pa.float32())])

@@ -10,18 +10,11 @@ from hypothesis import strategies as st
 
 from trivet.domain.digest import Digest
 from trivet.domain.fault import Fault
-from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.package import ModelSettings
 from trivet.domain.schema import parse_schema
 from trivet.domain.step_fit import check_fit, configured_schemas, is_one_wide, same_values
-from trivet.domain.version import (
-    Acceleration,
-    Architecture,
-    LoadedModel,
-    ModelConfig,
-    ModelVersion,
-    Runtime,
-    VersionStatus,
-)
+from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelConfig, ModelVersion, VersionStatus
 from trivet.errors import Conflict, Invalid
 
 NAMES = st.sampled_from(["a", "b", "c", "in.x", "tensor", "größe"])

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from trivet.domain.digest import digest_of_bytes
-from trivet.domain.package import ByopContents, EntryPoint, Manifest, PackageFile
+from trivet.domain.package import Contents, EntryPoint, Manifest, PackageFile
 from trivet.errors import BadPackage
-from trivet.packaging.frameworks.custom import inspect_byop
+from trivet.packaging.frameworks.custom import inspect
+from trivet.packaging.frameworks.inspection import Unpacked
 
 HEAD = """\
     from typing import Any, Dict, List, Optional, Set
@@ -48,7 +49,7 @@ def source(*parts: str) -> str:
 GOOD = source(HEAD, INFERENCE, BUILDER)
 
 
-def inspected(root: Path, files: dict[str, str | bytes], *, told: list[str] | None = None) -> ByopContents:
+def inspected(root: Path, files: dict[str, str | bytes]) -> Contents:
     files = {"requirements.txt": "", **files}
     listed = []
     for name, content in files.items():
@@ -57,7 +58,7 @@ def inspected(root: Path, files: dict[str, str | bytes], *, told: list[str] | No
         (root / name).write_bytes(data)
         listed.append(PackageFile(path=name, size=len(data), sha256=digest_of_bytes(data)))
     manifest = Manifest(files=tuple(sorted(listed, key=lambda each: each.path)))
-    return inspect_byop(root, manifest, file_name="clusters.zip", report=([] if told is None else told).append)
+    return inspect(Unpacked(root=root, manifest=manifest, name="clusters.zip"))
 
 
 def refusal(root: Path, files: dict[str, str | bytes]) -> BadPackage:
@@ -67,16 +68,17 @@ def refusal(root: Path, files: dict[str, str | bytes]) -> BadPackage:
     return caught.value
 
 
-def names(contents: ByopContents) -> tuple[str, str]:
-    return contents.inference.name, contents.builder.name
+def names(contents: Contents) -> tuple[str, str]:
+    return contents.entry["inference"].name, contents.entry["builder"].name
 
 
 def test_both_classes_are_found_with_file_and_line(tmp_path: Path) -> None:
     contents = inspected(tmp_path, {"custom-inference.py": GOOD})
-    assert contents == ByopContents(
-        inference=EntryPoint(file="custom-inference.py", name="Clusters", line=8),
-        builder=EntryPoint(file="custom-inference.py", name="ClustersBuilder", line=21),
-        requirements="requirements.txt",
+    assert contents == Contents(
+        entry={
+            "inference": EntryPoint(file="custom-inference.py", name="Clusters", line=8),
+            "builder": EntryPoint(file="custom-inference.py", name="ClustersBuilder", line=21),
+        }
     )
 
 
@@ -144,7 +146,7 @@ def test_members_may_come_from_a_base_elsewhere_in_the_package(tmp_path: Path, w
     own = f"{imports}\nclass Clusters(Base):\n    pass\n"
     text = source(HEAD) + own + source(BUILDER)
     contents = inspected(tmp_path, {"model.py": text, where: "import abc\n" + base})
-    assert contents.inference.file == "model.py"
+    assert contents.entry["inference"].file == "model.py"
     assert names(contents) == ("Clusters", "ClustersBuilder")
 
 
@@ -158,7 +160,7 @@ def test_relative_imports_and_re_exports_are_followed(tmp_path: Path) -> None:
         "builder.py": source(HEAD, BUILDER),
     }
     contents = inspected(tmp_path, files)
-    assert (contents.inference.file, contents.builder.file) == ("model.py", "builder.py")
+    assert (contents.entry["inference"].file, contents.entry["builder"].file) == ("model.py", "builder.py")
 
 
 def test_an_abstract_class_between_is_no_candidate(tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_requirements_must_be_there(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("class Nothing: ...")
     file = PackageFile(path="model.py", size=18, sha256=digest_of_bytes(b""))
     with pytest.raises(BadPackage) as caught:
-        inspect_byop(tmp_path, Manifest(files=(file,)), file_name="clusters.zip", report=print)
+        inspect(Unpacked(root=tmp_path, manifest=Manifest(files=(file,)), name="clusters.zip"))
     assert str(caught.value) == (
         "Framework.CUSTOM requires a requirements.txt to be included within the uploaded .zip file\n"
         "  at  requirements.txt\n"
@@ -233,7 +235,7 @@ def test_requirements_must_be_there(tmp_path: Path) -> None:
 def test_requirements_elsewhere_are_pointed_at(tmp_path: Path, name: str, fix: str) -> None:
     file = PackageFile(path=name, size=0, sha256=digest_of_bytes(b""))
     with pytest.raises(BadPackage) as caught:
-        inspect_byop(tmp_path, Manifest(files=(file,)), file_name="clusters.zip", report=print)
+        inspect(Unpacked(root=tmp_path, manifest=Manifest(files=(file,)), name="clusters.zip"))
     assert caught.value.fix == fix
 
 
@@ -272,10 +274,9 @@ def test_invalid_escapes_in_sources_are_no_warnings_here(tmp_path: Path) -> None
 
 
 def test_a_broken_module_beside_good_ones_is_reported(tmp_path: Path) -> None:
-    told: list[str] = []
-    assert inspected(tmp_path, {"model.py": GOOD, "python2.py": "print 'x'\n"}, told=told)
-    assert len(told) == 1
-    assert told[0].startswith("python2.py:1 is left aside: SyntaxError: Missing parentheses")
+    notes = inspected(tmp_path, {"model.py": GOOD, "python2.py": "print 'x'\n"}).notes
+    assert len(notes) == 1
+    assert notes[0].startswith("python2.py:1 is left aside: SyntaxError: Missing parentheses")
 
 
 def test_no_class_that_extends_inference(tmp_path: Path) -> None:
@@ -367,9 +368,8 @@ def test_an_abstract_member_is_none(tmp_path: Path) -> None:
 
 def test_a_base_outside_the_package_may_bring_what_is_missing(tmp_path: Path) -> None:
     text = GOOD.replace("(Inference)", "(some_library.Mixin, Inference)").replace("def _predict", "def other")
-    told: list[str] = []
-    assert inspected(tmp_path, {"model.py": text}, told=told)
-    assert told == ["model.py:8: Clusters has no _predict of its own, and may have one from some_library.Mixin"]
+    notes = inspected(tmp_path, {"model.py": text}).notes
+    assert notes == ("model.py:8: Clusters has no _predict of its own, and may have one from some_library.Mixin",)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_an_argument_that_is_no_dictionary_of_arrays_is_refused(tmp_path: Path, 
     text = GOOD.replace("input_data: InferenceData", f"input_data: {annotation}")
     error = refusal(tmp_path, {"model.py": more + text})
     assert error.what.startswith("The Inference class's predict method may only accept a dictionary of numpy arrays.")
-    assert "Clusters._predict wants " in error.what
+    assert "Clusters._predict expects " in error.what
     assert error.path == "model.py:21"
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from trivet.domain.digest import digest_of_bytes
-from trivet.domain.package import Manifest, OnnxContents, PackageFile
+from trivet.domain.package import Contents, Manifest, PackageFile
 from trivet.errors import BadPackage
-from trivet.packaging.frameworks.onnx import inspect_onnx
+from trivet.packaging.frameworks.inspection import Unpacked
+from trivet.packaging.frameworks.onnx import inspect
 
 OPSET = 17
 
@@ -58,7 +59,7 @@ def external(name: str = "w", **said: str) -> onnx.TensorProto:
     return tensor
 
 
-def inspected(root: Path, model: onnx.ModelProto | bytes, *, name: str = "model.onnx", **others: bytes) -> OnnxContents:
+def inspected(root: Path, model: onnx.ModelProto | bytes, *, name: str = "model.onnx", **others: bytes) -> Contents:
     data = model if isinstance(model, bytes) else model.SerializeToString()
     files = {name: data} | {
         each.replace("__", "/").replace("_bin", ".bin"): content for each, content in others.items()
@@ -68,7 +69,7 @@ def inspected(root: Path, model: onnx.ModelProto | bytes, *, name: str = "model.
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
         listed.append(PackageFile(path=path, size=len(content), sha256=digest_of_bytes(content)))
-    return inspect_onnx(root, Manifest(files=tuple(listed)), model=name)
+    return inspect(Unpacked(root=root, manifest=Manifest(files=tuple(listed)), name=name, model=name))
 
 
 def refusal(root: Path, model: onnx.ModelProto | bytes, **others: bytes) -> BadPackage:
@@ -81,7 +82,7 @@ def refusal(root: Path, model: onnx.ModelProto | bytes, **others: bytes) -> BadP
 
 def test_a_good_model_is_taken(tmp_path: Path) -> None:
     weight = numpy_helper.from_array(np.ones(2, np.float32), "w")
-    assert inspected(tmp_path, model_of(add(), weights=[weight])) == OnnxContents(model="model.onnx")
+    assert inspected(tmp_path, model_of(add(), weights=[weight])) == Contents(files={"model": "model.onnx"})
 
 
 @pytest.mark.parametrize("name", ["ccfraud", "house_gbr", "house_rf", "multi_io"])

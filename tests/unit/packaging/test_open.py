@@ -10,9 +10,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from trivet.domain.digest import digest_of_file
-from trivet.domain.package import Framework, ModelSettings, OnnxContents, Package, PythonStepContents
+from trivet.domain.frameworks import Framework
+from trivet.domain.package import Contents, ModelSettings, Package
 from trivet.errors import BadPackage, NotFound, TooLarge
-from trivet.packaging import Limits, open_package, read_requirements
+from trivet.packaging import Limits, open_package
 
 STEP = "def process_data(input_data):\n    return input_data\n"
 CUSTOM = """\
@@ -71,10 +72,9 @@ def test_an_onnx_file_is_a_package(tmp_path: Path, store: Path) -> None:
     package = open_package(path, store=store)
     assert (package.name, package.file_name, package.framework) == ("cc-fraud", "CC Fraud.onnx", Framework.ONNX)
     assert package.digest == digest_of_file(path)
-    assert isinstance(package.contents, OnnxContents)
-    assert (package.root / package.contents.model).read_bytes() == onnx_bytes()
+    assert (package.root / package.contents.files["model"]).read_bytes() == onnx_bytes()
     assert package.root.is_relative_to(store)
-    assert read_requirements(package) == ()
+    assert package.contents.requirements == ()
 
 
 @pytest.mark.parametrize("top", ["", "clusters/", "another name/"])
@@ -88,7 +88,7 @@ def test_a_custom_model_is_found_in_a_zip(tmp_path: Path, store: Path, top: str)
     package = open_package(path, store=store)
     assert (package.name, package.framework, package.digest) == ("clusters", Framework.CUSTOM, digest_of_file(path))
     assert [each.path for each in package.manifest.files] == ["custom-inference.py", "m.pkl", "requirements.txt"]
-    assert read_requirements(package) == ("scikit-learn==1.2.2",)
+    assert package.contents.requirements == ("scikit-learn==1.2.2",)
 
 
 def test_a_custom_model_may_bring_an_onnx_file(tmp_path: Path, store: Path) -> None:
@@ -99,8 +99,7 @@ def test_a_custom_model_may_bring_an_onnx_file(tmp_path: Path, store: Path) -> N
 def test_a_step_is_found_in_a_folder_and_gets_pandas(tmp_path: Path, store: Path) -> None:
     package = open_package(folder_of(tmp_path / "pre_process", {"step.py": STEP}), store=store)
     assert (package.name, package.file_name, package.framework) == ("pre-process", "pre_process", Framework.PYTHON)
-    assert isinstance(package.contents, PythonStepContents)
-    assert read_requirements(package) == ("pandas",)
+    assert package.contents.requirements == ("pandas",)
 
 
 @pytest.mark.parametrize(
@@ -113,13 +112,13 @@ def test_a_step_is_found_in_a_folder_and_gets_pandas(tmp_path: Path, store: Path
 )
 def test_a_step_keeps_its_own_pandas(tmp_path: Path, store: Path, text: str, requirements: tuple[str, ...]) -> None:
     folder = folder_of(tmp_path / "step", {"step.py": STEP, "requirements.txt": text})
-    assert read_requirements(open_package(folder, store=store)) == requirements
+    assert open_package(folder, store=store).contents.requirements == requirements
 
 
 def test_a_zip_with_one_onnx_file_and_its_weights_is_an_onnx_model(tmp_path: Path, store: Path) -> None:
     path = zip_of(tmp_path / "net.zip", {"net.onnx": onnx_bytes(), "weights.bin": b"1", "make.py": "print()\n"})
     package = open_package(path, store=store)
-    assert (package.framework, package.contents) == (Framework.ONNX, OnnxContents(model="net.onnx"))
+    assert (package.framework, package.contents) == (Framework.ONNX, Contents(files={"model": "net.onnx"}))
 
 
 def test_opening_the_same_bytes_twice_makes_one_package(tmp_path: Path, store: Path) -> None:
@@ -162,7 +161,7 @@ def test_what_somebody_says_wins_over_what_is_found(tmp_path: Path, store: Path)
 def test_an_onnx_file_is_no_custom_model(tmp_path: Path, store: Path) -> None:
     path = folder_of(tmp_path, {"m.onnx": onnx_bytes()}) / "m.onnx"
     error = refusal(path, store, settings=ModelSettings(framework=Framework.CUSTOM))
-    assert error.what == "'m.onnx' is an ONNX model, and no custom package"
+    assert error.what == "'m.onnx' is an ONNX model, and not a custom package"
 
 
 def test_errors_about_a_lone_file_call_it_by_its_name(tmp_path: Path, store: Path) -> None:
@@ -205,16 +204,19 @@ def test_nothing_at_the_path_proposes_what_is_near(tmp_path: Path, store: Path) 
 @pytest.mark.parametrize(
     ("name", "fix"),
     [
-        ("model.pkl", "export it to ONNX, or put it into a zip with a custom model that loads it"),
+        (
+            "model.pkl",
+            "export it to ONNX, or put it into a folder with a custom model that loads it, and give that folder",
+        ),
         ("model.py", "put it into a folder, and give that"),
         ("model.tar.gz", "unpack it, and give the folder or a .zip of it"),
-        ("trivet.yaml", "give the folder that it lies in"),
+        ("trivet.yaml", "give the folder that it is in"),
         ("model", "give an .onnx file, a .zip, or a folder with the package's files"),
     ],
 )
 def test_other_files_are_refused_with_what_to_do(tmp_path: Path, store: Path, name: str, fix: str) -> None:
     error = refusal(folder_of(tmp_path, {name: "x"}) / name, store)
-    assert error.what == f"{name!r} is no package"
+    assert error.what == f"{name!r} is not a package"
     assert error.fix == fix
 
 
@@ -285,7 +287,7 @@ def test_a_folders_settings_may_name_a_zip_in_it(tmp_path: Path, store: Path) ->
 def test_a_folders_settings_may_name_the_onnx_file_of_several(tmp_path: Path, store: Path) -> None:
     files: dict[str, str | bytes] = {"a.onnx": onnx_bytes(), "b.onnx": onnx_bytes(), "trivet.yaml": "model: b.onnx\n"}
     package = open_package(folder_of(tmp_path / "two", files), store=store)
-    assert package.contents == OnnxContents(model="b.onnx")
+    assert package.contents == Contents(files={"model": "b.onnx"})
     assert package.file_name == "two"
 
 
@@ -307,7 +309,7 @@ def test_settings_that_name_another_file_are_refused(tmp_path: Path, store: Path
 
 def test_settings_that_cannot_be_read_are_told(tmp_path: Path, store: Path) -> None:
     folder = folder_of(tmp_path / "step", {"step.py": STEP, "trivet.yaml": "name: é".encode("latin-1")})
-    assert refusal(folder, store).what == "trivet.yaml is no UTF-8 text"
+    assert refusal(folder, store).what == "trivet.yaml is not UTF-8 text"
 
 
 def test_a_misnamed_settings_file_is_reported(tmp_path: Path, store: Path) -> None:

@@ -5,21 +5,22 @@ from pathlib import Path
 import pytest
 
 from trivet.domain.digest import digest_of_bytes
-from trivet.domain.package import EntryPoint, Manifest, PackageFile, PythonStepContents
+from trivet.domain.package import Contents, EntryPoint, Manifest, PackageFile
 from trivet.errors import BadPackage
-from trivet.packaging.frameworks.python import inspect_python_step
+from trivet.packaging.frameworks.inspection import Unpacked
+from trivet.packaging.frameworks.python import inspect
 
 STEP = "from mac.types import InferenceData\n\n\ndef process_data(input_data: InferenceData) -> InferenceData:\n    return input_data\n"
 
 
-def inspected(root: Path, files: dict[str, str], *, told: list[str] | None = None) -> PythonStepContents:
+def inspected(root: Path, files: dict[str, str]) -> Contents:
     listed = []
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
         listed.append(PackageFile(path=name, size=len(content), sha256=digest_of_bytes(content.encode())))
     manifest = Manifest(files=tuple(sorted(listed, key=lambda each: each.path)))
-    return inspect_python_step(root, manifest, file_name="step.zip", report=([] if told is None else told).append)
+    return inspect(Unpacked(root=root, manifest=manifest, name="step.zip"))
 
 
 def refusal(root: Path, files: dict[str, str]) -> BadPackage:
@@ -32,12 +33,12 @@ def refusal(root: Path, files: dict[str, str]) -> BadPackage:
 def test_the_function_is_found_with_file_and_line(tmp_path: Path) -> None:
     contents = inspected(tmp_path, {"house-features.py": STEP, "other.py": "x = 1\n"})
     function = EntryPoint(file="house-features.py", name="process_data", line=4)
-    assert contents == PythonStepContents(function=function, requirements=None)
+    assert contents == Contents(entry={"function": function}, requirements=("pandas",))
 
 
 def test_requirements_are_optional_and_checked_where_they_are(tmp_path: Path) -> None:
     good = inspected(tmp_path / "a", {"step.py": STEP, "requirements.txt": "statsmodels\n"})
-    assert good.requirements == "requirements.txt"
+    assert good.requirements == ("statsmodels", "pandas")
     error = refusal(tmp_path / "b", {"step.py": STEP, "requirements.txt": "-e .\n"})
     assert error.path == "requirements.txt:1"
 
@@ -55,12 +56,12 @@ def test_requirements_are_optional_and_checked_where_they_are(tmp_path: Path) ->
     ],
 )
 def test_whatever_takes_one_argument_will_do(tmp_path: Path, text: str) -> None:
-    assert inspected(tmp_path, {"step.py": text}).function.file == "step.py"
+    assert inspected(tmp_path, {"step.py": text}).entry["function"].file == "step.py"
 
 
 def test_a_function_that_is_only_imported_belongs_to_where_it_comes_from(tmp_path: Path) -> None:
     contents = inspected(tmp_path, {"main.py": "from step import process_data\n", "step.py": STEP})
-    assert contents.function.file == "step.py"
+    assert contents.entry["function"].file == "step.py"
 
 
 def test_two_functions_are_an_error_that_names_both_files(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_step_of_which_nothing_can_be_read(tmp_path: Path) -> None:
         ("", "it takes no argument"),
         ("a, b", "it takes 2 arguments (a, b)"),
         ("a, *, b", "it takes 2 arguments (a, b)"),
-        ("rows: list", "it wants list"),
+        ("rows: list", "it expects list"),
     ],
 )
 def test_a_function_of_something_else_is_refused(tmp_path: Path, arguments: str, why: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.frameworks import Framework
+from trivet.domain.package import ModelSettings
 from trivet.domain.package import TestCase as Case  # pytest would collect a name that starts with Test
 from trivet.domain.schema import parse_schema
 from trivet.errors import BadPackage, NotFound

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from trivet.domain.digest import Digest, digest_of_file
-from trivet.domain.package import Framework
+from trivet.domain.frameworks import Framework
 from trivet.errors import BadPackage, NotFound
 from trivet.packaging import find_package, open_package, unpack_again
 from trivet.packaging.writing import remove_tree
@@ -53,8 +53,8 @@ def test_what_the_owner_calls_the_file_says_what_it_is(step: Path, identity: Pat
 @pytest.mark.parametrize(
     ("file_name", "text"),
     [
-        ("model.pkl", "'model.pkl' is no package: files of type '.pkl' are not taken"),
-        ("model", "'model' is no package: the file has no type in its name"),
+        ("model.pkl", "'model.pkl' is not a package: files of type '.pkl' are not taken"),
+        ("model", "'model' is not a package: the file has no type in its name"),
         ("model.onnx", "'model.onnx' is a ZIP archive"),
     ],
 )

@@ -175,7 +175,7 @@ def test_the_examples_of_schemas_in_errors_are_schemas():
         ("m.ipynb", "a notebook", "as a .py file"),
         ("m.tar", "an archive", "unpack it"),
         ("m.zip", "called a zip", "zip the package again"),
-        ("m.xyz", "does not say what wrote it", "say framework="),
+        ("m.xyz", "does not say what wrote it", "give framework="),
     ],
 )
 def test_a_file_that_no_framework_takes_is_told_what_to_do_with_it(tmp_path, name, what, fix):

@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 import trivet
+from trivet.domain.frameworks import NOT_YET
 from wallaroo.object import NotThereYetError, absent
 
 __all__ = ["CustomConfig", "Framework", "VLLMConfig", "taken"]
@@ -50,11 +51,7 @@ def taken(framework: Framework | str | None) -> str:
     said = "onnx" if framework is None else str(framework)
     known = {each.value for each in trivet.Framework}
     if said not in known and said in {each.value for each in Framework}:
-        raise NotThereYetError(
-            f"Framework.{Framework(said).name} is not there yet",
-            fix="export the model to ONNX, or wrap it in a package of your own: Framework.CUSTOM runs any Python model",
-            path="framework",
-        )
+        raise NotThereYetError(f"Framework.{Framework(said).name} is not there yet", fix=NOT_YET, path="framework")
     return said
 
 

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from trivet.domain.package import Framework
+from trivet.domain.frameworks import NOT_YET, Framework
 from trivet.errors import Internal, Invalid, Kind, NotFound, Overloaded, TrivetError, Unavailable
 
 __all__ = ["STATUS", "add_error_answers", "error_response", "of_details"]
@@ -128,7 +128,7 @@ def of_details(details: Sequence[Any]) -> Invalid:
 
 
 def _no_framework(said: Any, *, path: str) -> Invalid:
-    """One that is misspelt, or that there is none of yet."""
+    """One that is misspelled, or not supported yet."""
     known = [each.value for each in Framework]
     why = f"known are {', '.join(known[:-1])} and {known[-1]}"
     shown = repr(str(said)[:40])
@@ -137,8 +137,7 @@ def _no_framework(said: Any, *, path: str) -> Invalid:
     if close:
         what, fix = f"there is no framework {shown}", f"did you mean {close[0]!r}?"
     else:
-        what = f"the framework {shown} is not there yet"
-        fix = "export the model to onnx, or wrap it in a package of the framework custom"
+        what, fix = f"the framework {shown} is not there yet", NOT_YET
     return Invalid(what, why=why, fix=fix, path=path, reason="unknown_framework")
 
 

@@ -10,7 +10,7 @@ from trivet.control.context import Control
 from trivet.control.request_bodies import Configure
 from trivet.control.use_cases.schemas import read_schema
 from trivet.domain.digest import Digest
-from trivet.domain.package import Framework
+from trivet.domain.frameworks import FRAMEWORKS
 from trivet.domain.step_fit import configured_schemas
 from trivet.domain.version import ModelConfig, ModelVersion
 from trivet.errors import Conflict, Invalid, TrivetError
@@ -53,7 +53,7 @@ def configure(control: Control, uuid: str, body: Configure) -> ModelConfig:
         batch_size_limit=body.batch_size_limit,
     )
     if config.tensor_fields is not None:
-        if version.framework is not Framework.ONNX:
+        if not FRAMEWORKS[version.framework].tensor_fields:
             raise Invalid(
                 "tensor_fields has no effect on this model",
                 why="only native models have tensors to rename",

@@ -19,8 +19,9 @@ from trivet.control.use_cases.schemas import read_schema
 from trivet.disk.replace import replace_file
 from trivet.domain.digest import Digest
 from trivet.domain.encoding import decode, encode
+from trivet.domain.frameworks import FRAMEWORKS, Framework
 from trivet.domain.names import check_name
-from trivet.domain.package import Framework, ModelSettings
+from trivet.domain.package import ModelSettings
 from trivet.domain.version import Acceleration, Architecture, ModelVersion
 from trivet.errors import BadPackage, Conflict, Invalid, NotFound, TooLarge, TrivetError, Unavailable
 
@@ -274,7 +275,7 @@ def _check_size(control: Control, size: int) -> None:
 
 def _looked_at(control: Control, upload: Upload, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes, counted, and refused if they cannot be what they are said to be."""
-    is_zip = upload.framework in (Framework.CUSTOM, Framework.PYTHON)
+    is_zip = FRAMEWORKS[upload.framework].sent_as == "folder"
     size = 0
     head = tail = b""
     for chunk in chunks:
@@ -302,7 +303,7 @@ def _looked_at(control: Control, upload: Upload, chunks: Iterable[bytes]) -> Ite
 def _no_zip(upload: Upload) -> BadPackage:
     return BadPackage(
         "Not a valid ZIP file",
-        why=f"a {upload.framework} model is a zip with its code and files",
+        why=f"{FRAMEWORKS[upload.framework].title} is a zip with its code and files",
         fix="zip the package, or name the right framework",
         path=upload.file_name,
         reason="not_a_zip",

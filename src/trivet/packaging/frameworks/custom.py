@@ -1,21 +1,21 @@
 """Custom models (BYOP): one class that extends `Inference`, one that extends `InferenceBuilder`, and what these must have.
 
 The checks, their order and the first words of their messages are those of the convention that such packages were written
-for; what follows is ours: which class, which file and line, and how to mend it.
+for; Trivet adds which class, which file and line, and how to correct it.
 """
 
 import ast
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from trivet.domain.package import ByopContents, EntryPoint, Manifest
+from trivet.domain.package import Contents, EntryPoint
 from trivet.errors import BadPackage
+from trivet.packaging.frameworks.inspection import Evidence, Unpacked, no_modules
 from trivet.packaging.requirements import REQUIREMENTS, parse_requirements
-from trivet.packaging.sources.resolve import Sources, is_of_mac, read_sources
+from trivet.packaging.sources.resolve import Sources, is_of_mac
 from trivet.packaging.sources.signatures import arguments_text, first_annotation, means_no_arrays, takes_one
 from trivet.packaging.sources.source import ClassSource, Member, dotted, is_top
 
-__all__ = ["find_classes", "inspect_byop", "no_modules"]
+__all__ = ["detect", "find_classes", "inspect"]
 
 INFERENCE = "Inference"
 BUILDER = "InferenceBuilder"
@@ -43,39 +43,33 @@ _PLAIN_BASES = {"object", "abc.ABC", "ABC", "typing.Generic", "typing.Protocol",
 _ARRAYS_BY_NAME = "a dictionary of numpy arrays by field name"
 
 
-def inspect_byop(
-    root: Path,
-    manifest: Manifest,
-    *,
-    file_name: str,
-    sources: Sources | None = None,
-    report: Callable[[str], None],
-) -> ByopContents:
-    """Check a custom model's package and find its entry points.
+def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code alone tells
+    """See `Inspector.detect`."""
+    found = (*find_classes(INFERENCE, sources), *find_classes(BUILDER, sources))
+    if not found:
+        return None
+    return Evidence(why=f"{found[0].name} extends a class of custom models", place=found[0].place)
 
-    Args:
-        root: the folder that holds the manifest's files.
-        manifest: the package's files.
-        file_name: what the user calls the package.
-        sources: its sources, if they were read before.
-        report: told what does not stop it from being served.
 
-    Raises:
-        BadPackage: the first check that fails, in the convention's order.
-    """
-    _check_requirements(root, manifest, file_name=file_name, report=report)
-    sources = sources or read_sources(root, manifest)
+def inspect(package: Unpacked) -> Contents:
+    """See `Inspector.inspect`: the first check that fails raises, in the convention's order."""
+    notes: list[str] = []
+    requirements = _requirements(package, report=notes.append)
+    sources = package.sources
     if not sources.modules:
-        raise no_modules(sources, file_name=file_name)
+        raise no_modules(package)
     inference = _only_class(INFERENCE, sources)
     builder = _only_class(BUILDER, sources)
-    _check_builder(builder, sources, report=report)
-    predict = _check_inference(inference, sources, report=report)
+    _check_builder(builder, sources, report=notes.append)
+    predict = _check_inference(inference, sources, report=notes.append)
     if predict is not None:
         _check_signature(predict, inference, sources)
-    for each in sources.broken:
-        report(f"{each.place} is left aside: {each.why}")
-    return ByopContents(inference=_entry(inference), builder=_entry(builder), requirements=REQUIREMENTS)
+    notes.extend(f"{each.place} is left aside: {each.why}" for each in sources.broken)
+    return Contents(
+        entry={"inference": _entry(inference), "builder": _entry(builder)},
+        requirements=requirements,
+        notes=tuple(notes),
+    )
 
 
 def find_classes(name: str, sources: Sources) -> tuple[ClassSource, ...]:
@@ -91,29 +85,12 @@ def find_classes(name: str, sources: Sources) -> tuple[ClassSource, ...]:
     return tuple([each for each in usable if is_top(each.file)] or usable)
 
 
-def no_modules(sources: Sources, *, file_name: str) -> BadPackage:
-    """The error about a package of which no source can be read."""
-    what = f"No Python modules found in the model directory: {file_name}"
-    if not sources.broken:
-        return BadPackage(what, fix="add the .py file with the model's classes", reason="no_modules")
-    first, others = sources.broken[0], len(sources.broken) - 1
-    why = first.why + (f"; {others} more cannot be read either" if others else "")
-    return BadPackage(
-        what,
-        why=why,
-        fix="mend the file, or, if it is written for a newer Python than that, run Trivet on the newer one",
-        path=first.place,
-        reason="no_modules",
-    )
-
-
-def _check_requirements(root: Path, manifest: Manifest, *, file_name: str, report: Callable[[str], None]) -> None:
-    paths = [each.path for each in manifest.files]
-    if REQUIREMENTS in paths:
-        parse_requirements(root, manifest, report=report)
-        return
+def _requirements(package: Unpacked, *, report: Callable[[str], None]) -> tuple[str, ...]:
+    if REQUIREMENTS in package.paths:
+        return parse_requirements(package.root, package.manifest, report=report)
+    file_name = package.name
     fix = f"add a {REQUIREMENTS} to the top of {file_name}; it may be empty"
-    alike = next((path for path in paths if path.rpartition("/")[2].lower() == REQUIREMENTS), None)
+    alike = next((path for path in package.paths if path.rpartition("/")[2].lower() == REQUIREMENTS), None)
     if alike is not None:
         fix = f"rename {alike} to {REQUIREMENTS}"
         if "/" in alike:
@@ -153,7 +130,7 @@ def _no_class(name: str, sources: Sources) -> BadPackage:
         return BadPackage(
             what,
             why=f"{first.file} cannot be read: {first.why}",
-            fix=f"mend the file; if the class is not in there, write one that extends {name}",
+            fix=f"correct the file; if the class is not in there, write one that extends {name}",
             path=first.place,
             reason="no_class",
         )
@@ -230,7 +207,7 @@ def _check_signature(predict: Member, inference: ClassSource, sources: Sources) 
     elif not takes_one(predict, bound=_bound(predict)):
         why = f"{inference.name}.{predict.name} takes {arguments_text(predict, bound=_bound(predict))}"
     elif annotation is not None and means_no_arrays(annotation, predict.file, sources):
-        why = f"{inference.name}.{predict.name} wants {ast.unparse(annotation)}"
+        why = f"{inference.name}.{predict.name} expects {ast.unparse(annotation)}"
     if why is not None:
         raise BadPackage(
             f"The Inference class's predict method may only accept a dictionary of numpy arrays. {why}",

@@ -1,53 +1,42 @@
 """Python steps: one function `process_data` at the top level of one module."""
 
 import ast
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
 
-from trivet.domain.package import EntryPoint, Manifest, PythonStepContents
+from trivet.domain.package import Contents, EntryPoint
 from trivet.errors import BadPackage
-from trivet.packaging.frameworks.custom import no_modules
-from trivet.packaging.requirements import REQUIREMENTS, parse_requirements
-from trivet.packaging.sources.resolve import Sources, read_sources
+from trivet.packaging.frameworks.inspection import Evidence, Unpacked, no_modules
+from trivet.packaging.requirements import REQUIREMENTS, names_project, parse_requirements
+from trivet.packaging.sources.resolve import Sources
 from trivet.packaging.sources.signatures import arguments_text, first_annotation, means_no_arrays, takes_one
 from trivet.packaging.sources.source import Member
 
-__all__ = ["ENTRY", "find_functions", "inspect_python_step"]
+__all__ = ["ENTRY", "detect", "find_functions", "inspect"]
 
 ENTRY = "process_data"
-AS_WANTED = f"write it as 'def {ENTRY}(input_data: InferenceData) -> InferenceData'"
+SIGNATURE = f"write it as 'def {ENTRY}(input_data: InferenceData) -> InferenceData'"
 
 
-def inspect_python_step(
-    root: Path,
-    manifest: Manifest,
-    *,
-    file_name: str,
-    sources: Sources | None = None,
-    report: Callable[[str], None],
-) -> PythonStepContents:
-    """Check a Python step's package and find its function.
+def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code alone tells
+    """See `Inspector.detect`."""
+    found = find_functions(sources)
+    return Evidence(why=f"{found[0].name} is a step's function", place=found[0].place) if found else None
 
-    Args:
-        root: the folder that holds the manifest's files.
-        manifest: the package's files.
-        file_name: what the user calls the package.
-        sources: its sources, if they were read before.
-        report: told what does not stop it from being served.
 
-    Raises:
-        BadPackage: there is no such function, or more than one, or it does not take one argument; or the requirements
-            are not taken.
-    """
-    requirements = REQUIREMENTS if any(each.path == REQUIREMENTS for each in manifest.files) else None
-    if requirements is not None:
-        parse_requirements(root, manifest, report=report)
-    sources = sources or read_sources(root, manifest)
+def inspect(package: Unpacked) -> Contents:
+    """See `Inspector.inspect`. The environment of a step has pandas, whether its requirements name it or not."""
+    notes: list[str] = []
+    requirements: tuple[str, ...] = ()
+    if REQUIREMENTS in package.paths:
+        requirements = parse_requirements(package.root, package.manifest, report=notes.append)
+    if not any(names_project(line, "pandas") for line in requirements):
+        requirements = (*requirements, "pandas")
+    sources = package.sources
     if not sources.modules:
-        raise no_modules(sources, file_name=file_name)
+        raise no_modules(package)
     found = find_functions(sources)
     if not found:
-        raise _no_function(sources, file_name=file_name)
+        raise _no_function(sources, file_name=package.name)
     if len(found) > 1:
         raise BadPackage(
             f"Multiple {ENTRY} functions found: {', '.join(each.file for each in found)}.  Only one is allowed.",
@@ -56,10 +45,11 @@ def inspect_python_step(
             reason="several_functions",
         )
     _check_signature(found[0], sources)
-    for each in sources.broken:
-        report(f"{each.place} is left aside: {each.why}")
-    return PythonStepContents(
-        function=EntryPoint(file=found[0].file, name=ENTRY, line=found[0].line), requirements=requirements
+    notes.extend(f"{each.place} is left aside: {each.why}" for each in sources.broken)
+    return Contents(
+        entry={"function": EntryPoint(file=found[0].file, name=ENTRY, line=found[0].line)},
+        requirements=requirements,
+        notes=tuple(notes),
     )
 
 
@@ -77,14 +67,14 @@ def find_functions(sources: Sources) -> tuple[Member, ...]:
 def _no_function(sources: Sources, *, file_name: str) -> BadPackage:
     why = "no module defines one at its top level"
     path = None
-    fix = f"add one: {AS_WANTED}"
+    fix = f"add one: {SIGNATURE}"
     for source in sources.classes:
         if ENTRY in source.members:
             member = source.members[ENTRY]
             why, path, fix = f"{source.name} has one as a method", member.place, "move it out of the class"
     if sources.broken:
         why, path = f"{sources.broken[0].file} cannot be read: {sources.broken[0].why}", sources.broken[0].place
-        fix = "mend the file"
+        fix = "correct the file"
     return BadPackage(f"No {ENTRY} function found in {file_name}", why=why, fix=fix, path=path, reason="no_function")
 
 
@@ -98,12 +88,12 @@ def _check_signature(function: Member, sources: Sources) -> None:
     elif not takes_one(function, bound=0):
         why = f"it takes {arguments_text(function, bound=0)}"
     elif annotation is not None and means_no_arrays(annotation, function.file, sources):
-        why = f"it wants {ast.unparse(annotation)}"
+        why = f"it expects {ast.unparse(annotation)}"
     if why is not None:
         raise BadPackage(
             f"{ENTRY} must be a function of one argument, a dictionary of numpy arrays",
             why=why,
-            fix=AS_WANTED,
+            fix=SIGNATURE,
             path=function.place,
             reason="wrong_signature",
         )

@@ -1,0 +1,125 @@
+"""What an inspector is given and what it finds: each framework has a module with `detect` and `inspect`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import Protocol, cast
+
+from trivet.domain.frameworks import FRAMEWORKS, Framework
+from trivet.domain.package import Contents, Manifest
+from trivet.errors import BadPackage
+from trivet.packaging.settings import SETTINGS_NAME
+from trivet.packaging.sources.resolve import Sources, read_sources
+
+__all__ = ["Evidence", "Inspector", "Unpacked", "inspector_of", "listed", "model_file", "no_modules"]
+
+MAX_LISTED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """A package's files, within the limits, nothing else of it known.
+
+    Attributes:
+        root: the folder that holds the manifest's files.
+        name: what the user calls the package.
+        model: the file of it that its settings name, if they do.
+    """
+
+    root: Path
+    manifest: Manifest
+    name: str
+    model: str | None = None
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """The path of every file."""
+        return tuple(each.path for each in self.manifest.files)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Its Python sources, parsed when they are asked for."""
+        return read_sources(self.root, self.manifest)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """Why a package may be of a framework, and where in the package that is seen."""
+
+    why: str
+    place: str
+
+
+class Inspector(Protocol):
+    """What a module of this folder has."""
+
+    def detect(self, files: Sequence[str], sources: Sources) -> Evidence | None:
+        """Say why a package with these files and sources may be of the framework; None if it is not."""
+
+    def inspect(self, package: Unpacked) -> Contents:
+        """Check a package and find what a runtime loads. Nothing of it is run.
+
+        Raises:
+            BadPackage: it does not follow the framework's convention.
+        """
+
+
+def inspector_of(framework: Framework) -> Inspector:
+    """The inspector that the table of frameworks names."""
+    return cast("Inspector", import_module(f"trivet.packaging.frameworks.{FRAMEWORKS[framework].inspector}"))
+
+
+def model_file(package: Unpacked, framework: Framework) -> str:
+    """The model's own file: the one that the settings name, else the only one with a suffix of the framework.
+
+    Raises:
+        BadPackage: there is none, or more than one.
+    """
+    if package.model is not None:
+        return package.model
+    suffixes = FRAMEWORKS[framework].suffixes
+    shown = " or ".join(suffixes)
+    paths = [each for each in package.paths if PurePosixPath(each).suffix.lower() in suffixes]
+    paths = [each for each in paths if "/" not in each] or paths
+    if len(paths) == 1:
+        return paths[0]
+    if paths:
+        raise BadPackage(
+            f"There are {len(paths)} {shown} files in {package.name!r}",
+            why=f"they are {listed(paths)}",
+            fix=f"name the one to serve, with 'model: {PurePosixPath(paths[0]).name}' in a {SETTINGS_NAME} beside it",
+            path=package.name,
+            reason="several_models",
+        )
+    raise BadPackage(
+        f"There is no {shown} file in {package.name!r}",
+        why=f"it holds {listed(package.paths)}" if package.paths else "it is empty",
+        fix="add the model file, or name another framework",
+        path=package.name,
+        reason="no_model",
+    )
+
+
+def no_modules(package: Unpacked) -> BadPackage:
+    """The error about a package of which no source can be read."""
+    what = f"No Python modules found in the model directory: {package.name}"
+    broken = package.sources.broken
+    if not broken:
+        return BadPackage(what, fix="add the .py file with the model's classes", reason="no_modules")
+    first, others = broken[0], len(broken) - 1
+    why = first.why + (f"; {others} more cannot be read either" if others else "")
+    return BadPackage(
+        what,
+        why=why,
+        fix="correct the file, or, if it is written for a newer Python than that, run Trivet on the newer one",
+        path=first.place,
+        reason="no_modules",
+    )
+
+
+def listed(paths: Sequence[str]) -> str:
+    """The first few of the paths, and how many more there are."""
+    more = f" and {len(paths) - MAX_LISTED} more" if len(paths) > MAX_LISTED else ""
+    return ", ".join(paths[:MAX_LISTED]) + more
