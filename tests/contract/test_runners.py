@@ -23,8 +23,7 @@ from trivet.engine.limits import EngineLimits
 from trivet.engine.native.runner import Cost, NativeRunner
 from trivet.engine.native.session import NativeSession
 from trivet.engine.pool import WorkerPool
-from trivet.engine.runner import predict
-from trivet.engine.served import Probe
+from trivet.engine.served import Probe, predict
 from trivet.errors import Invalid, ModelFailed, TrivetError
 from trivet.workers import ProcessLauncher, WorkerSpec
 

@@ -15,7 +15,11 @@ class Sized(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes its columns hold."""
+        """About how many bytes it holds."""
+
+    @property
+    def joins(self) -> bool:
+        """Whether it may share a call with others."""
 
 
 T = TypeVar("T", bound=Sized)
@@ -27,23 +31,23 @@ def gather(
     """Take what waits, in order, as long as rows and bytes stay within the limits.
 
     Args:
-        first: goes in whatever its size: a large request travels alone, never not at all.
+        first: goes in whatever its size, so that a large request travels too, alone. One that does not join goes alone.
         next_waiting: given how many rows the call has so far, takes one more from the queue, or gives None when nothing waits.
         max_rows: rows that the call may hold.
-        max_bytes: bytes of columns that the call may hold.
+        max_bytes: bytes that the call may hold.
 
     Returns:
         What shares the call, and the one that was taken from the queue but no longer fits (it begins the next call).
     """
     taken = [first]
     rows, nbytes = first.rows, first.nbytes
-    while rows < max_rows and nbytes < max_bytes:
+    while first.joins and rows < max_rows and nbytes < max_bytes:
         item = next_waiting(rows)
         if item is None:
             break
         rows += item.rows
         nbytes += item.nbytes
-        if rows > max_rows or nbytes > max_bytes:
+        if not item.joins or rows > max_rows or nbytes > max_bytes:
             return taken, item
         taken.append(item)
     return taken, None

@@ -12,12 +12,14 @@ class EngineLimits:
     Attributes:
         timeout_s: from the arrival of a request to its answer, waiting included.
         max_waiting: requests that may wait or run at once for one model; one more is refused at once.
-        max_waiting_bytes: what those requests' columns may take together; a single larger request is taken alone.
+        max_waiting_bytes: what those requests may hold together; a single larger request is taken alone.
         join_rows: waiting requests are joined into one call up to this many rows …
         join_bytes: … and up to this many bytes of columns. A single larger request goes alone.
         delay_s: how long a request waits for others to share its call, as long as that has fewer …
         delay_rows: … than so many rows.
         call_rows: rows that a call may have at all: a larger request is cut. None leaves it to the model.
+        raw_body_bytes: the body of one raw request.
+        raw_answer_bytes: the answer to one, all pieces together.
         inline_s: a native session that answers in less than this runs on the event loop, else in a thread.
     """
 
@@ -29,4 +31,6 @@ class EngineLimits:
     delay_s: float = 0.0
     delay_rows: int = 0
     call_rows: int | None = None
+    raw_body_bytes: int = 256 * 2**20
+    raw_answer_bytes: int = 256 * 2**20
     inline_s: float = 0.001

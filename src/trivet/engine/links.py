@@ -1,23 +1,26 @@
-"""A link to one worker: an Arrow Flight stream over a Unix socket, driven by a thread of its own.
+"""A link to one worker: Arrow Flight streams to its address, driven by a thread of their own.
 
-pyarrow's Flight client blocks, so each link has one thread. It takes what waits, joins it into one record batch, writes it,
-reads the answer and hands that to the event loop. On the stream a request and its answer alternate strictly.
+pyarrow's Flight client blocks, so each link has one thread. It takes what waits, joins rows into one record batch, writes it,
+reads the answer and hands that to the event loop. A raw call goes alone, over a second stream. There is one call at a time.
 """
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from contextlib import closing
+from functools import partial
+from typing import Protocol
 
 import msgspec
 import pyarrow as pa
 from pyarrow import flight
 
 from trivet.engine.batch import Batch, concat
-from trivet.errors import Internal, Invalid, ModelFailed, TrivetError
+from trivet.engine.calls import Call, Outcome, Piece, Raw, Rows
+from trivet.engine.model_errors import ModelError, error_of
+from trivet.engine.raw_exchange import RawExchange
+from trivet.errors import Internal, TrivetError, Unavailable
 
-__all__ = ["Broken", "Job", "Link", "Outcome", "Worker"]
-
-Outcome: TypeAlias = Batch | TrivetError
+__all__ = ["Broken", "Job", "Link", "Worker"]
 
 
 class Worker(Protocol):
@@ -39,43 +42,51 @@ class Broken(Exception):
 
 
 class Job:
-    """A request that waits for a worker, or is in its hands."""
+    """A call that waits for a worker, or is in its hands.
 
-    __slots__ = ("abandoned", "batch", "came", "deadline", "deliver", "link", "nbytes", "rows")
+    Attributes:
+        abandoned: it has its outcome already; what a worker answers is not delivered.
+        left: the caller of a raw call has gone; the call has no outcome yet.
+    """
 
-    def __init__(self, batch: Batch, *, deliver: Callable[[Outcome], None], came: float, deadline: float) -> None:
-        self.batch = batch
-        self.rows = batch.rows
-        self.nbytes = batch.nbytes
+    __slots__ = ("abandoned", "call", "came", "deadline", "deliver", "joins", "left", "link", "nbytes", "rows")
+
+    def __init__(self, call: Call, *, deliver: Callable[[Outcome], None], came: float, deadline: float) -> None:
+        self.call = call
+        self.joins = call.joins
+        self.rows = call.rows
+        self.nbytes = call.nbytes
         self.deliver = deliver
         self.came = came
         self.deadline = deadline
         self.link: Link | None = None
         self.abandoned = False
+        self.left = False
 
-
-class _RemoteError(msgspec.Struct):
-    reason: str
-    message: str
-    type: str = ""
-    path: str | None = None
+    def leave(self) -> None:
+        """The caller does not need the rest of the answer."""
+        self.left = True
 
 
 class _AnswerMetadata(msgspec.Struct):
-    error: _RemoteError | None = None
+    error: ModelError | None = None
 
 
+# The outcome of a call whose caller has gone: it counts as ended, and is not delivered.
+_LEFT = Unavailable("the client has gone")
 _decode_metadata = msgspec.json.Decoder(_AnswerMetadata).decode
 
 
 class Link:
-    """One stream to one worker.
+    """The streams to one worker.
 
     Args:
         worker: the process at the other end.
+        most_raw_bytes: that the answer of a raw call may have.
         most_rows: a call has no more rows than these: a larger request is cut. None leaves it to the model.
         take: blocks until jobs wait, and gives them; an empty list ends the thread.
         done: called in the link's thread with jobs and their outcomes.
+        piece: called in the link's thread with a job and a piece of its answer that is not the last.
         lost: called in the link's thread with the jobs that were in the worker's hands when the stream broke.
     """
 
@@ -86,8 +97,10 @@ class Link:
         input_schema: pa.Schema,
         output_schema: pa.Schema,
         most_rows: int | None,
+        most_raw_bytes: int,
         take: "Callable[[Link], list[Job]]",
         done: "Callable[[Link, list[Job], list[Outcome]], None]",
+        piece: Callable[[Job, Piece], None],
         lost: "Callable[[Link, list[Job]], None]",
     ) -> None:
         self.worker = worker
@@ -97,8 +110,10 @@ class Link:
         self._input_schema = input_schema
         self._output_schema = output_schema
         self._most_rows = most_rows
+        self._most_raw_bytes = most_raw_bytes
         self._take = take
         self._done = done
+        self._piece = piece
         self._lost = lost
         self._thread = threading.Thread(target=self._run, name="worker-link", daemon=True)
 
@@ -114,36 +129,49 @@ class Link:
         jobs: list[Job] = []
         try:
             with flight.FlightClient(self.worker.address) as client:
+                raw = RawExchange(client, most_bytes=self._most_raw_bytes)
                 writer, reader = client.do_exchange(flight.FlightDescriptor.for_path(b"predict"))
-                try:
+                # Also on a broken stream: closed here it raises, closed by its destructor it would write to stderr.
+                with closing(writer), closing(raw):
                     writer.begin(self._input_schema)
                     while jobs := self._take(self):
-                        self._done(self, jobs, self._answer(jobs, writer, reader))
+                        self._done(self, jobs, self._answer(jobs, writer, reader, raw))
                         # No reference to the last answer is kept while the next jobs are waited for.
                         jobs = []
-                finally:
-                    # Also on a broken stream: closed here it raises, closed by its destructor it would write to stderr.
-                    writer.close()
         except (pa.ArrowException, msgspec.MsgspecError, OSError, Broken, StopIteration):
             self._lost(self, jobs)
 
     def _answer(
-        self, jobs: Sequence[Job], writer: flight.FlightStreamWriter, reader: flight.FlightStreamReader
+        self,
+        jobs: Sequence[Job],
+        writer: flight.FlightStreamWriter,
+        reader: flight.FlightStreamReader,
+        raw: RawExchange,
     ) -> list[Outcome]:
-        if self._most_rows is not None and jobs[0].rows > self._most_rows:
+        first = jobs[0].call
+        if isinstance(first, Raw):
+            return [self._answer_raw(first, jobs[0], raw)]
+        if self._most_rows is not None and first.rows > self._most_rows:
             # Too large for one call, and therefore alone.
-            return [self._in_pieces(jobs[0].batch, self._most_rows, writer, reader)]
-        outcome = self._exchange([job.batch for job in jobs], writer, reader)
+            return [self._in_pieces(first.batch, self._most_rows, writer, reader)]
+        batches = [job.call.batch for job in jobs if isinstance(job.call, Rows)]
+        outcome = self._exchange(batches, writer, reader)
         if len(jobs) == 1:
             return [outcome]
         if isinstance(outcome, TrivetError):
             # One bad request must not fail its neighbours: each is tried alone.
-            return [self._exchange([job.batch], writer, reader) for job in jobs]
+            return [self._exchange([batch], writer, reader) for batch in batches]
         return _split(outcome, [job.rows for job in jobs])
+
+    def _answer_raw(self, call: Raw, job: Job, raw: RawExchange) -> Outcome:
+        outcome = None
+        if not job.left:
+            outcome = raw.answer(call, on_piece=partial(self._piece, job), left=lambda: job.left)
+        return _LEFT if outcome is None else outcome
 
     def _in_pieces(
         self, batch: Batch, most_rows: int, writer: flight.FlightStreamWriter, reader: flight.FlightStreamReader
-    ) -> Outcome:
+    ) -> Batch | TrivetError:
         answers: list[Batch] = []
         for start in range(0, batch.rows, most_rows):
             outcome = self._exchange([batch.slice(start, min(most_rows, batch.rows - start))], writer, reader)
@@ -154,7 +182,7 @@ class Link:
 
     def _exchange(
         self, batches: list[Batch], writer: flight.FlightStreamWriter, reader: flight.FlightStreamReader
-    ) -> Outcome:
+    ) -> Batch | TrivetError:
         try:
             request = concat(batches).record_batch()
         except (pa.ArrowException, TrivetError, ValueError, TypeError) as error:
@@ -187,20 +215,7 @@ def _sliceable(answer: Batch, index: int) -> "pa.Array":
 
 
 def _remote_error(metadata: pa.Buffer | None) -> TrivetError:
-    if metadata is None:
-        raise Broken
-    error = _decode_metadata(metadata).error
+    error = None if metadata is None else _decode_metadata(metadata).error
     if error is None:
         raise Broken
-    if error.reason == "model_output_mismatch":
-        return ModelFailed(
-            "the model answered something else than it declares",
-            why=error.message,
-            fix="mend the model's code, or its output schema",
-            path=error.path,
-            reason=error.reason,
-        )
-    what = f"{error.type}: {error.message}" if error.type else error.message
-    if error.reason == "invalid_input":
-        return Invalid(what, path=error.path, reason="refused_by_model")
-    return ModelFailed(what, path=error.path, reason=error.reason)
+    return error_of(error)

@@ -9,8 +9,7 @@ import pyarrow as pa
 from trivet.engine.batch import Batch
 from trivet.engine.checks.checks import Checks
 from trivet.engine.handover import Handover, of_step
-from trivet.engine.runner import Runner
-from trivet.engine.served import Probe
+from trivet.engine.served import Probe, Runner
 from trivet.errors import TrivetError
 
 __all__ = ["PipelineRunner", "ServedPipeline", "ServedStep"]

@@ -10,10 +10,11 @@ from queue import Empty, SimpleQueue
 import pyarrow as pa
 
 from trivet.engine.batch import Batch
+from trivet.engine.calls import ArrivingAnswer, Call, Outcome, Piece, Raw, RawAnswer, Rows
 from trivet.engine.joining import gather, patience_s
 from trivet.engine.limits import EngineLimits
-from trivet.engine.links import Job, Link, Outcome, Worker
-from trivet.errors import DeadlineExceeded, Overloaded, TrivetError, Unavailable
+from trivet.engine.links import Job, Link, Worker
+from trivet.errors import DeadlineExceeded, Overloaded, TooLarge, TrivetError, Unavailable
 
 __all__ = ["WorkerPool"]
 
@@ -22,7 +23,7 @@ CLOSE_S = 2.0
 
 
 class WorkerPool:
-    """Answers batches through workers that come and go. All methods belong to the event loop's thread.
+    """Answers batches and raw calls through workers that come and go. All methods belong to the event loop's thread.
 
     Args:
         input_schema: of every batch that is sent.
@@ -75,8 +76,10 @@ class WorkerPool:
             input_schema=self._input_schema,
             output_schema=self._output_schema,
             most_rows=self._limits.call_rows if self._joins else 1,
+            most_raw_bytes=self._limits.raw_answer_bytes,
             take=self._take,
             done=self._done,
+            piece=self._piece,
             lost=self._lost,
         )
         self._links[worker] = link
@@ -108,6 +111,32 @@ class WorkerPool:
         Raises:
             TrivetError: as `Runner.predict` says.
         """
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._enqueue(Rows(batch, self._joins), _deliver_to(future))
+        outcome = await future
+        if isinstance(outcome, Batch):
+            return outcome
+        assert isinstance(outcome, TrivetError)
+        raise outcome
+
+    async def answer(self, raw: Raw) -> RawAnswer:
+        """Send a raw call to a worker; waits for the first piece of its answer.
+
+        Raises:
+            TrivetError: as `RawRunner.answer` says.
+        """
+        most = self._limits.raw_body_bytes
+        if raw.nbytes > most:
+            raise TooLarge(
+                f"the request's body has {raw.nbytes} bytes",
+                why=f"the limit is {most}",
+                fix="send less in one request",
+            )
+        arriving = ArrivingAnswer()
+        job = self._enqueue(raw, arriving.deliver)
+        return await arriving.begun(leave=job.leave)
+
+    def _enqueue(self, call: Call, deliver: Callable[[Outcome], None]) -> Job:
         if self._failure is not None:
             raise self._failure
         if len(self._live) >= self._limits.max_waiting:
@@ -116,22 +145,18 @@ class WorkerPool:
                 why=f"the limit is {self._limits.max_waiting}",
                 fix="send fewer at once, or serve it with more workers",
             )
-        future: asyncio.Future[Outcome] = self._loop.create_future()
         now = time.monotonic()
-        job = Job(batch, deliver=_deliver_to(future), came=now, deadline=now + self._limits.timeout_s)
+        job = Job(call, deliver=deliver, came=now, deadline=now + self._limits.timeout_s)
         if self._live and self._live_bytes + job.nbytes > self._limits.max_waiting_bytes:
             raise Overloaded(
                 "too many bytes wait for this model",
                 why=f"the limit is {self._limits.max_waiting_bytes // 2**20} MiB",
-                fix="send fewer rows at once, or serve it with more workers",
+                fix="send less at once, or serve it with more workers",
             )
         self._live[job] = None
         self._live_bytes += job.nbytes
         self._queue.put(job)
-        outcome = await future
-        if isinstance(outcome, TrivetError):
-            raise outcome
-        return outcome
+        return job
 
     async def close(self) -> None:
         """Refuse what still waits and let the links end."""
@@ -167,9 +192,6 @@ class WorkerPool:
                 return []
             if first.abandoned:
                 continue
-            if not self._joins:
-                first.link = link
-                return [first]
             jobs, link.held = gather(
                 first,
                 partial(self._next_waiting, first),
@@ -202,6 +224,9 @@ class WorkerPool:
     def _done(self, _link: Link, jobs: list[Job], outcomes: list[Outcome]) -> None:
         self._loop.call_soon_threadsafe(self._finish_all, jobs, outcomes)
 
+    def _piece(self, job: Job, piece: Piece) -> None:
+        self._loop.call_soon_threadsafe(self._pass_on, job, piece)
+
     def _lost(self, link: Link, jobs: list[Job]) -> None:
         if link.held is not None:
             self._queue.put(link.held)
@@ -219,6 +244,10 @@ class WorkerPool:
             job.abandoned = True
             self._live_bytes -= job.nbytes
             job.deliver(outcome)
+
+    def _pass_on(self, job: Job, piece: Piece) -> None:
+        if not job.abandoned:
+            job.deliver(piece)
 
     def _bury(self, link: Link, jobs: list[Job]) -> None:
         self._links.pop(link.worker, None)
@@ -259,7 +288,7 @@ class WorkerPool:
                 DeadlineExceeded(
                     f"no answer within {self._limits.timeout_s:g} s",
                     why=f"the request was still {waited}",
-                    fix="send fewer rows, or raise --timeout",
+                    fix=f"send {'fewer rows' if isinstance(job.call, Rows) else 'less'}, or raise --timeout",
                 ),
             )
             if link is not None and not link.cut:

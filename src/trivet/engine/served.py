@@ -1,17 +1,67 @@
-"""A model that is being served: who it is, what answers for it, and whether it does."""
+"""A model that is being served: what the gateway asks of it, who it is, and whether it answers."""
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
 
 from trivet.engine.batch import Batch
-from trivet.engine.runner import Runner, predict
+from trivet.engine.calls import Raw, RawAnswer
 from trivet.errors import Invalid, ModelFailed, Overloaded, TrivetError, Unavailable
 
-__all__ = ["Probe", "ServedModel", "is_refusal"]
+__all__ = ["Probe", "RawRunner", "Runner", "ServedModel", "is_refusal", "predict"]
 
 FRESH_S = 5.0
 SLOWEST_S = 5.0
+
+
+class Runner(Protocol):
+    """Answers batches of one model version: a native session here, or a pool of workers."""
+
+    @property
+    def input_schema(self) -> pa.Schema:
+        """What a batch must look like."""
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """What an answer looks like."""
+
+    @property
+    def capacity(self) -> int:
+        """How many calls could be answered at this moment; 0 while nothing can."""
+
+    def predict(self, batch: Batch) -> Batch | Awaitable[Batch]:
+        """One row of output for each row of input, in order: at once, where it takes microseconds, or to be awaited.
+
+        Raises:
+            ModelFailed: the model's code raised, or its answer does not fit its output schema.
+            Invalid: the model found the input wrong.
+            Overloaded: too many requests wait already.
+            Unavailable: the worker died while it had the request.
+            DeadlineExceeded: it took longer than the limit.
+        """
+
+
+class RawRunner(Protocol):
+    """Answers raw calls of one model version: a pool of workers."""
+
+    async def answer(self, raw: Raw) -> RawAnswer:
+        """The model's own answer. Its body may still be on its way: iterating it raises what follows, too.
+
+        Raises:
+            Unsupported: the model takes rows only.
+            TooLarge: the body has more bytes than the limit.
+            TrivetError: as `Runner.predict` says. `ModelFailed` also where the answer is larger than the limit.
+        """
+
+
+async def predict(runner: Runner, batch: Batch) -> Batch:
+    """Have a runner answer a batch, at once or later. Raises as `Runner.predict` does."""
+    answer = runner.predict(batch)
+    return answer if isinstance(answer, Batch) else await answer
 
 
 class Probe:

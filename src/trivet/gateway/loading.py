@@ -16,8 +16,7 @@ from trivet.engine.native.shared import NativeSessions
 from trivet.engine.pipeline import PipelineRunner, ServedPipeline, ServedStep
 from trivet.engine.pool import WorkerPool
 from trivet.engine.remote_workers import RemoteWorker, RemoteWorkers
-from trivet.engine.runner import Runner
-from trivet.engine.served import Probe, is_refusal
+from trivet.engine.served import Probe, Runner, is_refusal
 from trivet.errors import Internal, ModelFailed, TrivetError, Unavailable
 from trivet.gateway.formats.examples import example_maker
 

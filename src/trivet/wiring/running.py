@@ -13,8 +13,7 @@ from trivet.domain.answers import difference
 from trivet.domain.package import TestCase
 from trivet.engine.canned import canned_batch
 from trivet.engine.limits import EngineLimits
-from trivet.engine.runner import predict
-from trivet.engine.served import Probe, ServedModel, is_refusal
+from trivet.engine.served import Probe, ServedModel, is_refusal, predict
 from trivet.errors import ModelFailed, TrivetError
 from trivet.gateway.formats.examples import example_maker
 from trivet.gateway.formats.json_text import column_texts

@@ -6,7 +6,21 @@ import msgspec
 
 from trivet.errors import BadEnvironment, BadPackage, Internal, ModelFailed, TrivetError
 
-__all__ = ["Failed", "Failure", "Importing", "Loading", "Ready", "WorkerEvent", "error_of", "read_event"]
+__all__ = [
+    "PROTOCOL",
+    "Failed",
+    "Failure",
+    "Importing",
+    "Loading",
+    "Ready",
+    "WorkerEvent",
+    "check_protocol",
+    "error_of",
+    "read_event",
+]
+
+PROTOCOL = 2
+"""The version of the worker protocol that this platform speaks; workers say theirs, see `trivet_worker.protocol`."""
 
 
 class Importing(msgspec.Struct, frozen=True, tag_field="event", tag="importing"):
@@ -20,11 +34,12 @@ class Loading(msgspec.Struct, frozen=True, tag_field="event", tag="loading"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="event", tag="ready"):
-    """The worker answers."""
+    """The worker answers. One that says no protocol speaks version 1."""
 
     pid: int
     python: str
     seconds: float
+    protocol: int = 1
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -60,6 +75,26 @@ def read_event(line: bytes) -> WorkerEvent:
         raise Internal("a worker said something that is no event", why=str(error)) from error
 
 
+def check_protocol(ready: Ready, *, name: str) -> None:
+    """Refuse a worker that speaks another version of the protocol.
+
+    Raises:
+        BadEnvironment: it does.
+    """
+    if ready.protocol != PROTOCOL:
+        why = f"it speaks version {ready.protocol} of the worker protocol, and this platform version {PROTOCOL}"
+        raise _other_protocol(name, why)
+
+
+def _other_protocol(name: str, why: str) -> BadEnvironment:
+    return BadEnvironment(
+        f"the worker of {name} is of another release than this platform",
+        why=why,
+        fix="install trivet and trivet-worker of the same release",
+        reason="other_protocol",
+    )
+
+
 def error_of(failure: Failure, *, name: str, tail: str) -> TrivetError:
     """The error that a failed start becomes.
 
@@ -71,6 +106,8 @@ def error_of(failure: Failure, *, name: str, tail: str) -> TrivetError:
     cause = f"{failure.type}: {failure.message}" if failure.message else failure.type
     if tail:
         cause += f"\n  its log ends with\n{tail}"
+    if failure.type == "OtherProtocol":
+        return _other_protocol(name, failure.message)
     if failure.reason == "worker_failed":
         return BadEnvironment(
             f"the environment of {name} cannot run a worker",

@@ -18,7 +18,7 @@ import msgspec
 from trivet.disk.processes import started_at
 from trivet.domain.routes import WorkerAddress
 from trivet.errors import BadEnvironment, Unavailable
-from trivet.workers.events import Failed, Ready, WorkerEvent, error_of, read_event
+from trivet.workers.events import PROTOCOL, Failed, Ready, WorkerEvent, check_protocol, error_of, read_event
 from trivet.workers.folders import PrivateFolder, make_private_folder, sweep_stale_folders, worker_code
 from trivet.workers.log import FileLog, LogFile, WorkerLog
 from trivet.workers.records import WorkerRecord, write_record
@@ -229,6 +229,7 @@ class ProcessWorker:
         if isinstance(event, Failed):
             await self.obituary()  # the log is whole when the process has ended
             raise error_of(event.error, name=spec.name, tail=self.log.tail())
+        check_protocol(event, name=spec.name)
         self.pid = event.pid
         if self._record is not None:
             assert isinstance(self.log, FileLog)
@@ -364,6 +365,7 @@ def _ending(log: WorkerLog | FileLog) -> str:
 
 def _config_line(spec: WorkerSpec, folder: PrivateFolder, lifeline: int | None) -> bytes:
     config = {
+        "protocol": PROTOCOL,
         "socket": str(folder.socket),
         "package_root": str(spec.package_root),
         "adapter": spec.adapter,

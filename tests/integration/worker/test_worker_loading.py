@@ -1,12 +1,15 @@
 """How packages are imported and loaded, and what is said when they cannot be."""
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from trivet.domain.package import EntryPoint
 from trivet.errors import BadEnvironment, BadPackage, ModelFailed, TrivetError, Unavailable
+from trivet.workers.events import PROTOCOL, Failed, error_of, read_event
 
 
 def failure_of(stand, spec):
@@ -199,10 +202,19 @@ def test_an_interpreter_that_is_not_there_is_told(stand, tmp_path):
 
 
 def test_an_environment_without_numpy_is_told(stand, tmp_path):
-    import subprocess
-    import sys
-
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     error = failure_of(stand, replace(stand.custom(), python=tmp_path / "bare" / "bin" / "python"))
     assert isinstance(error, BadEnvironment)
     assert "No module named" in error.message
+
+
+def test_a_worker_of_another_release_than_its_platform_says_so():
+    program = "from trivet_worker.__main__ import main; main()"
+    line = b'{"protocol": 9, "of": "another release"}\n'
+    ended = subprocess.run([sys.executable, "-c", program], input=line, capture_output=True, check=False)
+    event = read_event(ended.stdout)
+    assert isinstance(event, Failed)
+    error = error_of(event.error, name="ccfraud", tail="")
+    assert error.reason == "other_protocol"
+    assert error.why == f"the platform speaks version 9 of the worker protocol, and the worker version {PROTOCOL}"
+    assert (ended.returncode, ended.stderr.decode()) == (1, f"{error.why}\n")

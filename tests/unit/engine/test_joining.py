@@ -15,6 +15,7 @@ class Request:
     number: int
     rows: int
     nbytes: int
+    joins: bool = True
 
 
 sizes = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 400)), min_size=1, max_size=30)
@@ -72,6 +73,12 @@ def test_a_request_beyond_the_limits_goes_alone():
     assert (taken, held) == ([huge], None)
     taken, held = gather(small, lambda _: huge, max_rows=10, max_bytes=10)
     assert (taken, held) == ([small], huge)
+
+
+def test_a_request_that_does_not_join_goes_alone():
+    rows, raw = Request(0, 1, 1), Request(1, 1, 1, joins=False)
+    assert gather(raw, lambda _: rows, max_rows=10, max_bytes=10) == ([raw], None)
+    assert gather(rows, lambda _: raw, max_rows=10, max_bytes=10) == ([rows], raw)
 
 
 @given(

@@ -13,7 +13,7 @@ from trivet.engine.batch import Batch
 from trivet.engine.limits import EngineLimits
 from trivet.engine.native.runner import Cost, NativeRunner, measure
 from trivet.engine.native.session import NativeSession
-from trivet.engine.runner import predict
+from trivet.engine.served import predict
 from trivet.errors import DeadlineExceeded, ModelFailed, Overloaded
 
 QUICK = Cost(1e-6, 1e-9)

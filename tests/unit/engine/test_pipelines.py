@@ -18,7 +18,7 @@ from trivet.engine.native.runner import Cost, NativeRunner, measure
 from trivet.engine.native.session import NativeSession
 from trivet.engine.native.views import NativeChain, Reshaped
 from trivet.engine.pipeline import PipelineRunner, ServedStep
-from trivet.engine.runner import predict
+from trivet.engine.served import predict
 from trivet.errors import Conflict, Invalid, ModelFailed, Unavailable
 
 QUICK = Cost(1e-6, 1e-9)

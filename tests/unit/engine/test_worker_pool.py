@@ -232,7 +232,7 @@ def test_an_answer_other_than_declared_names_the_field(folder):
             assert error.reason == "model_output_mismatch"
             assert error.path == "y"
             assert error.why == "int64 expected, got float64"
-            assert error.fix == "mend the model's code, or its output schema"
+            assert error.fix == "fix the model's code, or its output schema"
             assert await ask(pool, 1) == right(1)
 
     run(story())

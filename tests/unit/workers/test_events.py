@@ -2,8 +2,9 @@
 
 import pytest
 
+import trivet_worker.protocol
 from trivet.errors import BadEnvironment, BadPackage, Internal, ModelFailed
-from trivet.workers.events import Failed, Failure, Loading, Ready, error_of, read_event
+from trivet.workers.events import PROTOCOL, Failed, Failure, Loading, Ready, check_protocol, error_of, read_event
 
 
 def test_events_are_read():
@@ -41,3 +42,38 @@ def test_a_failing_import_is_told_in_full():
 )
 def test_each_failure_has_its_kind(reason, type_, kind):
     assert type(error_of(Failure(reason=reason, type=type_, message="m"), name="n", tail="")) is kind
+
+
+def test_platform_and_worker_of_one_release_speak_one_protocol():
+    assert PROTOCOL == trivet_worker.protocol.PROTOCOL
+    check_protocol(Ready(7, "3.8.18", 1.5, PROTOCOL), name="ccfraud")
+
+
+@pytest.mark.parametrize(
+    ("said", "spoken"),
+    [
+        (b'{"event": "ready", "pid": 7, "python": "3.8.18", "seconds": 1.5}', 1),
+        (b'{"event": "ready", "pid": 7, "python": "3.8.18", "seconds": 1.5, "protocol": 9}', 9),
+    ],
+)
+def test_a_worker_of_another_release_is_refused(said, spoken):
+    with pytest.raises(BadEnvironment) as caught:
+        check_protocol(read_event(said), name="ccfraud")
+    assert caught.value.reason == "other_protocol"
+    assert str(caught.value) == (
+        "the worker of ccfraud is of another release than this platform: "
+        f"it speaks version {spoken} of the worker protocol, and this platform version {PROTOCOL}\n"
+        "  fix install trivet and trivet-worker of the same release"
+    )
+
+
+def test_a_worker_refuses_a_platform_of_another_release():
+    line = b'{"socket": "/tmp/none", "what else": "was there"}'
+    with pytest.raises(trivet_worker.protocol.OtherProtocol) as caught:
+        trivet_worker.protocol.parse_config(line)
+    failure = Failure(reason="worker_failed", type="OtherProtocol", message=str(caught.value))
+    assert str(error_of(failure, name="ccfraud", tail="")) == (
+        "the worker of ccfraud is of another release than this platform: "
+        f"the platform speaks version 1 of the worker protocol, and the worker version {PROTOCOL}\n"
+        "  fix install trivet and trivet-worker of the same release"
+    )

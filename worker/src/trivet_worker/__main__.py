@@ -11,7 +11,7 @@ import time
 
 from trivet_worker.guardian import fork_guarded
 from trivet_worker.process import apply_limits, read_line, take_streams
-from trivet_worker.protocol import Events, parse_config
+from trivet_worker.protocol import Events, OtherProtocol, parse_config
 
 __all__ = ["main"]
 
@@ -22,7 +22,11 @@ def main() -> None:
     line = read_line(0)
     if not line:
         sys.exit("the parent ended before it said what to run")
-    config = parse_config(line)
+    try:
+        config = parse_config(line)
+    except OtherProtocol as error:
+        Events(take_streams()).send("failed", error=_worker_failed(error))
+        sys.exit(str(error))
     if config.lock is not None:
         os.set_inheritable(config.lock, False)  # for this process and the model's, not for what the model starts
     fork_guarded(os.path.dirname(config.socket), config.lifeline)
@@ -32,9 +36,13 @@ def main() -> None:
         # What is imported from here on is in the model's process only.
         from trivet_worker.lifetime import run
     except ImportError as error:
-        events.send("failed", error={"reason": "worker_failed", "type": type(error).__name__, "message": str(error)})
+        events.send("failed", error=_worker_failed(error))
         raise
     run(config, events, started=started)
+
+
+def _worker_failed(error: Exception) -> "dict[str, str]":
+    return {"reason": "worker_failed", "type": type(error).__name__, "message": str(error)}
 
 
 if __name__ == "__main__":

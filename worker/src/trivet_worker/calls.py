@@ -1,11 +1,16 @@
-"""One call of a model: columns in, a checked record batch or an error out. All of it in the main thread."""
+"""One call of a model: columns in, a checked record batch or an error out; or a raw request in, the pieces of an answer out.
+
+All of it in the main thread.
+"""
 
 # ruff: noqa: PTH109 - model code hands over anything; a string is all that a look at the folder needs
 
 import json
 import os
 import sys
+import threading
 import time
+from contextlib import closing
 from queue import SimpleQueue
 from typing import Any, Dict, List, NamedTuple, Optional, Union
 
@@ -14,25 +19,68 @@ import pyarrow as pa
 from mac.exceptions import InferenceDataValidationError
 from trivet_worker.adapters import Adapter
 from trivet_worker.failures import message_of, printable, trace_of
+from trivet_worker.raw import RawRequest, pieces_of
 from trivet_worker.tensors import OutputMismatch, describe, to_arrow, to_numpy
 
-__all__ = ["Answer", "Call", "Model", "run_calls"]
+__all__ = ["Answer", "Call", "Model", "RawCall", "RawReply", "RowsCall", "run_calls"]
 
 _MAX_PATH = 1_000
+_PIECES_AHEAD = 4
 
 
 class Answer(NamedTuple):
-    """What goes back: a batch with its metadata, or metadata alone for an error."""
+    """A message that goes back: a batch with its metadata, or metadata alone for an error."""
 
     batch: Optional[pa.RecordBatch]
     metadata: bytes
 
 
-class Call(NamedTuple):
+class RowsCall(NamedTuple):
     """A batch that waits for the model, and where its answer goes."""
 
     batch: pa.RecordBatch
     reply: "SimpleQueue[Answer]"
+
+
+class RawReply:
+    """Where the answer to a raw request goes, message by message. The model waits while a few of them are not sent yet."""
+
+    def __init__(self) -> None:
+        self._messages: SimpleQueue[Optional[Answer]] = SimpleQueue()
+        self._room = threading.Semaphore(_PIECES_AHEAD)
+        self._closed = False
+
+    def put(self, message: Answer) -> bool:
+        """Send one message. False means that the other side has gone."""
+        if not self._closed:
+            self._room.acquire()
+            self._messages.put(message)
+        return not self._closed
+
+    def end(self) -> None:
+        """Say that no message follows."""
+        self._messages.put(None)
+
+    def get(self) -> Optional[Answer]:
+        """Wait for the next message; None at the end."""
+        message = self._messages.get()
+        self._room.release()
+        return message
+
+    def close(self) -> None:
+        """Have the model make no more of the answer."""
+        self._closed = True
+        self._room.release()
+
+
+class RawCall(NamedTuple):
+    """A raw request that waits for the model, and where its answer goes."""
+
+    request: RawRequest
+    reply: RawReply
+
+
+Call = Union[RowsCall, RawCall]
 
 
 class Model:
@@ -40,13 +88,14 @@ class Model:
 
     def __init__(self, adapter: Adapter, *, input_schema: pa.Schema, output_schema: pa.Schema, root: str) -> None:
         self._predict = adapter.predict
+        self._answer = getattr(adapter, "answer", None)
         self._inputs = [(field.name, field) for field in input_schema]
         self._outputs: List[pa.Field] = list(output_schema)
         self._output_schema = output_schema
         self._root = root
         self._folder = os.getcwd()
 
-    def answer(self, batch: pa.RecordBatch) -> Answer:
+    def predict(self, batch: pa.RecordBatch) -> Answer:
         """Predict. Nothing that model code raises gets out of here, `SystemExit` and `KeyboardInterrupt` included."""
         try:
             columns = {
@@ -57,16 +106,25 @@ class Model:
             output = self._predict(columns)
             model_ns = time.perf_counter_ns() - start
             answer = Answer(self._encode(output, batch.num_rows), b'{"model_ns": %d}' % model_ns)
-        except OutputMismatch as mismatch:
-            answer = _error("model_output_mismatch", mismatch, path=mismatch.path)
-        except InferenceDataValidationError as error:
-            self._log(error)
-            answer = _error("invalid_input", error)
         except BaseException as error:
-            self._log(error)
-            answer = _error("model_error", error)
+            answer = self._failure(error)
         self._return_to_folder()
         return answer
+
+    def answer(self, request: RawRequest, reply: RawReply) -> None:
+        """Answer a raw request. Errors are as in `predict`; one that comes after the first piece ends the answer."""
+        try:
+            if self._answer is None:
+                reply.put(_ROWS_ONLY)
+            else:
+                with closing(pieces_of(self._answer(request))) as pieces:
+                    for piece in pieces:
+                        if not reply.put(Answer(*piece)):
+                            break
+        except BaseException as error:
+            reply.put(self._failure(error))
+        reply.end()
+        self._return_to_folder()
 
     def _encode(self, output: Any, rows: int) -> pa.RecordBatch:
         if not isinstance(output, dict):
@@ -86,6 +144,12 @@ class Model:
                 str(surplus), expected="only the fields of the output schema", got="a field that it does not have"
             )
         return pa.RecordBatch.from_arrays(arrays, schema=self._output_schema)
+
+    def _failure(self, error: BaseException) -> Answer:
+        if isinstance(error, OutputMismatch):
+            return _error("model_output_mismatch", error, path=error.path)
+        self._log(error)
+        return _error("invalid_input" if isinstance(error, InferenceDataValidationError) else "model_error", error)
 
     def _log(self, error: BaseException) -> None:
         sys.stderr.write(trace_of(error, self._root))
@@ -107,10 +171,16 @@ def _error(reason: str, error: BaseException, *, path: Optional[str] = None) -> 
     return Answer(None, json.dumps({"error": fields}).encode())
 
 
+_ROWS_ONLY = Answer(None, b'{"error": {"reason": "rows_only", "message": "its adapter has no `answer`"}}')
+
+
 def run_calls(model: Model, calls: "SimpleQueue[Union[Call, None]]") -> None:
     """Answer calls one after another until a None comes."""
     while True:
         call = calls.get()
         if call is None:
             return
-        call.reply.put(model.answer(call.batch))
+        if isinstance(call, RowsCall):
+            call.reply.put(model.predict(call.batch))
+        else:
+            model.answer(call.request, call.reply)

@@ -19,7 +19,7 @@ from trivet_worker.adapters import Adapter, PackageFiles, load_adapter
 from trivet_worker.calls import Call, Model, run_calls
 from trivet_worker.failures import report_of
 from trivet_worker.modules import open_package_folder
-from trivet_worker.protocol import Config, Events
+from trivet_worker.protocol import PROTOCOL, Config, Events
 from trivet_worker.server import ModelServer
 
 __all__ = ["run"]
@@ -48,7 +48,8 @@ def run(config: Config, events: Events, *, started: float) -> None:
             "grpc+unix://" + config.socket, calls=calls, input_schema=input_schema, output_schema=output_schema
         )
         version = "{}.{}.{}".format(*sys.version_info)
-        events.send("ready", pid=os.getpid(), python=version, seconds=round(time.monotonic() - started, 3))
+        seconds = round(time.monotonic() - started, 3)
+        events.send("ready", pid=os.getpid(), python=version, seconds=seconds, protocol=PROTOCOL)
         run_calls(model, calls)
         server.settle(1.0)
         _end(0)

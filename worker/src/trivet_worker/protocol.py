@@ -4,7 +4,14 @@ import base64
 import json
 from typing import Dict, NamedTuple, Optional, TextIO
 
-__all__ = ["Config", "Entry", "Events", "parse_config"]
+__all__ = ["PROTOCOL", "Config", "Entry", "Events", "OtherProtocol", "parse_config"]
+
+PROTOCOL = 2
+"""What this worker and its platform say to each other, counted. 2 has the path `raw` and says its number; 1 did neither."""
+
+
+class OtherProtocol(Exception):
+    """The platform that started this worker speaks another version of the protocol."""
 
 
 class Entry(NamedTuple):
@@ -45,8 +52,17 @@ class Config(NamedTuple):
 
 
 def parse_config(line: bytes) -> Config:
-    """Read the first line of standard input."""
+    """Read the first line of standard input.
+
+    Raises:
+        OtherProtocol: it comes from a platform of another release.
+    """
     raw = json.loads(line.decode())
+    spoken = raw.get("protocol", 1)
+    if spoken != PROTOCOL:
+        raise OtherProtocol(
+            f"the platform speaks version {spoken} of the worker protocol, and the worker version {PROTOCOL}"
+        )
     return Config(
         socket=raw["socket"],
         package_root=raw["package_root"],

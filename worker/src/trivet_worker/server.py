@@ -1,4 +1,4 @@
-"""The worker's door: one Arrow Flight method, `DoExchange`, on which requests and answers alternate."""
+"""The worker's two doors: Arrow Flight's `DoExchange` by the paths `predict` and `raw`. Requests and answers alternate on each."""
 
 import time
 import weakref
@@ -8,16 +8,17 @@ from typing import Optional
 import pyarrow as pa
 from pyarrow import flight
 
-from trivet_worker.calls import Answer, Call
+from trivet_worker.calls import Answer, Call, RawCall, RawReply, RowsCall
+from trivet_worker.raw import RAW_SCHEMA, read_request
 
 __all__ = ["ModelServer"]
 
-_PATH = [b"predict"]
+_PREDICT, _RAW = [b"predict"], [b"raw"]
 _LAST_BYTES_S = 0.02  # for gRPC's threads to hand the last answer to the system
 
 
 class ModelServer(flight.FlightServerBase):  # type: ignore[misc]
-    """Takes batches from streams and hands them to the thread that runs the model.
+    """Takes batches and raw requests from streams and hands them to the thread that runs the model.
 
     Args:
         location: `grpc+unix:///…`.
@@ -61,13 +62,16 @@ class ModelServer(flight.FlightServerBase):  # type: ignore[misc]
         reader: flight.MetadataRecordBatchReader,
         writer: flight.MetadataRecordBatchWriter,
     ) -> None:
-        """Answer batch after batch until the other side ends the stream."""
-        if descriptor.path != _PATH:
-            raise flight.FlightServerError(f"there is no {descriptor.path!r} here, only {_PATH!r}")
-        if not reader.schema.equals(self._input_schema):
-            raise flight.FlightServerError(
-                f"this stream's schema is not the model's: {reader.schema} where {self._input_schema} is expected"
-            )
+        """Answer one request after another until the other side ends the stream."""
+        if descriptor.path == _PREDICT:
+            self._predict(reader, writer)
+        elif descriptor.path == _RAW:
+            self._answer_raw(reader, writer)
+        else:
+            raise flight.FlightServerError(f"path {descriptor.path!r} not found: use {_PREDICT!r} or {_RAW!r}")
+
+    def _predict(self, reader: flight.MetadataRecordBatchReader, writer: flight.MetadataRecordBatchWriter) -> None:
+        _check_schema(reader.schema, self._input_schema)
         reply: SimpleQueue[Answer] = SimpleQueue()
         writer.begin(self._output_schema)
         while True:
@@ -79,11 +83,42 @@ class ModelServer(flight.FlightServerBase):  # type: ignore[misc]
                 raise flight.FlightServerError("a request is a record batch, not metadata alone")
             self._unanswered += 1
             try:
-                self._calls.put(Call(batch, reply))
-                answer = reply.get()
-                if answer.batch is None:
-                    writer.write_metadata(answer.metadata)
-                else:
-                    writer.write_with_metadata(answer.batch, answer.metadata)
+                self._calls.put(RowsCall(batch, reply))
+                _write(writer, reply.get())
             finally:
                 self._unanswered -= 1
+
+    def _answer_raw(self, reader: flight.MetadataRecordBatchReader, writer: flight.MetadataRecordBatchWriter) -> None:
+        _check_schema(reader.schema, RAW_SCHEMA)
+        writer.begin(RAW_SCHEMA)
+        while True:
+            try:
+                request = read_request(reader.read_chunk())
+            except StopIteration:
+                return
+            reply = RawReply()
+            self._unanswered += 1
+            try:
+                self._calls.put(RawCall(request, reply))
+                while True:
+                    message = reply.get()
+                    if message is None:
+                        break
+                    _write(writer, message)
+            finally:
+                reply.close()
+                self._unanswered -= 1
+
+
+def _check_schema(schema: pa.Schema, expected: pa.Schema) -> None:
+    if not schema.equals(expected):
+        raise flight.FlightServerError(
+            f"this stream's schema is not the model's: {schema} where {expected} is expected"
+        )
+
+
+def _write(writer: flight.MetadataRecordBatchWriter, answer: Answer) -> None:
+    if answer.batch is None:
+        writer.write_metadata(answer.metadata)
+    else:
+        writer.write_with_metadata(answer.batch, answer.metadata)

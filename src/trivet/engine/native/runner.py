@@ -124,6 +124,7 @@ class _Job:
     """A request in a gathered turn."""
 
     __slots__ = ("batch", "future", "nbytes", "rows")
+    joins = True
 
     def __init__(self, batch: Batch, future: "asyncio.Future[Batch]") -> None:
         self.batch = batch

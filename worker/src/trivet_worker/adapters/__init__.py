@@ -6,8 +6,9 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Protocol
 import numpy as np
 
 from trivet_worker.protocol import Entry
+from trivet_worker.raw import RawAnswer, RawRequest
 
-__all__ = ["ADAPTERS", "Adapter", "Columns", "PackageFiles", "load_adapter"]
+__all__ = ["ADAPTERS", "Adapter", "AnswersRaw", "Columns", "PackageFiles", "load_adapter"]
 
 Columns = Dict[str, "np.ndarray[Any, Any]"]
 """Arrays by field name; the first dimension of each is rows."""
@@ -33,6 +34,17 @@ class Adapter(Protocol):
         """
 
 
+class AnswersRaw(Protocol):
+    """An adapter whose model reads requests itself has this beside `Adapter.predict`."""
+
+    def answer(self, request: RawRequest) -> RawAnswer:
+        """Answer one raw request; a body that is a generator is sent piece by piece while it is made.
+
+        Raises:
+            BaseException: whatever the model's code raises.
+        """
+
+
 class PackageFiles(NamedTuple):
     """A package on disk: its folder (no links in the path) and its entry points by role."""
 
@@ -44,7 +56,7 @@ def load_adapter(name: str, package: PackageFiles, *, stage: Callable[[str], Non
     """Load a package with the adapter of that name.
 
     Args:
-        name: a key of `ADAPTERS`.
+        name: a key of `ADAPTERS`, or a function itself: `module:function`.
         package: what to load.
         stage: is told when an adapter goes on to `loading`, after its imports.
 
@@ -52,7 +64,7 @@ def load_adapter(name: str, package: PackageFiles, *, stage: Callable[[str], Non
         PackageError: the package does not keep its framework's contract.
         BaseException: whatever the package's code raises.
     """
-    module, _, function = ADAPTERS[name].partition(":")
+    module, _, function = ADAPTERS.get(name, name).partition(":")
     load = getattr(importlib.import_module(module), function)
     adapter: Adapter = load(package, stage)
     return adapter

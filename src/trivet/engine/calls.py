@@ -1,0 +1,153 @@
+"""`Call = Rows | Raw`: what waits in a model's queue, and what a raw call is answered."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from trivet.engine.batch import Batch
+from trivet.errors import TrivetError
+
+__all__ = ["ArrivingAnswer", "Call", "Headers", "Outcome", "Piece", "Raw", "RawAnswer", "Rows"]
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+"""Names and values, in the order in which they came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A batch. Its rows may be cut into pieces.
+
+    Attributes:
+        batch: the rows.
+        joins: whether they may share a call with rows of other requests.
+    """
+
+    batch: Batch
+    joins: bool
+
+    @property
+    def rows(self) -> int:
+        """How many records."""
+        return self.batch.rows
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the columns hold."""
+        return self.batch.nbytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Raw:
+    """A request that the model reads itself: never joined, never cut.
+
+    Attributes:
+        content_type: of the body; empty where the client gave none.
+        path: what follows the address of the model, with its query.
+        headers: those that the model may need.
+        body: the bytes as the client sent them, decompressed.
+    """
+
+    joins: ClassVar[bool] = False
+    rows: ClassVar[int] = 1
+
+    content_type: str
+    path: str
+    headers: Headers = ()
+    body: bytes
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the body has."""
+        return len(self.body)
+
+
+Call: TypeAlias = Rows | Raw
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """One message of a raw call's answer. `status`, `content_type` and `headers` count in the first one only."""
+
+    data: bytes
+    last: bool
+    status: int = 0
+    content_type: str = ""
+    headers: Headers = ()
+
+
+Outcome: TypeAlias = Batch | Piece | TrivetError
+"""What ends a call; an answer of several pieces ends with its last one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawAnswer:
+    """What a model answers to a raw call.
+
+    Attributes:
+        status: as HTTP counts, 200 to 599.
+        content_type: of the body.
+        headers: more headers that the model gives.
+        pieces: the body, in pieces as they come, none of them empty. Iterating raises `TrivetError` where the rest does not come;
+            closing the iterator before its end has the model end the answer.
+    """
+
+    status: int
+    content_type: str
+    headers: Headers
+    pieces: AsyncIterator[bytes]
+
+    async def body(self) -> bytes:
+        """All pieces together. Raises as iterating them does."""
+        return b"".join([piece async for piece in self.pieces])
+
+
+class ArrivingAnswer:
+    """A raw call's answer while its pieces come in. Belongs to the event loop's thread."""
+
+    def __init__(self) -> None:
+        # Without a limit of its own: the link bounds the answer, and a slow client must not hold up the model.
+        self._arrived: asyncio.Queue[Outcome] = asyncio.Queue()
+
+    def deliver(self, piece: Outcome) -> None:
+        """Take the next piece, or the error that ends the answer."""
+        self._arrived.put_nowait(piece)
+
+    async def _next(self) -> Piece:
+        piece = await self._arrived.get()
+        if isinstance(piece, TrivetError):
+            raise piece
+        assert isinstance(piece, Piece)
+        return piece
+
+    async def begun(self, *, leave: Callable[[], None]) -> RawAnswer:
+        """Wait for the first piece.
+
+        Args:
+            leave: called when no more of the answer is needed.
+
+        Raises:
+            TrivetError: there is none.
+        """
+        try:
+            first = await self._next()
+        except BaseException:
+            leave()
+            raise
+        return RawAnswer(
+            status=first.status,
+            content_type=first.content_type,
+            headers=first.headers,
+            pieces=self._pieces(first, leave),
+        )
+
+    async def _pieces(self, piece: Piece, leave: Callable[[], None]) -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                if piece.data:
+                    yield piece.data
+                if piece.last:
+                    return
+                piece = await self._next()
+        finally:
+            leave()
