@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from trivet.cli.main import EXIT, app
+from trivet.gateway.http.metrics_page import PrometheusPage
 from trivet.gateway.metrics import GatewayMetrics
 from trivet.settings import Settings
 
@@ -37,7 +38,8 @@ def test_the_errors_page_names_every_reason_that_an_error_can_have() -> None:
 
 def test_the_http_page_names_every_metric() -> None:
     there = {
-        f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in GatewayMetrics().collect()
+        f"{metric.name}_total" if metric.type == "counter" else metric.name
+        for metric in PrometheusPage(GatewayMetrics()).collect()
     }
     assert {row for row in rows("http.md") if row.startswith("trivet_")} == there
 

@@ -11,10 +11,9 @@ from typing import Literal
 from trivet.domain.fault import Fault
 from trivet.domain.routes import Route, RouteState, RouteTable, WorkerEnded
 from trivet.errors import Internal, TrivetError, Unavailable
-from trivet.gateway.http.app import Gateway
+from trivet.gateway.live_pipeline import LivePipeline
 from trivet.gateway.loading import LoadedPipeline, Loader
-from trivet.gateway.pipelines import Place
-from trivet.gateway.served_pipeline import InferRoute
+from trivet.gateway.pipelines import Pipelines, Place
 
 __all__ = ["ServedDeployments"]
 
@@ -38,7 +37,7 @@ class _Serving:
     """What answers."""
 
     route: LoadedPipeline
-    infer: InferRoute
+    live: LivePipeline
 
 
 @dataclass(slots=True, eq=False)
@@ -60,19 +59,19 @@ class _Deployment:
 
 
 class ServedDeployments:
-    """Keeps a gateway at the newest table. All methods belong to the event loop's thread.
+    """Keeps pipelines at the newest table. All methods belong to the event loop's thread.
 
     Args:
-        gateway: what answers.
+        pipelines: what answers.
         loader: makes routes that can be served.
 
     Attributes:
         on_change: called whenever `states` may have something new to say.
     """
 
-    def __init__(self, gateway: Gateway, loader: Loader) -> None:
+    def __init__(self, pipelines: Pipelines, loader: Loader) -> None:
         self.on_change: Callable[[], None] = _nobody
-        self._gateway = gateway
+        self._pipelines = pipelines
         self._loader = loader
         self._deployments: dict[int, _Deployment] = {}
         self._settling: asyncio.Task[None] | None = None
@@ -95,7 +94,7 @@ class ServedDeployments:
         for deployment in self._deployments.values():
             serving = deployment.serving
             if serving is not None and serving.route.uses(told.id):
-                serving.infer.metrics.worker_exits += 1
+                serving.live.metrics.worker_exits += 1
 
     def states(self) -> tuple[RouteState, ...]:
         """What is served now."""
@@ -141,7 +140,7 @@ class ServedDeployments:
         deployment.loading = loading
         if deployment.serving is None:
             starting = Unavailable(f"pipeline {route.pipeline} is starting", fix="ask again in a moment")
-            self._gateway.refuse(deployment.place, starting)
+            self._pipelines.refuse(deployment.place, starting)
         loading.task = asyncio.create_task(self._finish_loading(deployment, loading))
 
     async def _finish_loading(self, deployment: _Deployment, loading: _Loading) -> None:
@@ -149,7 +148,7 @@ class ServedDeployments:
         try:
             pipeline = await route.load()
             # From here on nothing is awaited: whoever looks sees all of the swap or none of it.
-            infer = self._gateway.put(pipeline, logged=route.wanted.log_inferences)
+            live = self._pipelines.put(pipeline, logged=route.wanted.log_inferences)
         except TrivetError as error:
             fault = Fault.of(error)
         except Exception as error:
@@ -157,7 +156,7 @@ class ServedDeployments:
             fault = Fault.of(Internal("the pipeline cannot be served", why=f"{type(error).__name__}: {error}"))
         else:
             before = deployment.serving
-            deployment.serving, deployment.loading = _Serving(route, infer), None
+            deployment.serving, deployment.loading = _Serving(route, live), None
             if before is not None:
                 self._let_go(deployment, before.route, self._drain(before))
             self.on_change()
@@ -166,7 +165,7 @@ class ServedDeployments:
         deployment.failed = (route.wanted, fault)
         if deployment.serving is None:
             silent = Unavailable(f"pipeline {route.wanted.pipeline} cannot answer", why=fault.message, fix=fault.fix)
-            self._gateway.refuse(deployment.place, silent)
+            self._pipelines.refuse(deployment.place, silent)
         self.on_change()
         await route.close()
 
@@ -174,7 +173,7 @@ class ServedDeployments:
         deployment = self._deployments[deployment_id]
         deployment.wanted = deployment.failed = None
         self._stop_loading(deployment)
-        self._gateway.remove(deployment.place)
+        self._pipelines.remove(deployment.place)
         if deployment.serving is not None:
             serving, deployment.serving = deployment.serving, None
             self._let_go(deployment, serving.route, self._drain(serving))
@@ -211,13 +210,13 @@ class ServedDeployments:
         task.add_done_callback(gone)
 
     async def _drain(self, serving: _Serving) -> None:
-        await self._gateway.drain(serving.infer, within_s=serving.route.timeout_s + DRAIN_SLACK_S)
+        await self._pipelines.drain(serving.live, within_s=serving.route.timeout_s + DRAIN_SLACK_S)
 
     async def _settle(self) -> None:
         first = [each.loading.task for each in self._deployments.values() if each.loading and each.loading.task]
         if first:
             await asyncio.wait(first)
-        self._gateway.routes_taken_in()
+        self._pipelines.begin()
         self._settled.set()
 
 

@@ -17,8 +17,7 @@ import pyarrow as pa
 
 from trivet.engine.batch import Batch
 from trivet.engine.pipeline import ServedPipeline
-from trivet.gateway.formats.answer import Answer
-from trivet.gateway.formats.inputs import Inputs
+from trivet.gateway.answer import Answer, Inputs
 from trivet.gateway.inference_rows import Gathered, record_batch
 from trivet.inference_log import LogFolder, LogLimits, OpenFiles, Origin, folder_of, prune_all
 
@@ -84,7 +83,7 @@ class InferenceLog:
             found[name] = found.get(name, 0) + rows
         return found
 
-    def append(self, pipeline: ServedPipeline, inputs: Inputs, answer: Answer) -> None:
+    def append(self, pipeline: ServedPipeline, inputs: Inputs, answer: Answer[Inputs]) -> None:
         """See `InferenceSink.append`."""
         key = id(pipeline)
         try:
@@ -135,7 +134,7 @@ class InferenceLog:
     # In the event loop's thread.
 
     def _append_alone(
-        self, pipeline: ServedPipeline, batch: Batch, more: Mapping[str, pa.Array], answer: Answer
+        self, pipeline: ServedPipeline, batch: Batch, more: Mapping[str, pa.Array], answer: Answer[Inputs]
     ) -> None:
         """A request that sent more than the model knows has columns of its own."""
         # In one order whoever sent them: another order would be another schema.

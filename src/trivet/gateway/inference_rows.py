@@ -15,7 +15,7 @@ import pyarrow as pa
 from trivet.engine.batch import Batch, Column, join_columns
 from trivet.engine.checks.checks import Anomalies
 from trivet.engine.pipeline import ServedPipeline
-from trivet.gateway.formats.answer import Answer
+from trivet.gateway.answer import Answer, Inputs
 from trivet.inference_log import COLUMNS, Origin
 from trivet_worker.tensors import fixed_shape, to_numpy
 
@@ -91,7 +91,7 @@ class Gathered:
     )
 
     def __init__(
-        self, pipeline: ServedPipeline, input_schema: pa.Schema, inputs: Sequence[Column], answer: Answer
+        self, pipeline: ServedPipeline, input_schema: pa.Schema, inputs: Sequence[Column], answer: Answer[Inputs]
     ) -> None:
         outputs = answer.outputs
         self.pipeline = pipeline
@@ -120,7 +120,7 @@ class Gathered:
             size += _held_bytes(outputs.columns[index])
         return size
 
-    def add(self, inputs: Sequence[Column], answer: Answer, nbytes: int) -> None:
+    def add(self, inputs: Sequence[Column], answer: Answer[Inputs], nbytes: int) -> None:
         """One more request, of so many bytes."""
         outputs = answer.outputs
         start = self.rows

@@ -1,24 +1,41 @@
-"""Which pipeline answers at which path: a table that is replaced as a whole whenever something is put in or taken out."""
+"""The pipelines that a gateway serves, by place: what is put in and taken out, and the requests that each of them has.
 
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+Nothing here knows a transport. Whatever takes a request, takes it in a `with pipelines.taken(place)` block, so that the pipeline
+counts it and is not let go of before it has ended.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from functools import partial
+from types import TracebackType
 from typing import NamedTuple, Self
 
 from trivet.engine.pipeline import ServedPipeline
-from trivet.errors import Conflict, NotFound, TrivetError
-from trivet.gateway.served_pipeline import InferRoute
+from trivet.errors import Kind, NotFound, TrivetError
+from trivet.gateway.live_pipeline import InferenceSink, LivePipeline
+from trivet.gateway.metrics import GatewayMetrics
 
-__all__ = ["Place", "Routes"]
+__all__ = ["Abandoned", "Phase", "Pipelines", "Place", "Taken"]
 
-INFER = "/infer"
-PIPELINES = "/pipelines/"
-FULL = "/v1/api/pipelines/infer/"
-DESCRIPTION = "/openapi.json"
-MOST_SHOWN = 10
+DRAIN_POLL_S = 0.01
+
+
+class Abandoned(Exception):
+    """The client is gone before its request has come as a whole: there is nothing to answer, and nothing is counted."""
+
+
+class Phase(Enum):
+    """Whether a gateway is to be sent requests."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    STOPPING = "stopping"
 
 
 class Place(NamedTuple):
-    """What a route is for, whichever version of it answers: names are one workspace's, deployments everybody's.
+    """What a request is for, whichever version answers: names belong to a workspace, deployments to the platform.
 
     Attributes:
         deployment_id: None where a single model is served without a platform.
@@ -32,132 +49,179 @@ class Place(NamedTuple):
         """A pipeline's place."""
         return cls(pipeline.name, pipeline.deployment_id)
 
-    @property
-    def full_path(self) -> str | None:
-        """The address that no other pipeline has."""
-        if self.deployment_id is None:
-            return None
-        return f"{FULL}{self.name}-{self.deployment_id}/{self.name}"
 
-    @property
-    def named_paths(self) -> tuple[str, str]:
-        """The addresses by name alone."""
-        return f"{PIPELINES}{self.name}/infer", f"{PIPELINES}{self.name}"
+class Taken:
+    """A request that was taken, for the length of a `with` block.
 
-
-class Routes:
-    """The table. All of it belongs to the event loop's thread.
+    Its pipeline has it in flight for so long, and its outcome is counted by the kind of the error that leaves the block.
 
     Attributes:
-        by_path: what answers a POST at a path. Never changed, only replaced: whoever looks sees all of a change or none.
-        refused: paths at which there is something that cannot answer, with the reason.
+        pipeline: what answers it.
     """
 
-    def __init__(self) -> None:
-        self.by_path: Mapping[str, InferRoute] = {}
-        self.refused: Mapping[str, TrivetError] = {}
-        self._serving: dict[Place, InferRoute] = {}
-        self._refusals: dict[Place, TrivetError] = {}
+    __slots__ = ("_metrics", "_pipelines", "pipeline")
 
-    def __iter__(self) -> Iterator[InferRoute]:
-        """Every route that answers, in order of its name."""
-        return iter([route for _, route in sorted(self._serving.items(), key=lambda item: _order(item[0]))])
+    def __init__(self, pipelines: "Pipelines", pipeline: LivePipeline) -> None:
+        self.pipeline = pipeline
+        self._pipelines = pipelines
+        self._metrics = pipeline.metrics
 
-    def put(self, route: InferRoute) -> InferRoute | None:
-        """Let a route answer from now on, in place of the one before, which is given back."""
-        place = Place.of(route.pipeline)
-        before = self._serving.get(place)
-        self._serving[place] = route
-        self._refusals.pop(place, None)
-        self._lay()
-        return before
+    def moved(self) -> bool:
+        """Whether another version has to answer, because the request came so slowly that its own was replaced meanwhile.
+
+        Raises:
+            NotFound: the pipeline was removed meanwhile, and can answer no more.
+        """
+        before = self.pipeline
+        if not before.retired:
+            return False
+        newer = self._pipelines.at(Place.of(before.pipeline))
+        if newer is None and before.closed:
+            raise NotFound("Deployment not found", why="the pipeline was undeployed before the request's body had come")
+        if newer is None:
+            return False
+        before.in_flight -= 1
+        newer.in_flight += 1
+        self.pipeline = newer
+        return True
+
+    def __enter__(self) -> Self:
+        self.pipeline.in_flight += 1
+        self._metrics.in_flight += 1
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.pipeline.in_flight -= 1
+        self._metrics.in_flight -= 1
+        if error is None:
+            self._metrics.ended(None)
+        elif not isinstance(error, Abandoned):
+            self._metrics.ended(_kind(error))
+
+
+class Pipelines:
+    """What answers where. All of it belongs to the event loop's thread.
+
+    Args:
+        log: keeps what is answered, of pipelines that are put in with `logged`.
+        waits: be in the phase STARTING until `begin`.
+
+    Attributes:
+        phase: whether requests are to be sent here.
+        metrics: what is counted.
+        places: every place that has a pipeline, or a reason why it has none, in order of their names.
+        refusals: why a place has no pipeline.
+    """
+
+    def __init__(self, *, log: InferenceSink | None = None, waits: bool = False) -> None:
+        self.phase = Phase.STARTING if waits else Phase.SERVING
+        self.metrics = GatewayMetrics()
+        self.places: tuple[Place, ...] = ()
+        self.refusals: Mapping[Place, TrivetError] = {}
+        self._serving: dict[Place, LivePipeline] = {}
+        self._log = log
+        self._on_change: list[Callable[[], None]] = []
+
+    def __iter__(self) -> Iterator[LivePipeline]:
+        """Every pipeline that answers, in order of their names."""
+        return iter([self._serving[place] for place in self.places if place in self._serving])
+
+    def at(self, place: Place) -> LivePipeline | None:
+        """What answers at a place."""
+        return self._serving.get(place)
+
+    def taken(self, place: Place) -> Taken:
+        """A request for a place, to be answered within a `with` block.
+
+        Raises:
+            TrivetError: nothing answers there; the error says why.
+        """
+        pipeline = self._serving.get(place)
+        if pipeline is None:
+            raise self.refusals.get(place) or NotFound("Deployment not found")
+        return Taken(self, pipeline)
+
+    def put(self, pipeline: ServedPipeline, *, logged: bool = False) -> LivePipeline:
+        """Let a pipeline answer from now on. The version before it keeps the requests that it has, and gets no more."""
+        metrics = self.metrics.of(pipeline.name, workspace_id=pipeline.workspace_id)
+        metrics.versions += 1
+        metrics.workers = lambda: pipeline.runner.capacity
+        metrics.log_dropped = partial(self._dropped, (pipeline.workspace_id, pipeline.name))
+        live = LivePipeline(pipeline, metrics=metrics, log=self._log if logged else None)
+        place = Place.of(pipeline)
+        self._retire(place)
+        self._serving[place] = live
+        self.refusals = {each: error for each, error in self.refusals.items() if each != place}
+        self._changed()
+        return live
 
     def refuse(self, place: Place, error: TrivetError) -> None:
-        """Say at a place that nothing answers there yet, and why. A route that does answer there stays."""
-        self._refusals[place] = error
-        self._lay()
+        """Give the reason why a place has no pipeline. A pipeline that is there stays."""
+        self.refusals = {**self.refusals, place: error}
+        self._changed()
 
-    def remove(self, place: Place) -> InferRoute | None:
-        """Let nothing be at a place; the route that was is given back."""
-        before = self._serving.pop(place, None)
-        self._refusals.pop(place, None)
-        self._lay()
-        return before
+    def remove(self, place: Place) -> None:
+        """Let nothing answer at a place. Requests that are being answered still are."""
+        self._retire(place)
+        self._serving.pop(place, None)
+        self.refusals = {each: error for each, error in self.refusals.items() if each != place}
+        self._changed()
 
-    def unknown(self, path: str, *, pages: Iterable[str]) -> TrivetError:
-        """Why there is nothing at a path, with the nearest thing that is."""
-        refusal = self.refused.get(path.removesuffix(DESCRIPTION))
-        if refusal is not None:
-            return refusal
-        name = _asked_for(path)
-        if name is None:
-            known = [INFER] if INFER in self.by_path else [f"{PIPELINES}{{name}}/infer"]
-            return NotFound(f"there is nothing at {path}", fix=f"there are {', '.join([*known, *pages])}")
-        places = self._places()
-        same = [place.full_path or place.named_paths[0] for place in places if place.name == name]
-        if same:
-            why = f"there is nothing at {path}"
-            return NotFound("Deployment not found", why=why, fix=f"{name} is at {' and '.join(same)}")
-        names = sorted({place.name for place in places})
-        close = get_close_matches(name, names, n=1)
-        if close:
-            fix = f"did you mean {PIPELINES}{close[0]}/infer?"
-        else:
-            fix = f"deployed are {', '.join(names[:MOST_SHOWN])}" if names else "nothing is deployed yet"
-        return NotFound("Deployment not found", why=f"no pipeline {name!r} is deployed", fix=fix)
+    async def drain(self, pipeline: LivePipeline, *, within_s: float) -> None:
+        """Wait for the last request of a pipeline that was replaced or removed; so long at most."""
+        assert pipeline.retired
+        deadline = time.monotonic() + within_s
+        while pipeline.in_flight and time.monotonic() < deadline:  # noqa: ASYNC110 - an event would cost every request
+            await asyncio.sleep(DRAIN_POLL_S)
+        pipeline.closed = True
+        served = pipeline.pipeline
+        if self._log is not None:
+            self._log.finish(served)
+        pipeline.metrics.versions -= 1
+        if not pipeline.metrics.versions:
+            self.metrics.forget(served.name, workspace_id=served.workspace_id)
 
-    def _places(self) -> list[Place]:
-        return sorted({*self._serving, *self._refusals}, key=_order)
+    def begin(self) -> None:
+        """What was served before, or is to be served first, is being served."""
+        if self.phase is Phase.STARTING:
+            self.phase = Phase.SERVING
 
-    def _lay(self) -> None:
-        by_path: dict[str, InferRoute] = {}
-        refused: dict[str, TrivetError] = {}
-        places = self._places()
-        namesakes: dict[str, list[Place]] = {}
-        for place in places:
-            namesakes.setdefault(place.name, []).append(place)
-            if place.full_path is not None:
-                self._point(place, [place.full_path], by_path, refused)
-        for name, same in namesakes.items():
-            if len(same) == 1:
-                self._point(same[0], same[0].named_paths, by_path, refused)
-            else:
-                error = _several(f"{len(same)} pipelines are called {name}", same)
-                refused.update(dict.fromkeys(same[0].named_paths, error))
-        if len(places) == 1:
-            self._point(places[0], [INFER], by_path, refused)
-        elif places:
-            refused[INFER] = _several(f"{len(places)} pipelines are deployed", places)
-        self.by_path, self.refused = by_path, refused
+    def begin_stop(self) -> None:
+        """Requests are to be sent elsewhere from now on; those that come are still answered."""
+        self.phase = Phase.STOPPING
 
-    def _point(
-        self, place: Place, paths: Iterable[str], by_path: dict[str, InferRoute], refused: dict[str, TrivetError]
-    ) -> None:
-        route = self._serving.get(place)
-        for path in paths:
-            if route is not None:
-                by_path[path] = route
-            else:
-                refused[path] = self._refusals[place]
+    async def unready(self) -> dict[LivePipeline, TrivetError]:
+        """The pipelines that do not answer their canned row, and why."""
+        asked = list(self)
+        outcomes = await asyncio.gather(*(live.pipeline.probe.check() for live in asked))
+        return {live: error for live, error in zip(asked, outcomes, strict=True) if error is not None}
 
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have something called whenever a place gets or loses a pipeline or a reason, before any further request."""
+        self._on_change.append(callback)
 
-def _several(what: str, places: list[Place]) -> TrivetError:
-    if len({place.name for place in places}) == len(places):
-        paths = [place.named_paths[0] for place in places]
-    else:
-        paths = [place.full_path or place.named_paths[0] for place in places]
-    shown = paths if len(paths) <= MOST_SHOWN else [*paths[:MOST_SHOWN], "…"]
-    return Conflict(what, why="this address does not say which one is meant", fix=f"ask one of {', '.join(shown)}")
+    def _retire(self, place: Place) -> None:
+        before = self._serving.get(place)
+        if before is not None:
+            before.retired = True
 
+    def _changed(self) -> None:
+        self.places = tuple(sorted({*self._serving, *self.refusals}, key=_order))
+        for callback in self._on_change:
+            callback()
 
-def _asked_for(path: str) -> str | None:
-    """The pipeline's name that a path holds."""
-    for prefix in (FULL, PIPELINES):
-        if path.startswith(prefix):
-            rest = path[len(prefix) :].split("/")
-            return (rest[-1] if prefix == FULL else rest[0]) or None
-    return None
+    def _dropped(self, key: tuple[int, str]) -> int:
+        return 0 if self._log is None else self._log.dropped.get(key, 0)
 
 
 def _order(place: Place) -> tuple[str, int]:
     return place.name, place.deployment_id or 0
+
+
+def _kind(error: BaseException) -> Kind:
+    if isinstance(error, TrivetError):
+        return error.kind
+    # A request is cancelled where a stop has run out of time.
+    return Kind.UNAVAILABLE if isinstance(error, asyncio.CancelledError) else Kind.INTERNAL

@@ -18,13 +18,14 @@ from trivet.engine.limits import EngineLimits
 from trivet.engine.native.shared import NativeSessions
 from trivet.errors import TrivetError
 from trivet.gateway.deployments import ServedDeployments
+from trivet.gateway.doors.table import open_doors
 from trivet.gateway.formats.examples import example_maker
 from trivet.gateway.http.access import GatewayAccess
-from trivet.gateway.http.app import Gateway
+from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.http.server import HttpServer
 from trivet.gateway.inference_log import InferenceLog
 from trivet.gateway.loading import Loader
-from trivet.gateway.metrics import GatewayMetrics
+from trivet.gateway.pipelines import Pipelines
 from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
@@ -71,19 +72,14 @@ async def _run(
     stop = StopSignals()
     answers = _inference_log(settings)
     run = settings.home / "run"
-    metrics = GatewayMetrics()
-    gateway = Gateway(
-        metrics=metrics,
-        max_body=int(settings.max_body_mib * 2**20),
-        partition=process_name(),
-        access=GatewayAccess(tokens) if tokens else None,
-        log=answers,
-        waits=True,
-    )
-    http = HttpServer(gateway, listener, drain_s=settings.drain_s, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
+    pipelines = Pipelines(log=answers, waits=True)
+    max_body = int(settings.max_body_mib * 2**20)
+    doors = open_doors(pipelines, partition=process_name(), max_body=max_body)
+    app = GatewayApp(pipelines, doors, max_body=max_body, access=GatewayAccess(tokens) if tokens else None)
+    http = HttpServer(app, listener, drain_s=settings.drain_s, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
     stop.serving(http)
     loader = Loader(NativeSessions(example_maker), limits=EngineLimits(max_waiting=settings.max_waiting))
-    routing = ServedDeployments(gateway, loader)
+    routing = ServedDeployments(pipelines, loader)
     kept = _KeptTable(run / "routes.json")
     remembered = kept.read()
     if remembered is not None:
@@ -109,7 +105,7 @@ async def _run(
     ) as door:
         routing.on_change = door.tell
         settling = asyncio.create_task(_settle(routing))
-        await stop.finish(gateway, stop_delay_s=settings.stop_delay_s)
+        await stop.finish(pipelines, stop_delay_s=settings.stop_delay_s)
         settling.cancel()
         await routing.close()
     if answers is not None:

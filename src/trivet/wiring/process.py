@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trivet.gateway.http.app import Gateway
     from trivet.gateway.http.server import HttpServer
+    from trivet.gateway.pipelines import Pipelines
 
 __all__ = ["StopSignals", "event_loops", "process_name"]
 
@@ -41,11 +41,11 @@ class StopSignals:
         self._before = None
         self._http = http
 
-    async def finish(self, gateway: "Gateway", *, stop_delay_s: float) -> None:
+    async def finish(self, pipelines: "Pipelines", *, stop_delay_s: float) -> None:
         """Wait for the first signal, then say "not ready" for a while, and let requests in flight end."""
         assert self._http is not None
         await self._asked.wait()
-        gateway.begin_stop()
+        pipelines.begin_stop()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurried.wait(), stop_delay_s)
         await self._http.stop()

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from trivet.engine.pipeline import ServedPipeline, ServedStep
 from trivet.engine.served import ServedModel
-from trivet.gateway.http.app import Gateway
+from trivet.gateway.doors.table import open_doors
+from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.http.server import HttpServer
-from trivet.gateway.metrics import GatewayMetrics
+from trivet.gateway.pipelines import Pipelines
 from trivet.loading.prepare import Prepared, Report
 from trivet.settings import Settings
 from trivet.wiring.process import StopSignals, event_loops, process_name
@@ -81,23 +82,24 @@ async def _serve(
     main = asyncio.current_task()
     assert main is not None
     stop = StopSignals(main.cancel)
-    metrics = GatewayMetrics()
+    pipelines = Pipelines()
+    max_body = int(settings.max_body_mib * 2**20)
+    app = GatewayApp(pipelines, open_doors(pipelines, partition=process_name(), max_body=max_body), max_body=max_body)
 
     def count_exit() -> None:
-        metrics.of(prepared.name, workspace_id=NO_WORKSPACE).worker_exits += 1
+        pipelines.metrics.of(prepared.name, workspace_id=NO_WORKSPACE).worker_exits += 1
 
     try:
         async with running(prepared, settings=settings, report=report, on_exit=count_exit) as served:
-            gateway = Gateway(metrics=metrics, max_body=int(settings.max_body_mib * 2**20), partition=process_name())
-            gateway.put(pipeline_of(served))
-            http = HttpServer(gateway, listener, drain_s=settings.drain_s)
+            pipelines.put(pipeline_of(served))
+            http = HttpServer(app, listener, drain_s=settings.drain_s)
             stop.serving(http)
             await http.start()
             # What start-up made stays for good: the collector need not look at it again.
             gc.collect()
             gc.freeze()
             on_ready(http.port)
-            await stop.finish(gateway, stop_delay_s=settings.stop_delay_s)
+            await stop.finish(pipelines, stop_delay_s=settings.stop_delay_s)
     except asyncio.CancelledError:
         if not stop.asked:
             raise

@@ -24,10 +24,11 @@ from trivet.domain.routes import NativeStep, Route, RouteTable, WorkerAddress, W
 from trivet.engine.limits import EngineLimits
 from trivet.engine.native.shared import NativeSessions
 from trivet.gateway.deployments import ServedDeployments
+from trivet.gateway.doors.table import open_doors
 from trivet.gateway.formats.examples import example_maker
-from trivet.gateway.http.app import Gateway
+from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.loading import Loader
-from trivet.gateway.metrics import GatewayMetrics
+from trivet.gateway.pipelines import Pipelines
 from trivet.workers import ProcessLauncher, WorkerSpec
 
 X = pa.schema([pa.field("x", pa.int64(), nullable=False)])
@@ -98,9 +99,11 @@ class Stand:
     """A gateway and its routing in this process, for as long as the test's loop runs."""
 
     def __init__(self) -> None:
-        self.gateway = Gateway(metrics=GatewayMetrics(), max_body=2**20, partition="here", waits=True)
+        self.pipelines = Pipelines(waits=True)
+        doors = open_doors(self.pipelines, partition="here", max_body=2**20)
+        self.app = GatewayApp(self.pipelines, doors, max_body=2**20)
         self.loader = Loader(NativeSessions(example_maker), limits=EngineLimits(timeout_s=20))
-        self.routing = ServedDeployments(self.gateway, self.loader)
+        self.routing = ServedDeployments(self.pipelines, self.loader)
 
     async def __aenter__(self) -> Self:
         return self
@@ -120,7 +123,7 @@ class Stand:
             sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
-        await self.gateway(scope, receive, send)
+        await self.app(scope, receive, send)
         body = json.loads(bytes(sent[1]["body"]))
         return sent[0]["status"], body[0] if sent[0]["status"] == 200 else body
 
@@ -132,7 +135,7 @@ class Stand:
             sent.append(message)
 
         scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
-        await self.gateway(scope, None, send)
+        await self.app(scope, None, send)
         return sent[0]["status"], json.loads(bytes(sent[1]["body"]))
 
     async def until(self, condition: Callable[[], Any], *, within_s: float = 20.0) -> None:

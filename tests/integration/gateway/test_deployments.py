@@ -233,7 +233,7 @@ async def test_the_end_of_a_worker_is_told_to_those_whose_requests_it_held(stand
             status, error = await asking
             assert (status, error["reason"]) == (503, "worker_died")
             assert "exit code 3" in error["error"]
-            assert here.gateway._metrics.of("p", workspace_id=1).worker_exits == 1
+            assert here.pipelines.metrics.of("p", workspace_id=1).worker_exits == 1
             # The route stays, and the next worker makes it answer again.
             waiting = asyncio.create_task(here.ask(2))
             here.routing.take(offers.table(2, offers.route(isolated(second))))

@@ -28,8 +28,8 @@ from trivet.catalog.pipelines import Pipelines
 from trivet.catalog.workspaces import Workspaces
 from trivet.engine.native import shared
 from trivet.errors import Unavailable
-from trivet.gateway.http.app import Gateway
 from trivet.gateway.loading import LoadedPipeline
+from trivet.gateway.pipelines import Pipelines as ServedPipelines
 from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.loading import steps
 from trivet.supervisor.gateway_client import GatewayChannel
@@ -156,7 +156,7 @@ def gateway(faults: Steps) -> None:
         (shared, "_is_tiny"),
         (shared, "_open"),
         (LoadedPipeline, "_warm_up"),
-        (Gateway, "put"),
+        (ServedPipelines, "put"),
     ):
         faults.at(owner, name, "load")
     faults.at(GatewaySocket, "_hear", "message")

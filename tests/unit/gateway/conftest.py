@@ -14,9 +14,10 @@ from trivet.engine.batch import Batch
 from trivet.engine.canned import canned_batch
 from trivet.engine.pipeline import ServedPipeline, ServedStep
 from trivet.engine.served import Probe
+from trivet.gateway.doors.table import open_doors
 from trivet.gateway.http.access import GatewayAccess
-from trivet.gateway.http.app import Gateway
-from trivet.gateway.metrics import GatewayMetrics
+from trivet.gateway.http.app import GatewayApp
+from trivet.gateway.pipelines import Pipelines
 
 RECORDS = "application/json; format=pandas-records"
 FILE = "application/vnd.apache.arrow.file"
@@ -67,9 +68,9 @@ def no_such_word(word: str) -> None:
 class Server:
     """A gateway and what stands behind it."""
 
-    gateway: Gateway
-    runner: FunctionRunner | None
-    metrics: GatewayMetrics | None
+    pipelines: Pipelines
+    app: GatewayApp
+    runner: FunctionRunner | None = None
     sound: bytes = b""
     sent: list[bytes] = field(default_factory=list)
 
@@ -107,7 +108,7 @@ class Server:
             sent.append(message)
 
         async def call() -> None:
-            await self.gateway(scope, receive, send)
+            await self.app(scope, receive, send)
 
         asyncio.run(call())
         if not sent:
@@ -156,10 +157,15 @@ def serve_model(
     input_schema = parse_schema(inputs) if isinstance(inputs, str) else inputs
     output_schema = input_schema if outputs is None else parse_schema(outputs) if isinstance(outputs, str) else outputs
     runner = FunctionRunner(input_schema, output_schema, function)
-    metrics = GatewayMetrics()
-    gateway = Gateway(metrics=metrics, max_body=max_body, partition="here", access=access)
-    gateway.put(pipeline_of(runner, name=name))
-    return Server(gateway, runner, metrics, sound=sound.encode())
+    server = serve_pipelines(Pipelines(), max_body=max_body, access=access)
+    server.pipelines.put(pipeline_of(runner, name=name))
+    server.runner, server.sound = runner, sound.encode()
+    return server
+
+
+def serve_pipelines(pipelines: Pipelines, *, max_body: int = 4 * 2**20, access: GatewayAccess | None = None) -> Server:
+    doors = open_doors(pipelines, partition="here", max_body=max_body)
+    return Server(pipelines, GatewayApp(pipelines, doors, max_body=max_body, access=access))
 
 
 def pipeline_of(
@@ -204,9 +210,9 @@ def as_ipc() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
-def served_by() -> Callable[[Gateway], Server]:
-    """What asks a gateway that a test has put together itself."""
-    return lambda gateway: Server(gateway, None, None)
+def served_by() -> Callable[..., Server]:
+    """A gateway over pipelines that a test puts together itself."""
+    return serve_pipelines
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,7 @@ from trivet.domain.pipeline import Validation
 from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
 from trivet.engine.checks.checks import Checks
-from trivet.gateway.http.app import Gateway
-from trivet.gateway.metrics import GatewayMetrics
+from trivet.gateway.pipelines import Pipelines
 
 FILE = "application/vnd.apache.arrow.file"
 INPUTS = parse_schema("tensor: float32[2]; age: int64?")
@@ -32,9 +31,9 @@ def server(make_pipeline, served_by):
         for name, condition in conditions.items()
     ]
     pipeline = make_pipeline(INPUTS, OUTPUTS, first_of_tensor, name="checked")
-    gateway = Gateway(metrics=GatewayMetrics(), max_body=2**22, partition="here")
-    gateway.put(replace(pipeline, checks=Checks(validations, INPUTS, OUTPUTS)))
-    return served_by(gateway)
+    server = served_by(Pipelines())
+    server.pipelines.put(replace(pipeline, checks=Checks(validations, INPUTS, OUTPUTS)))
+    return server
 
 
 FOUND = [

@@ -138,7 +138,7 @@ def test_a_caller_who_goes_away_gets_nothing_and_harms_nobody(server):
     scope = {"type": "http", "method": "POST", "path": "/infer", "query_string": b"", "headers": []}
 
     async def call():
-        await server.gateway(scope, receive, send)
+        await server.app(scope, receive, send)
 
     asyncio.run(call())
     assert sent == []

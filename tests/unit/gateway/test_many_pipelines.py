@@ -12,9 +12,7 @@ from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
 from trivet.errors import Unavailable
 from trivet.gateway.http.access import GatewayAccess
-from trivet.gateway.http.app import Gateway
-from trivet.gateway.metrics import GatewayMetrics
-from trivet.gateway.pipelines import Place
+from trivet.gateway.pipelines import Pipelines, Place
 
 X = "x: int64"
 ONE = b'[{"x": 1}]'
@@ -30,8 +28,7 @@ def times(factor):
 @pytest.fixture
 def many(served_by, make_pipeline):
     """A gateway, and `put(name, deployment id, factor)`, which lets `y = factor * x` answer."""
-    gateway = Gateway(metrics=GatewayMetrics(), max_body=2**20, partition="here")
-    server = served_by(gateway)
+    server = served_by(Pipelines())
 
     def put(name, deployment_id, factor=1, *, workspace_id=1, version=None, **options):
         pipeline = make_pipeline(
@@ -43,7 +40,7 @@ def many(served_by, make_pipeline):
             workspace_id=workspace_id,
             version=version or f"version-{factor}",
         )
-        return gateway.put(pipeline, **options)
+        return server.pipelines.put(pipeline, **options)
 
     return server, put
 
@@ -76,7 +73,7 @@ def test_a_single_pipeline_answers_at_the_short_address_too(many):
     assert "2 pipelines are deployed" in reply.json["error"]
     assert "/pipelines/a/infer" in reply.json["fix"]
     assert reply.json["source"] == "platform"
-    server.gateway.remove(Place("b", 2))
+    server.pipelines.remove(Place("b", 2))
     assert answer(server, "/infer") == 10
 
 
@@ -93,7 +90,7 @@ def test_two_pipelines_of_one_name_are_told_apart_by_their_full_addresses(many):
     assert answer(server, "/v1/api/pipelines/infer/a-2/a") == 20
     assert server.ask(method="GET", path="/pipelines/a/openapi.json").status == 409
     assert server.ask(method="GET", path="/v1/api/pipelines/infer/a-2/a/openapi.json").status == 200
-    server.gateway.remove(Place("a", 1))
+    server.pipelines.remove(Place("a", 1))
     assert answer(server, "/pipelines/a/infer") == 20
 
 
@@ -131,14 +128,14 @@ def test_a_gateway_without_pipelines_says_so(many):
 def test_a_place_without_an_answer_says_why_until_there_is_one(many):
     server, put = many
     place = Place("a", 1)
-    server.gateway.refuse(place, Unavailable("pipeline a is starting"))
+    server.pipelines.refuse(place, Unavailable("pipeline a is starting"))
     reply = server.ask(ONE, path="/pipelines/a/infer")
     assert (reply.status, reply.json["error"], reply.headers["retry-after"]) == (503, "pipeline a is starting", "1")
     put("a", 1, 10)
     assert answer(server, "/pipelines/a/infer") == 10
-    server.gateway.refuse(place, Unavailable("a failed update"))
+    server.pipelines.refuse(place, Unavailable("a failed update"))
     assert answer(server, "/pipelines/a/infer") == 10
-    server.gateway.remove(place)
+    server.pipelines.remove(place)
     assert answer(server, "/pipelines/a/infer") == 404
 
 
@@ -198,7 +195,9 @@ def test_one_pipeline_that_does_not_answer_is_named_by_readiness(many, make_pipe
     def fail(_batch):
         raise Unavailable("gone")
 
-    server.gateway.put(make_pipeline(parse_schema(X), parse_schema(X), fail, name="b", deployment_id=2, workspace_id=1))
+    server.pipelines.put(
+        make_pipeline(parse_schema(X), parse_schema(X), fail, name="b", deployment_id=2, workspace_id=1)
+    )
     reply = server.ask(method="GET", path="/readyz")
     assert reply.status == 503
     assert reply.json == {
@@ -210,10 +209,9 @@ def test_one_pipeline_that_does_not_answer_is_named_by_readiness(many, make_pipe
 
 
 def test_a_gateway_may_wait_for_its_first_routes(served_by):
-    gateway = Gateway(metrics=GatewayMetrics(), max_body=2**20, partition="here", waits=True)
-    server = served_by(gateway)
+    server = served_by(Pipelines(waits=True))
     assert server.ask(method="GET", path="/readyz").json == {"status": "starting"}
-    gateway.routes_taken_in()
+    server.pipelines.begin()
     assert server.ask(method="GET", path="/readyz").json == {"status": "ready"}
 
 
@@ -231,28 +229,28 @@ def test_measurements_go_on_over_versions_and_end_with_the_pipeline(many):
     server, put = many
     first = put("a", 1, 10)
     answer(server, "/infer")
-    put("a", 1, 11)
+    second = put("a", 1, 11)
     answer(server, "/infer")
     labels = (("pipeline", "a"), ("workspace", "1"))
     assert samples(server)["trivet_rows_total", *labels] == 2
-    asyncio.run(server.gateway.drain(first, within_s=1))
+    asyncio.run(server.pipelines.drain(first, within_s=1))
     assert samples(server)["trivet_rows_total", *labels] == 2
-    second = put("a", 1, 12)
-    server.gateway.remove(Place("a", 1))
-    for route in (second, *second.metrics.routes):
-        route.retired = True
-        asyncio.run(server.gateway.drain(route, within_s=1))
+    third = put("a", 1, 12)
+    server.pipelines.remove(Place("a", 1))
+    for live in (second, third):
+        assert samples(server)["trivet_rows_total", *labels] == 2
+        asyncio.run(server.pipelines.drain(live, within_s=1))
     assert not samples(server)
 
 
 class Ask:
     """One request in a running loop, whose body comes when told."""
 
-    def __init__(self, gateway, path):
+    def __init__(self, app, path):
         self.sent = []
         self.body = asyncio.Event()
         scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
-        self.task = asyncio.ensure_future(gateway(scope, self.receive, self.send))
+        self.task = asyncio.ensure_future(app(scope, self.receive, self.send))
 
     async def receive(self):
         await self.body.wait()
@@ -273,13 +271,13 @@ def test_a_request_whose_body_comes_after_a_swap_is_answered_by_the_new_version(
 
     async def story():
         first = put("a", 1, 10)
-        late = Ask(server.gateway, "/pipelines/a/infer")
+        late = Ask(server.app, "/pipelines/a/infer")
         await asyncio.sleep(0)
         assert first.in_flight == 1
         second = put("a", 1, 20)
         assert await late.answer() == 20
         assert (first.in_flight, second.in_flight) == (0, 0)
-        await server.gateway.drain(first, within_s=1)
+        await server.pipelines.drain(first, within_s=1)
 
     asyncio.run(story())
 
@@ -289,11 +287,11 @@ def test_a_request_in_flight_is_answered_though_its_pipeline_is_removed(many):
 
     async def story():
         route = put("a", 1, 10)
-        late = Ask(server.gateway, "/pipelines/a/infer")
-        too_late = Ask(server.gateway, "/pipelines/a/infer")
+        late = Ask(server.app, "/pipelines/a/infer")
+        too_late = Ask(server.app, "/pipelines/a/infer")
         await asyncio.sleep(0)
-        server.gateway.remove(Place("a", 1))
-        drained = asyncio.ensure_future(server.gateway.drain(route, within_s=0.1))
+        server.pipelines.remove(Place("a", 1))
+        drained = asyncio.ensure_future(server.pipelines.drain(route, within_s=0.1))
         assert await late.answer() == 10
         assert not drained.done()
         await drained  # its time is over
@@ -320,13 +318,12 @@ class Kept:
 
 def test_what_was_answered_is_kept_for_those_that_want_it(served_by, make_pipeline):
     log = Kept()
-    gateway = Gateway(metrics=GatewayMetrics(), max_body=2**20, partition="here", log=log)
-    server = served_by(gateway)
+    server = served_by(Pipelines(log=log))
     for name, number in (("kept", 1), ("private", 2)):
         pipeline = make_pipeline(
             parse_schema(X), parse_schema("y: int64"), times(2), name=name, deployment_id=number, workspace_id=1
         )
-        gateway.put(pipeline, logged=name == "kept")
+        server.pipelines.put(pipeline, logged=name == "kept")
     server.rows([{"x": 1, "id": "p"}, {"x": 2, "id": "q"}], path="/pipelines/kept/infer")
     server.rows([{"x": 3}], path="/pipelines/private/infer")
     server.rows([{"x": "no number"}], path="/pipelines/kept/infer")

@@ -74,7 +74,7 @@ def test_nothing_is_ready_without_a_worker_or_while_it_stops(serve):
     assert get(server, "/readyz").json["error"] == "no worker is ready"
     assert get(server, "/models").json["models"][0]["status"] == "Starting"
     server.runner.capacity = 1
-    server.gateway.begin_stop()
+    server.pipelines.begin_stop()
     assert get(server, "/readyz").json == {"status": "stopping"}
     assert get(server, "/models").json["models"][0]["status"] == "Stopping"
     assert server.still_answers()

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from trivet.errors import Unavailable
-from trivet.gateway.http.app import Gateway
+from trivet.gateway.doors.table import open_doors
+from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.http.rate_limited_log import MOST_KEYS, RateLimitedLog
-from trivet.gateway.metrics import GatewayMetrics
-from trivet.gateway.pipelines import Place
+from trivet.gateway.pipelines import Pipelines, Place
 
 
 def said_by(caplog: pytest.LogCaptureFixture) -> int:
@@ -21,8 +21,9 @@ def said_by(caplog: pytest.LogCaptureFixture) -> int:
 
 
 def test_a_gateway_whose_pipeline_does_not_answer_says_so_once_a_second_and_every_request_is_counted(caplog):
-    gateway = Gateway(metrics=GatewayMetrics(), max_body=2**20, partition="here")
-    gateway.refuse(Place("p", 1), Unavailable("pipeline p is starting", fix="ask again in a moment"))
+    pipelines = Pipelines()
+    app = GatewayApp(pipelines, open_doors(pipelines, partition="here", max_body=2**20), max_body=2**20)
+    pipelines.refuse(Place("p", 1), Unavailable("pipeline p is starting", fix="ask again in a moment"))
     statuses = []
 
     async def receive():
@@ -36,7 +37,7 @@ def test_a_gateway_whose_pipeline_does_not_answer_says_so_once_a_second_and_ever
         ends = time.monotonic() + 2.5
         asked = 0
         while time.monotonic() < ends:
-            await gateway({**scope, "headers": [(b"x-request-id", b"r%d" % asked)]}, receive, send)
+            await app({**scope, "headers": [(b"x-request-id", b"r%d" % asked)]}, receive, send)
             asked += 1
             await asyncio.sleep(0.001)
         await asyncio.sleep(1.2)

@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from trivet.gateway.formats.answer import Answer, Stamp, refuse_huge
+from trivet.gateway.answer import Answer
 from trivet.gateway.formats.dataset import Selection
+from trivet.gateway.formats.inputs import EchoedInputs
+from trivet.gateway.formats.stamp import Stamp, refuse_huge
 
 __all__ = ["ArrowWriter"]
 
@@ -38,7 +40,7 @@ class ArrowWriter:
         self._bytes_a_row = sum(map(len, texts)) if selection.touches("metadata") else 0
         self._new = pa.ipc.new_stream if stream else pa.ipc.new_file
 
-    def write(self, answer: Answer) -> memoryview:
+    def write(self, answer: Answer[EchoedInputs]) -> memoryview:
         """The Arrow body of an answer."""
         refuse_huge(answer.outputs.rows, bytes_a_row=self._bytes_a_row)
         batch = _record_batch(answer, self._selection, self._stamp)
@@ -56,7 +58,7 @@ class ArrowWriter:
             return memoryview(growing.getvalue())
 
 
-def _record_batch(answer: Answer, selection: Selection, stamp: Stamp) -> pa.RecordBatch:
+def _record_batch(answer: Answer[EchoedInputs], selection: Selection, stamp: Stamp) -> pa.RecordBatch:
     rows = answer.outputs.rows
     fields: list[pa.Field] = []
     arrays: list[pa.Array] = []
@@ -82,7 +84,7 @@ def _record_batch(answer: Answer, selection: Selection, stamp: Stamp) -> pa.Reco
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _columns(answer: Answer, part: str, stamp: Stamp) -> dict[str, pa.Array]:
+def _columns(answer: Answer[EchoedInputs], part: str, stamp: Stamp) -> dict[str, pa.Array]:
     rows = answer.outputs.rows
     match part:
         case "in":

@@ -11,9 +11,11 @@ from typing import NamedTuple, TypeAlias
 import orjson
 import pyarrow as pa
 
-from trivet.gateway.formats.answer import Answer, Stamp, refuse_huge
+from trivet.gateway.answer import Answer
 from trivet.gateway.formats.dataset import Selection
+from trivet.gateway.formats.inputs import EchoedInputs
 from trivet.gateway.formats.json_text import row_texts
+from trivet.gateway.formats.stamp import Stamp, refuse_huge
 
 __all__ = ["RecordsWriter"]
 
@@ -59,7 +61,7 @@ class RecordsWriter:
         # Where a choice of input columns leaves none, there is no `in`, as in Arrow.
         self._without_in = _merged(_layout(selection, outputs, stamp, checks, without="in"))
 
-    def write(self, answer: Answer) -> bytes:
+    def write(self, answer: Answer[EchoedInputs]) -> bytes:
         """The JSON body of an answer."""
         rows = answer.outputs.rows
         refuse_huge(rows, bytes_a_row=self._bytes_a_row)
@@ -86,7 +88,7 @@ class RecordsWriter:
             return b"".join([text if isinstance(text, bytes) else text[0] for text in texts]).join((b"[", b"]"))
         return _rows(texts, rows)
 
-    def _in_columns(self, answer: Answer) -> list[bytes]:
+    def _in_columns(self, answer: Answer[EchoedInputs]) -> list[bytes]:
         """The chosen columns of the request, which may hold columns that no schema knows; empty if there are none."""
         prefix = "in." if self._selection.flatten else ""
         chosen = [
@@ -100,7 +102,7 @@ class RecordsWriter:
         return [b",".join(row) for row in zip(*keyed, strict=True)]
 
 
-def _found(answer: Answer, piece: Found) -> list[bytes]:
+def _found(answer: Answer[EchoedInputs], piece: Found) -> list[bytes]:
     assert answer.anomalies is not None
     if piece.name is None:
         return [b"%d" % count for count in answer.anomalies.count.tolist()]

@@ -6,16 +6,13 @@ from typing import Any, TypeAlias
 
 from trivet.errors import Invalid
 from trivet.gateway.formats.inflation import too_large
+from trivet.gateway.pipelines import Abandoned
 
-__all__ = ["Disconnected", "read_body"]
+__all__ = ["read_body"]
 
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 
 SLOWEST_BODY_S = 60.0
-
-
-class Disconnected(Exception):
-    """The caller went away before the whole body came."""
 
 
 async def read_body(receive: Receive, *, max_bytes: int) -> bytes:
@@ -24,11 +21,11 @@ async def read_body(receive: Receive, *, max_bytes: int) -> bytes:
     Raises:
         TooLarge: it is longer than `max_bytes`.
         Invalid: it comes too slowly.
-        Disconnected: it never came whole.
+        Abandoned: the client went away before it had come as a whole.
     """
     message = await receive()
     if message["type"] == "http.disconnect":
-        raise Disconnected
+        raise Abandoned
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
         if len(body) > max_bytes:
@@ -41,7 +38,7 @@ async def read_body(receive: Receive, *, max_bytes: int) -> bytes:
             while message.get("more_body"):
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise Disconnected
+                    raise Abandoned
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
                 if size > max_bytes:

@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from trivet.domain.schema import format_type
 from trivet.engine.pipeline import ServedPipeline
-from trivet.gateway.http.openapi import example_row
-from trivet.gateway.pipelines import INFER, Place
+from trivet.gateway.doors.reference_addresses import INFER, full_path
+from trivet.gateway.doors.reference_openapi import example_row
+from trivet.gateway.pipelines import Place
 
 __all__ = ["CONTENT_SECURITY_POLICY", "docs_page"]
 
@@ -54,7 +55,7 @@ def _section(pipeline: ServedPipeline) -> str:
     row = json.dumps([example_row(pipeline)])
     if len(row) > LONGEST_ROW:
         row = row[:LONGEST_ROW] + " …"
-    path = Place.of(pipeline).full_path or INFER
+    path = full_path(Place.of(pipeline)) or INFER
     curl = (
         f"curl -X POST localhost:8080{path} \\\n"
         "  -H 'Content-Type: application/json; format=pandas-records' \\\n"

@@ -1,12 +1,8 @@
-"""What an error becomes over HTTP: a status code and a body."""
-
-from typing import Literal
-
-import orjson
+"""What an error becomes over HTTP, whichever door it leaves by: a status code and headers."""
 
 from trivet.errors import Kind, Overloaded, TrivetError, Unavailable
 
-__all__ = ["STATUS", "error_body", "error_headers"]
+__all__ = ["STATUS", "error_headers"]
 
 STATUS: dict[Kind, int] = {
     Kind.INVALID: 400,
@@ -21,30 +17,6 @@ STATUS: dict[Kind, int] = {
     Kind.UNAVAILABLE: 503,
     Kind.DEADLINE: 504,
 }
-
-
-def error_body(
-    error: TrivetError, *, status: int, request_id: str, source: Literal["engine", "platform"] = "engine"
-) -> bytes:
-    """The JSON that a caller sees.
-
-    `code`, `status`, `error` and `source` are those of the reference's engine; `reason` is a slug that programs can match,
-    `path` says where in the request, `fix` what to do. What is said before a request reaches any pipeline has the source
-    `platform`.
-    """
-    body: dict[str, object] = {
-        "code": status,
-        "status": "error",
-        "error": error.message,
-        "source": source,
-        "reason": error.reason,
-    }
-    if error.path is not None:
-        body["path"] = error.path
-    if error.fix is not None:
-        body["fix"] = error.fix
-    body["request_id"] = request_id
-    return orjson.dumps(body, default=str)
 
 
 def error_headers(error: TrivetError) -> list[tuple[bytes, bytes]]:

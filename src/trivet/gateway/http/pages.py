@@ -1,90 +1,103 @@
-"""What a gateway says of itself: models, pipelines, readiness, descriptions."""
+"""What a gateway reports of itself: models, pipelines, health, readiness, descriptions."""
 
-import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import orjson
 
-from trivet.errors import TrivetError
-from trivet.gateway.pipelines import Place
-from trivet.gateway.served_pipeline import InferRoute
+from trivet.gateway.doors.door import Page, PageMaker
+from trivet.gateway.doors.reference import pipeline_entry, pipeline_status
+from trivet.gateway.doors.reference_openapi import describe_all
+from trivet.gateway.http.docs_page import docs_page
+from trivet.gateway.http.metrics_page import METRICS_TYPE, PrometheusPage
+from trivet.gateway.pipelines import Phase, Pipelines
 
-__all__ = ["Page", "models_page", "pipeline_status", "pipelines_page", "readiness_page", "said"]
+__all__ = ["Pages"]
 
-Page = tuple[int, bytes, bytes]
-"""A status, a body, a content type."""
-
-JSON = b"application/json"
-
-
-def said(value: Any, *, status: int = 200) -> Page:
-    """A value as a page."""
-    return status, orjson.dumps(value), JSON
+JSON: Final = b"application/json"
 
 
-def pipeline_status(route: InferRoute, *, stopping: bool) -> str:
-    """A pipeline's status, in the reference's words."""
-    if stopping:
-        return "Stopping"
-    return "Running" if route.pipeline.runner.capacity else "Starting"
-
-
-def models_page(routes: Iterable[InferRoute], *, stopping: bool) -> Page:
-    """Every model version that answers, once, with the pipelines that it is a step of."""
-    models: dict[tuple[str, str], dict[str, Any]] = {}
-    for route in routes:
-        for step in route.pipeline.steps:
-            known = models.setdefault(
-                (step.name, step.version),
-                {
-                    "name": step.name,
-                    "version": step.version,
-                    "sha": step.sha,
-                    "status": pipeline_status(route, stopping=stopping),
-                    "framework": step.framework,
-                    "runtime": step.runtime,
-                    "pipelines": [],
-                },
-            )
-            known["pipelines"].append(route.pipeline.name)
-    return said({"models": list(models.values())})
-
-
-def pipelines_page(routes: Iterable[InferRoute], *, stopping: bool) -> Page:
-    """Every pipeline that answers, and where."""
-    return said({"pipelines": [pipeline_entry(route, stopping=stopping) for route in routes]})
-
-
-def pipeline_entry(route: InferRoute, *, stopping: bool) -> dict[str, Any]:
-    """A pipeline in the list of them."""
-    pipeline = route.pipeline
-    entry: dict[str, Any] = {
-        "id": pipeline.name,
-        "version": pipeline.version,
-        "status": pipeline_status(route, stopping=stopping),
-    }
-    if pipeline.deployment_id is not None:
-        entry |= {"deployment_id": pipeline.deployment_id, "url": Place.of(pipeline).full_path}
-    return entry
-
-
-async def readiness_page(routes: Iterable[InferRoute], *, detailed: bool) -> Page:
-    """Whether each pipeline answers its canned row, and why not.
+class Pages:
+    """The pages that have one address each.
 
     Args:
-        routes: the pipelines.
-        detailed: name them; those who may not ask for predictions are told nothing.
+        pipelines: what they are about.
+
+    Attributes:
+        by_path: what makes each of them.
+        public: those that a request without a token gets, and less of them.
     """
-    asked = list(routes)
-    outcomes = await asyncio.gather(*(route.pipeline.probe.check() for route in asked))
-    refusals = {route: error for route, error in zip(asked, outcomes, strict=True) if error is not None}
-    if not refusals:
-        return said({"status": "ready"})
-    if not detailed:
-        return said({"status": "not ready"}, status=503)
-    first: TrivetError = next(iter(refusals.values()))
-    body: dict[str, Any] = {"status": "not ready", "error": first.message, "reason": first.reason}
-    if len(asked) > 1:
-        body["pipelines"] = {route.pipeline.name: error.message for route, error in refusals.items()}
-    return said(body, status=503)
+
+    def __init__(self, pipelines: Pipelines) -> None:
+        self._pipelines = pipelines
+        self._prometheus = PrometheusPage(pipelines.metrics)
+        self.by_path: Mapping[str, PageMaker] = {
+            "/models": self._models,
+            "/pipelines": self._entries,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/openapi.json": self._openapi,
+            "/docs": self._docs,
+        }
+        self.public: Mapping[str, PageMaker] = {"/healthz": self._healthz, "/readyz": self._ready_or_not}
+
+    async def _models(self) -> Page:
+        """Every model version that answers, once, with the pipelines that it is a step of."""
+        models: dict[tuple[str, str], dict[str, Any]] = {}
+        for live in self._pipelines:
+            for step in live.pipeline.steps:
+                known = models.setdefault(
+                    (step.name, step.version),
+                    {
+                        "name": step.name,
+                        "version": step.version,
+                        "sha": step.sha,
+                        "status": pipeline_status(live, phase=self._pipelines.phase),
+                        "framework": step.framework,
+                        "runtime": step.runtime,
+                        "pipelines": [],
+                    },
+                )
+                known["pipelines"].append(live.pipeline.name)
+        return _json({"models": list(models.values())})
+
+    async def _entries(self) -> Page:
+        phase = self._pipelines.phase
+        return _json({"pipelines": [pipeline_entry(live, phase=phase) for live in self._pipelines]})
+
+    async def _healthz(self) -> Page:
+        return _json({"status": "alive"})
+
+    async def _readyz(self) -> Page:
+        """Whether each pipeline answers its canned row, and why not."""
+        phase = self._pipelines.phase
+        if phase is not Phase.SERVING:
+            return _json({"status": phase.value}, status=503)
+        among = len(list(self._pipelines))
+        unready = await self._pipelines.unready()
+        if not unready:
+            return _json({"status": "ready"})
+        first = next(iter(unready.values()))
+        body: dict[str, Any] = {"status": "not ready", "error": first.message, "reason": first.reason}
+        if among > 1:
+            body["pipelines"] = {live.pipeline.name: error.message for live, error in unready.items()}
+        return _json(body, status=503)
+
+    async def _ready_or_not(self) -> Page:
+        """Readiness for a request that may not ask for predictions: no names and no reasons."""
+        page = await self._readyz()
+        return _json({"status": orjson.loads(page.content)["status"]}, status=page.status)
+
+    async def _metrics(self) -> Page:
+        return Page(200, self._prometheus.text(), METRICS_TYPE)
+
+    async def _openapi(self) -> Page:
+        return _json(describe_all([live.pipeline for live in self._pipelines]))
+
+    async def _docs(self) -> Page:
+        return Page(200, docs_page([live.pipeline for live in self._pipelines]), b"text/html; charset=utf-8")
+
+
+def _json(value: Any, *, status: int = 200) -> Page:
+    return Page(status, orjson.dumps(value), JSON)

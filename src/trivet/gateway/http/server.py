@@ -7,7 +7,7 @@ from pathlib import Path
 import uvicorn
 
 from trivet.errors import Conflict, Invalid
-from trivet.gateway.http.app import Gateway
+from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.http.draining import DrainingServer
 from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
 
@@ -18,7 +18,7 @@ class HttpServer:
     """Serves a gateway on a listening socket.
 
     Args:
-        gateway: the application.
+        app: the application.
         listener: bound and listening.
         drain_s: how long requests in flight may take once a stop was asked for.
         tls_cert: PEM file with the certificate and its chain; plain HTTP without it.
@@ -30,7 +30,7 @@ class HttpServer:
 
     def __init__(
         self,
-        gateway: Gateway,
+        app: GatewayApp,
         listener: socket.socket,
         *,
         drain_s: float,
@@ -39,7 +39,7 @@ class HttpServer:
     ) -> None:
         self._listener = listener
         config = uvicorn.Config(
-            gateway,
+            app,
             interface="asgi3",
             loop="none",
             http=GatewayProtocol,

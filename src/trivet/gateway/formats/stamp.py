@@ -1,13 +1,10 @@
-"""What an answer holds, before it is written in one format or the other."""
+"""What every answer says beside its rows, in whichever format it is written."""
 
 from dataclasses import dataclass
 
-from trivet.engine.batch import Batch
-from trivet.engine.checks.checks import Anomalies
 from trivet.errors import TooLarge
-from trivet.gateway.formats.inputs import Inputs
 
-__all__ = ["Answer", "Stamp", "refuse_huge"]
+__all__ = ["Stamp", "refuse_huge"]
 
 MOST_BYTES = 2**30
 
@@ -25,25 +22,6 @@ class Stamp:
     last_model: str
     pipeline_version: str
     partition: str
-
-
-@dataclass(slots=True)
-class Answer:
-    """A batch of outputs and all that is said beside it.
-
-    Attributes:
-        inputs: the request, to be answered as `in`.
-        outputs: what the model answered.
-        time_ms: when, in milliseconds since 1970.
-        elapsed_ns: reading the request, and the model.
-        anomalies: what validations found; None where there are none.
-    """
-
-    inputs: Inputs
-    outputs: Batch
-    time_ms: int
-    elapsed_ns: tuple[int, int]
-    anomalies: Anomalies | None = None
 
 
 def refuse_huge(rows: int, *, bytes_a_row: int) -> None:

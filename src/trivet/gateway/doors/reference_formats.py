@@ -1,4 +1,4 @@
-"""Which format a request is in, and which its answer shall have, from its headers. Looked up once for each set of headers."""
+"""The reference's formats: which one a request is in and which one its answer has, from the headers."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -36,11 +36,11 @@ class _MediaType:
 def negotiate(content_type: bytes, accept: bytes) -> tuple[Format, Format]:
     """The format of a request and of its answer.
 
-    A request without a content type is taken as records; an answer that nobody chose a format for has the request's.
+    A request without a content type is taken as records; without a choice the answer has the request's format.
 
     Raises:
         Unsupported: the request is in a format that is not taken.
-        NotAcceptable: the answer is wanted in a format that is not made.
+        NotAcceptable: the answer is to be in a format that is not made.
     """
     given = _parse(content_type.decode("latin-1"))
     came = Format.RECORDS if not given.name else _format(given)

@@ -8,10 +8,11 @@ import pyarrow as pa
 
 from trivet.engine.batch import Batch
 from trivet.engine.pipeline import ServedPipeline
+from trivet.gateway.doors.reference_addresses import INFER, full_path, named_paths
+from trivet.gateway.doors.reference_formats import CONTENT_TYPES, Format
 from trivet.gateway.formats.dataset import ALL_PARTS
 from trivet.gateway.formats.json_text import column_texts
-from trivet.gateway.formats.negotiation import CONTENT_TYPES, Format
-from trivet.gateway.pipelines import INFER, Place
+from trivet.gateway.pipelines import Place
 
 __all__ = ["describe", "describe_all", "example_row", "json_schema"]
 
@@ -134,7 +135,7 @@ def describe_all(pipelines: Sequence[ServedPipeline]) -> dict[str, Any]:
         paths: dict[str, Any] = {}
         for pipeline in pipelines:
             place = Place.of(pipeline)
-            path = place.named_paths[0] if names.count(pipeline.name) == 1 else place.full_path or INFER
+            path = named_paths(place.name)[0] if names.count(place.name) == 1 else full_path(place) or INFER
             operation = _operation(pipeline, name=f"infer-{pipeline.name}-{pipeline.deployment_id}")
             paths[path] = {"post": operation | {"tags": [pipeline.name]}}
         document = {

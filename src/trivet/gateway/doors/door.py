@@ -1,0 +1,83 @@
+"""What a wire protocol over HTTP has to say: where it is, how a request is read, how an answer and an error are written."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+from trivet.errors import TrivetError
+from trivet.gateway.live_pipeline import Exchange, LivePipeline
+from trivet.gateway.pipelines import Place
+
+__all__ = ["Door", "Find", "Head", "HttpExchange", "OpenExchange", "Page", "PageMaker", "Source"]
+
+
+class Head(NamedTuple):
+    """A request before its body.
+
+    Attributes:
+        headers: by lower-case name.
+    """
+
+    path: str
+    query: bytes
+    headers: Mapping[bytes, bytes]
+
+
+class Page(NamedTuple):
+    """An answer that is there as a whole."""
+
+    status: int
+    content: bytes
+    content_type: bytes
+
+
+class HttpExchange(Exchange[bytes, Any, bytes | memoryview], Protocol):
+    """How one request's body is read and its answer is written.
+
+    Attributes:
+        content_type: of the answer.
+    """
+
+    content_type: bytes
+
+
+PageMaker: TypeAlias = Callable[[], Awaitable[Page]]
+
+OpenExchange: TypeAlias = Callable[[Head], HttpExchange]
+"""What a request's head asks for. It raises an error for what the protocol does not have."""
+
+Find: TypeAlias = Callable[[str], LivePipeline | None]
+"""What answers at a path; an error where a pipeline is there that cannot."""
+
+Source: TypeAlias = Literal["engine", "platform"]
+"""Who says an error: a pipeline, or the platform before the request has reached one."""
+
+
+class Door(Protocol):
+    """One wire protocol. Its class takes the pipelines, the name of this process and the largest body: see `open_doors`."""
+
+    def addresses(self) -> Mapping[str, Place | TrivetError]:
+        """Each path that takes predictions, with the place that answers there, or why it is not clear which one does.
+
+        Asked again whenever the places change. The paths of two doors must differ.
+        """
+
+    def exchanges(self, pipeline: LivePipeline) -> OpenExchange:
+        """What reads and writes the requests of one pipeline."""
+
+    def page(self, path: str, find: Find) -> PageMaker | None:
+        """What answers a GET at a path that depends on pipelines; None where there is no such page.
+
+        Raises:
+            TrivetError: the pipeline that the page is about cannot answer.
+        """
+
+    def unknown(self, path: str, *, pages: Sequence[str]) -> TrivetError | None:
+        """Why there is no address and no page at a path; None for a path that is not this protocol's.
+
+        Args:
+            path: what was requested.
+            pages: what can be read besides.
+        """
+
+    def error(self, error: TrivetError, *, status: int, request_id: str, source: Source) -> Page:
+        """An error in this protocol's form."""

@@ -1,0 +1,205 @@
+"""The reference's protocol: records in JSON or Arrow in, records or Arrow out, with what is known of each row beside it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from trivet.errors import TrivetError
+from trivet.gateway.answer import Answer
+from trivet.gateway.doors.door import Find, Head, Page, PageMaker, Source
+from trivet.gateway.doors.reference_addresses import (
+    DESCRIPTION,
+    INFER,
+    PIPELINES,
+    addresses_of,
+    full_path,
+    named_paths,
+    unknown_address,
+)
+from trivet.gateway.doors.reference_formats import CONTENT_TYPES, Format, negotiate
+from trivet.gateway.doors.reference_openapi import describe
+from trivet.gateway.formats.arrow_in import decode_arrow
+from trivet.gateway.formats.arrow_out import ArrowWriter
+from trivet.gateway.formats.dataset import Selection, check_columns, parse_selection
+from trivet.gateway.formats.inflation import inflate
+from trivet.gateway.formats.inputs import EchoedInputs
+from trivet.gateway.formats.records import RecordsDecoder
+from trivet.gateway.formats.records_out import RecordsWriter
+from trivet.gateway.formats.stamp import Stamp
+from trivet.gateway.live_pipeline import LivePipeline
+from trivet.gateway.pipelines import Phase, Pipelines, Place
+
+__all__ = ["ReferenceDoor", "pipeline_entry", "pipeline_status"]
+
+JSON = b"application/json"
+# Beyond this many bytes, or compressed, a body is decoded in a thread, so that other requests go on meanwhile.
+LARGE_BODY: Final = 2**20
+# Sets of headers whose meaning is kept; a client that makes up new ones only costs itself.
+MOST_EXCHANGES: Final = 256
+
+
+class ReferenceDoor:
+    """See `Door`.
+
+    Args:
+        pipelines: what answers.
+        partition: names this process in `metadata.partition`.
+        max_body: bytes of a request, inflated.
+    """
+
+    def __init__(self, pipelines: Pipelines, *, partition: str, max_body: int) -> None:
+        self._pipelines = pipelines
+        self._partition = partition
+        self._max_body = max_body
+
+    def addresses(self) -> Mapping[str, Place | TrivetError]:
+        """See `Door.addresses`."""
+        return addresses_of(self._pipelines.places)
+
+    def exchanges(self, pipeline: LivePipeline) -> "Callable[[Head], ReferenceExchange]":
+        """See `Door.exchanges`."""
+        return _Exchanges(pipeline, partition=self._partition, max_body=self._max_body).of
+
+    def page(self, path: str, find: Find) -> PageMaker | None:
+        """See `Door.page`: a pipeline's entry in the list of them, and its own description."""
+        described = path.removesuffix(DESCRIPTION)
+        if described == path:
+            name = path.removeprefix(PIPELINES)
+            live = None if name == path or "/" in name else find(path)
+            return None if live is None else partial(self._entry, live)
+        live = find(described)
+        return None if live is None or described == INFER else partial(self._description, live, described)
+
+    def unknown(self, path: str, *, pages: Sequence[str]) -> TrivetError:
+        """See `Door.unknown`."""
+        single = self.addresses().get(INFER)
+        answers = isinstance(single, Place) and self._pipelines.at(single) is not None
+        known = [INFER if answers else f"{PIPELINES}{{name}}/infer", *pages]
+        return unknown_address(path, places=self._pipelines.places, known=known)
+
+    def error(self, error: TrivetError, *, status: int, request_id: str, source: Source) -> Page:
+        """See `Door.error`.
+
+        `code`, `status`, `error` and `source` are those of the reference's engine; `reason` is a slug that programs can match,
+        `path` says where in the request, `fix` what to do.
+        """
+        body: dict[str, object] = {
+            "code": status,
+            "status": "error",
+            "error": error.message,
+            "source": source,
+            "reason": error.reason,
+        }
+        if error.path is not None:
+            body["path"] = error.path
+        if error.fix is not None:
+            body["fix"] = error.fix
+        body["request_id"] = request_id
+        return Page(status, orjson.dumps(body, default=str), JSON)
+
+    async def _entry(self, live: LivePipeline) -> Page:
+        return Page(200, orjson.dumps(pipeline_entry(live, phase=self._pipelines.phase)), JSON)
+
+    async def _description(self, live: LivePipeline, path: str) -> Page:
+        short, shortest = named_paths(live.pipeline.name)
+        document = describe(live.pipeline, path=short if path == shortest else path)
+        return Page(200, orjson.dumps(document), JSON)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceExchange:
+    """See `HttpExchange`: what a set of headers and a query string ask for.
+
+    Attributes:
+        read: bytes become a request.
+        write: an answer becomes bytes.
+        compressed: whether the request's body has to be inflated.
+    """
+
+    read: Callable[[bytes], EchoedInputs]
+    write: Callable[[Answer[EchoedInputs]], bytes | memoryview]
+    content_type: bytes
+    compressed: bool
+
+    def in_thread(self, body: bytes) -> bool:
+        """See `Exchange.in_thread`."""
+        return self.compressed or len(body) > LARGE_BODY
+
+
+class _Exchanges:
+    """The exchanges of one pipeline, kept by what the headers say: clients repeat themselves."""
+
+    def __init__(self, live: LivePipeline, *, partition: str, max_body: int) -> None:
+        pipeline = live.pipeline
+        last = pipeline.steps[-1]
+        last_model = orjson.dumps({"model_name": last.name, "model_sha": last.sha}).decode()
+        self._stamp = Stamp(last_model=last_model, pipeline_version=pipeline.version, partition=partition)
+        self._input_schema = pipeline.runner.input_schema
+        self._output_schema = pipeline.runner.output_schema
+        self._checks = () if pipeline.checks is None else pipeline.checks.names
+        self._max_body = max_body
+        self._records = RecordsDecoder(self._input_schema)
+        self._known: dict[tuple[bytes, bytes, bytes, bytes], ReferenceExchange] = {}
+
+    def of(self, head: Head) -> ReferenceExchange:
+        """What a request asks for.
+
+        Raises:
+            Unsupported, NotAcceptable, Invalid: it asks for something that is not there.
+        """
+        headers = head.headers
+        content_type, accept = headers.get(b"content-type", b""), headers.get(b"accept", b"")
+        encoding = headers.get(b"content-encoding", b"")
+        key = (content_type, accept, encoding, head.query)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        came, wanted = negotiate(content_type, accept)
+        exchange = ReferenceExchange(
+            read=self._reader(came, encoding),
+            write=self._writer(wanted, parse_selection(head.query)),
+            content_type=CONTENT_TYPES[wanted],
+            compressed=encoding.strip().lower() not in (b"", b"identity"),
+        )
+        if len(self._known) >= MOST_EXCHANGES:
+            self._known.clear()
+        self._known[key] = exchange
+        return exchange
+
+    def _reader(self, came: Format, encoding: bytes) -> Callable[[bytes], EchoedInputs]:
+        decode: Callable[[bytes], EchoedInputs] = self._records.decode if came is Format.RECORDS else self._decode_arrow
+        if not encoding:
+            return decode
+        return lambda body: decode(inflate(body, encoding, max_bytes=self._max_body))
+
+    def _decode_arrow(self, body: bytes) -> EchoedInputs:
+        return decode_arrow(body, self._input_schema, max_bytes=self._max_body)
+
+    def _writer(self, wanted: Format, selection: Selection) -> Callable[[Answer[EchoedInputs]], bytes | memoryview]:
+        check_columns(selection, outputs=self._output_schema.names, checks=self._checks)
+        if wanted is Format.RECORDS:
+            return RecordsWriter(selection, self._output_schema, self._stamp, self._checks).write
+        return ArrowWriter(selection, self._stamp, stream=wanted is Format.ARROW_STREAM).write
+
+
+def pipeline_status(live: LivePipeline, *, phase: Phase) -> str:
+    """A pipeline's status, in the reference's words."""
+    if phase is Phase.STOPPING:
+        return "Stopping"
+    return "Running" if live.pipeline.runner.capacity else "Starting"
+
+
+def pipeline_entry(live: LivePipeline, *, phase: Phase) -> dict[str, Any]:
+    """A pipeline in the list of them."""
+    pipeline = live.pipeline
+    entry: dict[str, Any] = {
+        "id": pipeline.name,
+        "version": pipeline.version,
+        "status": pipeline_status(live, phase=phase),
+    }
+    if pipeline.deployment_id is not None:
+        entry |= {"deployment_id": pipeline.deployment_id, "url": full_path(Place.of(pipeline))}
+    return entry

@@ -1,0 +1,109 @@
+"""One version of one pipeline that is being served: requests in, answers out, whichever protocol they travel in."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from trivet.engine.batch import Batch
+from trivet.engine.pipeline import ServedPipeline
+from trivet.gateway.answer import Answer, Inputs
+from trivet.gateway.metrics import PipelineMetrics
+
+__all__ = ["Exchange", "InferenceSink", "LivePipeline"]
+
+BodyT_contra = TypeVar("BodyT_contra", contravariant=True)
+InputsT = TypeVar("InputsT", bound=Inputs)
+ContentT_co = TypeVar("ContentT_co", covariant=True)
+BodyT = TypeVar("BodyT")
+ContentT = TypeVar("ContentT")
+
+
+class Exchange(Protocol[BodyT_contra, InputsT, ContentT_co]):
+    """How one request is read and its answer is written. A protocol makes one from what a request says before its body."""
+
+    def in_thread(self, body: BodyT_contra) -> bool:
+        """Whether reading and writing take so long that other requests must go on meanwhile."""
+
+    def read(self, body: BodyT_contra) -> InputsT:
+        """Decode a request.
+
+        Raises:
+            TrivetError: it is not a request that the pipeline takes.
+        """
+
+    def write(self, answer: Answer[InputsT]) -> ContentT_co:
+        """Encode an answer.
+
+        Raises:
+            TooLarge: it would be larger than an answer may be.
+        """
+
+
+class InferenceSink(Protocol):
+    """Where answered requests are kept."""
+
+    @property
+    def dropped(self) -> Mapping[tuple[int, str], int]:
+        """Rows that there was no room for, by workspace and pipeline."""
+
+    def append(self, pipeline: ServedPipeline, inputs: Inputs, answer: Answer[Inputs]) -> None:
+        """Keep a request and its answer, or drop them where there is no room. Takes microseconds, waits for nothing and
+        raises nothing: it is called before the answer leaves.
+        """
+
+    def finish(self, pipeline: ServedPipeline) -> None:
+        """A pipeline answers no more: what is kept for its sake can go. Waits for nothing and raises nothing."""
+
+
+class LivePipeline:
+    """Reads, predicts, writes, and measures all three.
+
+    Args:
+        pipeline: what answers.
+        metrics: where its measurements go.
+        log: keeps what was answered.
+
+    Attributes:
+        in_flight: requests that wait or are being answered.
+        retired: whether another version answers in its place, or none.
+        closed: whether it can answer no more at all.
+    """
+
+    def __init__(self, pipeline: ServedPipeline, *, metrics: PipelineMetrics, log: InferenceSink | None = None) -> None:
+        self.pipeline = pipeline
+        self.metrics = metrics
+        self.in_flight = 0
+        self.retired = False
+        self.closed = False
+        self._runner = pipeline.runner
+        self._checks = pipeline.checks
+        self._log = log
+
+    async def answer(self, exchange: Exchange[BodyT, Any, ContentT], body: BodyT) -> ContentT:
+        """Answer one request.
+
+        Raises:
+            TrivetError: the request is wrong, or cannot be answered.
+        """
+        started = time.perf_counter_ns()
+        in_thread = exchange.in_thread(body)
+        inputs = await asyncio.to_thread(exchange.read, body) if in_thread else exchange.read(body)
+        decoded = time.perf_counter_ns()
+        outputs = self._runner.predict(inputs.batch)
+        if not isinstance(outputs, Batch):
+            outputs = await outputs
+        answered = time.perf_counter_ns()
+        answer = Answer(inputs, outputs, time.time_ns() // 1_000_000, (decoded - started, answered - decoded))
+        if self._checks is not None:
+            evaluate = partial(self._checks.evaluate, inputs.arrays(), outputs)
+            answer.anomalies = await asyncio.to_thread(evaluate) if in_thread else evaluate()
+        content = await asyncio.to_thread(exchange.write, answer) if in_thread else exchange.write(answer)
+        if self._log is not None:
+            self._log.append(self.pipeline, inputs, answer)
+        metrics = self.metrics
+        metrics.rows += outputs.rows
+        metrics.model_s.observe((answered - decoded) * 1e-9)
+        metrics.request_s.observe((time.perf_counter_ns() - started) * 1e-9)
+        return content
