@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import textwrap
 import threading
@@ -24,7 +23,8 @@ import pyarrow as pa
 import pytest
 import requests
 
-TRIVET = Path(sys.executable).with_name("trivet")
+from trivet_tests.command import TRIVET, run_here, run_process
+
 READY = re.compile(r"Ready: (http://\S+)\n")
 RECORDS = "application/json; format=pandas-records"
 ARROW_FILE = "application/vnd.apache.arrow.file"
@@ -177,14 +177,15 @@ class Shell:
     temporary: Path
     environ: dict[str, str]
 
-    def run(self, *arguments: object, within_s: float = 120.0, **environ: str) -> Ended:
-        """Run a command to its end."""
-        ended = subprocess.run(
-            [TRIVET, *map(str, arguments)],
-            env=self.environ | environ, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=within_s, check=False,
-        )  # fmt: skip
-        return Ended(code=ended.returncode, stdout=ended.stdout, stderr=ended.stderr)
+    def run(self, *arguments: object, **environ: str) -> Ended:
+        """Run a command to its end, in this process."""
+        ran = run_here(*arguments, environ=self.environ | environ, cwd=self.folder)
+        return Ended(code=ran.returncode, stdout=ran.stdout, stderr=ran.stderr)
+
+    def run_process(self, *arguments: object, within_s: float = 120.0, **environ: str) -> Ended:
+        """Run a command to its end, as a process of its own."""
+        ran = run_process(*arguments, environ=self.environ | environ, cwd=self.folder, within_s=within_s)
+        return Ended(code=ran.returncode, stdout=ran.stdout, stderr=ran.stderr)
 
     @contextlib.contextmanager
     def start(self, path: object, *flags: object, **environ: str) -> Iterator[Serving]:

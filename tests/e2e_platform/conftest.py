@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,8 +21,8 @@ import requests
 from onnx import TensorProto, helper, numpy_helper, save
 
 from trivet import Client
+from trivet_tests.command import TRIVET, Ran, run_here, run_process
 
-TRIVET = Path(sys.executable).with_name("trivet")
 READY_WITHIN_S = 60.0
 
 
@@ -175,17 +174,13 @@ class Platform:
         """The SDK's client of it."""
         return Client(self.control_url, **{"token": self.token, "quiet": True, **said})
 
-    def trivet(self, *words: object, stdin: str | None = None, **environ: str) -> "subprocess.CompletedProcess[str]":
-        """A command of a user on this machine."""
-        return subprocess.run(
-            [TRIVET, *map(str, words)],
-            env={**os.environ, "TRIVET_HOME": str(self.home), **environ},
-            input=stdin or "",
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    def trivet(self, *words: object, stdin: str = "", **environ: str) -> Ran:
+        """A command of a user on this machine, run in this process."""
+        return run_here(*words, environ={**os.environ, "TRIVET_HOME": str(self.home), **environ}, stdin=stdin)
+
+    def trivet_process(self, *words: object, stdin: str = "", **environ: str) -> Ran:
+        """The same as a process of its own."""
+        return run_process(*words, environ={**os.environ, "TRIVET_HOME": str(self.home), **environ}, stdin=stdin)
 
     def infer(self, pipeline: str, rows: Any, *, timeout: float = 30.0) -> requests.Response:
         """Ask a pipeline."""

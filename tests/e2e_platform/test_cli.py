@@ -7,7 +7,6 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,20 +15,21 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-TRIVET = Path(sys.executable).with_name("trivet")
+from trivet_tests.command import TRIVET, Ran
+
 ROWS = '[{"x": [1.0, 2.0]}, {"x": [3.0, 4.0]}]'
 STEP_FLAGS = ("--framework", "python", "--input-schema", "x: float32[2]", "--output-schema", "x: float32[2]")
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Command = Callable[..., Ran]
 
 
-def done(ran: "subprocess.CompletedProcess[str]") -> str:
+def done(ran: Ran) -> str:
     """What a command that went well printed."""
     assert ran.returncode == 0, ran.stderr
     assert "Traceback" not in ran.stderr
     return ran.stdout
 
 
-def told(ran: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
+def told(ran: Ran, code: int = 1) -> str:
     """What was said by a command that failed, on one line; nothing of it is on standard output."""
     assert (ran.returncode, ran.stdout) == (code, ""), f"{ran.stdout}\n{ran.stderr}"
     assert "Traceback" not in ran.stderr
@@ -118,7 +118,7 @@ def test_columns_named_at_the_upload_are_those_that_a_deploy_takes(trivet, times
     assert "the model 'renamed' takes x" in told_of_two(trivet("upload", "renamed", times(3), "--tensor-fields", "a,b"))
 
 
-def told_of_two(ran: "subprocess.CompletedProcess[str]") -> str:
+def told_of_two(ran: Ran) -> str:
     """What is said of two columns for one input, once progress was shown."""
     return told(ran).partition("error: 2 tensor fields for 1 inputs")[2]
 

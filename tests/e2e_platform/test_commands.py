@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,20 +12,20 @@ import pyarrow as pa
 import pytest
 
 import trivet as trivet_package
+from trivet_tests.command import Ran, run_here
 
-TRIVET = Path(sys.executable).with_name("trivet")
 ROWS = '[{"x": [1.0, 2.0]}, {"x": [3.0, 4.0]}]'
 STEP_FLAGS = ("--framework", "python", "--input-schema", "x: float32[2]", "--output-schema", "x: float32[2]")
 
 
-def done(ran: "subprocess.CompletedProcess[str]") -> str:
+def done(ran: Ran) -> str:
     """What a command that went well printed."""
     assert ran.returncode == 0, ran.stderr
     assert f'File "{Path(trivet_package.__file__).parent}' not in ran.stderr
     return ran.stdout
 
 
-def refused(ran: "subprocess.CompletedProcess[str]", *texts: str, code: int = 1) -> str:
+def refused(ran: Ran, *texts: str, code: int = 1) -> str:
     """What was said by a command that was refused; nothing of it is on standard output."""
     assert ran.returncode == code, f"{ran.stdout}\n{ran.stderr}"
     assert ran.stdout == ""
@@ -40,7 +38,7 @@ def refused(ran: "subprocess.CompletedProcess[str]", *texts: str, code: int = 1)
 
 
 @pytest.fixture
-def trivet(shared_platform: Any) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+def trivet(shared_platform: Any) -> Callable[..., Ran]:
     return shared_platform.trivet
 
 
@@ -294,9 +292,6 @@ def test_the_doctor_finds_nothing_wrong_with_a_platform_that_runs(trivet):
     ["up", "down", "doctor", "upload", "models", "pipelines", "deploy", "undeploy", "status", "infer", "logs"],
 )
 def test_every_command_explains_itself_with_examples(command, tmp_path):
-    environ = {**os.environ, "TRIVET_HOME": str(tmp_path), "TERM": "dumb"}
-    ran = subprocess.run(
-        [TRIVET, command, "--help"], env=environ, capture_output=True, text=True, timeout=60, check=False
-    )
+    ran = run_here(command, "--help", environ={**os.environ, "TRIVET_HOME": str(tmp_path), "TERM": "dumb"})
     assert ran.returncode == 0
     assert f"trivet {command}" in ran.stdout.partition("Examples:")[2]

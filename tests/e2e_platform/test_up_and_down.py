@@ -134,9 +134,9 @@ def test_beyond_loopback_both_listeners_speak_tls_and_want_the_token(
     with pytest.raises(requests.ConnectionError):
         requests.get(f"http://127.0.0.1:{ports[0]}/healthz", timeout=10)
     here = {"TRIVET_URL": control, "TRIVET_TOKEN": platform.token}
-    assert "cannot be reached" in platform.trivet("models", **here).stderr
-    assert platform.trivet("models", SSL_CERT_FILE=cert, **here).stdout == "(no models)\n"
-    assert "holds no certificates" in platform.trivet("models", SSL_CERT_FILE=key, **here).stderr
+    assert "cannot be reached" in platform.trivet_process("models", **here).stderr
+    assert platform.trivet_process("models", SSL_CERT_FILE=cert, **here).stdout == "(no models)\n"
+    assert "holds no certificates" in platform.trivet_process("models", SSL_CERT_FILE=key, **here).stderr
     # Clients that keep an idle connection do not hold up the end: TLS would wait half a minute for each one's goodbye.
     with requests.Session() as asking:
         for url in (control, gateway):
