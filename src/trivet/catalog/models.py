@@ -206,9 +206,10 @@ class Models:
             return _version(connection, version_id)
 
     def package_in_use(self, sha: Digest) -> bool:
-        """Whether any version has these bytes."""
+        """Whether any version has these bytes, as they were uploaded or as what they were converted to."""
+        converted = model_versions.c.loaded.contains(f'"converted":"{sha}"', autoescape=True)
         with self._database.reading() as connection:
-            query = sa.select(sa.exists().where(model_versions.c.sha == sha))
+            query = sa.select(sa.exists().where(sa.or_(model_versions.c.sha == sha, converted)))
             return bool(connection.execute(query).scalar())
 
     def add_config(

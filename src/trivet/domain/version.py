@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 import pyarrow as pa
@@ -13,6 +13,7 @@ from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import EntryPoint, ModelSettings
 
 __all__ = [
+    "CONVERTED_FILE",
     "Acceleration",
     "Architecture",
     "LoadedModel",
@@ -22,6 +23,10 @@ __all__ = [
     "VersionStatus",
     "Workspace",
 ]
+
+
+CONVERTED_FILE: Final = "model.onnx"
+"""What a converted file is called."""
 
 
 class VersionStatus(StrEnum):
@@ -87,9 +92,12 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """What a version turned out to be when it was loaded and had answered a row: all that is needed to run it again.
 
     Attributes:
-        adapter: how a worker loads it; `onnx` where it runs natively.
-        model_file: of an ONNX model, inside its package.
-        entry: of the others, entry points by role: `inference` and `builder`, or `function`.
+        runtime: where it was proved to run.
+        adapter: how a worker loads it; of no meaning where it runs natively.
+        entry: entry points by role: `inference` and `builder`, or `function`.
+        files: paths inside its package by role: the `model` file.
+        model_file: the `model` file, as versions say it that were loaded before there were roles.
+        converted: digest of the file that its own was converted to, which runs natively in its place.
         settings: what was said at the upload, over what the package says of itself.
         input_schema: under which batches go in, tensor fields already renamed.
         output_schema: under which they come out.
@@ -103,9 +111,11 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     runtime: Runtime
-    adapter: str
+    adapter: str | None = None
     model_file: str | None = None
     entry: dict[str, EntryPoint] = {}
+    files: dict[str, str] = {}
+    converted: Digest | None = None
     settings: ModelSettings = ModelSettings()
     input_schema: pa.Schema
     output_schema: pa.Schema
@@ -115,6 +125,11 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[str, ...] = ()
     python_version: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def native_file(self) -> str | None:
+        """What a native session opens: the `model` file inside the package, or the converted file, which lies alone."""
+        return CONVERTED_FILE if self.converted is not None else self.files.get("model", self.model_file)
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ begins again from its pending status.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from trivet.blobs import Blobs
+from trivet.domain.digest import Digest
 from trivet.domain.fault import Fault
 from trivet.domain.frameworks import FRAMEWORKS, Runtime
-from trivet.domain.version import LoadedModel, ModelVersion, VersionStatus
+from trivet.domain.version import CONVERTED_FILE, LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import Conflict, Internal, NotFound, TrivetError, Unavailable
 from trivet.loading.log_lines import UploadLines, UploadLog
 from trivet.loading.trials import TRIAL_DIED, TrialJob, Trials
@@ -53,7 +55,7 @@ class LoadQueueLimits:
         log_every_s: between two lines about the same stage.
         first_pause_s: before the catalog or the blob store is asked again; each further pause is twice as long …
         most_pause_s: … up to this.
-        fetches: how often the blob store is asked for a file before the version is given up.
+        fetches: how often the blob store is asked for a file, or to keep one, before the version is given up.
     """
 
     at_once: int = 2
@@ -196,7 +198,7 @@ class LoadQueue:
     async def _try(self, version: ModelVersion, diary: UploadLog) -> LoadedModel:
         async with _in_thread(self._scratch()) as folder:
             file = folder / "package"
-            await self._fetch(version, file, diary)
+            await self._with_blobs(diary, self._blobs.fetch, version.sha, file)
             job = TrialJob(
                 name=version.name,
                 path=str(file),
@@ -206,13 +208,16 @@ class LoadQueue:
                 parent=self._parent,
             )
             try:
-                return await self._run(job, diary)
+                loaded = await self._run(job, diary)
             except Unavailable as error:
                 if error.reason != TRIAL_DIED:
                     raise
-                # Somebody may have killed it from outside.
+                # It may have been killed from outside.
                 await diary.write("warning", "loading", f"{error.message}; it is tried once more")
-                return await self._run(job, diary)
+                loaded = await self._run(job, diary)
+            if loaded.converted is not None:
+                await self._with_blobs(diary, self._keep, folder / CONVERTED_FILE, loaded.converted)
+            return loaded
 
     async def _run(self, job: TrialJob, diary: UploadLog) -> LoadedModel:
         limits = self._limits
@@ -231,17 +236,22 @@ class LoadQueue:
             writing.cancel()
             await asyncio.wait([trial, writing])
 
-    async def _fetch(self, version: ModelVersion, file: Path, diary: UploadLog) -> None:
-        for attempt in range(self._limits.fetches):
+    async def _with_blobs(self, diary: UploadLog, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Several times, since a blob store may be away for seconds."""
+        for attempt in itertools.count(1):
             try:
-                await asyncio.to_thread(self._blobs.fetch, version.sha, file)
+                return await asyncio.to_thread(call, *args, **kwargs)
             except Unavailable as error:
-                if attempt + 1 == self._limits.fetches:
+                if attempt == self._limits.fetches:
                     raise
                 await diary.write("warning", "fetching", f"{error.message}; trying again")
-                await asyncio.sleep(self._pause_s(attempt))
-            else:
-                return
+                await asyncio.sleep(self._pause_s(attempt - 1))
+        raise AssertionError("unreachable")
+
+    def _keep(self, file: Path, digest: Digest) -> None:
+        """Have the blob store keep a converted file."""
+        with file.open("rb") as source:
+            self._blobs.put(source, digest=digest)
 
     async def _insist(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Until the catalog takes it: what was found out took minutes, and a database is away for seconds.

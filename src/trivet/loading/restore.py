@@ -7,15 +7,16 @@ from pathlib import Path
 
 from trivet.blobs import Blobs
 from trivet.disk.locks import LockBusyError, workspace
+from trivet.domain.digest import Digest
 from trivet.domain.environment import Environment, EnvironmentSpec
-from trivet.domain.version import LoadedModel, ModelVersion
+from trivet.domain.version import CONVERTED_FILE, LoadedModel, ModelVersion
 from trivet.envs import restore
 from trivet.errors import Internal, Unavailable
 from trivet.loading.prepare import Report, environment_store
 from trivet.packaging import find_package, unpack_again
 from trivet.settings import Settings
 
-__all__ = ["environment_of", "package_root", "scratch_folder"]
+__all__ = ["environment_of", "native_root", "package_root", "scratch_folder"]
 
 
 @contextmanager
@@ -49,14 +50,29 @@ def package_root(version: ModelVersion, *, blobs: Blobs, home: Path) -> Path:
         NotFound, Internal: the uploaded file is gone, or damaged.
         Unavailable: the blob store cannot be reached, or the home cannot be written to.
     """
+    return _unpacked(version.sha, blobs=blobs, home=home, file_name=version.file_name)
+
+
+def native_root(version: ModelVersion, loaded: LoadedModel, *, blobs: Blobs, home: Path) -> Path:
+    """The folder with the file that a native session opens: the package's, or that of the converted file.
+
+    Raises:
+        NotFound, Internal, Unavailable: as `package_root` says.
+    """
+    if loaded.converted is None:
+        return package_root(version, blobs=blobs, home=home)
+    return _unpacked(loaded.converted, blobs=blobs, home=home, file_name=CONVERTED_FILE)
+
+
+def _unpacked(digest: Digest, *, blobs: Blobs, home: Path, file_name: str) -> Path:
     store = home / "packages"
-    found = find_package(store, version.sha)
+    found = find_package(store, digest)
     if found is not None:
         return found
     with scratch_folder(home) as folder:
         file = folder / "package"
-        blobs.fetch(version.sha, file)
-        return unpack_again(file, store=store, file_name=version.file_name)
+        blobs.fetch(digest, file)
+        return unpack_again(file, store=store, file_name=file_name)
 
 
 def environment_of(loaded: LoadedModel, settings: Settings, report: Report) -> Environment:

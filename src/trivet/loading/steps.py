@@ -14,7 +14,7 @@ from trivet.domain.routes import NativeStep, StepKey, WorkerStep
 from trivet.domain.version import LoadedModel, ModelConfig, ModelVersion
 from trivet.errors import Conflict, Internal
 from trivet.loading.prepare import Report, environment_store
-from trivet.loading.restore import environment_of, package_root
+from trivet.loading.restore import environment_of, native_root, package_root
 from trivet.settings import Settings
 from trivet.workers.spec import WorkerSpec
 
@@ -96,9 +96,10 @@ class Steps:
         def root() -> Path:
             return package_root(version, blobs=self._blobs, home=self._settings.home)
 
-        folder = root()
         if loaded.runtime is Runtime.NATIVE:
+            folder = native_root(version, loaded, blobs=self._blobs, home=self._settings.home)
             return native_step(Identity.of(version), loaded, config, root=folder), None
+        root()
         step = worker_step(Identity.of(version), loaded, config)
         report = _warnings_of(version)
         # An environment that has to be built is built now, and not while workers are waited for.
@@ -127,6 +128,9 @@ def work_of(
         report: called with what is going on.
         log_name: the name of the workers' log, if it is not the model's.
     """
+    adapter = loaded.adapter
+    if adapter is None:
+        raise Internal(f"the adapter of {step.name} is not known")
 
     @contextmanager
     def work() -> Iterator[WorkerSpec]:
@@ -137,8 +141,9 @@ def work_of(
                 log_name=log_name,
                 python=environment.python,
                 package_root=root(),
-                adapter=loaded.adapter,
+                adapter=adapter,
                 entry=loaded.entry,
+                files=loaded.files,
                 input_schema=step.input_schema,
                 output_schema=step.output_schema,
                 home=settings.home,
@@ -151,8 +156,9 @@ def work_of(
 
 
 def native_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | None, *, root: Path) -> NativeStep:
-    """A step that the gateway runs itself, from the files below `root`. The configuration takes precedence over the upload."""
-    if loaded.model_file is None:
+    """A step that the gateway runs itself, from the file below `root`. The configuration takes precedence over the upload."""
+    file = loaded.native_file
+    if file is None:
         raise Internal(f"the model file of {identity.name} is not known")
     said = loaded.settings
     fields, batch = said.tensor_fields, said.batch_config
@@ -166,7 +172,7 @@ def native_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | N
         outputs = outputs if config.output_schema is None else config.output_schema
     return NativeStep(
         **identity._asdict(),
-        path=str(root / loaded.model_file),
+        path=str(root / file),
         tensor_fields=fields,
         batch_config=batch,
         input_schema=inputs,

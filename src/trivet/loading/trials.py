@@ -44,7 +44,8 @@ class TrialJob(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: the model's.
-        path: the uploaded file; `file_name` is what its owner calls it.
+        path: the uploaded file; `file_name` is what its owner calls it. A trial that converts the model writes the converted
+            file beside it, under the name `CONVERTED_FILE`.
         flags: what was said at the upload.
         settings: as `settings_to_json` writes them.
         parent: the process that started the trial, with which it ends.

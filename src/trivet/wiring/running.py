@@ -110,6 +110,7 @@ async def _isolated(
         package_root=prepared.package.root,
         adapter=prepared.adapter,
         entry=prepared.entry,
+        files=prepared.contents.files,
         input_schema=prepared.input_schema,
         output_schema=prepared.output_schema,
         home=settings.home,

@@ -119,8 +119,7 @@ def _loaded(prepared: Prepared, answer: _Answered, *, notes: list[str]) -> Loade
     if isinstance(prepared, Native):
         return LoadedModel(
             runtime=Runtime.NATIVE,
-            adapter="onnx",
-            model_file=prepared.contents.files["model"],
+            files=dict(prepared.contents.files),
             settings=prepared.model,
             input_schema=answer.input_schema,
             output_schema=answer.output_schema,
@@ -131,6 +130,7 @@ def _loaded(prepared: Prepared, answer: _Answered, *, notes: list[str]) -> Loade
         runtime=Runtime.ISOLATED,
         adapter=prepared.adapter,
         entry=dict(prepared.entry),
+        files=dict(prepared.contents.files),
         settings=prepared.model,
         input_schema=answer.input_schema,
         output_schema=answer.output_schema,

@@ -370,6 +370,7 @@ def _config_line(spec: WorkerSpec, folder: PrivateFolder, lifeline: int | None) 
         "package_root": str(spec.package_root),
         "adapter": spec.adapter,
         "entry": {role: {"file": entry.file, "name": entry.name} for role, entry in spec.entry.items()},
+        "files": dict(spec.files),
         "input_schema": base64.b64encode(spec.input_schema.serialize()).decode(),
         "output_schema": base64.b64encode(spec.output_schema.serialize()).decode(),
         "scratch": str(folder.scratch),

@@ -20,8 +20,9 @@ class WorkerSpec:
         name: the model's name, a DNS label.
         python: the environment's interpreter.
         package_root: the unpacked package.
-        adapter: `custom` or `python`: how the worker loads it.
+        adapter: how the worker loads it, a key of `trivet_worker.adapters.ADAPTERS`.
         entry: entry points by role: `inference` and `builder` of a custom model, `function` of a Python step.
+        files: paths inside the package by role: the `model` file.
         input_schema: one column a field, in this order.
         output_schema: what the model must answer.
         home: where Trivet keeps its own files; the worker's code and the logs go below it.
@@ -39,6 +40,7 @@ class WorkerSpec:
     package_root: Path
     adapter: str
     entry: Mapping[str, EntryPoint]
+    files: Mapping[str, str] = field(default_factory=dict)
     input_schema: pa.Schema
     output_schema: pa.Schema
     home: Path

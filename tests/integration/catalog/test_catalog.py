@@ -9,7 +9,7 @@ from sqlalchemy import event
 from trivet.catalog import open_catalog
 from trivet.catalog.journal import EVENTS_KEPT
 from trivet.domain.deployment import DeploymentConfig, DeploymentState, DeploymentStatus, Resources, WorkerStatus
-from trivet.domain.digest import digest_of_bytes
+from trivet.domain.digest import Digest, digest_of_bytes
 from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import EntryPoint, ModelSettings
@@ -187,6 +187,14 @@ class TestModels:
         assert filled.catalog.models.package_in_use(some_sha)
         filled.catalog.models.delete(1, "b")
         assert not filled.catalog.models.package_in_use(some_sha)
+
+    def test_a_converted_file_is_in_use_like_a_package(self, filled, some_sha) -> None:
+        converted = Digest("c0" * 32)
+        loaded = LoadedModel(runtime=Runtime.NATIVE, converted=converted, input_schema=INPUTS, output_schema=OUTPUTS)
+        filled.catalog.models.set_status(filled.version("a").id, VersionStatus.READY, loaded=loaded)
+        assert filled.catalog.models.package_in_use(converted)
+        filled.catalog.models.delete(1, "a")
+        assert not filled.catalog.models.package_in_use(converted)
 
     def test_deleting_a_model_takes_all_that_belongs_to_it(self, filled) -> None:
         made = filled.version("m")

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import os
 import time
 from collections.abc import AsyncIterator
@@ -9,10 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 
 from trivet.control.streaming import UploadThreads
 from trivet.control.use_cases.uploads import clear_uploads
+from trivet.domain.frameworks import Runtime
+from trivet.domain.version import LoadedModel, VersionStatus
 from trivet.errors import NotFound, TrivetError, Unavailable
 
 ONNX = b"\x08\x08onnx"
@@ -391,6 +395,17 @@ def test_an_upload_and_its_deletion_are_told(api) -> None:
         ("model_version", version["uuid"], "uploaded"),
         ("model", "fraud", "deleted"),
     ]
+
+
+def test_a_deleted_model_takes_what_it_was_converted_to(api) -> None:
+    version = api.upload()
+    converted, _ = api.control.blobs.put(io.BytesIO(b"converted"))
+    schema = pa.schema([pa.field("x", pa.float32())])
+    loaded = LoadedModel(runtime=Runtime.NATIVE, converted=converted, input_schema=schema, output_schema=schema)
+    api.control.catalog.models.set_status(version["id"], VersionStatus.READY, loaded=loaded)
+    assert len(api.blobs_kept()) == 2
+    api.call("DELETE", "/v1/models/fraud")
+    assert api.blobs_kept() == []
 
 
 def test_an_event_that_cannot_be_written_spoils_nothing(api) -> None:

@@ -6,16 +6,19 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
+import msgspec
 import psutil
 import pyarrow as pa
 import pytest
 
 from trivet.blobs import open_blobs
 from trivet.catalog import Catalog, open_catalog
+from trivet.domain.digest import digest_of_bytes
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import ModelSettings
-from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, VersionStatus
+from trivet.domain.version import CONVERTED_FILE, Acceleration, Architecture, LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import NotFound, Unavailable
 from trivet.loading.queue import LoadQueue, LoadQueueLimits
 from trivet.loading.restore import scratch_folder
@@ -181,10 +184,48 @@ def test_an_onnx_model_goes_from_pending_through_attempting_to_ready(platform, b
     assert version.status is VersionStatus.READY
     assert version.fault is None
     assert version.loaded is not None
-    assert version.loaded.model_file == "model.onnx"
+    assert version.loaded.native_file == "model.onnx"
     assert version.loaded.settings.name == "sums"
     assert platform.models.statuses == NATIVE
     assert platform.changes == 1
+
+
+@dataclass
+class ConvertingTrials(ScriptedTrials):
+    """Trials that leave a converted file beside the uploaded one."""
+
+    async def run(self, job, *, limit_s, load_limit_s, report):
+        loaded = await super().run(job, limit_s=limit_s, load_limit_s=load_limit_s, report=report)
+        Path(job.path).with_name(CONVERTED_FILE).write_bytes(b"converted")
+        return msgspec.structs.replace(loaded, converted=digest_of_bytes(b"converted"))
+
+
+def test_a_converted_file_is_in_the_blob_store_before_its_version_is_ready(platform):
+    version = platform.row(file_name="m.zip")
+    platform.blobs.failures["put"] = [Unavailable("the blob store is away")]
+    platform.convert(ConvertingTrials())
+    loaded = platform.now(version).loaded
+    assert loaded.converted == digest_of_bytes(b"converted")
+    assert platform.blobs.what.has(loaded.converted)
+    assert loaded.native_file == CONVERTED_FILE
+    assert [line for line in platform.log(version) if line[0] == "warning"] == [
+        ("warning", "fetching", "the blob store is away; trying again")
+    ]
+    assert platform.models.statuses[-1] is VersionStatus.READY
+
+
+def test_a_converted_file_that_is_not_what_the_trial_said_is_an_error(platform):
+    version = platform.row(file_name="m.zip")
+    wrong = msgspec.structs.replace(LOADED, converted=digest_of_bytes(b"something else"))
+
+    class Lying(ConvertingTrials):
+        async def run(self, job, **limits):
+            await super().run(job, **limits)
+            return wrong
+
+    platform.convert(Lying())
+    assert platform.now(version).status is VersionStatus.ERROR
+    assert platform.now(version).fault.reason == "wrong_digest"
 
 
 def test_a_custom_model_goes_through_the_statuses_of_a_container(platform, bench):

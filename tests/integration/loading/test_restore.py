@@ -4,6 +4,7 @@ import datetime
 import shutil
 import textwrap
 
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -14,7 +15,7 @@ from trivet.domain.package import ModelSettings
 from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import Internal, NotFound, Unavailable
 from trivet.loading.prepare import environment_store
-from trivet.loading.restore import environment_of, package_root, scratch_folder
+from trivet.loading.restore import environment_of, native_root, package_root, scratch_folder
 from trivet.packaging.writing import remove_tree
 from trivet.settings import Settings
 
@@ -59,6 +60,28 @@ def test_files_are_unpacked_from_the_blob_once_and_then_found_without_it(bench, 
 def test_a_plain_file_is_kept_under_a_name_of_the_stores_own(bench, blobs, uploaded):
     root = package_root(uploaded(bench.sum_onnx()), blobs=blobs, home=bench.home)
     assert [path.name for path in root.iterdir()] == ["model.onnx"]
+
+
+def test_a_converted_file_is_fetched_like_a_package(bench, blobs, uploaded):
+    version = uploaded(bench.custom())
+    with bench.sum_onnx().open("rb") as file:
+        converted, _ = blobs.put(file)
+    loaded = LoadedModel(
+        runtime=Runtime.NATIVE,
+        files={"model": "clusters.pkl"},
+        converted=converted,
+        input_schema=NUMBERS,
+        output_schema=SUMS,
+    )
+    root = native_root(version, loaded, blobs=blobs, home=bench.home)
+    assert digest_of_file(root / loaded.native_file) == converted
+    blobs.delete(converted)
+    assert native_root(version, loaded, blobs=blobs, home=bench.home) == root
+    own = msgspec.structs.replace(loaded, converted=None)
+    assert native_root(version, own, blobs=blobs, home=bench.home) == package_root(
+        version, blobs=blobs, home=bench.home
+    )
+    assert own.native_file == "clusters.pkl"
 
 
 def test_files_that_a_model_spoilt_are_unpacked_again(bench, blobs, uploaded):

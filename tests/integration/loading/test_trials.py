@@ -33,7 +33,7 @@ def stages(bench) -> list[str]:
 
 def test_an_onnx_model_is_loaded_in_the_trial_itself(bench) -> None:
     loaded = bench.run(bench.sum_onnx(), tensor_fields=("tensor",))
-    assert (loaded.runtime, loaded.adapter, loaded.model_file) == (Runtime.NATIVE, "onnx", "model.onnx")
+    assert (loaded.runtime, loaded.adapter, loaded.files) == (Runtime.NATIVE, None, {"model": "model.onnx"})
     assert loaded.input_schema.names == ["tensor"]
     assert loaded.output_schema.names == ["y"]
     assert (loaded.environment, loaded.requirements, loaded.entry) == (None, (), {})

@@ -67,7 +67,9 @@ def _load(config: Config, root: str, events: Events) -> Optional[Adapter]:
     open_package_folder(root)
     allow_absent_names()
     try:
-        return load_adapter(config.adapter, PackageFiles(root=root, entry=config.entry), stage=stage)
+        return load_adapter(
+            config.adapter, PackageFiles(root=root, entry=config.entry, files=config.files), stage=stage
+        )
     except BaseException as error:
         reason = "import_failed" if stages[-1] == "importing" else "load_failed"
         report = report_of(error, root, reason=reason)

@@ -29,6 +29,7 @@ class Config(NamedTuple):
         package_root: the unpacked package.
         adapter: a key of `trivet_worker.adapters.ADAPTERS`.
         entry: the package's entry points by role.
+        files: paths of files inside the package by role: `model` is the model's own.
         input_schema: an Arrow IPC schema message.
         output_schema: the same.
         scratch: the model's working folder, home and place for temporary files.
@@ -42,6 +43,7 @@ class Config(NamedTuple):
     package_root: str
     adapter: str
     entry: Dict[str, Entry]
+    files: Dict[str, str]
     input_schema: bytes
     output_schema: bytes
     scratch: str
@@ -68,6 +70,7 @@ def parse_config(line: bytes) -> Config:
         package_root=raw["package_root"],
         adapter=raw["adapter"],
         entry={role: Entry(file=place["file"], name=place["name"]) for role, place in raw["entry"].items()},
+        files=dict(raw["files"]),
         input_schema=base64.b64decode(raw["input_schema"]),
         output_schema=base64.b64decode(raw["output_schema"]),
         scratch=raw["scratch"],

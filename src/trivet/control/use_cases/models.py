@@ -100,7 +100,7 @@ def delete_model(control: Control, *, workspace: str, name: str) -> None:
     with control.settling:
         versions = control.catalog.models.versions(found.id, name)
         control.catalog.models.delete(found.id, name)
-        forget_bytes(control, {version.sha for version in versions})
+        forget_bytes(control, {digest for version in versions for digest in _bytes_of(version)})
     control.poke()
     control.tell(
         workspace_id=found.id,
@@ -109,6 +109,13 @@ def delete_model(control: Control, *, workspace: str, name: str) -> None:
         kind="deleted",
         text=f"{name} with {len(versions)} {'version' if len(versions) == 1 else 'versions'}",
     )
+
+
+def _bytes_of(version: ModelVersion) -> Iterable[Digest]:
+    """What was uploaded, and what it was converted to."""
+    yield version.sha
+    if version.loaded is not None and version.loaded.converted is not None:
+        yield version.loaded.converted
 
 
 def forget_bytes(control: Control, digests: Iterable[Digest]) -> None:

@@ -46,10 +46,11 @@ class AnswersRaw(Protocol):
 
 
 class PackageFiles(NamedTuple):
-    """A package on disk: its folder (no links in the path) and its entry points by role."""
+    """A package on disk: its folder (no links in the path), and by role its entry points and the paths of files in it."""
 
     root: str
     entry: Mapping[str, Entry]
+    files: Mapping[str, str]
 
 
 def load_adapter(name: str, package: PackageFiles, *, stage: Callable[[str], None]) -> Adapter:
