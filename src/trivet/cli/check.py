@@ -1,6 +1,5 @@
 """`trivet check`: whether a package will serve, without serving it."""
 
-import asyncio
 import json
 import os
 import sys
@@ -104,6 +103,8 @@ def check(
             python=python,
         )
         settings = read_settings(os.environ, home=home, offline=offline, wheels=wheels)
+        import asyncio
+
         from trivet.loading.prepare import Isolated, prepare
 
         with Reporter() as report:

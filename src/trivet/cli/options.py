@@ -2,14 +2,15 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from trivet.domain.frameworks import Framework
-from trivet.domain.package import ModelSettings
-from trivet.domain.schema import load_schema
 from trivet.errors import Invalid
+
+if TYPE_CHECKING:
+    from trivet.domain.package import ModelSettings
 
 __all__ = [
     "BatchConfigOption",
@@ -135,12 +136,15 @@ def model_flags(
     workers: int | None,
     timeout: float | None,
     python: str | None,
-) -> ModelSettings:
+) -> "ModelSettings":
     """What flags say about a model.
 
     Raises:
         Invalid: a schema or a batch config that is none.
     """
+    from trivet.domain.package import ModelSettings
+    from trivet.domain.schema import load_schema
+
     if batch_config not in (None, "single"):
         raise Invalid(f"--batch-config is {batch_config!r}", fix="say single, or leave it out")
     fields = None if tensor_fields is None else tuple(name.strip() for name in tensor_fields.split(","))

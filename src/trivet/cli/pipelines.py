@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
-import pyarrow as pa
 import typer
 
 from trivet.cli.models import find_version
@@ -27,6 +26,8 @@ from trivet.cli.platform_client import (
 from trivet.errors import Conflict, Invalid, NotFound, Unavailable
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from trivet.sdk.client import Client
 
 __all__ = ["deploy", "infer", "logs", "pipelines", "status", "undeploy"]
@@ -313,6 +314,8 @@ def infer(
     """
     if out is not None and str(out) != "-" and out.suffix not in (".json", ".arrow"):
         raise typer.BadParameter(f"{out} ends in neither .json nor .arrow", param_hint="--out")
+    import pyarrow as pa
+
     rows = _rows(file)
     with connect(url, home, workspace) as client:
         answer = client.get_pipeline(name).infer(rows, timeout=timeout, dataset=dataset)
@@ -362,7 +365,9 @@ def _rows(file: Path) -> Any:
     return rows
 
 
-def _plain(table: pa.Table) -> list[dict[str, Any]]:
+def _plain(table: "pa.Table") -> list[dict[str, Any]]:
+    import pyarrow as pa
+
     if "time" in table.column_names:
         table = table.set_column(table.column_names.index("time"), "time", table["time"].cast(pa.int64()))
     records: list[dict[str, Any]] = table.to_pylist()

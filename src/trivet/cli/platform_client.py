@@ -12,7 +12,6 @@ import typer
 
 from trivet.errors import Unavailable
 from trivet.settings import read_settings
-from trivet.wiring.platform import read_platform
 
 if TYPE_CHECKING:
     from trivet.sdk.client import Client
@@ -61,6 +60,7 @@ def connect(url: str | None, home: Path | None, workspace: str = "default", *, q
         Unavailable: a home was named, and no platform runs from it.
     """
     from trivet.sdk.client import Client
+    from trivet.wiring.platform import read_platform
 
     folder = read_settings(os.environ, home=home).home
     if home is not None and url == os.environ.get("TRIVET_URL"):

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,9 @@ from trivet.cli.options import HomeOption, OfflineOption, WheelsOption
 from trivet.cli.reporter import Reporter
 from trivet.errors import Unavailable
 from trivet.settings import Settings, read_settings
-from trivet.wiring.platform import PlatformInfo, read_platform, run_platform, stop_platform
+
+if TYPE_CHECKING:
+    from trivet.wiring.platform import PlatformInfo
 
 __all__ = ["down", "up"]
 
@@ -137,6 +139,8 @@ def up(
         offline=offline,
         wheels=wheels,
     )
+    from trivet.wiring.platform import run_platform
+
     if grpc_port is not None:
         print("note: predictions over gRPC are not there yet; nothing listens on that port", file=sys.stderr)
     if detach and until_input_ends:
@@ -149,7 +153,7 @@ def up(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with Reporter() as report:
 
-        def ready(info: PlatformInfo) -> None:
+        def ready(info: "PlatformInfo") -> None:
             report.done()
             _print_ready(info)
 
@@ -165,6 +169,8 @@ def down(home: HomeOption = None) -> None:
 
       trivet down --home ./platform
     """
+    from trivet.wiring.platform import stop_platform
+
     settings = read_settings(os.environ, home=home)
     with Reporter() as report:
         report("stopping", "requests in flight are answered first")
@@ -179,7 +185,7 @@ def _stop_with_input() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _print_ready(info: PlatformInfo) -> None:
+def _print_ready(info: "PlatformInfo") -> None:
     print(f"Ready: {info.control_url} (control), {info.infer_url} (predictions)", flush=True)
 
 
@@ -218,8 +224,10 @@ def _detached(settings: Settings, *, anyone: bool) -> None:
     _print_ready(info)
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", home: Path) -> PlatformInfo | None:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", home: Path) -> "PlatformInfo | None":
     """What a platform that was started says of itself; None if it ended, or takes too long."""
+    from trivet.wiring.platform import read_platform
+
     deadline = time.monotonic() + DETACH_WITHIN_S
     while process.poll() is None and time.monotonic() < deadline:
         info = read_platform(home)

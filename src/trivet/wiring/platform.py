@@ -7,13 +7,11 @@ that may fail runs in it.
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
 import select
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -328,6 +326,9 @@ def _wait_until_ready(platform: _Platform, wake: int, info: Path, on_ready: Call
 
 def _answers(url: str) -> bool:
     """Whether the control API says that it, the supervisor and the gateway are ready."""
+    import http.client
+    import ssl
+
     scheme, _, address = url.partition("://")
     connection: http.client.HTTPConnection
     if scheme == "https":
