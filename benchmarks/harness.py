@@ -161,9 +161,9 @@ def bare_server(model: Path) -> Iterator[str]:
 
 
 @contextmanager
-def trivet_server(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def trivet_server(*arguments: str | Path, trivet: Path = TRIVET) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`trivet serve`: its address and its process."""
-    command = [str(TRIVET), "serve", *map(str, arguments), "--http-port", "0"]
+    command = [str(trivet), "serve", *map(str, arguments), "--http-port", "0"]
     with _process(command, stdout=subprocess.PIPE, text=True) as process:
         yield ready_url(process), process
 
@@ -178,11 +178,11 @@ class PlatformServer:
 
 
 @contextmanager
-def platform_server(home: Path, *arguments: str, **environ: str) -> Iterator[PlatformServer]:
+def platform_server(home: Path, *arguments: str, trivet: Path = TRIVET, **environ: str) -> Iterator[PlatformServer]:
     """`trivet up` on free ports, until it is ready."""
     from trivet import Client
 
-    command = [str(TRIVET), "up", "--home", str(home), "--port", "0", "--http-port", "0", *arguments]
+    command = [str(trivet), "up", "--home", str(home), "--port", "0", "--http-port", "0", *arguments]
     with _process(command, stdout=subprocess.DEVNULL, env={**os.environ, **environ}) as process:
         info = platform_ready(home, process)
         token = (home / "token").read_text().strip()
