@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,10 @@ from trivet.cli.options import (
 from trivet.cli.reporter import Reporter
 from trivet.errors import TrivetError
 from trivet.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from trivet.domain.package import Package
+    from trivet.domain.version import LoadedModel
 
 __all__ = ["check"]
 
@@ -105,26 +109,23 @@ def check(
         settings = read_settings(os.environ, home=home, offline=offline, wheels=wheels)
         import asyncio
 
-        from trivet.loading.prepare import Isolated, prepare
+        from trivet.loading.prepare import prepare
 
         with Reporter() as report:
-            prepared = prepare(
+            package, model = prepare(
                 path, flags=flags, settings=settings, resolve_as_of=parse_date(resolve_as_of), report=report
             )
-            package = prepared.package
             count = len(package.manifest.files)
             findings.add(
                 "package",
-                f"{package.framework} model {prepared.name!r}, {count} file{'s' if count != 1 else ''}, "
+                f"{package.framework} model {model.settings.name!r}, {count} file{'s' if count != 1 else ''}, "
                 f"sha256 {package.digest[:12]}",
             )
-            if isinstance(prepared, Isolated):
-                environment = prepared.environment
-                packages = sum("==" in line and not line[:1].isspace() for line in environment.lock.splitlines())
-                findings.add("environment", f"Python {environment.python_version}, {packages} packages locked")
-                for note in environment.notes:
+            if model.environment is not None:
+                findings.add("environment", f"Python {model.python_version}, {len(model.packages)} packages locked")
+                for note in model.notes:
                     findings.add("environment", note)
-            asyncio.run(_try(prepared, settings=settings, findings=findings, report=report))
+            asyncio.run(_try(package, model, settings=settings, findings=findings, report=report))
     except TrivetError as error:
         findings.close(error)
         if as_json:
@@ -136,18 +137,20 @@ def check(
         raise typer.Exit(1)
 
 
-async def _try(prepared: Any, *, settings: Settings, findings: _Findings, report: Reporter) -> None:
+async def _try(
+    package: "Package", model: "LoadedModel", *, settings: Settings, findings: _Findings, report: Reporter
+) -> None:
     from trivet.domain.schema import format_schema
-    from trivet.wiring.running import run_tests, running
+    from trivet.wiring.standalone import run_tests, standalone
 
-    async with running(prepared, settings=settings, report=report) as served:
-        findings.add("loaded", f"{served.runtime} runtime")
-        findings.add("takes", format_schema(served.runner.input_schema))
-        findings.add("answers", format_schema(served.runner.output_schema))
-        refusal = await served.probe.refusal()
-        if refusal is None:
-            findings.add("answered", served.probe.shown)
+    workers = model.settings.workers or 1
+    async with standalone(package, model, settings=settings, report=report, workers=workers) as pipeline:
+        findings.add("loaded", f"{pipeline.steps[0].runtime} runtime")
+        findings.add("takes", format_schema(pipeline.runner.input_schema))
+        findings.add("answers", format_schema(pipeline.runner.output_schema))
+        if pipeline.probe.refused is None:
+            findings.add("answered", pipeline.probe.shown)
         else:
-            findings.add("reached", f"it refuses {served.probe.shown}, which may be right")
-        for name, difference in await run_tests(served, prepared.model.tests):
+            findings.add("reached", f"it refuses {pipeline.probe.shown}, which may be right")
+        for name, difference in await run_tests(pipeline.runner, model.settings.tests):
             findings.add("test", f"{name}: {difference or 'passed'}", ok=difference is None)

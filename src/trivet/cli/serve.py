@@ -106,11 +106,11 @@ def serve(
         report = stack.enter_context(Reporter())
         if not is_loopback(listener):
             report("warning", f"whoever reaches {host} may ask this model: there is no login, and nothing is encrypted")
-        from trivet.loading.prepare import Isolated, prepare
+        from trivet.loading.prepare import prepare
         from trivet.wiring.serving import serve as serve_prepared
 
-        prepared = prepare(path, flags=flags, settings=settings, resolve_as_of=as_of, report=report)
-        for note in prepared.environment.notes if isinstance(prepared, Isolated) else ():
+        package, model = prepare(path, flags=flags, settings=settings, resolve_as_of=as_of, report=report)
+        for note in model.notes:
             report("note", note)
 
         def ready(port: int) -> None:
@@ -118,4 +118,4 @@ def serve(
             shown = f"[{host}]" if ":" in host else host
             print(f"Ready: http://{shown}:{port}", flush=True)
 
-        serve_prepared(prepared, settings=settings, listener=listener, report=report, on_ready=ready)
+        serve_prepared(package, model, settings=settings, listener=listener, report=report, on_ready=ready)

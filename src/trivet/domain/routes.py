@@ -118,7 +118,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One deployed pipeline.
 
     Attributes:
-        deployment_id: what it replaces is the route of the same deployment.
+        deployment_id: it replaces the route of the same deployment. 0 where a single model is served without a platform.
         digest: of everything but the workers: another one is another version, which is warmed up beside the one that
             serves and takes its place at once.
         pipeline_version: its UUID.

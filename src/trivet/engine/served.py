@@ -1,18 +1,18 @@
-"""A model that is being served: what the gateway asks of it, who it is, and whether it answers."""
+"""A model that is being served: what the gateway asks of it, and whether it answers."""
 
 import asyncio
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import pyarrow as pa
 
 from trivet.engine.batch import Batch
 from trivet.engine.calls import Raw, RawAnswer
+from trivet.engine.canned import canned_batch
 from trivet.errors import Invalid, ModelFailed, Overloaded, TrivetError, Unavailable
 
-__all__ = ["Probe", "RawRunner", "Runner", "ServedModel", "is_refusal", "predict"]
+__all__ = ["Probe", "RawRunner", "Runner", "is_refusal", "predict"]
 
 FRESH_S = 5.0
 SLOWEST_S = 5.0
@@ -73,12 +73,14 @@ class Probe:
         synthetic: whether the row was made up. A model that refuses a made-up row is reached, and therefore ready; one that
             refuses its author's own example is not.
         spare: another made-up row, for `warm_up`.
+        must_answer: whether a made-up row has to be answered, too, when the model is loaded.
         slowest_s: how long the row may take before the model counts as not ready.
 
     Attributes:
+        runner: what answers.
         canned: the row that is sent.
         shown: what it is called.
-        was_answered: whether `warm_up` got an answer.
+        refused: why `warm_up` got no answer; None if it got one.
     """
 
     def __init__(
@@ -88,17 +90,29 @@ class Probe:
         *,
         synthetic: bool,
         spare: Batch | None = None,
+        must_answer: bool = False,
         slowest_s: float = SLOWEST_S,
     ) -> None:
+        self.runner = runner
         self.synthetic = synthetic
         self.canned = canned
         self.shown = "a row of zeros" if synthetic else "the example row"
-        self.was_answered = False
-        self._runner = runner
+        self.refused: TrivetError | None = None
         self._spare = spare
+        self._must_answer = must_answer
         self._answered_at = float("-inf")
         self._slowest_s = slowest_s
         self._usual_s = 0.0
+
+    @classmethod
+    def made_up(cls, runner: Runner, *, must_answer: bool) -> Self:
+        """A probe of a runner without example rows: it sends zeros, and ones if zeros are refused."""
+        zeros, ones = (canned_batch(runner.input_schema, ones=each) for each in (False, True))
+        return cls(runner, zeros, synthetic=True, spare=ones, must_answer=must_answer)
+
+    def through(self, runner: Runner) -> "Probe":
+        """A probe with the same row for a pipeline that begins with this probe's model."""
+        return Probe(runner, self.canned, synthetic=self.synthetic, spare=self._spare)
 
     async def check(self) -> TrivetError | None:
         """Send the canned row, unless it was answered a moment ago.
@@ -106,7 +120,7 @@ class Probe:
         Returns:
             Why the model is not ready, or None.
         """
-        if self._runner.capacity == 0:
+        if self.runner.capacity == 0:
             self._answered_at = float("-inf")
             return Unavailable("no worker is ready", fix="wait for it to start; the log says more if it does not")
         if time.monotonic() - self._answered_at < FRESH_S:
@@ -142,13 +156,38 @@ class Probe:
                 refusal = second
             else:
                 self.canned, self.shown = zeros
-        self.was_answered = refusal is None
+        self.refused = refusal
         return refusal
+
+    def failure(self, refusal: TrivetError | None, *, log: str) -> TrivetError | None:
+        """Why a model that answered its warm-up with this refusal cannot be served; None if it can.
+
+        A model may refuse a made-up row, unless `must_answer`.
+
+        Args:
+            refusal: from `warm_up`.
+            log: where the model's own log is.
+        """
+        if refusal is None or not is_refusal(refusal):
+            return refusal
+        if not self.synthetic:
+            what, fix = "the model refuses its own example row", "fix the model, its input schema or the example"
+        elif self._must_answer:
+            what, fix = "the model refuses the row that it answered when it was uploaded", "fix what it needs to answer"
+        else:
+            return None
+        return ModelFailed(
+            what,
+            why=refusal.message,
+            fix=f"{fix}; {log} has the traceback",
+            path=refusal.path,
+            reason="canned_row_failed",
+        )
 
     async def refusal(self) -> TrivetError | None:
         """Send the canned row now, and give the error that came of it."""
         try:
-            await predict(self._runner, self.canned)
+            await predict(self.runner, self.canned)
         except TrivetError as error:
             return error
         return None
@@ -157,26 +196,3 @@ class Probe:
 def is_refusal(error: TrivetError) -> bool:
     """Whether the model's own code refused the values, as opposed to answering wrongly or not at all."""
     return isinstance(error, Invalid) or (isinstance(error, ModelFailed) and error.reason == "model_error")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServedModel:
-    """One model version with what answers for it.
-
-    Attributes:
-        name: the model's name.
-        version: its UUID.
-        sha: sha256 of the package's bytes.
-        framework: what wrote it.
-        runtime: "native" in this process, "isolated" in workers.
-        runner: answers its batches.
-        probe: tells whether it does.
-    """
-
-    name: str
-    version: str
-    sha: str
-    framework: str
-    runtime: str
-    runner: Runner
-    probe: Probe

@@ -1,23 +1,21 @@
-"""From an offered route to a pipeline that answers: sessions loaded, workers attached, a canned row answered."""
+"""From a route to a pipeline that answers: sessions loaded, workers attached, a canned row answered."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from trivet.domain.routes import NativeStep, Route, RouteStep, ValidationStep, WorkerAddress, WorkerStep
-from trivet.engine.batch import Batch
-from trivet.engine.canned import canned_batch
 from trivet.engine.handover import Handover
 from trivet.engine.limits import EngineLimits
 from trivet.engine.native.shared import NativeSessions
 from trivet.engine.pipeline import PipelineRunner, ServedPipeline, ServedStep
 from trivet.engine.pool import WorkerPool
 from trivet.engine.remote_workers import RemoteWorker, RemoteWorkers
-from trivet.engine.served import Probe, Runner, is_refusal
-from trivet.errors import Internal, ModelFailed, TrivetError, Unavailable
+from trivet.engine.served import Probe, Runner
+from trivet.errors import Internal, TrivetError, Unavailable
 from trivet.gateway.formats.examples import example_maker
 
 __all__ = ["LoadedPipeline", "Loader"]
@@ -51,20 +49,22 @@ class _Fleet:
 
 
 class Loader:
-    """Makes routes that can be served.
+    """What all routes of a process share.
 
     Args:
         natives: loads native steps.
-        limits: of every step; its own time limit goes before.
+        limits: of every step; a step's own time limit takes precedence.
+        log: where the models' log is, for error messages.
 
     Attributes:
         workers: every worker that some route uses.
     """
 
-    def __init__(self, natives: NativeSessions, *, limits: EngineLimits) -> None:
+    def __init__(self, natives: NativeSessions, *, limits: EngineLimits, log: str = "its log") -> None:
         self.natives = natives
         self.workers = RemoteWorkers()
         self.limits = limits
+        self.log = log
 
     def route(self, wanted: Route) -> "LoadedPipeline":
         """A route that is still to be loaded."""
@@ -113,14 +113,22 @@ class LoadedPipeline:
             assert isinstance(step, WorkerStep)
             fleet.update(step.workers)
 
-    async def load(self) -> ServedPipeline:
+    def fail(self, cause: TrivetError) -> None:
+        """No more workers will come: requests that wait for one fail with the cause."""
+        for fleet in self._fleets.values():
+            fleet.pool.fail(cause)
+
+    async def load(self, *, on_warm_up: Callable[[Probe], None] = lambda _: None) -> ServedPipeline:
         """Load it and have it answer its canned row.
+
+        Args:
+            on_warm_up: called with each probe before its row is sent.
 
         Raises:
             TrivetError: it cannot be loaded, or answers the row with something else than it declares. Nothing is held then.
         """
         try:
-            return await self._load()
+            return await self._load(on_warm_up)
         except BaseException:
             await asyncio.shield(self.close())
             raise
@@ -129,72 +137,56 @@ class LoadedPipeline:
         """Let go of sessions and workers. Its requests must have ended before."""
         await self._held.aclose()
 
-    async def _load(self) -> ServedPipeline:
+    async def _load(self, on_warm_up: Callable[[Probe], None]) -> ServedPipeline:
         wanted = self.wanted
         models = [(index, step) for index, step in enumerate(wanted.steps) if not isinstance(step, ValidationStep)]
         if not models:
             raise Internal(f"pipeline {wanted.pipeline} has no step that answers")
-        probes: list[_Trial] = []
+        probes: list[Probe] = []
         steps: list[ServedStep] = []
         for index, step in models:
-            if isinstance(step, NativeStep):
-                runner, trial = await self._native(step)
-            else:
-                runner, trial = await self._isolated(index, step)
-            probes.append(trial)
-            steps.append(_served(step, runner))
-        if len(steps) == 1:
-            runner = steps[0].runner
-        elif all(isinstance(step, NativeStep) for _, step in models):
-            runner = await self._chain(steps)
-        else:
-            runner = PipelineRunner(steps)
+            one = await self._native(step) if isinstance(step, NativeStep) else self._isolated(index, step)
+            probes.append(one)
+            steps.append(_served(step, one.runner))
         if len(steps) > 1:
-            # Each by itself, since what the first makes of a made-up row need not suit those after it.
-            for one, trial in zip(steps, probes, strict=True):
-                await self._warm_up(
-                    Probe(one.runner, trial.canned, synthetic=trial.synthetic, spare=trial.spare), trial
-                )
-        first = probes[0]
-        probe = Probe(runner, first.canned, synthetic=first.synthetic, spare=first.spare)
-        await self._warm_up(probe, first if len(steps) == 1 else first._replace(must_answer=False))
+            native = all(isinstance(step, NativeStep) for _, step in models)
+            # Each step by itself, too, since what the first makes of a made-up row need not suit those after it.
+            probes.append(probes[0].through(await self._chain(steps) if native else PipelineRunner(steps)))
+        for probe in probes:
+            on_warm_up(probe)
+            await self._warm_up(probe)
         return ServedPipeline(
             name=wanted.pipeline,
             version=wanted.pipeline_version,
-            deployment_id=wanted.deployment_id,
+            deployment_id=wanted.deployment_id or None,
             workspace_id=wanted.workspace_id,
             steps=tuple(steps),
-            runner=runner,
+            runner=probe.runner,
             probe=probe,
-            checks=_checks(wanted.steps, runner),
+            checks=_checks(wanted.steps, probe.runner),
         )
 
-    async def _warm_up(self, probe: Probe, trial: "_Trial") -> None:
-        """Have the row of a step, or of the whole, answered.
+    async def _warm_up(self, probe: Probe) -> None:
+        """Have the row of a step, or of the whole, answered. Raises what `Probe.failure` gives."""
+        failure = probe.failure(await self._answer(probe), log=self._loader.log)
+        if failure is not None:
+            raise failure
 
-        Raises:
-            TrivetError: it is not, and was when the version was uploaded; or it is answered wrongly, or not at all.
-        """
-        refusal = await self._tried(probe)
-        if refusal is None or (is_refusal(refusal) and trial.synthetic and not trial.must_answer):
-            return
-        raise _of_canned(refusal, trial) if is_refusal(refusal) else refusal
-
-    async def _tried(self, probe: Probe) -> TrivetError | None:
+    async def _answer(self, probe: Probe) -> TrivetError | None:
         """Have the canned row answered. Does not wait out its deadline where no worker is left that could answer."""
-        trial = asyncio.create_task(probe.warm_up())
+        warm_up = asyncio.create_task(probe.warm_up())
         patience_s = WITHOUT_WORKERS_S
         try:
-            while not (await asyncio.wait([trial], timeout=LOOK_S))[0]:
+            while not (await asyncio.wait([warm_up], timeout=LOOK_S))[0]:
                 lacking = next((fleet for fleet in self._fleets.values() if not fleet.pool.capacity), None)
                 patience_s = WITHOUT_WORKERS_S if lacking is None else patience_s - LOOK_S
                 if patience_s <= 0:
                     return Unavailable("no worker was there to answer the canned row", reason="worker_died")
-            return trial.result()
+            return warm_up.result()
         finally:
-            trial.cancel()
+            warm_up.cancel()
 
-    async def _native(self, step: NativeStep) -> tuple[Runner, "_Trial"]:
+    async def _native(self, step: NativeStep) -> Probe:
         from trivet.engine.native.runner import NativeRunner
 
         natives = self._loader.natives
@@ -202,7 +194,7 @@ class LoadedPipeline:
         self._held.callback(natives.release, step)
         runner = NativeRunner(session, cost=cost, limits=_limits(step, self._loader.limits))
         self._held.callback(runner.close)
-        return runner, _Trial(session.canned, synthetic=not step.example, must_answer=step.must_answer)
+        return Probe(runner, session.canned, synthetic=not step.example, must_answer=step.must_answer)
 
     async def _chain(self, steps: Sequence[ServedStep]) -> Runner:
         """All steps in this process: requests that share a call share it through all of them."""
@@ -226,7 +218,7 @@ class LoadedPipeline:
         self._held.callback(whole.close)
         return whole
 
-    async def _isolated(self, index: int, step: WorkerStep) -> tuple[Runner, "_Trial"]:
+    def _isolated(self, index: int, step: WorkerStep) -> Probe:
         pool = WorkerPool(
             input_schema=step.input_schema,
             output_schema=step.output_schema,
@@ -239,19 +231,9 @@ class LoadedPipeline:
         assert isinstance(newest, WorkerStep)
         fleet.update(newest.workers)
         make = example_maker(step.example)
-        if make is not None:
-            return pool, _Trial(make(step.input_schema), synthetic=False)
-        zeros, ones = (canned_batch(step.input_schema, ones=each) for each in (False, True))
-        return pool, _Trial(zeros, synthetic=True, spare=ones, must_answer=step.must_answer)
-
-
-class _Trial(NamedTuple):
-    """The row that a step is tried with: see `Probe`."""
-
-    canned: Batch
-    synthetic: bool
-    spare: Batch | None = None
-    must_answer: bool = False
+        if make is None:
+            return Probe.made_up(pool, must_answer=step.must_answer)
+        return Probe(pool, make(step.input_schema), synthetic=False)
 
 
 def _checks(steps: Sequence[RouteStep], runner: Runner) -> Any:
@@ -287,18 +269,4 @@ def _served(step: NativeStep | WorkerStep, runner: Runner) -> ServedStep:
         framework=step.framework,
         runtime="native" if isinstance(step, NativeStep) else "isolated",
         runner=runner,
-    )
-
-
-def _of_canned(refusal: TrivetError, trial: _Trial) -> TrivetError:
-    if trial.synthetic:
-        what, fix = "the model refuses the row that it answered when it was uploaded", "mend what it needs to answer"
-    else:
-        what, fix = "the pipeline refuses its own example row", "mend the model, its input schema or the example"
-    return ModelFailed(
-        what,
-        why=refusal.message,
-        fix=f"{fix}; its log has the traceback",
-        path=refusal.path,
-        reason="canned_row_failed",
     )

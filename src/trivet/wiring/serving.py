@@ -1,29 +1,27 @@
-"""One model behind one HTTP server, until somebody says stop."""
+"""One model behind one HTTP server, until a signal to stop."""
 
 import asyncio
 import gc
 import socket
 from collections.abc import Callable
 
-from trivet.engine.pipeline import ServedPipeline, ServedStep
-from trivet.engine.served import ServedModel
+from trivet.domain.package import Package
+from trivet.domain.version import LoadedModel
 from trivet.gateway.doors.table import open_doors
 from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.http.server import HttpServer
 from trivet.gateway.pipelines import Pipelines
-from trivet.loading.prepare import Prepared, Report
+from trivet.loading.prepare import Report
 from trivet.settings import Settings
 from trivet.wiring.process import StopSignals, event_loops, process_name
-from trivet.wiring.running import running
+from trivet.wiring.standalone import NO_WORKSPACE, standalone
 
-__all__ = ["pipeline_of", "serve"]
-
-# A model that is served by itself belongs to nobody.
-NO_WORKSPACE = 0
+__all__ = ["serve"]
 
 
 def serve(
-    prepared: Prepared,
+    package: Package,
+    model: LoadedModel,
     *,
     settings: Settings,
     listener: socket.socket,
@@ -35,44 +33,23 @@ def serve(
     The first signal lets requests in flight finish, the second cuts them.
 
     Args:
-        prepared: from `prepare`.
+        package: from `prepare`, as `model` is.
+        model: how it runs.
         settings: limits.
         listener: bound and listening.
-        report: told what is going on.
+        report: called with what is going on.
         on_ready: called with the port once requests are answered.
 
     Raises:
         TrivetError: the model cannot be loaded.
     """
     with asyncio.Runner(loop_factory=event_loops()) as runner:
-        runner.run(_serve(prepared, settings=settings, listener=listener, report=report, on_ready=on_ready))
-
-
-def pipeline_of(model: ServedModel) -> ServedPipeline:
-    """A single model as a pipeline of one step that is named like it."""
-    step = ServedStep(
-        name=model.name,
-        version=model.version,
-        version_id=0,
-        sha=model.sha,
-        framework=model.framework,
-        runtime=model.runtime,
-        runner=model.runner,
-    )
-    return ServedPipeline(
-        name=model.name,
-        version=model.version,
-        deployment_id=None,
-        workspace_id=NO_WORKSPACE,
-        steps=(step,),
-        runner=model.runner,
-        probe=model.probe,
-        checks=None,
-    )
+        runner.run(_serve(package, model, settings=settings, listener=listener, report=report, on_ready=on_ready))
 
 
 async def _serve(
-    prepared: Prepared,
+    package: Package,
+    model: LoadedModel,
     *,
     settings: Settings,
     listener: socket.socket,
@@ -87,15 +64,22 @@ async def _serve(
     app = GatewayApp(pipelines, open_doors(pipelines, partition=process_name(), max_body=max_body), max_body=max_body)
 
     def count_exit() -> None:
-        pipelines.metrics.of(prepared.name, workspace_id=NO_WORKSPACE).worker_exits += 1
+        pipelines.metrics.of(model.settings.name or package.name, workspace_id=NO_WORKSPACE).worker_exits += 1
 
     try:
-        async with running(prepared, settings=settings, report=report, on_exit=count_exit) as served:
-            pipelines.put(pipeline_of(served))
+        async with standalone(
+            package,
+            model,
+            settings=settings,
+            report=report,
+            workers=model.settings.workers or 1,
+            on_exit=count_exit,
+        ) as pipeline:
+            pipelines.put(pipeline)
             http = HttpServer(app, listener, drain_s=settings.drain_s)
             stop.serving(http)
             await http.start()
-            # What start-up made stays for good: the collector need not look at it again.
+            # What start-up made stays: the collector need not look at it again.
             gc.collect()
             gc.freeze()
             on_ready(http.port)

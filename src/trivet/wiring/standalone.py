@@ -1,0 +1,169 @@
+"""One model without a platform: a route of one step, loaded as the gateway loads every route, and its workers in this process."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import msgspec
+
+from trivet.domain.answers import difference
+from trivet.domain.package import Package, TestCase
+from trivet.domain.routes import Route, WorkerAddress, WorkerEnded, WorkerStep
+from trivet.domain.version import LoadedModel
+from trivet.engine.limits import EngineLimits
+from trivet.engine.native.shared import NativeSessions
+from trivet.engine.pipeline import ServedPipeline
+from trivet.engine.served import Probe, Runner, predict
+from trivet.errors import TrivetError
+from trivet.gateway.formats.examples import example_maker
+from trivet.gateway.formats.json_text import column_texts
+from trivet.gateway.formats.records import RecordsDecoder
+from trivet.gateway.loading import LoadedPipeline, Loader
+from trivet.loading.prepare import Report
+from trivet.loading.steps import Identity, native_step, work_of, worker_step
+from trivet.settings import Settings
+from trivet.workers import Failed, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec
+
+__all__ = ["NO_WORKSPACE", "run_tests", "standalone"]
+
+NO_WORKSPACE = 0
+NO_DEPLOYMENT = 0
+MODEL_NAMESPACE = uuid.UUID("6a7c2e0e-6f5d-4c62-9d5c-0d3c1f3a9b11")
+
+
+@asynccontextmanager
+async def standalone(
+    package: Package,
+    model: LoadedModel,
+    *,
+    settings: Settings,
+    report: Report,
+    workers: int = 1,
+    on_exit: Callable[[], None] = lambda: None,
+) -> AsyncIterator[ServedPipeline]:
+    """Load a prepared model as a pipeline of one step, for the length of a `with` block.
+
+    Args:
+        package: from `prepare`, as `model` is.
+        model: how it runs.
+        settings: home and limits.
+        report: called with what is going on.
+        workers: how many to start, if the model runs in workers.
+        on_exit: called whenever a worker ended by itself.
+
+    Raises:
+        TrivetError: it cannot be loaded, or answers its canned row with something else than it declares.
+    """
+    name = model.settings.name or package.name
+    # The same bytes are the same version, on every machine.
+    version = str(uuid.uuid5(MODEL_NAMESPACE, package.digest))
+    identity = Identity(name, version, 0, package.digest, package.framework.value)
+    native = model.environment is None
+    step = native_step(identity, model, None, root=package.root) if native else worker_step(identity, model, None)
+    route = Route(
+        deployment_id=NO_DEPLOYMENT,
+        pipeline=name,
+        workspace_id=NO_WORKSPACE,
+        pipeline_version=version,
+        digest=version,
+        steps=(step,),
+        log_inferences=False,
+    )
+    loader = Loader(
+        NativeSessions(example_maker),
+        limits=EngineLimits(max_waiting=settings.max_waiting),
+        log=str(settings.home / "logs" / f"{name}.log"),
+    )
+    loaded = LoadedPipeline(route, loader)
+
+    def warming_up(probe: Probe) -> None:
+        report("warming up", "a canned row" if probe.synthetic else "the example row")
+
+    async with AsyncExitStack() as stack:
+        stack.callback(loader.close)
+        if isinstance(step, WorkerStep):
+            python = f"Python {model.python_version}"
+            report("loading", f"in {workers} worker{'s' if workers > 1 else ''}, {python}")
+            work = work_of(step, model, root=lambda: package.root, settings=settings, report=report)
+            spec = replace(stack.enter_context(work()), workers=workers)
+            await stack.enter_async_context(_workers(spec, route, loaded, loader, on_exit=on_exit))
+        else:
+            report("loading", model.native_file or "")
+        # Closed before the workers are stopped, so that their streams end in order.
+        stack.push_async_callback(loaded.close)
+        pipeline = await loaded.load(on_warm_up=warming_up)
+        refusal = pipeline.probe.refused
+        if refusal is not None:
+            shown = pipeline.probe.shown
+            hint = "give `example:` rows in trivet.yaml"
+            report("warning", f"the model refuses {shown} ({refusal.message}); {hint}")
+        yield pipeline
+
+
+@asynccontextmanager
+async def _workers(
+    spec: WorkerSpec, route: Route, loaded: LoadedPipeline, loader: Loader, *, on_exit: Callable[[], None]
+) -> AsyncIterator[None]:
+    """Keep the workers of a route's only step running, and the loaded route at those that are ready."""
+    (step,) = route.steps
+    ready: dict[RunningWorker, WorkerAddress] = {}
+    reports: set[asyncio.Task[None]] = set()
+    stopping = False
+
+    def update() -> None:
+        current = msgspec.structs.replace(step, workers=tuple(ready.values()))
+        loaded.update(msgspec.structs.replace(route, steps=(current,)))
+
+    def came(worker: RunningWorker) -> None:
+        ready[worker] = worker.address_value()  # type: ignore[attr-defined]
+        update()
+
+    def gone(worker: RunningWorker) -> None:
+        address = ready.pop(worker)
+        if stopping:
+            return
+        update()
+        on_exit()
+        task = asyncio.create_task(report_end(worker, address))
+        reports.add(task)
+        task.add_done_callback(reports.discard)
+
+    async def report_end(worker: RunningWorker, address: WorkerAddress) -> None:
+        loader.workers.ended(WorkerEnded(id=address.id, obituary=await worker.obituary()))
+
+    def changed() -> None:
+        failures = [state.error for state in workers.states if isinstance(state, Failed)]
+        if failures and len(failures) == len(workers.states):
+            loaded.fail(failures[0])
+
+    launcher = ProcessLauncher(environ=os.environ)
+    workers = WorkerSet(launcher, spec, count=spec.workers, on_ready=came, on_gone=gone, on_state=changed)
+    async with workers:
+        try:
+            yield
+        finally:
+            stopping = True
+
+
+async def run_tests(runner: Runner, tests: Sequence[TestCase]) -> list[tuple[str, str | None]]:
+    """Run the tests of a model's trivet.yaml.
+
+    Returns:
+        Each test's name, and what differs, or None where it passes.
+    """
+    results: list[tuple[str, str | None]] = []
+    decoder = RecordsDecoder(runner.input_schema)
+    for test in tests:
+        try:
+            outputs = await predict(runner, decoder.decode(msgspec.json.encode(test.rows)).batch)
+        except TrivetError as error:
+            results.append((test.name, error.message))
+            continue
+        names = outputs.schema.names
+        columns = [[msgspec.json.decode(text) for text in column_texts(outputs, index)] for index in range(len(names))]
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        results.append((test.name, difference(list(test.expect), rows, rtol=test.rtol)))
+    return results
