@@ -7,7 +7,7 @@ SHELL := /bin/sh
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint style types layers format docs bench clean
+.PHONY: help demo test test-slow lint style types layers format docs bench clean
 
 export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -17,22 +17,26 @@ READY := .venv/.ready
 BIN := .venv/bin
 # Arguments for pytest: make test ARGS="-k schema". "-n0" runs all in one process, as a debugger needs it.
 ARGS ?=
+export SELECTED := $(ARGS)
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 demo: $(READY) ## set up, serve three examples, then run a platform: upload, deploy, ask, swap, read the log
 	@$(BIN)/python examples/demo.py </dev/null
 
-test: export SELECTED := $(ARGS)
-test: $(READY) ## every test (ARGS="-k schema" is handed to pytest)
+test: MARKS := not slow
+test-slow: MARKS := slow
+test: $(READY) ## the tests (ARGS="-k schema" is handed to pytest)
+test-slow: $(READY) ## the tests that are slow by nature: servers of pages, large environments, long runs
+test test-slow:
 	@status=0
-	$(PYTEST) $(ARGS) </dev/null || status=$$?
+	$(PYTEST) -m "$(MARKS)" $(ARGS) </dev/null || status=$$?
 	if [ $$status -eq 5 ]; then
 		# A worker of pytest-xdist keeps to itself that a path does not exist.
-		$(BIN)/python -m pytest $(ARGS) -n0 --collect-only -q </dev/null || :
-		echo "No test was run, because no test matches ARGS=\"$$SELECTED\"." >&2
+		$(BIN)/python -m pytest -m "$(MARKS)" $(ARGS) -n0 --collect-only -q </dev/null || :
+		echo "No test was run: none of those marked \"$(MARKS)\" matches ARGS=\"$$SELECTED\"." >&2
 	fi
 	exit $$status
 

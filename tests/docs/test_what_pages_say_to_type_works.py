@@ -30,6 +30,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 FENCED = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"^<!-- test: (?P<words>[\w. ]+) -->$", re.MULTILINE)
 DEFAULT_PORT = "8080"
+STARTS = re.compile(r"trivet up|Client\.local\(|examples/platform/\w+\.py")
 RUN = {"bash", "console", "python"}
 SHOWN = {"json", "mermaid", "text", "toml", "yaml"}
 
@@ -60,7 +61,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def needs(page: Path) -> set[str]:
-    """What `<!-- test: python3.8 slow_env -->` on a page asks for."""
+    """What `<!-- test: python3.8 slow -->` on a page asks for."""
     return {word for match in NEEDS.finditer(page.read_text()) for word in match["words"].split()}
 
 
@@ -210,8 +211,15 @@ def pages() -> Iterator[Any]:
     found = [PROJECT / "README.md", *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("examples/*/README.md")]
     for page in sorted(found):
         if any(block.language in RUN or block.file for block in blocks(page)):
-            marks = [pytest.mark.slow_env, pytest.mark.timeout(1500)] if "slow_env" in needs(page) else []
+            marks = [pytest.mark.slow] if starts_a_server(page) else []
+            if "slow" in needs(page):
+                marks = [pytest.mark.slow, pytest.mark.timeout(1500)]
             yield pytest.param(page, marks=marks, id=str(page.relative_to(PROJECT)))
+
+
+def starts_a_server(page: Path) -> bool:
+    run = [block for block in blocks(page) if block.language in RUN]
+    return any("server" in block.words or STARTS.search(block.text) for block in run)
 
 
 @pytest.mark.parametrize("page", list(pages()))

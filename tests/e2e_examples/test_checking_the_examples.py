@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from trivet_tests.command import run_here
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-TRIVET = Path(sys.executable).with_name("trivet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +33,7 @@ class Checked:
 @pytest.fixture
 def check(free_home: Path) -> Callable[..., Checked]:
     def run(path: Path, *flags: str) -> Checked:
-        said = subprocess.run(
-            [TRIVET, "check", path, *flags, "--json"],
-            env=os.environ | {"TRIVET_HOME": str(free_home)}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=240, check=False,
-        )  # fmt: skip
+        said = run_here("check", path, *flags, "--json", environ={**os.environ, "TRIVET_HOME": str(free_home)})
         assert "Traceback" not in said.stderr
         return Checked(code=said.returncode, report=json.loads(said.stdout), stderr=said.stderr)
 

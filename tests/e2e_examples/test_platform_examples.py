@@ -9,13 +9,20 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "platform"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_"))
+# The page of the examples runs it.
+ON_A_PAGE = "first_model.py"
 
 
 def test_there_is_an_example_for_each_thing_that_the_platform_does():
     assert SCRIPTS == ["first_model.py", "hot_swap.py", "optional_inputs.py", "two_steps.py", "validations.py"]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_page_of_the_examples_runs_one_of_them():
+    assert f"\npython examples/platform/{ON_A_PAGE}\n" in (EXAMPLES / "README.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [script for script in SCRIPTS if script != ON_A_PAGE])
 def test_an_example_runs_to_its_end(script: str, free_home: Path, tmp_path: Path):
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TRIVET_")}
     said = subprocess.run(

@@ -14,7 +14,9 @@ import psutil
 import pytest
 import requests
 
-SECONDS = float(os.environ.get("TRIVET_KILL_SECONDS", "60"))
+SECONDS, LONG_SECONDS = 15.0, float(os.environ.get("TRIVET_KILL_SECONDS", "60"))
+KILLS, ANSWERS = 5, 100
+"""At least; a busy machine takes longer for them."""
 ROWS = [{"x": [1.0, 2.0]}, {"x": [3.0, 5.0]}]
 
 
@@ -117,9 +119,12 @@ def answer(platform: Any, pipeline: str, *, within_s: float) -> Any:
     return response.json()
 
 
-@pytest.mark.timeout(SECONDS * 4 + 240)
+@pytest.mark.parametrize(
+    "seconds",
+    [SECONDS, pytest.param(LONG_SECONDS, marks=[pytest.mark.slow, pytest.mark.timeout(LONG_SECONDS * 4 + 240)])],
+)
 def test_whatever_is_killed_what_was_acknowledged_is_there_and_no_answer_is_wrong(
-    platform, times, step_times, step_schema, free_home
+    platform, times, step_times, step_schema, free_home, seconds
 ):
     ends = threading.Event()
     client = Client(platform, times, ends=ends)
@@ -138,19 +143,15 @@ def test_whatever_is_killed_what_was_acknowledged_is_there_and_no_answer_is_wron
         client.guarded(client.ask("isolated"), pause_s=0.005),
     ]
     killed: list[str] = []
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until or len(killed) < KILLS or client.answers < ANSWERS:
         time.sleep(random.uniform(0.3, 2.5))
         with contextlib.suppress(LookupError, ProcessLookupError, FileNotFoundError, psutil.NoSuchProcess):
             kill_something(platform, killed)
     ends.set()
     for thread in threads:
         thread.join(60)
-    assert client.wrong == []
-    assert client.answers > 100, (
-        f"{client.answers} answers, {client.refused} refused, killed {killed}\n{platform.log()}"
-    )
-    assert len(killed) > 5
+    assert client.wrong == [], f"{client.answers} answers, {client.refused} refused, killed {killed}\n{platform.log()}"
 
     for uuid, (name, sha) in client.uploads.items():
         version = platform.loaded(uuid)

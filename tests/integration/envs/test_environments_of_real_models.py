@@ -13,7 +13,7 @@ from trivet.envs.known_bad import pins_of
 from trivet.envs.pip_config import read_pip_config
 from trivet.envs.uv_calls import uv_program
 
-pytestmark = [pytest.mark.slow_env, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from trivet.envs import EnvironmentStore
 from trivet.envs.interpreters import find_interpreters
 from trivet.envs.uv_calls import uv_program
 
-pytestmark = [pytest.mark.slow_env, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TRIVET = Path(sys.executable).with_name("trivet")
 PROJECT = Path(__file__).resolve().parents[3]
