@@ -1,0 +1,1 @@
+"""One suite for each protocol between parts, to be subclassed by every implementation."""

@@ -1,0 +1,129 @@
+"""What every adapter keeps, on a real worker. A framework has one subclass of `AdapterContract`, in `tests/contract/test_adapters.py`."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import ClassVar, Literal, TypeAlias
+
+import pyarrow as pa
+import pytest
+
+from trivet.domain.frameworks import FRAMEWORKS, Framework
+from trivet.domain.package import ModelSettings
+from trivet.engine.batch import Batch
+from trivet.engine.limits import EngineLimits
+from trivet.engine.pool import WorkerPool
+from trivet.engine.served import predict
+from trivet.errors import BadPackage, ModelFailed
+from trivet.packaging import open_package
+from trivet.workers import ProcessLauncher, WorkerSpec
+from trivet_worker.adapters import ADAPTERS
+
+INPUTS = pa.schema([pa.field("x", pa.int64(), nullable=False)])
+OUTPUTS = pa.schema([pa.field("y", pa.int64(), nullable=False)])
+LARGEST = 999
+
+Behaviour: TypeAlias = Literal["doubles", "loses a row", "other field", "other type", "does not load"]
+Predict: TypeAlias = Callable[[list[int]], Awaitable[list[int]]]
+
+
+class AdapterContract:
+    """Subclass it, name the framework, and write one small package for each behaviour."""
+
+    framework: ClassVar[Framework]
+
+    def write(self, folder: Path, behaviour: Behaviour) -> Path:
+        """A package of the framework whose model takes INPUTS and answers OUTPUTS.
+
+        Args:
+            folder: where to write it.
+            behaviour: `doubles`: y is twice x, and an x beyond LARGEST raises an error that says "out of bounds";
+                `loses a row`: the last row has no answer; `other field`: it answers z; `other type`: it answers text;
+                `does not load`: loading raises an error that says "not today".
+
+        Returns:
+            The file or folder.
+        """
+        raise NotImplementedError
+
+    def test_its_framework_names_it(self) -> None:
+        assert FRAMEWORKS[self.framework].adapter in ADAPTERS
+
+    def test_a_package_is_known_without_its_framework_being_named(self, tmp_path: Path) -> None:
+        package = open_package(self.write(tmp_path, "doubles"), store=tmp_path / "store")
+        assert package.framework is self.framework
+        assert package.contents.entry or package.contents.files
+
+    def test_every_row_is_answered_in_order_and_errors_are_the_models(self, tmp_path: Path) -> None:
+        async def story(ask: Predict) -> None:
+            for rows in (1, 2, 17, 5000):
+                values = [index % LARGEST for index in range(rows)]
+                assert await ask(values) == [2 * value for value in values]
+            with pytest.raises(ModelFailed, match="out of bounds") as caught:
+                await ask([1, LARGEST + 1])
+            assert caught.value.reason == "model_error"
+            assert await ask([3]) == [6]
+
+        self._run(tmp_path, "doubles", story)
+
+    @pytest.mark.parametrize(("behaviour", "path"), [("loses a row", "y"), ("other field", "y"), ("other type", "y")])
+    def test_an_answer_that_the_schema_does_not_allow_is_refused(
+        self, tmp_path: Path, behaviour: Behaviour, path: str
+    ) -> None:
+        async def story(ask: Predict) -> None:
+            with pytest.raises(ModelFailed) as caught:
+                await ask([1, 2, 3])
+            assert (caught.value.reason, caught.value.path) == ("model_output_mismatch", path)
+
+        self._run(tmp_path, behaviour, story)
+
+    def test_a_model_that_does_not_load_says_why(self, tmp_path: Path) -> None:
+        async def story(_: Predict) -> None:
+            pytest.fail("it was loaded")
+
+        with pytest.raises((BadPackage, ModelFailed), match="not today"):
+            self._run(tmp_path, "does not load", story)
+
+    def _run(self, folder: Path, behaviour: Behaviour, story: Callable[[Predict], Awaitable[None]]) -> None:
+        package = open_package(
+            self.write(folder, behaviour), store=folder / "store", settings=ModelSettings(framework=self.framework)
+        )
+        adapter = FRAMEWORKS[self.framework].adapter
+        assert adapter is not None
+        spec = WorkerSpec(
+            name="model-under-test",
+            python=Path(sys.executable),
+            package_root=package.root,
+            adapter=adapter,
+            entry=package.contents.entry,
+            files=package.contents.files,
+            input_schema=INPUTS,
+            output_schema=OUTPUTS,
+            home=folder / "home",
+            load_timeout_s=60,
+        )
+
+        async def main() -> None:
+            # A socket's path is short, and pytest's folders have long names.
+            with tempfile.TemporaryDirectory(prefix="tt-") as short:
+                worker = await ProcessLauncher(environ=dict(os.environ), temporary=Path(short)).start(spec)
+                pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, joins=True, limits=EngineLimits())
+                pool.attach(worker)
+                try:
+                    await story(lambda values: _answer(pool, values))
+                finally:
+                    await pool.close()
+                    await worker.stop(5)
+
+        asyncio.run(main())
+
+
+async def _answer(pool: WorkerPool, values: list[int]) -> list[int]:
+    rows = pa.RecordBatch.from_arrays([pa.array(values, pa.int64())], schema=INPUTS)
+    answer = await predict(pool, Batch.of_record_batch(rows))
+    assert answer.rows == len(values)
+    found: list[int] = answer.record_batch().column(0).to_pylist()
+    return found

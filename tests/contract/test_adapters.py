@@ -1,0 +1,80 @@
+"""The contract of adapters, for each framework that workers run."""
+
+import sys
+from pathlib import Path
+
+from contracts.adapters import AdapterContract, Behaviour
+from trivet.domain.frameworks import FRAMEWORKS, Framework
+
+PREDICT: dict[Behaviour, str] = {
+    "doubles": "if x.max() > 999: raise ValueError('x is out of bounds')\n{indent}return {{'y': x * 2}}",
+    "loses a row": "return {{'y': x[:-1]}}",
+    "other field": "return {{'z': x}}",
+    "other type": "return {{'y': x.astype(str)}}",
+    "does not load": "return {{}}",
+}
+FAILS = "raise RuntimeError('not today')\n"
+
+STEP = """
+def process_data(input_data):
+    x = input_data["x"]
+    {predict}
+"""
+
+CUSTOM = """
+from mac.inference import Inference
+from mac.inference.creation import InferenceBuilder
+
+
+class Doubler(Inference):
+    @property
+    def expected_model_types(self):
+        return {{int}}
+
+    def _predict(self, input_data):
+        x = input_data["x"]
+        {predict}
+
+
+class DoublerBuilder(InferenceBuilder):
+    @property
+    def inference(self):
+        return Doubler
+
+    def create(self, config):
+        {create}
+"""
+
+
+def folder_with(folder: Path, **files: str) -> Path:
+    root = folder / "package"
+    root.mkdir()
+    for name, text in files.items():
+        (root / name.replace("_", ".")).write_text(text)
+    return root
+
+
+class TestPythonSteps(AdapterContract):
+    framework = Framework.PYTHON
+
+    def write(self, folder: Path, behaviour: Behaviour) -> Path:
+        text = STEP.format(predict=PREDICT[behaviour].format(indent=" " * 4))
+        return folder_with(folder, step_py=text + (FAILS if behaviour == "does not load" else ""))
+
+
+class TestCustomModels(AdapterContract):
+    framework = Framework.CUSTOM
+
+    def write(self, folder: Path, behaviour: Behaviour) -> Path:
+        made = "inference = Doubler()\n        inference.model = 1\n        return inference"
+        text = CUSTOM.format(
+            predict=PREDICT[behaviour].format(indent=" " * 8),
+            create=FAILS if behaviour == "does not load" else made,
+        )
+        return folder_with(folder, model_py=text, requirements_txt="")
+
+
+def test_every_framework_that_workers_run_has_a_suite() -> None:
+    here = vars(sys.modules[__name__]).values()
+    tested = {each.framework for each in here if isinstance(each, type) and hasattr(each, "framework")}
+    assert tested == {framework for framework, facts in FRAMEWORKS.items() if facts.adapter is not None}
