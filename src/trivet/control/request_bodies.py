@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trivet.domain.frameworks import Framework
+from trivet.domain.frameworks import Framework, listed_frameworks
 from trivet.domain.version import Acceleration, Architecture
 
 __all__ = ["Configure", "Deploy", "NewPipeline", "NewUpload", "NewWorkspace", "StepBody", "ValidationBody"]
@@ -29,7 +29,7 @@ class NewUpload(_Body):
 
     name: str = Field(description="The model's name: lower-case letters, digits and dashes.")
     file_name: str = Field(description="What the file is called; its suffix may say what it is.")
-    framework: Framework = Field(description="What kind of model it is: `onnx`, `custom` or `python`.")
+    framework: Framework = Field(description=f"What kind of model it is: {listed_frameworks()}.")
     workspace: str = Field("default", description="A workspace's name.")
     size: int | None = Field(None, ge=0, le=2**63 - 1, description="In bytes, if it is known.")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="The bytes' digest, to be checked.")

@@ -17,6 +17,7 @@ __all__ = [
     "NotTaken",
     "Runtime",
     "frameworks_of",
+    "listed_frameworks",
     "listed_suffixes",
 ]
 
@@ -106,6 +107,12 @@ def frameworks_of(file: str) -> tuple[Framework, ...]:
     """The frameworks that may have written a file, by its suffix."""
     suffix = PurePath(file).suffix.lower()
     return tuple(framework for framework, facts in FRAMEWORKS.items() if suffix in facts.suffixes)
+
+
+def listed_frameworks() -> str:
+    """The names of all frameworks, as documentation lists them."""
+    names = [f"`{each}`" for each in Framework]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def listed_suffixes() -> str:
