@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Imported when it is asked for: `import trivet` costs nothing, and pandas is imported by nobody but its users.
+# Imported on first use: `import trivet` is cheap, and does not import pandas.
 _WHERE: Final = {
     "Acceleration": "trivet.domain.version",
     "Architecture": "trivet.domain.version",

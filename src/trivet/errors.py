@@ -1,20 +1,20 @@
-"""The error tree: what went wrong, why, and how to mend it.
+"""The error tree: what went wrong, why, and how to fix it.
 
 TrivetError
 ├── Invalid            the caller's input (a row, a flag, a schema) is wrong
 ├── BadPackage         a model package is wrong; `path` names file and line where one is known
 ├── BadEnvironment     an environment cannot be resolved, built or found
-├── NotFound           a thing was asked for that is not there
-├── Conflict           two things that cannot both be
+├── NotFound           the requested thing does not exist
+├── Conflict           two things exclude each other
 ├── TooLarge           beyond a limit
-├── Unsupported        a media type, dtype or feature that is not taken
-├── NotAcceptable      an answer was asked for in a form that is not made
+├── Unsupported        a media type, dtype or feature that is not supported
+├── NotAcceptable      the requested format of the answer is not supported
 ├── Overloaded         a bounded queue is full; try again later
-├── Unavailable        nothing can answer at present (a worker died, or is starting)
-├── DeadlineExceeded   it took longer than it may
-├── ModelFailed        the model's own code raised, or answered something else than it declared
+├── Unavailable        nothing can answer now (a worker died, or is starting)
+├── DeadlineExceeded   it took longer than its limit
+├── ModelFailed        the model's own code raised, or its answer differs from what it declares
 ├── ModelUploadError   a model's file was refused
-├── Unauthorized       the token is missing, or is not the right one
+├── Unauthorized       the token is missing or wrong
 └── Internal           Trivet's own fault
 
 An error knows its kind; only an edge (HTTP, gRPC, the command line) knows what a kind becomes there.
@@ -45,7 +45,7 @@ __all__ = [
 
 
 class Kind(StrEnum):
-    """What sort of error it is; each edge maps every kind to its own codes."""
+    """The kind of an error; each edge maps every kind to its own codes."""
 
     INVALID = "invalid"
     NOT_FOUND = "not_found"
@@ -61,11 +61,11 @@ class Kind(StrEnum):
 
 
 class TrivetError(Exception):
-    """An error that says what is wrong, why, and how to mend it.
+    """An error that says what is wrong, why, and how to fix it.
 
     Args:
         what: what went wrong, one sentence without a full stop.
-        why: the reason, where `what` does not carry it already.
+        why: the reason, if `what` does not say it already.
         fix: what the reader can do about it.
         path: where in the input it is: `[3].tensor`, `custom_inference.py:12`.
         reason: a machine-readable slug, when it is finer than the class's own.
@@ -126,14 +126,14 @@ class BadEnvironment(TrivetError):
 
 
 class NotFound(TrivetError):
-    """What was asked for is not there."""
+    """The requested thing does not exist."""
 
     kind = Kind.NOT_FOUND
     default_reason = "not_found"
 
 
 class Conflict(TrivetError):
-    """Two things that cannot both be."""
+    """Two things exclude each other."""
 
     kind = Kind.CONFLICT
     default_reason = "conflict"
@@ -147,14 +147,14 @@ class TooLarge(TrivetError):
 
 
 class Unsupported(TrivetError):
-    """A media type, encoding, dtype or feature that is not taken."""
+    """A media type, encoding, dtype or feature that is not supported."""
 
     kind = Kind.UNSUPPORTED
     default_reason = "unsupported"
 
 
 class NotAcceptable(TrivetError):
-    """An answer was asked for in a form that is not made."""
+    """The requested format of the answer is not supported."""
 
     kind = Kind.NOT_ACCEPTABLE
     default_reason = "not_acceptable"
@@ -169,7 +169,7 @@ class Overloaded(TrivetError):
 
 
 class Unavailable(TrivetError):
-    """Nothing can answer at present."""
+    """Nothing can answer now."""
 
     kind = Kind.UNAVAILABLE
     default_reason = "unavailable"
@@ -177,14 +177,14 @@ class Unavailable(TrivetError):
 
 
 class DeadlineExceeded(TrivetError):
-    """It took longer than it may."""
+    """It took longer than its limit."""
 
     kind = Kind.DEADLINE
     default_reason = "deadline_exceeded"
 
 
 class ModelFailed(TrivetError):
-    """The model's own code raised, or answered something else than it declared."""
+    """The model's own code raised, or its answer differs from what it declares."""
 
     kind = Kind.MODEL
     default_reason = "model_error"
@@ -198,7 +198,7 @@ class ModelUploadError(TrivetError):
 
 
 class Unauthorized(TrivetError):
-    """The token is missing, or is not the right one."""
+    """The token is missing or wrong."""
 
     kind = Kind.INVALID
     default_reason = "unauthorized"

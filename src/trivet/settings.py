@@ -18,7 +18,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What holds for every command.
+    """Settings of every command.
 
     Attributes:
         home: where packages, environments, logs and worker code lie (`TRIVET_HOME`; default `~/.trivet`).
@@ -27,8 +27,8 @@ class Settings:
         max_body_mib: largest request, in MiB (`TRIVET_MAX_BODY_MIB`).
         max_waiting: requests that may wait for one model (`TRIVET_MAX_WAITING`).
         load_timeout_s: how long a worker may take to load its model (`TRIVET_LOAD_TIMEOUT_S`).
-        stop_delay_s: how long a server that was told to stop says "not ready" and still answers, so that a load balancer
-            sees it and sends no more (`TRIVET_STOP_DELAY_S`).
+        stop_delay_s: how long a stopping server reports "not ready" and still answers, so that a load balancer sends its
+            requests elsewhere (`TRIVET_STOP_DELAY_S`).
         drain_s: how long requests in flight may take at a stop (`TRIVET_DRAIN_S`).
         host: where the platform listens (`TRIVET_HOST`).
         port: of the control API; 0 takes a free one (`TRIVET_PORT`).
@@ -36,8 +36,8 @@ class Settings:
         hosts: names besides loopback ones that the control API answers to, separated by commas (`TRIVET_HOSTS`).
         tls_cert: PEM file with the certificate and its chain, for both listeners (`TRIVET_TLS_CERT`).
         tls_key: PEM file with its key (`TRIVET_TLS_KEY`).
-        database_url: of the catalog; a SQLite file in the home if not said. It may hold a password (`TRIVET_DATABASE_URL`).
-        blob_url: where packages are kept; a folder in the home if not said (`TRIVET_BLOB_URL`).
+        database_url: of the catalog; by default a SQLite file in the home. It may hold a password (`TRIVET_DATABASE_URL`).
+        blob_url: where packages are kept; by default a folder in the home (`TRIVET_BLOB_URL`).
         max_upload_mib: largest upload, in MiB (`TRIVET_MAX_UPLOAD_MIB`).
         inference_log_mib: what the inference log of one pipeline may take, in MiB; 0 keeps none (`TRIVET_INFERENCE_LOG_MIB`).
         inference_log_days: how long it is kept, in days (`TRIVET_INFERENCE_LOG_DAYS`).
@@ -72,10 +72,10 @@ def read_settings(environ: Mapping[str, str], **arguments: Any) -> Settings:
 
     Args:
         environ: the process's environment.
-        arguments: what flags said; None where a flag was not given.
+        arguments: the values of flags; None if a flag was not given.
 
     Raises:
-        Invalid: a source holds an unknown name, or a value that is none.
+        Invalid: a source holds an unknown name or an invalid value.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     home = given.pop("home", None) or environ.get("TRIVET_HOME") or Path(environ.get("HOME") or "/") / ".trivet"
@@ -102,7 +102,7 @@ def settings_to_json(settings: Settings) -> str:
 
 
 def settings_from_json(text: str) -> Settings:
-    """The settings again."""
+    """The settings that `settings_to_json` wrote."""
     values = json.loads(text)
     for name in ("home", "wheels", "tls_cert", "tls_key"):
         values[name] = None if values[name] is None else Path(values[name])
@@ -116,13 +116,13 @@ def _file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise Invalid(f"cannot read {path}", why=str(error), fix="mend the file, or remove it") from error
+        raise Invalid(f"cannot read {path}", why=str(error), fix="fix the file, or remove it") from error
 
 
 def _read(name: str, value: Any, *, source: str) -> Any:
     if name not in _NAMES:
         close = get_close_matches(name, _NAMES, n=1)
-        fix = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_NAMES)}"
+        fix = f"did you mean {close[0]!r}?" if close else f"settings are {', '.join(_NAMES)}"
         raise Invalid(f"unknown setting {name!r} in {source}", fix=fix)
     try:
         match name:
@@ -143,7 +143,7 @@ def _read(name: str, value: Any, *, source: str) -> Any:
         return _positive(float(value))
     except (ValueError, TypeError) as error:
         shown = "what it holds" if name == "database_url" else repr(value)
-        raise Invalid(f"{source}: {shown} is no value for {name!r}", why=str(error)) from error
+        raise Invalid(f"{source}: {shown} is not a value for {name!r}", why=str(error)) from error
 
 
 def _port(number: int) -> int:
@@ -166,4 +166,4 @@ def _flag(value: Any) -> bool:
             return True
         case "0" | "false" | "no" | "off":
             return False
-    raise ValueError("say true or false")
+    raise ValueError("use true or false")

@@ -164,7 +164,7 @@ def test_a_canned_row_is_answered(stand):
     assert run(probe.check()) is None
 
 
-def test_a_caller_who_gives_up_harms_nobody(stand):
+def test_a_cancelled_call_does_no_harm(stand):
     run, runner = stand
 
     async def story():

@@ -96,7 +96,7 @@ def test_a_demo_that_is_broken_off_leaves_nothing_running(
     assert left_over(free_home) == []
 
 
-def test_a_platform_that_does_not_start_is_told_and_nothing_is_left(examples: Path, free_home: Path) -> None:
+def test_a_platform_that_does_not_start_is_reported_and_leaves_nothing(examples: Path, free_home: Path) -> None:
     (free_home / "catalog.db").mkdir()
     said = subprocess.run(
         [sys.executable, examples / "demo.py"],

@@ -9,7 +9,7 @@ from trivet.domain.schema import format_schema, format_type, parse_schema, parse
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "reference" / "schemas.md").read_text()
-TABLE = PAGE[PAGE.index("## Types") : PAGE.index("Not taken:")]
+TABLE = PAGE[PAGE.index("## Types") : PAGE.index("Not supported:")]
 FIRST_CELLS = re.findall(r"^\| (`[^|]+`) \|", TABLE, re.MULTILINE)
 TYPES = sorted({name for cell in FIRST_CELLS for name in re.findall(r"`([^`]+)`", cell)})
 

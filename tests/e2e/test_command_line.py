@@ -171,6 +171,6 @@ def test_a_reader_that_goes_away_is_no_fault(shell):
 
 def test_an_address_beyond_loopback_is_warned_of(shell):
     said = shell.run("serve", "nope.zip", "--host", "0.0.0.0", "--http-port", "0")
-    assert said.stderr.startswith("warning: whoever reaches 0.0.0.0 may ask this model: there is no login")
+    assert said.stderr.startswith("warning: every client that reaches 0.0.0.0 can use this model: there is no login")
     said = shell.run("serve", "nope.zip", "--http-port", "0")
     assert "warning" not in said.stderr

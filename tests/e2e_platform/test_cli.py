@@ -218,7 +218,7 @@ def test_resources_reach_the_models_of_an_earlier_version_too(trivet, tripled, s
     version = strictly(done(trivet("pipelines", "roomy", "--json")))[0]["versions"][0]
     done(trivet("deploy", "roomy", tripled))
     again = ["deploy", "roomy", "--version", version["number"]]
-    assert "'lots' is no amount of memory" in told(trivet(*again, "--worker-memory", "lots"))
+    assert "'lots' is not an amount of memory" in told(trivet(*again, "--worker-memory", "lots"))
     done(trivet(*again, "--worker-memory", "1Gi", "--worker-cpus", "1"))
     assert strictly(done(trivet("infer", "roomy", "-", "-d", "out", stdin=ROWS)))[0] == {"out.x": [2.0, 4.0]}
 
@@ -243,7 +243,7 @@ def test_a_version_is_named_by_its_number_or_its_uuid_and_others_are_listed(triv
     done(trivet("deploy", "by-uuid", f"{tripled}@{version['uuid']}"))
     for which in ("", "0", "two", version["uuid"][:-1]):
         said = told(trivet("deploy", "by-uuid", f"{tripled}@{which}"))
-        assert f"there is no version {which!r} of model 'tripled'" in said
+        assert f"model 'tripled' has no version {which!r}" in said
         assert "there are tripled@1" in said
     assert "no name" in told(trivet("deploy", "by-uuid", "@1"))
 
@@ -279,9 +279,9 @@ def test_the_status_of_all_pipelines_is_one_document(trivet, tripled):
         (b'[{"x": [1, NaN]}]', "unexpected character"),
         (b'[{"x": [1, 1e999]}]', "number is infinity"),
         (b'{"x": [1, 2]}\n{"x": [3, 4]}', "line 2 column 1"),
-        (b"{}", "it is no list of records"),
-        (b"null", "it is no list of records"),
-        (b'"x"', "it is no list of records"),
+        (b"{}", "it is not a list of records"),
+        (b"null", "it is not a list of records"),
+        (b'"x"', "it is not a list of records"),
     ],
 )
 def test_a_file_that_holds_no_rows_is_said_to_hold_none(trivet, tripled, tmp_path, content, text):
@@ -310,7 +310,7 @@ def test_folders_and_broken_arrow_files_hold_no_rows(trivet, tripled, tmp_path):
     for content in (b"", b"ARROW1", b"ARROW1\0\0" + bytes(64), ROWS.encode()):
         (tmp_path / "rows.arrow").write_bytes(content)
         assert "rows.arrow holds no rows" in told(trivet("infer", tripled, tmp_path / "rows.arrow"))
-    assert "there is no file" in told(trivet("infer", tripled, tmp_path / "none.arrow"))
+    assert "file not found" in told(trivet("infer", tripled, tmp_path / "none.arrow"))
 
 
 def write_arrow(path: Path, **columns: pa.Array) -> Path:
@@ -361,7 +361,7 @@ def test_an_answer_goes_where_it_is_sent_and_nowhere_else(trivet, tripled, tmp_p
 def test_parts_and_columns_are_chosen_and_misspelt_ones_are_told(trivet, tripled):
     chosen = strictly(done(trivet("infer", tripled, "-", "-d", "time", "-d", "out.y", stdin=ROWS)))
     assert set(chosen[0]) == {"time", "out.y"}
-    assert "there is no dataset 'uot'" in told(trivet("infer", tripled, "-", "-d", "uot", stdin=ROWS))
+    assert "unknown dataset 'uot'" in told(trivet("infer", tripled, "-", "-d", "uot", stdin=ROWS))
     assert "did you mean out.y?" in told(trivet("infer", tripled, "-", "-d", "out.z", stdin=ROWS))
 
 
@@ -415,7 +415,7 @@ def test_a_log_nobody_asked_is_empty_and_rows_beyond_the_limit_cannot_be_asked_f
     assert done(trivet("logs", "silent")) == ""
     for limit in ("0", "-1", "1000001", "many"):
         assert "'--limit'" in told(trivet("logs", "silent", "--limit", limit), 2)
-    assert "there is no dataset 'uot'" in told(trivet("logs", "silent", "-d", "uot"))
+    assert "unknown dataset 'uot'" in told(trivet("logs", "silent", "-d", "uot"))
     later = ("--start", "2026-01-02", "--end", "2026-01-01")
     assert "is after" in told(trivet("logs", "silent", *later))
 
@@ -447,9 +447,9 @@ def test_a_reader_that_goes_away_is_no_error_of_ours(shared_platform, tripled):
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("127.0.0.1:8000", "is no address of a platform"),
-        ("ftp://127.0.0.1", "is no address of a platform"),
-        ("http://[::1", "is no address of a platform"),
+        ("127.0.0.1:8000", "is not the address of a platform"),
+        ("ftp://127.0.0.1", "is not the address of a platform"),
+        ("http://[::1", "is not the address of a platform"),
         ("http://127.0.0.1:9", "cannot be reached"),
         ("http://nowhere.invalid", "cannot be reached"),
     ],
@@ -512,6 +512,6 @@ def test_whoever_stops_waiting_is_told_that_the_platform_goes_on(shared_platform
         waiting.send_signal(signal.SIGINT)
         printed, more = waiting.communicate(timeout=60)
     assert (waiting.returncode, printed) == (130, "")
-    assert "Stopped waiting. The platform goes on" in more
+    assert "Stopped waiting. The platform continues" in more
     assert "trivet models slow" in more
     assert "Traceback" not in more

@@ -93,7 +93,7 @@ def test_arrow_goes_in_and_out(trivet, times, tmp_path):
     done(trivet("infer", "arrows", tmp_path / "rows.arrow", "-o", tmp_path / "answers.json", "-d", "out"))
     assert json.loads((tmp_path / "answers.json").read_text()) == [{"out.y": [2.0, 4.0]}]
     missing = tmp_path / "nowhere" / "answers.json"
-    refused(trivet("infer", "arrows", tmp_path / "rows.arrow", "-o", missing), "cannot be written", "No such file")
+    refused(trivet("infer", "arrows", tmp_path / "rows.arrow", "-o", missing), "failed to write", "No such file")
 
 
 def test_steps_that_fit_are_run_in_order_and_others_leave_nothing(trivet, times, step_times):
@@ -143,7 +143,7 @@ def test_names_that_nobody_has_are_answered_with_the_nearest(trivet, times):
     ("words", "texts"),
     [
         (["upload", "Credit_Model", "FILE"], ["Credit_Model", "credit-model"]),
-        (["upload", "m", "/nowhere/m.onnx"], ["there is no file /nowhere/m.onnx"]),
+        (["upload", "m", "/nowhere/m.onnx"], ["file not found: /nowhere/m.onnx"]),
         (["upload", "m", "FILE", "--framework", "custom"], ["Not a valid ZIP file"]),
         (["deploy", "two-words", "no-such"], ["no-such"]),
     ],
@@ -200,7 +200,7 @@ def test_rows_that_are_none_are_said_to_be_wrong_where_they_are(trivet, times, s
 def test_a_file_of_rows_that_is_missing_or_of_another_kind(trivet, times, tmp_path):
     done(trivet("upload", "files", times(3)))
     done(trivet("deploy", "files", "files"))
-    refused(trivet("infer", "files", tmp_path / "none.json"), "there is no file")
+    refused(trivet("infer", "files", tmp_path / "none.json"), "file not found")
     (tmp_path / "rows.arrow").write_text(ROWS)
     refused(trivet("infer", "files", tmp_path / "rows.arrow"), "rows.arrow")
     (tmp_path / "rows.csv").write_text("x\n1\n")
@@ -268,9 +268,9 @@ def test_undeploying_twice_harms_nothing(trivet, times):
 
 def test_options_that_do_not_go_together_are_usage_errors(trivet):
     refused(trivet("deploy", "p", "m", "--version", "1"), "give models, or the version", code=2)
-    refused(trivet("logs", "p", "--start", "2026-01-31"), "--start and --end belong together", code=2)
-    refused(trivet("models", "--delete"), "name the model", code=2)
-    refused(trivet("pipelines", "--delete"), "name the pipeline", code=2)
+    refused(trivet("logs", "p", "--start", "2026-01-31"), "--start and --end are required together", code=2)
+    refused(trivet("models", "--delete"), "give the model's name", code=2)
+    refused(trivet("pipelines", "--delete"), "give the pipeline's name", code=2)
     refused(trivet("deploy", "p", "m", "--replicas", "0"), "--replicas", code=2)
     refused(trivet("upload", "m"), "Missing argument", code=2)
 

@@ -158,10 +158,10 @@ EntityNotFoundError Pipeline nobody not found in this workspace.
 EntityNotFoundError Pipeline version 1 not found in this workspace.
 ModelUploadError Model failed to upload: [400] Bad request: 'cc_fraud' cannot be a name
 ModelUploadError Model failed to upload: [400] Bad request: Not a valid ZIP file
-NotThereYetError Framework.SKLEARN is not there yet
-NotThereYetError assays are not there yet
-NotThereYetError publishing pipelines is not there yet
-InferenceError the model knows none of the fields 'nonsense': it takes 'x', all of them optional
+NotThereYetError Framework.SKLEARN is not supported yet
+NotThereYetError assays are not supported yet
+NotThereYetError publishing pipelines is not supported yet
+InferenceError the model has none of the fields 'nonsense': it takes 'x', all optional
 """
 
 

@@ -24,7 +24,7 @@ __all__ = ["LocalBlobs"]
 
 _TEMPORARY = "tmp-"
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# A link asks for one file system, for rights, and for a file with room for one more name.
+# A hard link needs one file system, permission, and a file below its limit of links.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
 
 
@@ -32,7 +32,7 @@ class LocalBlobs:
     """Blobs in a folder of this machine, which several processes may use at once. See `Blobs`.
 
     Args:
-        folder: made, for its owner alone, when it is first needed.
+        folder: created on first use, readable by its owner only.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,7 +58,7 @@ class LocalBlobs:
             with disk(self._folder):
                 os.fchmod(descriptor, 0o400)
                 os.fsync(descriptor)
-                # In place of the same bytes, if they are there: should those be damaged, they are mended by this.
+                # Replaces a blob of the same name: if that one is damaged, this repairs it.
                 draft.rename(self._folder / found)
                 _sync_folder(self._folder)
         return found, size
@@ -101,7 +101,7 @@ class LocalBlobs:
             with disk(target.parent):
                 draft.replace(target)
         finally:
-            # A rename of a link onto a link to the same file does nothing, and says that it went well.
+            # Renaming a link onto a link to the same file does nothing and reports success.
             draft.unlink(missing_ok=True)
 
     def delete(self, digest: Digest) -> None:
@@ -123,7 +123,7 @@ class LocalBlobs:
 
     @contextmanager
     def _draft(self) -> Iterator[tuple[Path, int]]:
-        """A new file, locked by us, with its descriptor; gone after the block unless it was renamed."""
+        """A new locked file with its descriptor; removed after the block unless it was renamed."""
         while True:
             path = self._folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
             with disk(self._folder):
@@ -131,7 +131,7 @@ class LocalBlobs:
             try:
                 with disk(self._folder):
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
-                # A sweeper that came between the making and the locking took it for a dead one's.
+                # A sweep between creating and locking removed it as abandoned.
                 if os.fstat(descriptor).st_nlink:
                     yield path, descriptor
                     return
@@ -140,7 +140,7 @@ class LocalBlobs:
                 os.close(descriptor)
 
     def _sweep(self) -> None:
-        """Removes what dead writers left half-made: nobody holds a lock on it."""
+        """Removes unfinished files of dead writers: those that are not locked."""
         for path in self._folder.glob(f"{_TEMPORARY}*"):
             with suppress(OSError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -164,7 +164,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
 def _write_all(descriptor: int, data: bytes) -> None:
     left = memoryview(data)
     while left:
-        # A disk that fills up takes a part and fails at the next call.
+        # On a disk that fills up, one call writes a part and the next one fails.
         left = left[os.write(descriptor, left) :]
 
 

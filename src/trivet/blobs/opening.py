@@ -23,7 +23,7 @@ def open_blobs(url: str | None, *, home: Path) -> Blobs:
         home: where Trivet keeps its own files.
 
     Raises:
-        Invalid: it is no such URL, holds credentials, or the environment lacks what the store wants.
+        Invalid: the URL is invalid or holds credentials, or the environment lacks what the store requires.
     """
     if url is None:
         return LocalBlobs(home / "blobs")
@@ -31,17 +31,17 @@ def open_blobs(url: str | None, *, home: Path) -> Blobs:
     if "@" in parts.netloc or parts.query:
         raise Invalid(
             "The blob URL holds credentials or a query",
-            why="URLs end up in logs",
+            why="URLs appear in logs",
             fix="leave them out; set the variables that the store's own tools read, as AWS_ACCESS_KEY_ID",
         )
     if parts.scheme == "file":
         folder = Path(unquote(parts.path))
         if parts.netloc not in {"", "localhost"} or not folder.is_absolute():
-            raise Invalid(f"The blob URL {url!r} names no folder of this machine", fix="give file:///folder")
+            raise Invalid(f"The blob URL {url!r} does not name a folder of this machine", fix="give file:///folder")
         return LocalBlobs(folder)
     if parts.scheme not in REMOTE or not parts.netloc:
-        raise Invalid(f"The blob URL {url!r} is of no kind that is taken", fix=FORMS)
-    # Loads a library of several megabytes, which a local store does without.
+        raise Invalid(f"The blob URL {url!r} has an unknown scheme", fix=FORMS)
+    # This imports a library of several megabytes, which a local store does not need.
     from trivet.blobs.remote import RemoteBlobs
 
     return RemoteBlobs(url, spool=home / "uploads")

@@ -1,4 +1,4 @@
-"""What a blob store does, wherever it keeps its bytes, and the checks that every one of them makes."""
+"""The interface of a blob store, and the checks that every store makes."""
 
 import hashlib
 import re
@@ -20,28 +20,27 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Blobs(Protocol):
-    """Bytes that are found by their sha256. Safe to use from several threads; nothing is held in memory as a whole."""
+    """Bytes by their sha256. Safe to use from several threads; no blob is held in memory as a whole."""
 
     def put(self, source: Source, *, digest: Digest | None = None) -> tuple[Digest, int]:
-        """Keep what a file or an iterable gives. When this returns, it survives a loss of power.
+        """Store the bytes of a file or an iterable. When this returns, they survive a loss of power.
 
-        Bytes that are there already make no second object. What the source itself raises is raised as it is; nothing of
-        what was read stays then.
+        Bytes that are already stored make no second object. Errors of the source are passed on, and nothing is stored.
 
         Args:
-            source: read once, from where it stands.
-            digest: what the bytes are expected to be.
+            source: read once, from its current position.
+            digest: the expected sha256.
 
         Returns:
-            The sha256, and how many bytes there were.
+            The sha256 and the number of bytes.
 
         Raises:
-            Invalid: the bytes are not the expected ones (reason `wrong_digest`).
-            Unavailable: the store cannot be reached or written to, or is full.
+            Invalid: the bytes have another sha256 (reason `wrong_digest`).
+            Unavailable: the store is unreachable, not writable or full.
         """
 
     def has(self, digest: Digest) -> bool:
-        """Whether it is there.
+        """Whether it is stored.
 
         Raises:
             Unavailable: the store cannot be reached.
@@ -53,25 +52,25 @@ class Blobs(Protocol):
         Raises:
             NotFound: it is not there.
             Unavailable: the store cannot be reached.
-            Internal: after the last piece, if the bytes are not those that were put (reason `corrupt_blob`).
+            Internal: after the last piece, if the bytes are damaged (reason `corrupt_blob`).
         """
 
     def fetch(self, digest: Digest, target: Path) -> None:
-        """Make the bytes a file, which may share its blocks with the store: it is not to be written to.
+        """Write the bytes to a file. It may share its blocks with the store, so it must not be changed.
 
-        The file is there whole and checked, or not at all.
+        The file appears whole and checked, or not at all.
 
         Raises:
             NotFound: it is not there.
-            Unavailable: the store cannot be reached, or the file cannot be written.
-            Internal: the bytes are not those that were put (reason `corrupt_blob`).
+            Unavailable: the store is unreachable, or the file cannot be written.
+            Internal: the bytes are damaged (reason `corrupt_blob`).
         """
 
     def delete(self, digest: Digest) -> None:
-        """Forget it. One that is not there is no error.
+        """Delete it; a missing blob is not an error.
 
         Raises:
-            Unavailable: the store cannot be reached or written to.
+            Unavailable: the store is unreachable or not writable.
         """
 
 
@@ -86,35 +85,35 @@ def chunks_of(source: Source) -> Iterator[bytes]:
 
 
 def check_name(digest: Digest) -> None:
-    """Refuse what is no sha256: it becomes part of a path.
+    """Check that a name is a sha256, because it becomes part of a path.
 
     Raises:
-        Invalid: it is none.
+        Invalid: it is not.
     """
     if not _DIGEST.fullmatch(digest):
-        raise Invalid(f"{digest[:80]!r} is no sha256", fix="give its 64 hexadecimal digits, in lower case")
+        raise Invalid(f"{digest[:80]!r} is not a sha256", fix="give its 64 hexadecimal digits, in lower case")
 
 
 def check_expected(found: Digest, expected: Digest | None) -> None:
-    """Refuse bytes that are not the expected ones.
+    """Check the sha256 of received bytes.
 
     Raises:
-        Invalid: they are not.
+        Invalid: it is not the expected one.
     """
     if expected is not None and found != expected:
         raise Invalid(
-            "The bytes that arrived are not the ones that were announced",
+            "The received bytes are not the announced ones",
             why=f"their sha256 is {found}, and not {expected}",
-            fix="send the file again; if that fails too, it was changed since its sha256 was made",
+            fix="send the file again; if that fails too, the file changed after its sha256 was computed",
             reason="wrong_digest",
         )
 
 
 def checked(chunks: Iterable[bytes], digest: Digest) -> Iterator[bytes]:
-    """The same pieces; after the last one they were the right bytes, or there is an error.
+    """The same pieces, checked after the last one.
 
     Raises:
-        Internal: they were not.
+        Internal: the bytes are damaged.
     """
     hashed = hashlib.sha256()
     for chunk in chunks:
@@ -125,20 +124,20 @@ def checked(chunks: Iterable[bytes], digest: Digest) -> Iterator[bytes]:
 
 
 def corrupt(digest: Digest) -> Internal:
-    """The bytes that are kept are not those that were put."""
+    """The error for damaged bytes."""
     return Internal(
         f"The stored package {digest[:12]} is damaged",
-        why="its bytes do not have the sha256 that it was stored under",
-        fix="upload the same file again, which mends it; then see whether the disk fails",
+        why="its bytes do not match the sha256 that names it",
+        fix="upload the same file again, which repairs it; then check the disk",
         reason="corrupt_blob",
     )
 
 
 def missing(digest: Digest) -> NotFound:
-    """There are no such bytes."""
+    """The error for a blob that is not stored."""
     return NotFound(
-        f"There is no stored package {digest[:12]}",
-        why="it was deleted, or the store at hand is not the one that it was put into",
+        f"Stored package {digest[:12]} not found",
+        why="it was deleted, or it is in another store",
         fix="check the blob URL, or upload the file again",
         reason="no_blob",
     )

@@ -1,7 +1,7 @@
-"""Blobs in an object store, through obstore: Amazon S3 and what speaks like it, Google Cloud Storage, Azure Blob Storage.
+"""Blobs in an object store, through obstore: Amazon S3 and compatible stores, Google Cloud Storage, Azure Blob Storage.
 
-An object's name is `<prefix>/<sha256>`. It appears when the store has taken its last byte, whole or not at all; that a name
-appears with other bytes than its own is prevented here, by hashing before the upload and again while it runs.
+An object's name is `<prefix>/<sha256>`. It appears whole, after its last byte, or not at all. The bytes are hashed before the
+upload and again during it, so that a name never gets the wrong bytes.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteBlobs"]
 
-# One request each. obstore gives each 30 s, on a slow line too, and S3 takes 10,000 of them: 80 GB.
+# One request each. obstore limits each to 30 s, on a slow line too, and S3 takes 10,000 of them: 80 GB.
 PART_BYTES = 8 << 20
 PARTS_AT_ONCE = 4
 RETRY: "RetryConfig" = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
@@ -41,12 +41,12 @@ class RemoteBlobs:
     """Blobs under a URL. See `Blobs`.
 
     Args:
-        url: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. All else that the store wants comes
-            from the environment, as obstore reads it.
-        spool: a folder for bytes that come from something that cannot be read twice.
+        url: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. All other settings come from the
+            environment, as obstore reads it.
+        spool: a folder for bytes from a source that cannot be read twice.
 
     Raises:
-        Invalid: the environment lacks what the store wants.
+        Invalid: the environment lacks what the store requires.
     """
 
     def __init__(self, url: str, *, spool: Path) -> None:
@@ -151,7 +151,7 @@ class RemoteBlobs:
             return
         with disk(self._spool):
             self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # It has no name, so nothing is left of it however this process ends.
+            # A file without a name: nothing is left of it after a crash.
             spooled = cast("BinaryIO", tempfile.TemporaryFile(dir=self._spool))  # noqa: SIM115 - closed below
         with spooled:
             for chunk in chunks_of(source):
@@ -163,26 +163,26 @@ class RemoteBlobs:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Turns what the object store says into an error that names it."""
+        """Turns errors of the object store into ours, which name the store."""
         try:
             yield
         except (UnauthenticatedError, PermissionDeniedError) as error:
             raise Unavailable(
                 f"The blob store {self._url} refuses access",
                 why=_reason(error),
-                fix="see that the credentials in the environment may read, write and delete there",
+                fix="use credentials that may read, write and delete there",
                 reason="blob_store_refuses",
             ) from error
         except BaseError as error:
             raise Unavailable(
                 f"The blob store {self._url} cannot be reached",
                 why=_reason(error),
-                fix="see that it is up and that the URL and the endpoint are right; then try again",
+                fix="check that it is up and that the URL and the endpoint are right; then try again",
                 reason="blob_store_unreachable",
             ) from error
 
 
 def _reason(error: Exception) -> str:
-    """What the store says in its first line, without what URLs may carry."""
+    """The first line of the store's message, without the queries of URLs, which may hold secrets."""
     text = str(error).partition("\n")[0]
     return _URL_SECRETS.sub("", text)[:500]

@@ -39,7 +39,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the findings as 
 
 
 class _Findings:
-    """What was found, printed as it comes or all at once as JSON."""
+    """Findings, printed one by one, or all at the end as JSON."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -82,9 +82,9 @@ def check(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a model package: everything that serving does, but serving.
+    """Check a model package: do everything that serving does, except serve.
 
-    Unpacks and inspects it, builds its environment, loads it, has it answer a canned row and the tests of its trivet.yaml.
+    Unpacks and inspects it, builds its environment, loads it, and sends it a test row and the tests of its trivet.yaml.
     The exit code is 0 when it will serve and 1 when it will not.
 
     Examples:

@@ -1,4 +1,4 @@
-"""`trivet doctor`: what keeps a platform from working."""
+"""`trivet doctor`: checks for problems of a platform."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ SHOWN = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 
 
 def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Look for what usually goes wrong, and say what to do about it. Changes nothing; fails if something is wrong.
+    """Check for common problems and print how to fix them. Changes nothing; the exit code is 1 if something is wrong.
 
     Examples:
 
@@ -33,9 +33,9 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
             print(f"     fix: {finding.fix}")
     ok = all(finding.verdict != "fail" for finding in findings)
     if as_json:
-        said = [
+        shown = [
             {"subject": each.subject, "verdict": each.verdict, "detail": each.detail, "fix": each.fix}
             for each in findings
         ]
-        print_json({"ok": ok, "findings": said})
+        print_json({"ok": ok, "findings": shown})
     sys.exit(0 if ok else 1)

@@ -19,7 +19,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_environments(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """List environments, the last used first.
+    """List environments, the most recently used first.
 
     Examples:
 
@@ -57,11 +57,11 @@ def prune(
     home: HomeOption = None,
     unused_for: Annotated[
         float | None,
-        typer.Option(metavar="DAYS", min=0, help="Only those not used for so many days.", show_default=False),
+        typer.Option(metavar="DAYS", min=0, help="Only those not used for this many days.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove environments that nothing uses at present; they are built again when they are needed.
+    """Remove environments that nothing uses now; they are rebuilt when needed.
 
     Examples:
 

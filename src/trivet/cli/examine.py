@@ -1,4 +1,4 @@
-"""Looking for what usually keeps a platform from working: each finding with what to do about it. Changes nothing."""
+"""Checks for common problems of a platform; each finding has a fix. Changes nothing."""
 
 import os
 import shutil
@@ -25,11 +25,11 @@ ANSWER_S = 5.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        verdict: `ok`, `warn` for what may become trouble, `fail` for what is.
-        fix: what to do about it.
+        verdict: `ok`, `warn` for a possible problem, `fail` for a problem.
+        fix: what to do.
     """
 
     subject: str
@@ -39,14 +39,14 @@ class Finding:
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Everything, one after another."""
+    """Run all checks in order."""
     yield _python()
     yield from _home(settings.home)
     yield _uv()
     yield _interpreters()
     platform = read_platform(settings.home)
     if platform is None:
-        yield Finding(subject="platform", verdict="ok", detail="none runs from this home", fix="trivet up")
+        yield Finding(subject="platform", verdict="ok", detail="no platform runs from this home", fix="trivet up")
         yield from _ports(settings)
         yield _database(settings)
     else:
@@ -61,32 +61,32 @@ def _python() -> Finding:
 
 def _home(home: Path) -> Iterator[Finding]:
     if not home.exists():
-        yield Finding(subject="home", verdict="ok", detail=f"{home} is not there yet; `trivet up` makes it")
+        yield Finding(subject="home", verdict="ok", detail=f"{home} does not exist yet; `trivet up` creates it")
         return
     mode = stat.S_IMODE(home.stat().st_mode)
     if not os.access(home, os.W_OK | os.X_OK):
         yield Finding(
-            subject="home", verdict="fail", detail=f"{home} cannot be written to", fix="see to its owner and rights"
+            subject="home", verdict="fail", detail=f"{home} is not writable", fix="check its owner and permissions"
         )
         return
     if mode & 0o077:
         fix = f"chmod 700 {home}"
-        yield Finding(subject="home", verdict="warn", detail=f"others may look into {home} (mode {mode:o})", fix=fix)
+        yield Finding(subject="home", verdict="warn", detail=f"other users can read {home} (mode {mode:o})", fix=fix)
     else:
         yield Finding(subject="home", verdict="ok", detail=str(home))
     free = shutil.disk_usage(home).free
-    said = f"{free / 2**30:.1f} GiB free"
+    detail = f"{free / 2**30:.1f} GiB free"
     if free < LITTLE_DISK:
-        fix = "make room: `trivet env prune` removes environments that nobody used of late"
-        yield Finding(subject="disk", verdict="warn", detail=said, fix=fix)
+        fix = "make room: `trivet env prune` removes unused environments"
+        yield Finding(subject="disk", verdict="warn", detail=detail, fix=fix)
     else:
-        yield Finding(subject="disk", verdict="ok", detail=said)
+        yield Finding(subject="disk", verdict="ok", detail=detail)
     token = home / "token"
     if token.exists() and stat.S_IMODE(token.stat().st_mode) & 0o077:
         yield Finding(
             subject="token",
             verdict="fail",
-            detail="others can read the token",
+            detail="other users can read the token",
             fix=f"chmod 600 {token}, or make a new one",
         )
     elif token.exists():
@@ -97,12 +97,12 @@ def _uv() -> Finding:
     from trivet.envs.uv_calls import uv_program
 
     try:
-        said = subprocess.run(
+        detail = subprocess.run(
             [uv_program(), "--version"], capture_output=True, text=True, timeout=20, check=True
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError, TrivetError) as error:
         return Finding(subject="uv", verdict="fail", detail=str(error), fix="install Trivet again: uv comes with it")
-    return Finding(subject="uv", verdict="ok", detail=said)
+    return Finding(subject="uv", verdict="ok", detail=detail)
 
 
 def _interpreters() -> Finding:
@@ -128,7 +128,7 @@ def _database(settings: Settings) -> Finding:
     from trivet.catalog.inspection import look_at_catalog
 
     if settings.database_url is None and not (settings.home / "catalog.db").exists():
-        return Finding(subject="database", verdict="ok", detail="a SQLite file in the home, which `trivet up` makes")
+        return Finding(subject="database", verdict="ok", detail="a SQLite file in the home, which `trivet up` creates")
     try:
         detail = look_at_catalog(settings.database_url or f"sqlite:///{settings.home / 'catalog.db'}")
     except TrivetError as error:
@@ -139,18 +139,18 @@ def _database(settings: Settings) -> Finding:
 def _running(control_url: str, infer_url: str, pid: int) -> Iterator[Finding]:
     yield Finding(subject="platform", verdict="ok", detail=f"runs (pid {pid}): {control_url}, {infer_url}")
     for subject, url in (("control", control_url), ("gateway", infer_url)):
-        status, said = _ask(f"{url}/readyz")
+        status, detail = _ask(f"{url}/readyz")
         if status == 200:
             yield Finding(subject=subject, verdict="ok", detail="ready")
         else:
-            fix = "the platform's log says more; `trivet status` shows the deployments"
-            yield Finding(subject=subject, verdict="fail", detail=said, fix=fix)
+            fix = "read the platform's log; `trivet status` shows the deployments"
+            yield Finding(subject=subject, verdict="fail", detail=detail, fix=fix)
 
 
 def _ask(url: str) -> tuple[int, str]:
     import ssl
 
-    # It is asked on this machine, and nothing is told to it.
+    # The request goes to this machine and holds no secret.
     context = ssl._create_unverified_context() if url.startswith("https") else None  # noqa: S323, SLF001
     try:
         with urllib.request.urlopen(url, timeout=ANSWER_S, context=context) as answer:  # noqa: S310 - our own

@@ -32,13 +32,13 @@ EXIT: dict[Kind, int] = {
     Kind.DEADLINE: 1,
     Kind.INTERNAL: 70,
 }
-"""Exit codes: 1 where the reader can mend something, 70 where Trivet is at fault; typer itself uses 2 for a wrong call."""
+"""Exit codes: 1 for an error that the user can fix, 70 for a fault of Trivet; typer uses 2 for wrong usage."""
 
 PANEL = "Models and pipelines of a platform"
 
 app = typer.Typer(
     name="trivet",
-    help="A stand for any Python model: a package goes in as its author made it, predictions come out.",
+    help="Serves any Python model: upload a package unchanged, get predictions.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -72,7 +72,7 @@ def _root(
 
 def main() -> None:
     """Run a command; a user's mistake is an error message, never a traceback."""
-    # ONNX Runtime tells its maker about every session unless this is there before it is imported.
+    # ONNX Runtime reports every session to its maker unless this is set before it is imported.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     signal.signal(signal.SIGTERM, _end_in_order)
     try:
@@ -83,17 +83,17 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output went away; what is left in the buffer has no reader.
+        # The reader of our output has gone; drop what is left in the buffer.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
 def _end_in_order(number: int, _frame: FrameType | None) -> None:
-    """Ended while it prepares, a command still takes away what it was making; a server that runs has its own way."""
+    """Let a command that is stopped while it prepares remove its unfinished files; a running server has its own handler."""
     sys.exit(128 + number)
 
 
-# Some texts of the reference begin as this does.
+# Some texts of the reference also start with this.
 DOUBLED = "Error: "
 
 

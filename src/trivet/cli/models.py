@@ -33,7 +33,7 @@ SMALL = 8 * 2**20
 
 
 class _Bar:
-    """How much of a large file was sent, in a terminal."""
+    """A progress bar for the upload of a large file, in a terminal."""
 
     def __init__(self) -> None:
         self._progress: Any = None
@@ -74,16 +74,16 @@ def upload(
     python: PythonOption = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is loaded.")] = True,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Wait so long at most.")
+        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Seconds to wait at most.")
     ] = 600.0,
     workspace: WorkspaceOption = "default",
     url: UrlOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload a model to the platform: a new one, or a new version of the one that has the name.
+    """Upload a model to the platform: a new one, or a new version of the one with this name.
 
-    It is loaded in an environment of its own and answers a row before it counts as ready.
+    It is ready after it was loaded in its own environment and answered a row.
 
     Examples:
 
@@ -106,7 +106,7 @@ def upload(
     )
     if not wait and (flags.tensor_fields or flags.batch_config):
         raise typer.BadParameter(
-            "--tensor-fields and --batch-config are given to a model once it is loaded", param_hint="--no-wait"
+            "--tensor-fields and --batch-config are set after a model is loaded", param_hint="--no-wait"
         )
     bar = _Bar()
     with connect(url, home, workspace, quiet=False) as client:
@@ -127,7 +127,7 @@ def upload(
         if wait and version.error_summary() is not None:
             if as_json:
                 print_json(version.document())
-            print(f"What was said while it loaded: trivet models {name} --logs", file=sys.stderr)
+            print(f"Log of its loading: trivet models {name} --logs", file=sys.stderr)
             sys.exit(1)
         if wait and (flags.tensor_fields or flags.batch_config):
             version = version.configure(
@@ -142,9 +142,7 @@ def upload(
 
 def models(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this model's versions.")] = None,
-    logs: Annotated[
-        bool, typer.Option("--logs", help="Show what was said while the newest version was loaded.")
-    ] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="Show the log of the newest version's loading.")] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Delete the model with all its versions.")] = False,
     workspace: WorkspaceOption = "default",
     url: UrlOption = None,
@@ -164,7 +162,7 @@ def models(
       trivet models ccfraud --delete
     """
     if name is None and (logs or delete):
-        raise typer.BadParameter("name the model", param_hint="NAME")
+        raise typer.BadParameter("give the model's name", param_hint="NAME")
     with connect(url, home, workspace) as client:
         if name is not None and delete:
             client.delete_model(name)
@@ -201,13 +199,13 @@ def models(
                     print(f"  fix {fix}", file=sys.stderr)
 
 
-def find_version(client: Any, said: str) -> Any:
+def find_version(client: Any, given: str) -> Any:
     """A model version, of `ccfraud`, `ccfraud@3` or `ccfraud@<uuid>`.
 
     Raises:
-        NotFound: there is none.
+        NotFound: it does not exist.
     """
-    name, at, which = said.partition("@")
+    name, at, which = given.partition("@")
     newest = client.get_model(name)
     if not at:
         return newest
@@ -217,5 +215,5 @@ def find_version(client: Any, said: str) -> Any:
     from trivet.errors import NotFound
 
     known = ", ".join(f"{name}@{each.number}" for each in newest.versions())
-    error: TrivetError = NotFound(f"there is no version {which!r} of model {name!r}", fix=f"there are {known}")
+    error: TrivetError = NotFound(f"model {name!r} has no version {which!r}", fix=f"there are {known}")
     raise error

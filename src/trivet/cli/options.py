@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they become."""
+"""Options that several commands share, and their values."""
 
 from datetime import date
 from pathlib import Path
@@ -39,20 +39,20 @@ PathArgument = Annotated[
 ]
 FrameworkOption = Annotated[
     Framework | None,
-    typer.Option(help="What wrote it; found by looking at it if not said.", rich_help_panel=MODEL, show_default=False),
+    typer.Option(help="The model's framework; detected by default.", rich_help_panel=MODEL, show_default=False),
 ]
 InputSchemaOption = Annotated[
     str | None,
     typer.Option(
         metavar="SCHEMA",
-        help="What rows hold: 'images: int64[32,32,3]; name: string', or a .json, .yaml or .arrow file.",
+        help="Schema of the input: 'images: int64[32,32,3]; name: string', or a .json, .yaml or .arrow file.",
         rich_help_panel=MODEL,
         show_default=False,
     ),
 ]
 OutputSchemaOption = Annotated[
     str | None,
-    typer.Option(metavar="SCHEMA", help="What answers hold, likewise.", rich_help_panel=MODEL, show_default=False),
+    typer.Option(metavar="SCHEMA", help="Schema of the output, likewise.", rich_help_panel=MODEL, show_default=False),
 ]
 TensorFieldsOption = Annotated[
     str | None,
@@ -71,7 +71,7 @@ BatchConfigOption = Annotated[
 ]
 NameOption = Annotated[
     str | None,
-    typer.Option(help="The model's name; its file's name if not said.", rich_help_panel=MODEL, show_default=False),
+    typer.Option(help="The model's name; by default its file's name.", rich_help_panel=MODEL, show_default=False),
 ]
 WorkersOption = Annotated[
     int | None,
@@ -82,14 +82,16 @@ TimeoutOption = Annotated[
     typer.Option(
         min=0.001,
         metavar="SECONDS",
-        help="A request gets its answer within so many seconds or an error.",
+        help="Seconds within which a request gets an answer or an error.",
         rich_help_panel=MODEL,
         show_default="60",
     ),
 ]
 PythonOption = Annotated[
     str | None,
-    typer.Option(metavar="3.8", help="The Python it needs.", rich_help_panel=ENVIRONMENT, show_default=False),
+    typer.Option(
+        metavar="3.8", help="The Python version to run it with.", rich_help_panel=ENVIRONMENT, show_default=False
+    ),
 ]
 OfflineOption = Annotated[
     bool | None,
@@ -120,7 +122,7 @@ ResolveAsOfOption = Annotated[
 HomeOption = Annotated[
     Path | None,
     typer.Option(
-        help="Where packages, environments and logs lie.", rich_help_panel=ENVIRONMENT, show_default="~/.trivet"
+        help="Folder of packages, environments and logs.", rich_help_panel=ENVIRONMENT, show_default="~/.trivet"
     ),
 ]
 
@@ -140,13 +142,13 @@ def model_flags(
     """What flags say about a model.
 
     Raises:
-        Invalid: a schema or a batch config that is none.
+        Invalid: a schema or a batch config is not valid.
     """
     from trivet.domain.package import ModelSettings
     from trivet.domain.schema import load_schema
 
     if batch_config not in (None, "single"):
-        raise Invalid(f"--batch-config is {batch_config!r}", fix="say single, or leave it out")
+        raise Invalid(f"--batch-config is {batch_config!r}", fix="use single, or leave it out")
     fields = None if tensor_fields is None else tuple(name.strip() for name in tensor_fields.split(","))
     if fields is not None and (not all(fields) or len(set(fields)) != len(fields)):
         raise Invalid(f"--tensor-fields is {tensor_fields!r}", fix="give names separated by commas, each once")
@@ -167,7 +169,7 @@ def parse_date(text: str | None) -> date | None:
     """A day in ISO form.
 
     Raises:
-        Invalid: it is none.
+        Invalid: it is not a day.
     """
     if text is None:
         return None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["deploy", "infer", "logs", "pipelines", "status", "undeploy"]
 
-RESOURCES = "What it may use"
+RESOURCES = "Resources"
 RECORDS = 'give a list of records: [{"field": value, …}, …]'
 PAGE = 10_000
 
@@ -56,7 +56,7 @@ def pipelines(
       trivet pipelines ccfraud --delete
     """
     if name is None and delete:
-        raise typer.BadParameter("name the pipeline", param_hint="PIPELINE")
+        raise typer.BadParameter("give the pipeline's name", param_hint="PIPELINE")
     with connect(url, home, workspace) as client:
         if name is not None and delete:
             client.delete_pipeline(name)
@@ -108,7 +108,7 @@ def deploy(
         typer.Option(help="An earlier version to deploy again: its number, or its UUID.", show_default=False),
     ] = None,
     replicas: Annotated[
-        int, typer.Option(min=1, max=256, help="Workers for each model that needs one.", rich_help_panel=RESOURCES)
+        int, typer.Option(min=1, max=256, help="Workers for each model that needs workers.", rich_help_panel=RESOURCES)
     ] = 1,
     cpus: Annotated[
         float | None,
@@ -129,15 +129,15 @@ def deploy(
     log: Annotated[bool, typer.Option("--log/--no-log", help="Keep requests and answers.")] = True,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it answers.")] = True,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Wait so long at most.")
+        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Seconds to wait at most.")
     ] = 120.0,
     workspace: WorkspaceOption = "default",
     url: UrlOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Run models, one after another, under a pipeline's name.
+    """Run models, one after another, as a pipeline.
 
-    What ran under the name before goes on until the new version is warm, and for good if that cannot run.
+    The previous version answers until the new one is warm, and continues if that cannot run.
 
     Examples:
 
@@ -188,7 +188,7 @@ def deploy(
             pipeline.deploy(deployment_config=builder.build(), wait_for_status=wait, timeout=timeout)
         except (Invalid, Conflict):
             if is_new:
-                # Refused: the name is as free as before. One that was tried, and cannot run, stays and says so.
+                # A refused deploy leaves no new pipeline behind. One that was tried and cannot run stays, with its error.
                 with suppress(Conflict):
                     client.delete_pipeline(name)
             raise
@@ -196,36 +196,36 @@ def deploy(
 
 
 def _steps_of(document: dict[str, Any], version: str | None) -> list[dict[str, Any]]:
-    """The steps of one of a pipeline's versions, the newest if none is said."""
+    """The steps of one of a pipeline's versions, by default the newest."""
     steps: list[dict[str, Any]] = next(
         each["steps"] for each in document["versions"] if version in (None, each["uuid"])
     )
     return steps
 
 
-def _whole_uuid(client: "Client", name: str, said: str | None) -> str | None:
-    """The UUID of a pipeline version that was named by its number, its UUID or the beginning of that.
+def _whole_uuid(client: "Client", name: str, given: str | None) -> str | None:
+    """The UUID of a pipeline version, given by its number, its UUID or the start of its UUID.
 
     Raises:
-        NotFound: there is none, or several begin so.
+        NotFound: no version matches, or several do.
     """
-    if said is None:
+    if given is None:
         return None
     versions = client.get_pipeline(name).document()["versions"]
-    found = [each["uuid"] for each in versions if said == str(each["number"])]
-    found = found or [each["uuid"] for each in versions if each["uuid"].startswith(said.lower())]
+    found = [each["uuid"] for each in versions if given == str(each["number"])]
+    found = found or [each["uuid"] for each in versions if each["uuid"].startswith(given.lower())]
     if len(found) == 1:
         return str(found[0])
     known = ", ".join(f"{each['number']} ({each['uuid'][:8]})" for each in versions)
     raise NotFound(
-        f"{'no' if not found else 'more than one'} version of pipeline {name!r} is {said!r}", fix=f"there are {known}"
+        f"{'no' if not found else 'more than one'} version of pipeline {name!r} is {given!r}", fix=f"there are {known}"
     )
 
 
 def undeploy(
     name: PipelineArgument,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Wait so long at most.")
+        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Seconds to wait at most.")
     ] = 60.0,
     workspace: WorkspaceOption = "default",
     url: UrlOption = None,
@@ -267,11 +267,11 @@ def status(
         [
             (
                 each,
-                said["status"] if "engines" in said else "not deployed",
-                sum(worker["status"] == "Running" for worker in said.get("sidekicks", ())),
-                "; ".join(reason.partition("\n")[0] for reason in said.get("details", ())),
+                state["status"] if "engines" in state else "not deployed",
+                sum(worker["status"] == "Running" for worker in state.get("sidekicks", ())),
+                "; ".join(reason.partition("\n")[0] for reason in state.get("details", ())),
             )
-            for each, said in found.items()
+            for each, state in found.items()
         ],
         empty="(no pipelines)",
     )
@@ -296,13 +296,13 @@ def infer(
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Wait so long at most.")
+        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Seconds to wait at most.")
     ] = 60.0,
     workspace: WorkspaceOption = "default",
     url: UrlOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Ask a deployed pipeline.
+    """Send rows to a deployed pipeline.
 
     Examples:
 
@@ -333,15 +333,15 @@ def infer(
             out.write_text(in_json(answer) + "\n")
     except OSError as error:
         raise Unavailable(
-            f"the answer cannot be written to {out}", why=error.strerror or str(error), fix="name a file that can be"
+            f"failed to write the answer to {out}", why=error.strerror or str(error), fix="name a writable file"
         ) from error
 
 
 def _rows(file: Path) -> Any:
-    """What a file holds, or standard input.
+    """The rows of a file or of standard input.
 
     Raises:
-        NotFound: there is no such file.
+        NotFound: the file does not exist.
         Invalid: it does not hold rows.
     """
     source = "standard input" if str(file) == "-" else str(file)
@@ -355,13 +355,13 @@ def _rows(file: Path) -> Any:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         rows = orjson.loads(content.removeprefix(codecs.BOM_UTF8))
     except FileNotFoundError:
-        raise NotFound(f"there is no file {source}", fix="check the path") from None
+        raise NotFound(f"file not found: {source}", fix="check the path") from None
     except OSError as error:
         raise Invalid(f"{source} cannot be read", why=error.strerror, fix="see to its rights") from error
     except ValueError as error:
-        raise Invalid(f"{source} holds no rows", why=f"it is no JSON: {error}", fix=RECORDS) from error
+        raise Invalid(f"{source} holds no rows", why=f"it is not JSON: {error}", fix=RECORDS) from error
     if not isinstance(rows, list | dict) or rows == {}:
-        raise Invalid(f"{source} holds no rows", why="it is no list of records", fix=RECORDS)
+        raise Invalid(f"{source} holds no rows", why="it is not a list of records", fix=RECORDS)
     return rows
 
 
@@ -379,9 +379,9 @@ def logs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="Rows at most.")] = 100,
     start: Annotated[
         datetime | None,
-        typer.Option(help="The first moment, UTC if it names no zone; needs --end.", show_default=False),
+        typer.Option(help="The first time, UTC if it has no zone; requires --end.", show_default=False),
     ] = None,
-    end: Annotated[datetime | None, typer.Option(help="The last moment, likewise.", show_default=False)] = None,
+    end: Annotated[datetime | None, typer.Option(help="The last time, likewise.", show_default=False)] = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -392,7 +392,7 @@ def logs(
     url: UrlOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Show what was asked and answered, the newest first: a JSON record a line.
+    """Show requests and answers, the newest first: one JSON record a line.
 
     Examples:
 
@@ -401,13 +401,13 @@ def logs(
       trivet logs ccfraud --start 2026-01-31T12:00:00 --end 2026-01-31T13:00:00
     """
     if (start is None) != (end is None):
-        raise typer.BadParameter("--start and --end belong together", param_hint="--start")
+        raise typer.BadParameter("--start and --end are required together", param_hint="--start")
     from trivet.sdk import operations
 
     cursor: str | None = None
     with connect(url, home, workspace) as client:
         pipeline = client.get_pipeline(name)
-        # A page ends where the columns change, or where it grows too large.
+        # A page ends where the columns change, or at its limit of size.
         while limit > 0:
             before = cursor
             table, status, cursor = client.run(

@@ -1,4 +1,4 @@
-"""What commands that talk to a platform share: where it is, and how things are shown."""
+"""Shared by the commands that use a platform: its address, and how results are printed."""
 
 import base64
 import os
@@ -30,13 +30,13 @@ __all__ = [
 ]
 
 PLATFORM = "The platform"
-# Far longer than anybody waits, and still a time that every clock on the way can count.
+# Longer than anyone waits, but within the range of all clocks involved.
 MOST_S = 30 * 86400.0
 
 UrlOption = Annotated[
     str | None,
     typer.Option(
-        help="Where the control API answers; the token then comes from TRIVET_TOKEN.",
+        help="URL of the control API; the token then comes from TRIVET_TOKEN.",
         envvar="TRIVET_URL",
         rich_help_panel=PLATFORM,
         show_default="this machine's platform",
@@ -54,10 +54,10 @@ PipelineArgument = Annotated[str, typer.Argument(metavar="PIPELINE", help="A pip
 
 
 def connect(url: str | None, home: Path | None, workspace: str = "default", *, quiet: bool = True) -> "Client":
-    """A client of the platform that is meant: flags count more than the environment.
+    """A client of the selected platform: flags override the environment.
 
     Raises:
-        Unavailable: a home was named, and no platform runs from it.
+        Unavailable: no platform runs from the given home.
     """
     from trivet.sdk.client import Client
     from trivet.wiring.platform import read_platform
@@ -66,10 +66,10 @@ def connect(url: str | None, home: Path | None, workspace: str = "default", *, q
     if home is not None and url == os.environ.get("TRIVET_URL"):
         url = None
     if home is not None and url is None and read_platform(folder) is None:
-        # What answers at the usual address may be the platform of another home.
+        # The platform at the usual address may belong to another home.
         raise Unavailable(f"no platform runs from {folder}", fix=f"start it: trivet up --home {folder}")
     client = Client(url, home=folder, workspace=workspace, quiet=quiet)
-    # What is said while waiting is for people: stdout stays for what a script reads.
+    # Progress goes to stderr: scripts read stdout.
     if not quiet:
         client.say = _to_stderr
     return client
@@ -81,12 +81,12 @@ def _to_stderr(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """For programs."""
+    """Print JSON for programs."""
     print(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
 
 
 def in_json(value: Any) -> str:
-    """On one line. What is no number becomes null, as in the platform's answers: JSON has no NaN."""
+    """JSON on one line. NaN becomes null, as in the platform's answers: JSON has no NaN."""
     return orjson.dumps(value, default=_plain).decode()
 
 
@@ -95,7 +95,7 @@ def _plain(value: Any) -> str:
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
-    """For people; plain, with tabs, where a program reads."""
+    """Print a table in a terminal; elsewhere plain lines with tabs."""
     found = [[str(cell) for cell in row] for row in rows]
     if not found:
         print(empty)
@@ -110,6 +110,6 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: s
 
     table = Table(*heads, box=None)
     for row in found:
-        # What a model said may look like markup.
+        # A model's text may look like markup.
         table.add_row(*map(Text, row))
     Console().print(table)

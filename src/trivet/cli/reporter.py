@@ -1,4 +1,4 @@
-"""Progress on stderr: a live line in a terminal, a line a stage elsewhere. stdout stays for what a script reads."""
+"""Progress on stderr: a live line in a terminal, a line for each stage elsewhere. Scripts read stdout."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ LASTING = ("warning", "note")
 
 
 class Reporter:
-    """Shows stages as they come. Use it in a `with` block; quiet ones show warnings only."""
+    """Shows stages as they start. Use it in a `with` block; a quiet one shows warnings only."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -23,7 +23,7 @@ class Reporter:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty() and not self._quiet:
-            # rich takes a while to import, and only a terminal gains from it.
+            # Importing rich is slow, and only a terminal needs it.
             from rich.console import Console
 
             self._console = Console(stderr=True, highlight=False)
@@ -37,7 +37,7 @@ class Reporter:
         self.done()
 
     def done(self) -> None:
-        """Take the live line away."""
+        """Remove the live line."""
         if self._status is not None:
             self._status.stop()
             self._status = None

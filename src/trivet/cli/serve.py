@@ -1,4 +1,4 @@
-"""`trivet serve`: a package goes in, predictions come out."""
+"""`trivet serve`: serves one model package over HTTP."""
 
 import contextlib
 import logging
@@ -33,9 +33,7 @@ __all__ = ["serve"]
 
 SERVER = "The server"
 
-HostOption = Annotated[
-    str, typer.Option(help="Address to listen on; loopback unless you say otherwise.", rich_help_panel=SERVER)
-]
+HostOption = Annotated[str, typer.Option(help="Address to listen on; loopback by default.", rich_help_panel=SERVER)]
 PortOption = Annotated[
     int, typer.Option("--http-port", min=0, max=65535, help="Port; 0 picks a free one.", rich_help_panel=SERVER)
 ]
@@ -73,8 +71,8 @@ def serve(
 ) -> None:
     """Serve a model package over HTTP.
 
-    It is checked, its environment is built, it is loaded in a worker of its own (ONNX files run here), and when it has
-    answered a canned row, one line `Ready: http://…` appears on stdout.
+    Trivet checks it, builds its environment, loads it in its own worker (ONNX files run in the server), and sends it a test row.
+    Then it prints `Ready: http://…` on stdout.
 
     Examples:
 
@@ -101,11 +99,13 @@ def serve(
     settings = read_settings(os.environ, home=home, offline=offline, wheels=wheels, max_body_mib=max_body)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with contextlib.ExitStack() as stack:
-        # The port is taken before anything slow begins; what is slow to import comes after it, too.
+        # Take the port before any slow work, slow imports included.
         listener = stack.enter_context(contextlib.closing(listen(host, http_port, flag="--http-port")))
         report = stack.enter_context(Reporter())
         if not is_loopback(listener):
-            report("warning", f"whoever reaches {host} may ask this model: there is no login, and nothing is encrypted")
+            report(
+                "warning", f"every client that reaches {host} can use this model: there is no login and no encryption"
+            )
         from trivet.loading.prepare import prepare
         from trivet.wiring.serving import serve as serve_prepared
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["down", "up"]
 
-LISTENERS = "Where it listens"
-KEEPS = "Where it keeps things"
+LISTENERS = "Listeners"
+KEEPS = "Storage"
 DETACH_WITHIN_S = 90.0
 SLACK_S = 20.0
 
@@ -57,7 +57,7 @@ def up(
             "--grpc-port",
             min=0,
             max=65535,
-            help="Kept for predictions over gRPC, which are not there yet: nothing listens on it.",
+            help="Reserved for predictions over gRPC, which is not supported yet: nothing listens on it.",
             show_default=False,
             rich_help_panel=LISTENERS,
         ),
@@ -83,7 +83,7 @@ def up(
         bool,
         typer.Option(
             "--let-anyone-on-the-network-run-code-here",
-            help="Listen beyond loopback without TLS. The token can then be read on the way, and models are programs.",
+            help="Listen beyond loopback without TLS. Others on the network can then read the token, and with it run programs here.",
             show_default=False,
             rich_help_panel=LISTENERS,
         ),
@@ -91,7 +91,7 @@ def up(
     database_url: Annotated[
         str | None,
         typer.Option(
-            help="postgresql://… or sqlite:///…. One with a password belongs into TRIVET_DATABASE_URL: arguments can be "
+            help="postgresql://… or sqlite:///…. Put one with a password into TRIVET_DATABASE_URL: arguments can be "
             "seen by every user of this machine.",
             show_default="a SQLite file in the home",
             rich_help_panel=KEEPS,
@@ -114,9 +114,9 @@ def up(
         bool, typer.Option("--until-input-ends", help="Stop when standard input ends.")
     ] = False,
 ) -> None:
-    """Run the platform: models, pipelines and deployments that last.
+    """Run the platform: models, pipelines and deployments that survive a restart.
 
-    Ready means: the control API, the supervisor and the gateway answer. What was deployed when it last ran is brought back.
+    It is ready when the control API, the supervisor and the gateway answer. Deployments of the last run start again.
 
     Examples:
 
@@ -142,9 +142,9 @@ def up(
     from trivet.wiring.platform import run_platform
 
     if grpc_port is not None:
-        print("note: predictions over gRPC are not there yet; nothing listens on that port", file=sys.stderr)
+        print("note: predictions over gRPC are not supported yet; nothing listens on that port", file=sys.stderr)
     if detach and until_input_ends:
-        raise typer.BadParameter("does not go together with --detach", param_hint="--until-input-ends")
+        raise typer.BadParameter("cannot be combined with --detach", param_hint="--until-input-ends")
     if detach:
         _detached(settings, anyone=anyone)
         return
@@ -161,7 +161,7 @@ def up(
 
 
 def down(home: HomeOption = None) -> None:
-    """Stop the platform of a home. What is deployed comes back at the next `trivet up`.
+    """Stop the platform of a home. Deployments start again at the next `trivet up`.
 
     Examples:
 
@@ -179,7 +179,7 @@ def down(home: HomeOption = None) -> None:
 
 
 def _stop_with_input() -> None:
-    """Whoever started this held the other end, and has ended, however it did."""
+    """Stop when standard input ends: the process that started this has ended."""
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
@@ -190,7 +190,7 @@ def _print_ready(info: "PlatformInfo") -> None:
 
 
 def _detached(settings: Settings, *, anyone: bool) -> None:
-    """Start the platform as a process of its own, and wait until it is ready."""
+    """Start the platform as its own process, and wait until it is ready."""
     os.umask(0o077)
     log = settings.home / "logs" / "platform.log"
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -200,7 +200,7 @@ def _detached(settings: Settings, *, anyone: bool) -> None:
         command.append("--let-anyone-on-the-network-run-code-here")
     with log.open("ab") as output, Reporter() as report:
         report("starting", f"its log is {log}")
-        said = log.stat().st_size
+        size = log.stat().st_size
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -212,20 +212,20 @@ def _detached(settings: Settings, *, anyone: bool) -> None:
         try:
             info = _wait_until_ready(process, settings.home)
         except BaseException:
-            # Nobody was told of it: a platform that is given up must not go on by itself.
+            # Its start was not reported, so it must not keep running.
             process.terminate()
             raise
         if info is None:
             process.terminate()
             with log.open("rb") as file:
-                file.seek(said)
+                file.seek(size)
                 tail = file.read()[-2000:].decode(errors="replace").strip()
             raise Unavailable("the platform did not start", why=tail, fix=f"its log is {log}", reason="not_started")
     _print_ready(info)
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", home: Path) -> "PlatformInfo | None":
-    """What a platform that was started says of itself; None if it ended, or takes too long."""
+    """The record of a started platform; None if it ended, or takes too long."""
     from trivet.wiring.platform import read_platform
 
     deadline = time.monotonic() + DETACH_WITHIN_S
@@ -238,8 +238,8 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", home: Path) -> "Platfo
 
 
 def _as_environ(settings: Settings) -> dict[str, str]:
-    """What flags said, for the other process: not as arguments, which every user of the machine can read."""
-    said = {
+    """The flags as variables for the other process: every user of the machine can read arguments."""
+    given = {
         "HOME": settings.home,
         "HOST": settings.host,
         "PORT": settings.port,
@@ -251,4 +251,4 @@ def _as_environ(settings: Settings) -> dict[str, str]:
         "OFFLINE": settings.offline,
         "WHEELS": settings.wheels,
     }
-    return {f"TRIVET_{name}": str(value) for name, value in said.items() if value is not None}
+    return {f"TRIVET_{name}": str(value) for name, value in given.items() if value is not None}

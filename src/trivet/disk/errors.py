@@ -37,7 +37,7 @@ def disk(folder: Path) -> Iterator[None]:
             raise Unavailable(
                 f"No file can be opened in {folder} at present",
                 why=why,
-                fix="try again when less is going on, or raise the limit on open files (`ulimit -n`, LimitNOFILE=)",
+                fix="try again when fewer files are open, or raise the limit on open files (`ulimit -n`, LimitNOFILE=)",
                 reason="too_many_open_files",
             ) from error
         raise Unavailable(

@@ -1,4 +1,4 @@
-"""Whether an answer is what it should be."""
+"""Compares an answer with the expected one."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Deployments: a pipeline version that somebody wants running, and what has become of that."""
+"""Deployments: a pipeline version that is to run, and its state."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -27,14 +27,14 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How a pipeline shall run.
+    """How a pipeline is to run.
 
     Attributes:
         replicas: workers for each isolated step.
         engine: for native steps.
         sidekicks: for isolated steps, by model version UUID.
         log_inferences: whether requests and answers are kept.
-        document: the configuration as its author gave it, in the reference's form, to be shown again.
+        document: the configuration as given, in the reference's form, for display.
     """
 
     replicas: int = 1
@@ -45,7 +45,7 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeploymentState(StrEnum):
-    """The reference's words, and `Stopped`."""
+    """The reference's states, and `Stopped`."""
 
     STARTING = "Starting"
     RUNNING = "Running"
@@ -65,13 +65,13 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor saw last.
+    """What the supervisor observed last.
 
     Attributes:
-        generation: of the deployment that this is about; an older one than is wanted means that work has not begun.
+        generation: of the deployment that this describes; an older one than requested means that work has not begun.
         serving: UUID of the pipeline version that answers requests; None if none does.
-        answered: UUID of the one that answered last, kept while none does; None once it is stopped.
-        fault: why the wanted version does not answer. The one in `serving`, if any, goes on untouched.
+        answered: UUID of the last version that answered, kept while none does; None after a stop.
+        fault: why the requested version does not answer. The one in `serving`, if any, is not affected.
         gateway: the process that answers, for `engines` in the reference's form.
     """
 
@@ -85,11 +85,11 @@ class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """One for each pipeline that was ever deployed; its id, which is part of URLs, stays.
+    """One for each pipeline that was ever deployed; its id is part of URLs and does not change.
 
     Attributes:
-        pipeline_version: UUID of what is wanted.
-        generation: counts the wishes; each deploy and undeploy adds one.
+        pipeline_version: UUID of the requested version.
+        generation: counts requests: each deploy and undeploy adds one.
     """
 
     id: int

@@ -1,4 +1,4 @@
-"""Values as JSON and back: what a database row, a file or a socket between Trivet's own processes holds."""
+"""Values as JSON and back, for database rows, files and the sockets between Trivet's own processes."""
 
 import base64
 from typing import Any, TypeVar
@@ -19,27 +19,27 @@ def encode(value: Any) -> bytes:
 
 
 def decode(data: bytes | str, kind: type[T]) -> T:
-    """The value again.
+    """The value that `encode` wrote.
 
     Raises:
-        Internal: it is not what `encode` made of such a value.
+        Internal: the JSON does not describe such a value.
     """
     try:
         return msgspec.json.decode(data, type=kind, dec_hook=_decode_other)
     except (msgspec.DecodeError, pa.ArrowException, ValueError) as error:
-        raise Internal(f"this is no {getattr(kind, '__name__', kind)}", why=str(error)) from error
+        raise Internal(f"not a valid {getattr(kind, '__name__', kind)}", why=str(error)) from error
 
 
 def schema_to_text(schema: pa.Schema) -> str:
-    """An Arrow schema as base64 of its IPC form, which keeps everything."""
+    """An Arrow schema as base64 of its IPC form, which loses nothing."""
     return base64.b64encode(schema.serialize()).decode("ascii")
 
 
 def schema_from_text(text: str) -> pa.Schema:
-    """The schema again.
+    """The schema that `schema_to_text` wrote.
 
     Raises:
-        ValueError, pa.ArrowException: it is none.
+        ValueError, pa.ArrowException: the text is not a schema.
     """
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
 

@@ -1,4 +1,4 @@
-"""What an environment is: a wanted set of requirements, and the interpreter built from its lock."""
+"""Environments: a set of requirements, and the interpreter built from its lock."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +15,7 @@ class EnvironmentSpec:
 
     Attributes:
         requirements: PEP 508 lines, checked.
-        python: the wanted interpreter, `3.8` or `3.8.18`; None lets Trivet choose.
+        python: the version of the interpreter, `3.8` or `3.8.18`; None lets Trivet choose.
         resolve_as_of: ignore releases made after this day.
     """
 
@@ -26,14 +26,14 @@ class EnvironmentSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """A finished environment: complete, locked, and never changed again.
+    """A finished environment: complete, locked, and immutable.
 
     Attributes:
         digest: of lock, interpreter version and platform.
         python: the interpreter's path inside the environment.
         python_version: `3.8.18`.
         lock: the resolved requirements with hashes.
-        notes: what the user should be told (a known-bad pair that was avoided, a Python that was chosen).
+        notes: for the user (a known-bad pair that was avoided, a Python that was chosen).
     """
 
     digest: Digest

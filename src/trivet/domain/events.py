@@ -1,4 +1,4 @@
-"""What happened, as it is told to whoever watches: lines of an upload's log, and events."""
+"""Lines of an upload's log, and events."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ class UploadLogLine(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: grows from line to line.
         level: `info`, `warning` or `error`.
-        stage: what was being done.
+        stage: the stage of the load.
     """
 
     id: int
@@ -29,8 +29,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: grows from event to event.
         workspace_id: None if it belongs to no workspace.
-        subject: what sort of thing it happened to: `version`, `deployment`.
-        subject_id: which one.
+        subject: the kind of thing it happened to: `version`, `deployment`.
+        subject_id: its id.
         kind: a slug that programs can compare.
         text: for people.
     """

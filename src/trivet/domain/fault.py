@@ -1,4 +1,4 @@
-"""An error as a value: what a database keeps of it, and what crosses from one of Trivet's processes to another."""
+"""An error as a value, for the database and for messages between Trivet's processes."""
 
 from typing import Self
 

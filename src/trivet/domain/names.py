@@ -1,4 +1,4 @@
-"""Names: of models and pipelines DNS labels, so that one name does for a URL, a log file and a host alike; of workspaces more."""
+"""Names. Those of models and pipelines are DNS labels, so that they also fit URLs, log files and hosts; workspaces allow more."""
 
 import re
 import unicodedata
@@ -16,7 +16,7 @@ def check_name(name: str) -> str:
     """The name itself, if it is a DNS label.
 
     Raises:
-        Invalid: it is none; the error proposes one that is.
+        Invalid: it is not; the error proposes a valid one.
     """
     if LABEL.fullmatch(name):
         return name
@@ -31,7 +31,7 @@ def check_workspace_name(name: str) -> str:
     """The name itself, if it is one that a workspace may have: letters, digits, dots, dashes and underscores.
 
     Raises:
-        Invalid: it is none; the error proposes one that is.
+        Invalid: it is not; the error proposes a valid one.
     """
     if WORKSPACE.fullmatch(name):
         return name

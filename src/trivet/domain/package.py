@@ -1,4 +1,4 @@
-"""What a checked package is: its bytes by digest, its files, and where its entry points are."""
+"""A checked package: its digest, its files and its entry points."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
-"""What the supervisor tells the gateway to serve, and what the gateway says of it: the values on the socket between them.
+"""The messages on the socket between supervisor and gateway: the routes to serve, and their states.
 
-Each message is one JSON line. A `RouteTable` and a `GatewayReport` are whole: the newest counts, and one that is lost or said
-twice does no harm.
+Each message is one JSON line. A `RouteTable` and a `GatewayReport` are complete: the newest replaces all before it, so a lost
+or repeated one does no harm.
 """
 
 from typing import Any, Literal, TypeAlias

@@ -1,7 +1,7 @@
-"""Schemas: what a row holds. They are Arrow schemas, and people type them as a short text.
+"""Schemas: the columns of a row. They are Arrow schemas, and users write them as a short text.
 
 `tensor: float32[29]; name: string?` are two fields. A field is required unless `?` follows its type; the items of a list may
-be null unless `!` follows theirs. `schema_text` has the grammar, `schema_rules` what is taken, `schema_files` the files.
+be null unless `!` follows theirs. `schema_text` has the grammar, `schema_rules` the allowed types, `schema_files` the files.
 """
 
 from pathlib import Path
@@ -36,8 +36,8 @@ def load_schema(source: str | Path, *, which: str) -> pa.Schema:
         which: `input` or `output`, for messages.
 
     Raises:
-        NotFound: there is no such file.
-        Invalid: it is no schema, or one that is not taken.
+        NotFound: the file does not exist.
+        Invalid: it is not a schema, or is not supported.
     """
     path = Path(source)
     with_file = isinstance(source, Path) or ("\n" not in source and path.suffix.lower() in FILE_SUFFIXES)
@@ -55,10 +55,10 @@ def load_schema(source: str | Path, *, which: str) -> pa.Schema:
 
 
 def schema_from_tree(tree: Any, *, which: str) -> pa.Schema:
-    """A schema from what a JSON or YAML document holds: a text, a mapping of names to types, or a list of fields.
+    """A schema from a JSON or YAML document: a text, a mapping of names to types, or a list of fields.
 
     Raises:
-        Invalid: it is no schema, or one that is not taken.
+        Invalid: it is not a schema, or is not supported.
     """
     try:
         schema = schema_of_tree(tree)
@@ -68,7 +68,7 @@ def schema_from_tree(tree: Any, *, which: str) -> pa.Schema:
 
 
 def _finished(schema: pa.Schema, which: str) -> pa.Schema:
-    """Checked, and without what Arrow carries beside types: metadata, names of list items."""
+    """Checked, and without metadata and names of list items."""
     check_schema(schema, which=which)
     return parse_schema(format_schema(schema))
 

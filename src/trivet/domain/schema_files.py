@@ -19,23 +19,23 @@ FIELD_KEYS = {"name", "type", "nullable"}
 
 
 def read_schema_file(path: Path) -> pa.Schema:
-    """The schema in a file, told by its suffix.
+    """The schema in a file, whose suffix says its format.
 
     Raises:
-        NotFound: there is no such file.
-        Invalid: it holds no schema.
+        NotFound: the file does not exist.
+        Invalid: it does not hold a schema.
         TooLarge: a text file larger than 4 MiB.
     """
     suffix = path.suffix.lower()
     if suffix not in FILE_SUFFIXES:
-        raise Invalid(f"a schema file cannot end in {suffix!r}", why=f"taken are {', '.join(FILE_SUFFIXES)}")
+        raise Invalid(f"a schema file cannot end in {suffix!r}", why=f"use {', '.join(FILE_SUFFIXES)}")
     try:
         if suffix in {".arrow", ".ipc"}:
             return _read_arrow(path)
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise NotFound(f"there is no schema file {path}", fix="give its path, or the schema's text itself") from None
+        raise NotFound(f"schema file not found: {path}", fix="give its path, or the schema's text") from None
     except (OSError, ValueError) as error:  # a ValueError: a path with a NUL in it
         why = getattr(error, "strerror", None) or str(error)
         raise Invalid("the schema file cannot be read", why=why) from error
@@ -78,7 +78,7 @@ def _fields_of_entry(entry: Any, *, path: str) -> list[pa.Field]:
         return [_field(name, kind, path=f"{path}.{name}") for name, kind in entry.items()]
     if unknown := set(entry) - FIELD_KEYS:
         raise Invalid(
-            f"a field has no key {min(map(str, unknown))!r}",
+            f"unknown key {min(map(str, unknown))!r}",
             why=f"its keys are {', '.join(sorted(FIELD_KEYS))}",
             path=path,
         )
@@ -89,7 +89,7 @@ def _field(name: Any, kind: Any, *, path: str, nullable: Any = None) -> pa.Field
     if not isinstance(name, str):
         raise Invalid(f"a field's name cannot be {_described(name)}", fix="write it in quotes", path=path)
     if not _is_unicode(name):
-        raise Invalid(f"the name {name!r} is no valid Unicode", fix="take its lone surrogates out")
+        raise Invalid(f"the name {name!r} is not valid Unicode", fix="remove its lone surrogates")
     if not isinstance(kind, str):
         raise Invalid(
             f"the type of {name!r} cannot be {_described(kind)}", fix="write a text, like 'float32[29]'", path=path
@@ -106,12 +106,12 @@ def _field(name: Any, kind: Any, *, path: str, nullable: Any = None) -> pa.Field
 
 
 def _is_unicode(name: str) -> bool:
-    """JSON can write half of a surrogate pair, which no UTF-8 can."""
+    """JSON can escape half of a surrogate pair, which UTF-8 cannot encode."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _read_arrow(path: Path) -> pa.Schema:
-    """From a file, a stream, or a schema message alone; of the first two nothing but the schema is read."""
+    """From a file, a stream, or a schema message; only the schema is read."""
     with path.open("rb") as file:
         magic = file.read(len(ARROW_FILE_MAGIC))
     try:
@@ -120,7 +120,7 @@ def _read_arrow(path: Path) -> pa.Schema:
                 return pa.ipc.open_file(source).schema
             return pa.ipc.read_schema(source)
     except (pa.ArrowException, OSError) as error:
-        raise Invalid("this is no Arrow IPC file, stream or schema", why=str(error).splitlines()[0]) from error
+        raise Invalid("not an Arrow IPC file, stream or schema", why=str(error).splitlines()[0]) from error
 
 
 def _read_text(data: bytes, suffix: str) -> pa.Schema:
@@ -130,9 +130,9 @@ def _read_text(data: bytes, suffix: str) -> pa.Schema:
         text = data.decode("utf-8-sig")
         tree = json.loads(text, object_pairs_hook=_once) if suffix == ".json" else text
     except UnicodeDecodeError as error:
-        raise Invalid("the file is no UTF-8 text", why=str(error)) from error
+        raise Invalid("the file is not UTF-8 text", why=str(error)) from error
     except (ValueError, RecursionError) as error:
-        raise Invalid("this is no JSON", why=str(error)) from error
+        raise Invalid("not valid JSON", why=str(error)) from error
     return schema_of_tree(tree)
 
 
@@ -140,7 +140,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for index, (name, _) in enumerate(pairs) if name in dict(pairs[:index]))
-        raise Invalid(f"the key {twice!r} is there twice", fix="keep one")
+        raise Invalid(f"the key {twice!r} occurs twice", fix="keep one")
     return found
 
 

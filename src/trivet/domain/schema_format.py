@@ -33,7 +33,7 @@ ZONE = re.compile(r"[A-Za-z0-9_+\-/:]+")
 
 
 def format_schema(schema: pa.Schema) -> str:
-    """The short text of a schema: `parse_schema` makes the same schema of it again."""
+    """The short text of a schema; `parse_schema` returns the same schema from it."""
     return "; ".join(_named_field(field) for field in schema)
 
 
@@ -43,7 +43,7 @@ def format_field(field: pa.Field) -> str:
 
 
 def format_type(kind: pa.DataType) -> str:
-    """The short text of a type; Arrow's own name for one that is not taken in schemas."""
+    """The short text of a type; Arrow's name if schemas do not support it."""
     named = NAMES.get(kind)
     if named:
         return named
@@ -73,7 +73,7 @@ def _quoted(text: str) -> str:
 
 
 def _length(kind: pa.DataType) -> str | None:
-    """How a list's length is written; None for what is no list."""
+    """A list's length as text; None if the type is not a list."""
     if isinstance(kind, pa.BaseExtensionType):
         return None
     if pa.types.is_fixed_size_list(kind):
@@ -84,7 +84,7 @@ def _length(kind: pa.DataType) -> str | None:
 
 
 def _format_list(kind: pa.DataType) -> str:
-    """Lists whose items are lists that may be null share one pair of brackets: `int64[32,32,3]`."""
+    """Nested lists with nullable items share one pair of brackets: `int64[32,32,3]`."""
     lengths = []
     item = pa.field("", kind)
     while item.nullable and (length := _length(item.type)) is not None:

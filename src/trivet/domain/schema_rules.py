@@ -1,4 +1,4 @@
-"""Which Arrow schemas are taken."""
+"""Which Arrow schemas are supported."""
 
 from collections.abc import Iterator
 
@@ -16,13 +16,13 @@ __all__ = [
 ]
 
 MAX_DEPTH = 8
-"""Lists and structs in one another."""
+"""Levels of nested lists and structs."""
 
 MAX_FIELDS = 10_000
 """Fields and members of structs, all together."""
 
 MAX_VALUES = 2**27
-"""Values of one row, as far as fixed sizes say: zeros of that many are made to try a model."""
+"""Values of one row with fixed sizes: a trial sends a model that many zeros."""
 
 TIME_REFUSED = "send times of day as strings: 'string'"
 
@@ -44,14 +44,14 @@ TAKEN = (
 
 
 def check_schema(schema: pa.Schema, *, which: str) -> None:
-    """Refuse what rows cannot carry.
+    """Refuse a schema that rows cannot follow.
 
     Args:
         schema: any Arrow schema.
         which: `input` or `output`, for messages.
 
     Raises:
-        Invalid: it has no fields, an empty name or the same name twice, a type that is not taken (null, time32, time64,
+        Invalid: it has no fields, an empty name or the same name twice, a type that is not supported (null, time32, time64,
             unions, maps, dictionaries, extension types, views, intervals), or is too deep or too large.
     """
     if not len(schema):
@@ -62,10 +62,10 @@ def check_schema(schema: pa.Schema, *, which: str) -> None:
 
 
 def check_names(names: list[str], *, owner: str) -> None:
-    """Refuse empty names, control characters in names, and a name that is there twice.
+    """Refuse empty names, control characters in names, and duplicate names.
 
     Raises:
-        Invalid: one of these.
+        Invalid: a name is one of these.
     """
     seen: set[str] = set()
     for name in names:
@@ -74,7 +74,7 @@ def check_names(names: list[str], *, owner: str) -> None:
         if any(ord(character) < 32 or ord(character) == 127 for character in name):
             raise Invalid(f"{owner} has a field {name!r}", why="control characters cannot be part of a name")
         if name in seen:
-            raise Invalid(f"{owner} has two fields called {name!r}", fix="give every field a name of its own")
+            raise Invalid(f"{owner} has two fields called {name!r}", fix="give every field its own name")
         seen.add(name)
 
 
@@ -109,7 +109,7 @@ def _check(kind: pa.DataType, *, path: str, depth: int, budget: _Budget) -> int:
     if depth > MAX_DEPTH:
         raise Invalid(
             f"field {path!r} of the {budget.which} schema is nested too deeply",
-            why=f"{MAX_DEPTH} lists and structs in one another are allowed",
+            why=f"{MAX_DEPTH} nested lists and structs are allowed",
         )
     if pa.types.is_fixed_size_list(kind):
         inner = _check(kind.value_type, path=path, depth=depth + 1, budget=budget)
@@ -121,7 +121,9 @@ def _check(kind: pa.DataType, *, path: str, depth: int, budget: _Budget) -> int:
     if pa.types.is_fixed_size_binary(kind) and not pa.types.is_decimal(kind):
         return budget.spend(_size(kind.byte_width, path, budget))
     for why, fix in _refusals(kind):
-        raise Invalid(f"field {path!r} of the {budget.which} schema is {kind}, which is not taken", why=why, fix=fix)
+        raise Invalid(
+            f"field {path!r} of the {budget.which} schema is {kind}, which is not supported", why=why, fix=fix
+        )
     return 1
 
 
@@ -141,16 +143,16 @@ def _size(size: int, path: str, budget: _Budget) -> int:
 
 
 def _refusals(kind: pa.DataType) -> Iterator[tuple[str | None, str | None]]:
-    """Why a type is refused and what to use instead; nothing where it is taken."""
+    """Why a type is refused and what to use instead; nothing if it is supported."""
     if isinstance(kind, pa.BaseExtensionType):
-        yield "extension types are not taken", f"use its storage type: {kind.storage_type}"
+        yield "extension types are not supported", f"use its storage type: {kind.storage_type}"
     elif pa.types.is_time(kind):
         yield None, TIME_REFUSED
     elif pa.types.is_null(kind):
-        yield "nothing but nulls fits it", "give the type of the values, and '?' if they may be null"
+        yield "it only holds nulls", "give the type of the values, and '?' if they may be null"
     elif pa.types.is_dictionary(kind):
-        yield "dictionaries are not taken", f"use the type of its values: {kind.value_type}"
+        yield "dictionaries are not supported", f"use the type of its values: {kind.value_type}"
     elif pa.types.is_map(kind):
-        yield "maps are not taken", "use a list of structs: 'struct{key: string, value: float64}[]'"
+        yield "maps are not supported", "use a list of structs: 'struct{key: string, value: float64}[]'"
     elif not any(taken(kind) for taken in TAKEN):
         yield None, "use a list, a struct, a number, string, binary, date, timestamp, duration or decimal128"

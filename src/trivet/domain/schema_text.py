@@ -67,7 +67,7 @@ def parse_schema(text: str) -> pa.Schema:
     """Read a schema's short text.
 
     Raises:
-        Invalid: it cannot be read, with the place and what was expected there; or the schema is not taken.
+        Invalid: it cannot be read, with the place and what was expected there; or the schema is not supported.
     """
     reader = _Reader(text)
     fields = reader.fields()
@@ -104,7 +104,7 @@ def parse_field_type(text: str, *, optional: bool = True) -> tuple[pa.DataType, 
 
 
 class _Reader:
-    """A position in a text, and what can be read from there."""
+    """A parser at a position in a text."""
 
     def __init__(self, text: str) -> None:
         if len(text) > MAX_TEXT:
@@ -139,7 +139,7 @@ class _Reader:
         try:
             return pa.field(name, kind, nullable=self.takes("?", newlines=newlines))
         except UnicodeEncodeError:  # the same, in a name
-            self.fail(f"the name {name!r} is no valid Unicode")
+            self.fail(f"the name {name!r} is not valid Unicode")
 
     def name(self) -> str:
         self.blanks(newlines=True)
@@ -147,7 +147,7 @@ class _Reader:
             return self.quoted()
         found = IDENTIFIER.match(self.text, self.at)
         if not found:
-            self.fail("expected the name of a field", fix='put a name that is no plain word into quotes: "house age"')
+            self.fail("expected the name of a field", fix='quote a name that is not a plain word: "house age"')
         self.at = found.end()
         return found.group()
 
@@ -155,11 +155,11 @@ class _Reader:
         try:
             value, self.at = json.JSONDecoder().raw_decode(self.text, self.at)
         except ValueError:
-            self.fail("this quoted text does not end, or holds a character that JSON wants escaped")
+            self.fail("this quoted text does not end, or holds a character that JSON requires escaped")
         return str(value)
 
     def type(self, depth: int) -> pa.DataType:
-        """An element, and the lists that are made of it; `depth` is how deep it lies already."""
+        """An element, and the lists around it; `depth` is its nesting so far."""
         self.blanks(newlines=True)
         start = self.at
         kind = self.element(depth)
@@ -177,13 +177,13 @@ class _Reader:
             sizes = self.sizes()
             inner += len(sizes)
             if inner > MAX_DEPTH:
-                self.fail(f"more than {MAX_DEPTH} lists and structs in one another", at=start)
+                self.fail(f"more than {MAX_DEPTH} nested lists and structs", at=start)
             for index, size in enumerate(reversed(sizes)):
                 item = pa.field("item", kind, nullable=not (required and index == 0))
                 kind = pa.large_list(item) if size == "large" else pa.list_(item, -1 if size is None else int(size))
 
     def sizes(self) -> list[int | str | None]:
-        """What is between brackets, outermost first; None is any length."""
+        """The sizes in brackets, outermost first; None is any length."""
         sizes: list[int | str | None] = []
         while True:
             self.blanks(newlines=True)
@@ -245,7 +245,7 @@ class _Reader:
         try:
             return pa.timestamp(found.group(), tz=zone) if name == "timestamp" else pa.duration(found.group())
         except UnicodeEncodeError:  # a lone surrogate, written with JSON's escapes
-            self.fail(f"the time zone {zone!r} is no valid Unicode")
+            self.fail(f"the time zone {zone!r} is not valid Unicode")
 
     def zone(self) -> str:
         self.blanks(newlines=True)
@@ -260,7 +260,7 @@ class _Reader:
     def struct(self, depth: int, start: int) -> pa.DataType:
         self.expect("{", fix="write its members: struct{text: string, at: float32[2]}")
         if depth + 1 > MAX_DEPTH:
-            self.fail(f"more than {MAX_DEPTH} lists and structs in one another", at=start)
+            self.fail(f"more than {MAX_DEPTH} nested lists and structs", at=start)
         members = []
         while True:
             members.append(self.field(depth + 1, newlines=True))
@@ -273,12 +273,12 @@ class _Reader:
 
     def unknown(self, name: str, start: int) -> NoReturn:
         if name in {"time", "time32", "time64"}:
-            self.fail(f"{name} is not taken", at=start, fix=TIME_REFUSED)
+            self.fail(f"{name} is not supported", at=start, fix=TIME_REFUSED)
         if name == "null":
-            self.fail("null is not taken", at=start, fix="give the type of the values, and '?' if they may be null")
+            self.fail("null is not supported", at=start, fix="give the type of the values, and '?' if they may be null")
         close = ALIASES.get(name.lower()) or next(iter(get_close_matches(name.lower(), KNOWN, n=1)), None)
         fix = f"did you mean {close}?" if close else f"types are {', '.join(KNOWN)}"
-        self.fail(f"{name!r} is no type", at=start, fix=fix)
+        self.fail(f"{name!r} is not a type", at=start, fix=fix)
 
     def number(self, expected: str, *, low: int, high: int) -> int:
         self.blanks(newlines=True)
@@ -294,7 +294,7 @@ class _Reader:
         return self.text[self.at : self.at + 1]
 
     def takes(self, sign: str, *, newlines: bool = False) -> bool:
-        """Go past a sign and the blanks before it, if it comes next."""
+        """Skip a sign and the blanks before it, if it comes next."""
         before = self.at
         self.blanks(newlines=newlines)
         if self.peek() == sign:

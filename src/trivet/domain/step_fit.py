@@ -13,10 +13,10 @@ __all__ = ["check_fit", "configured_schemas", "is_one_wide", "same_values"]
 
 
 def configured_schemas(version: ModelVersion, config: ModelConfig | None) -> tuple[pa.Schema, pa.Schema]:
-    """What a version takes and answers under a configuration.
+    """The input and output schemas of a version under a configuration.
 
     Raises:
-        Conflict: the version is not ready, so nobody knows.
+        Conflict: the version is not ready, so its schemas are unknown.
         Invalid: the configuration names another number of tensor fields than the model has inputs.
     """
     if version.loaded is None:
@@ -24,7 +24,7 @@ def configured_schemas(version: ModelVersion, config: ModelConfig | None) -> tup
         raise Conflict(
             f"model {version.name!r} version {version.number} is not ready",
             why=why,
-            fix="wait until its status is ready; if it is error, mend the package and upload it again",
+            fix="wait until its status is ready; if it is error, fix the package and upload it again",
             reason="not_ready",
         )
     inputs, outputs = version.loaded.input_schema, version.loaded.output_schema
@@ -44,22 +44,22 @@ def configured_schemas(version: ModelVersion, config: ModelConfig | None) -> tup
 
 
 def check_fit(steps: Sequence[tuple[str, pa.Schema, pa.Schema]]) -> None:
-    """Check that each step's outputs are what the next one takes, by name and type.
+    """Check that each step's outputs match the next step's inputs, by name and type.
 
     Args:
-        steps: of each its name, what it takes and what it answers.
+        steps: name, input schema and output schema of each.
 
     Raises:
-        Conflict: one is not; it names both steps, the column and both types.
+        Conflict: they do not match; names both steps, the column and both types.
     """
     for (before, _, outputs), (after, inputs, _) in itertools.pairwise(steps):
         known = {field.name: field.type for field in outputs}
         if inputs.names and known.keys().isdisjoint(inputs.names) and all(field.nullable for field in inputs):
-            # Each of them alone may be absent.
+            # Each field may be absent, but not all of them.
             raise Conflict(
                 f"step {after!r} cannot follow step {before!r}",
                 why=f"it takes {', '.join(inputs.names)}, and {before!r} answers {', '.join(outputs.names) or 'nothing'}",
-                fix=f"answer at least one of them in {before!r}, or name the columns that are meant: configure(tensor_fields=[…])",
+                fix=f"answer at least one of them in {before!r}, or name its columns: configure(tensor_fields=[…])",
                 reason="steps_do_not_fit",
             )
         for field in inputs:
@@ -70,7 +70,7 @@ def check_fit(steps: Sequence[tuple[str, pa.Schema, pa.Schema]]) -> None:
                 continue
             if kind is None:
                 why = f"column {field.name!r} is not among what {before!r} answers: {', '.join(outputs.names) or 'nothing'}"
-                fix = f"answer it in {before!r}, or name the column that is meant: configure(tensor_fields=[…])"
+                fix = f"answer it in {before!r}, or name its column: configure(tensor_fields=[…])"
             else:
                 why = (
                     f"column {field.name!r} leaves as {format_type(kind)} and is expected as {format_type(field.type)}"
@@ -80,7 +80,7 @@ def check_fit(steps: Sequence[tuple[str, pa.Schema, pa.Schema]]) -> None:
 
 
 def is_one_wide(left: pa.DataType, right: pa.DataType) -> bool:
-    """Whether one type is a list of one value and the other that value, so that a reshape makes one of the other."""
+    """Whether one type is a list of one value and the other is that value, so that a reshape converts them."""
     return any(
         pa.types.is_fixed_size_list(wrapped)
         and wrapped.list_size == 1
@@ -91,9 +91,9 @@ def is_one_wide(left: pa.DataType, right: pa.DataType) -> bool:
 
 
 def same_values(left: pa.DataType, right: pa.DataType) -> bool:
-    """Whether values of one type are values of the other as they are: names of list items and nullability do not count.
+    """Whether values of one type are values of the other: names of list items and nullability do not count.
 
-    A list of any length may turn out to have the length that the other one wants; that is seen when it comes.
+    A list of any length may have the length that the other type requires; that is checked when it arrives.
     """
     if _is_list(left) and _is_list(right):
         fixed = [kind.list_size for kind in (left, right) if pa.types.is_fixed_size_list(kind)]

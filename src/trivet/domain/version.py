@@ -1,4 +1,4 @@
-"""Workspaces, models, and the versions of a model: what was uploaded, and what became of it."""
+"""Workspaces, models, and the versions of a model: an upload and its state."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -30,7 +30,7 @@ CONVERTED_FILE: Final = "model.onnx"
 
 
 class VersionStatus(StrEnum):
-    """What an upload goes through, by the names that the reference uses."""
+    """The states of an upload, by the reference's names."""
 
     PENDING_LOAD_NATIVE = "pending_load_native"
     ATTEMPTING_LOAD_NATIVE = "attempting_load_native"
@@ -41,7 +41,7 @@ class VersionStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the status does not change any more."""
         return self in (VersionStatus.READY, VersionStatus.ERROR)
 
 
@@ -64,7 +64,7 @@ class Acceleration(StrEnum):
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
-    """Who owns models and pipelines."""
+    """The owner of models and pipelines."""
 
     id: int
     name: str
@@ -89,7 +89,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version turned out to be when it was loaded and had answered a row: all that is needed to run it again.
+    """The result of loading a version: all that is needed to run it.
 
     Attributes:
         runtime: where it was proved to run.
@@ -98,16 +98,16 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         files: paths inside its package by role: the `model` file.
         model_file: the `model` file, as versions say it that were loaded before there were roles.
         converted: digest of the file that its own was converted to, which runs natively in its place.
-        settings: what was said at the upload, over what the package says of itself.
+        settings: those of the upload over those of the package.
         input_schema: under which batches go in, tensor fields already renamed.
         output_schema: under which they come out.
         answered: whether it answered its canned row when it was uploaded. A model may refuse a made-up row, and is then sent
             requests without having answered any.
         environment: digest of the environment; None where the model runs natively.
         requirements: the environment's PEP 508 lines …
-        packages: … and what they came to, `name==version` in order of name, should it have to be built again.
+        packages: … and the packages that they resolved to, `name==version` in order of name, for a rebuild.
         python_version: of the environment.
-        notes: what its owner should know (a Python that was chosen, a pair of versions that was avoided).
+        notes: for its owner (a Python that was chosen, a pair of versions that was avoided).
     """
 
     runtime: Runtime
@@ -133,7 +133,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How a version is to be run, as `configure` says it. Every call of `configure` makes one; none is ever changed.
+    """How a version is to run. Every call of `configure` creates one; none is ever changed.
 
     Attributes:
         input_schema: given for this configuration; None leaves the version's own.
@@ -162,9 +162,9 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
         file_name: what the uploaded file was called.
         sha: sha256 of the uploaded bytes, under which the blob store has them.
         size: in bytes.
-        settings: what was said at the upload.
+        settings: those of the upload.
         fault: why its status is `error`.
-        loaded: what it turned out to be; None until it is `ready`.
+        loaded: None until it is `ready`.
         config: its newest configuration.
     """
 

@@ -1,7 +1,7 @@
-"""YAML as JSON's big sister: the core schema of YAML 1.2, without what surprises.
+"""Reads YAML 1.2 with its core schema, without aliases and tags.
 
-`no` and `on` are texts, `1e-5` is a number, `2014-10-13` and `12:30` stay texts, a key stands once, and there are neither
-aliases (which can blow a small file up) nor tags.
+`no` and `on` are texts, `1e-5` is a number, `2014-10-13` and `12:30` are texts, and a key may occur once. Aliases are refused
+because a small file with them can become huge.
 """
 
 import re
@@ -26,13 +26,13 @@ CORE_TAGS = {"!", "tag:yaml.org,2002:str"}
 
 
 def read_yaml(data: str | bytes) -> Any:
-    """What a YAML document holds: dicts with text keys, lists, texts, numbers, booleans, None.
+    """The content of a YAML document: dicts with text keys, lists, texts, numbers, booleans, None.
 
     Args:
         data: the document; bytes are UTF-8 or UTF-16 with a byte order mark.
 
     Raises:
-        Invalid: it is no YAML, or uses what is not taken; `path` is the line.
+        Invalid: it is not valid YAML, or uses aliases or tags; `path` is the line.
     """
     import yaml
 
@@ -42,23 +42,23 @@ def read_yaml(data: str | bytes) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         why = " ".join(part for part in (error.context, error.problem) if part) or None
-        raise Invalid("this is no YAML", why=why, path=f"line {mark.line + 1}" if mark else None) from error
+        raise Invalid("not valid YAML", why=why, path=f"line {mark.line + 1}" if mark else None) from error
     except (yaml.YAMLError, UnicodeError) as error:
-        raise Invalid("this is no YAML", why=str(error)) from error
+        raise Invalid("not valid YAML", why=str(error)) from error
 
 
 def _build(yaml: Any, events: Any) -> Any:
-    """Make values of events, one at a time, so that depth and aliases are seen before anything is built of them."""
+    """Build values from events, one at a time, so that depth and aliases are checked before anything is built."""
     documents: list[Any] = []
     stack: list[_Open] = []
     for event in events:
         if isinstance(event, yaml.AliasEvent):
-            raise _refused(event, "aliases are not taken", "write the value out where it is used")
+            raise _refused(event, "aliases are not supported", "write the value out where it is used")
         if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
             if event.tag is not None:
-                raise _refused(event, f"the tag {event.tag!r} is not taken", "take it out")
+                raise _refused(event, f"the tag {event.tag!r} is not supported", "remove it")
             if len(stack) == MAX_NESTING:
-                raise _refused(event, f"more than {MAX_NESTING} lists and mappings in one another", None)
+                raise _refused(event, f"more than {MAX_NESTING} nested lists and mappings", None)
             stack.append(_Open({} if isinstance(event, yaml.MappingStartEvent) else [], event))
         elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
             done = stack.pop()
@@ -92,7 +92,7 @@ def _place(documents: list[Any], stack: list[_Open], value: Any, event: Any) -> 
     else:
         top.key = _key(value, event)
         if top.key in top.value:
-            raise _refused(event, f"the key {top.key!r} is there twice", "keep one")
+            raise _refused(event, f"the key {top.key!r} occurs twice", "keep one")
 
 
 def _key(value: Any, event: Any) -> str:
@@ -105,7 +105,7 @@ def _key(value: Any, event: Any) -> str:
 def _scalar(event: Any) -> Any:
     text: str = event.value
     if event.tag not in {None, *CORE_TAGS}:
-        raise _refused(event, f"the tag {event.tag!r} is not taken", "take it out")
+        raise _refused(event, f"the tag {event.tag!r} is not supported", "remove it")
     if event.style or event.tag is not None:  # in quotes, or a block of text
         return text
     if text in WORDS:

@@ -1,4 +1,4 @@
-"""A lock -> a finished environment: made in a temporary folder, checked, flushed to the disk, then named at once."""
+"""A lock -> a finished environment: made in a temporary folder, checked, flushed to the disk, then renamed."""
 
 import ctypes
 import os
@@ -36,15 +36,15 @@ def build(
 
     Args:
         lock: requirements with hashes.
-        target: where it goes; nothing may be there.
+        target: its folder, which must not exist.
         interpreter: what it runs on.
-        modules: must import in it, or it is not finished.
-        uv: called for all of this.
-        about: for the remedy in an error.
-        report: told what is being installed.
+        modules: must import in it, or the build fails.
+        uv: does the work.
+        about: facts for the fix in an error.
+        report: receives progress.
 
     Raises:
-        BadEnvironment: what could not be fetched, built, verified or imported.
+        BadEnvironment: a package could not be fetched, built, verified or imported.
         OSError: the disk is full.
     """
     packages = packages_of(lock)
@@ -116,7 +116,7 @@ def _import_error(error: UvFailedError, *, modules: Sequence[str], about: Circum
 
 
 def _size_bytes(folder: Path) -> int:
-    """The sum of its files' sizes, those included that share their blocks with uv's cache."""
+    """The sum of its files' sizes, including files that share their blocks with uv's cache."""
     return sum(
         os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - ten thousands of Paths take seconds
         for parent, _, names in os.walk(folder)
@@ -125,7 +125,7 @@ def _size_bytes(folder: Path) -> int:
 
 
 def _flush(folder: Path) -> None:
-    """Brings all of a file system's writes to the disk: one call, where an fsync for each file would take minutes.
+    """Flushes a whole file system in one call: an fsync for each file would take minutes.
 
     Raises:
         OSError: a write failed.

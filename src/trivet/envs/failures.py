@@ -1,4 +1,4 @@
-"""Turns what uv and the disk say into errors that say how to mend it."""
+"""Turns failures of uv and of the disk into errors with a fix."""
 
 import errno
 import re
@@ -30,15 +30,15 @@ _DISK = re.compile(r"No space left on device|\(os error (28|122|27)\)|File too l
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Circumstances:
-    """What uv was asked to do, for the remedy.
+    """How uv was called; the fix depends on it.
 
     Attributes:
         folder: the store's.
         offline: nothing may be fetched.
-        wheels: the folder of wheels that was given.
-        python: the version that was resolved for.
-        there: the versions that are on this machine.
-        worker: what is added to the model's own requirements.
+        wheels: the given folder of wheels.
+        python: the version to resolve for.
+        there: the versions on this machine.
+        worker: the worker's requirements, which are added to the model's.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ class Circumstances:
 
 
 class _Remedy(NamedTuple):
-    """What mends the failure whose text `pattern` finds; `fix` may name any field of `Circumstances`."""
+    """The fix for failures whose text matches `pattern`; it may name any field of `Circumstances`."""
 
     reason: str
     pattern: re.Pattern[str]
@@ -66,7 +66,7 @@ _REMEDIES = (
     _Remedy(
         "hash_mismatch",
         re.compile(r"[Hh]ash mismatch|hashes? did(n't| not) match"),
-        "a file is another than the one that was locked: mend the index, or run `trivet env prune` to lock anew",
+        "a file differs from the locked one: fix the index, or run `trivet env prune` to lock again",
     ),
     _Remedy(
         "index_refused",
@@ -81,7 +81,7 @@ _REMEDIES = (
     _Remedy(
         "index_unreachable",
         re.compile(r"Failed to fetch|error sending request|dns error|[Cc]onnect error|timed out|Connection refused"),
-        "look at the network, the index and the proxy (pip's index-url, proxy), or do without: --offline, or a wheels folder",
+        "check the network, the index and the proxy (pip's index-url, proxy), or work without: --offline, or a wheels folder",
     ),
     _Remedy(
         "build_failed",
@@ -97,20 +97,20 @@ _REMEDIES = (
     _Remedy(
         "no_such_package",
         re.compile(r"was not found in the (package registry|provided)"),
-        "look at the package's name in requirements.txt, and at where it should come from (pip's index-url, find-links)",
+        "check the package's name in requirements.txt, and the index that should have it (pip's index-url, find-links)",
     ),
     _Remedy(
         "no_such_version",
         re.compile(r"there (is|are) no versions? of"),
-        "look at the version in requirements.txt: there is no such release where it should come from",
+        "check the version in requirements.txt: the index does not have this release",
     ),
     _Remedy(
         "no_solution",
         re.compile(r"No solution found"),
-        "loosen what excludes each other in requirements.txt; the worker that runs the model adds {worker}",
+        "loosen the requirements that conflict in requirements.txt; the worker that runs the model adds {worker}",
     ),
 )
-# Without a network the same words have another remedy.
+# Without a network the same text has another fix.
 _OFFLINE = _Remedy(
     "not_in_cache",
     re.compile(r"network was disabled|not found in the cache|[Nn]etwork connectivity is disabled"),
@@ -126,18 +126,18 @@ _OFFLINE_WHEELS = _Remedy(
 
 
 def explanation(stderr: str) -> str:
-    """What uv said, without progress lines and prefixes, not too long."""
+    """The error text of uv, without progress lines and prefixes, shortened."""
     text = re.sub(r"^\s*(error|cause): ", "", _CHATTER.sub("", stderr), flags=re.MULTILINE)
     text = "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
     if len(text) > _MAX_EXPLANATION:
         # The first lines name the package, the last ones the cause.
         third = _MAX_EXPLANATION // 3
         text = f"{text[:third]}\n[…]\n{text[-2 * third :]}"
-    return text or "uv said nothing"
+    return text or "uv printed no reason"
 
 
 def is_about_python(stderr: str) -> bool:
-    """Whether another Python might do: the resolver says so, or a source distribution does not build for this one."""
+    """Whether another Python might work: the resolver says so, or a source distribution does not build for this one."""
     if "No solution found" in stderr:
         return _PYTHON.search(stderr) is not None
     return "Failed to build" in stderr or "Failed to download and build" in stderr
@@ -149,14 +149,14 @@ def is_disk_full(text: str) -> bool:
 
 
 def uv_error(stderr: str, *, about: Circumstances, timed_out: bool = False) -> BadEnvironment:
-    """The error for a failed call of uv; `stderr` holds no secret any more."""
+    """The error for a failed call of uv; `stderr` is free of secrets."""
     why = explanation(stderr)
     if timed_out:
-        fix = "look at the network, and for a source distribution that takes too long to build"
+        fix = "check the network, and whether a source distribution takes too long to build"
         return BadEnvironment(WHAT, why=f"it took too long\n{why}", fix=fix, reason="timed_out")
     remedy = _remedy(stderr, about=about)
     if remedy is None:
-        fix = "read the explanation; `uv pip install -r requirements.txt` shows the same by hand"
+        fix = "read the reason above; `uv pip install -r requirements.txt` reproduces it"
         return BadEnvironment(WHAT, why=why, fix=fix, reason="environment_failed")
     if remedy.reason == "disk_full":
         why = f"the disk that holds {about.folder} is full\n{why}"
@@ -164,27 +164,27 @@ def uv_error(stderr: str, *, about: Circumstances, timed_out: bool = False) -> B
 
 
 def _remedy(stderr: str, *, about: Circumstances) -> _Remedy | None:
-    """The first row whose pattern is found."""
-    # uv may be offline by its own variable too, and says so.
+    """The first row whose pattern matches."""
+    # uv may also be offline because of its own variable.
     offline = _OFFLINE_WHEELS if about.offline and about.wheels is not None else _OFFLINE
     rows = (*_REMEDIES[:1], offline, *_REMEDIES[1:])
     return next((row for row in rows if row.pattern.search(stderr)), None)
 
 
 def disk_error(error: OSError, *, folder: Path) -> BadEnvironment:
-    """The error for a folder that cannot be written to, or a process that may open no more files."""
+    """The error for a folder that is not writable, or a process at its limit of open files."""
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         return BadEnvironment(
-            "The environment cannot be built at present",
+            "The environment cannot be built now",
             why=(error.strerror or "too many open files").lower(),
-            fix="try again when less is going on, or raise the limit on open files (`ulimit -n`, LimitNOFILE=)",
+            fix="try again when fewer files are open, or raise the limit on open files (`ulimit -n`, LimitNOFILE=)",
             reason="too_many_open_files",
         )
     full = _DISK_FULL.get(error.errno or 0)
     return BadEnvironment(
-        f"The environments folder {folder} cannot be written to",
+        f"The environments folder {folder} is not writable",
         why=full or (error.strerror or type(error).__name__).lower(),
-        fix=f"{'make room there' if full else 'see that this folder can be written to'}, or choose another one",
+        fix=f"{'make room there' if full else 'make this folder writable'}, or choose another one",
         path=str(error.filename or folder),
         reason="disk_full" if full else "disk_failed",
     )

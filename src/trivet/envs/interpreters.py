@@ -1,6 +1,6 @@
 """Finds the Python interpreters of this machine: the one that runs us, those on PATH, pyenv's, uv's own.
 
-Each is asked what it is, since a file called `python3.8` may be a pyenv shim that only prints an error.
+Each is run to learn its version, because a file called `python3.8` may be a pyenv shim that only prints an error.
 """
 
 import errno
@@ -55,7 +55,7 @@ def parse_wanted(text: str) -> tuple[int, ...]:
     """`3.8` or `3.8.18` as numbers.
 
     Raises:
-        BadEnvironment: it is neither, or older than a worker can be.
+        BadEnvironment: it is neither, or older than workers support.
     """
     match = _WANTED.fullmatch(text.strip())
     if match is None:
@@ -80,18 +80,17 @@ def find_interpreters(environ: Mapping[str, str], *, uv: Path) -> tuple[Interpre
 
     Args:
         environ: PATH, HOME, PYENV_ROOT and uv's variables.
-        uv: the uv program, asked for the interpreters in its store.
+        uv: the uv program, which has a store of interpreters.
 
     Raises:
-        OSError: this process may open no more files.
+        OSError: this process is at its limit of open files.
     """
     found: dict[tuple[Path, tuple[int, int, int]], Interpreter] = {}
     seen: set[Path] = set()
     for path in _candidates(environ, uv=uv):
         try:
             real = path.resolve(strict=True)
-            # A virtual environment's python is a link to another: that one is found in its own place, so the first
-            # name of a file is as good as any.
+            # A virtual environment's python links to another, which is found in its own place: any name of a file will do.
             if real in seen or not os.access(real, os.X_OK):
                 continue
             interpreter = _probe(path, environ)
@@ -113,7 +112,7 @@ def _candidates(environ: Mapping[str, str], *, uv: Path) -> Iterator[Path]:
         folder = Path(entry)
         if not folder.is_absolute():
             continue
-        # pyenv's shims only run what is switched on at present; what they stand for lies beside them.
+        # pyenv's shims only run the active version; the real interpreters lie beside them.
         if folder.name == "shims" and (folder.parent / "versions").is_dir():
             roots.append(folder.parent)
             continue
@@ -136,11 +135,11 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _uv_store(environ: Mapping[str, str], *, uv: Path) -> list[Path]:
-    """What uv has installed itself."""
+    """The interpreters that uv installed."""
     variables = {name: value for name, value in environ.items() if name.startswith(("UV_PYTHON_INSTALL", "XDG_"))}
     if environ.get("HOME"):
         variables["HOME"] = environ["HOME"]
-    # Without PATH, or uv would run everything that is called python there.
+    # Without PATH: uv would run every file on it that is called python.
     variables |= {"PATH": os.devnull, "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"}
     command = [str(uv), "python", "list", "--only-installed", "--managed-python", "--output-format", "json"]
     try:
@@ -157,7 +156,7 @@ def _uv_store(environ: Mapping[str, str], *, uv: Path) -> list[Path]:
 
 
 def _probe(path: Path, environ: Mapping[str, str]) -> Interpreter | None:
-    """Asks an interpreter what it is; None where it does not run, or is none that we can use."""
+    """Runs an interpreter to learn its version; None if it does not run, or is of a kind that we cannot use."""
     kept = {name: environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in environ}
     try:
         answer = subprocess.run(
@@ -181,16 +180,16 @@ def _probe(path: Path, environ: Mapping[str, str]) -> Interpreter | None:
 
 
 def _raise_if_out_of_files(error: OSError) -> None:
-    """Tells an interpreter that does not run from a process that can start none: the latter is not missing a Python."""
+    """Raises if no process can be started at all: that is another fault than a missing Python."""
     if error.errno in _OUT_OF_FILES:
         raise error
 
 
 def choose(interpreters: Sequence[Interpreter], wanted: tuple[int, ...]) -> Interpreter:
-    """The newest patch release of what is wanted.
+    """The newest patch release of the requested version.
 
     Raises:
-        BadEnvironment: there is none; says which there are, and how to get it.
+        BadEnvironment: it was not found; names the versions that were, and how to install it.
     """
     matching = [found for found in interpreters if found.version[: len(wanted)] == wanted]
     if matching:
@@ -199,8 +198,8 @@ def choose(interpreters: Sequence[Interpreter], wanted: tuple[int, ...]) -> Inte
     version = ".".join(map(str, wanted))
     raise BadEnvironment(
         f"Python {version} was not found",
-        why=f"it is not on PATH, nor among pyenv's or uv's versions; there are {describe(interpreters)}",
-        fix=f"install it with `uv python install {version}` or `pyenv install {version}`, or ask for one that is there",
+        why=f"it is not on PATH, nor among pyenv's or uv's versions; found: {describe(interpreters)}",
+        fix=f"install it with `uv python install {version}` or `pyenv install {version}`, or ask for one that was found",
         reason="python_not_found",
     )
 
@@ -212,7 +211,7 @@ def describe(interpreters: Iterable[Interpreter]) -> str:
 
 
 def nearest_first(interpreters: Sequence[Interpreter], *, minor: tuple[int, int]) -> tuple[Interpreter, ...]:
-    """One interpreter a minor release other than `minor`, the nearest first, the older of two as near."""
+    """One interpreter for each minor release other than `minor`: the nearest first, of two as near the older."""
     others = sorted(
         {found.minor for found in interpreters if found.minor != minor},
         key=lambda other: (abs(other[1] - minor[1]), other),

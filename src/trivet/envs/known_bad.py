@@ -1,8 +1,7 @@
-"""Releases that install together and then do not work together, because the older one's metadata could not know.
+"""Releases that install together but do not work together, because the older one's metadata could not know the newer.
 
-A pair is listed only where the resolver cannot see it: the left package's own metadata lets the right one through.
-Each row was seen to fail on import (or on its first use) with the versions that its comment names, and to work with
-the limit applied.
+A pair is listed only where the resolver cannot see it: the left package's own metadata allows the right one.
+Each row failed on import (or on first use) with the versions in its comment, and works with the limit.
 """
 
 import re
@@ -76,13 +75,17 @@ KNOWN_BAD: tuple[KnownBad, ...] = (
         package="numpy", versions="<2", other="pyarrow", limit="<26", why="pyarrow refuses numpy 1 from release 26 on"
     ),  # 1.26.4 with 26.0.0 and 26.0.1
     KnownBad(
-        package="shap", versions="<0.42", other="numpy", limit="<1.24", why="it uses names that numpy 1.24 took away"
+        package="shap", versions="<0.42", other="numpy", limit="<1.24", why="it uses names that numpy 1.24 removed"
     ),  # 0.41.0 with 1.24.4
     KnownBad(
-        package="statsmodels", versions="<0.14.1", other="numpy", limit="<2", why="it uses names that numpy 2 took away"
+        package="statsmodels", versions="<0.14.1", other="numpy", limit="<2", why="it uses names that numpy 2 removed"
     ),  # 0.14.0 with 2.4.6
     KnownBad(
-        package="statsmodels", versions="<0.14.5", other="scipy", limit="<1.16", why="it uses what scipy 1.16 took away"
+        package="statsmodels",
+        versions="<0.14.5",
+        other="scipy",
+        limit="<1.16",
+        why="it uses names that scipy 1.16 removed",
     ),  # 0.14.4 with 1.17.1
     KnownBad(
         package="statsmodels",
@@ -92,7 +95,7 @@ KNOWN_BAD: tuple[KnownBad, ...] = (
         why="it calls pandas in a way that 3 changed",
     ),  # 0.14.5 with 3.0
     KnownBad(
-        package="gensim", versions="<4.3.3", other="scipy", limit="<1.13", why="it uses what scipy 1.13 took away"
+        package="gensim", versions="<4.3.3", other="scipy", limit="<1.13", why="it uses names that scipy 1.13 removed"
     ),  # 4.3.2 with 1.17.1
     KnownBad(
         package="imbalanced-learn",
@@ -117,7 +120,7 @@ def packages_of(lock: str) -> tuple[str, ...]:
 
 
 def avoid(pins: Mapping[str, str]) -> tuple[Avoided, ...]:
-    """The pairs of the table that a lock holds, and what would part them."""
+    """The pairs of the table that a lock holds, with the constraints that avoid them."""
     found = []
     for row in KNOWN_BAD:
         version, other = pins.get(row.package), pins.get(row.other)

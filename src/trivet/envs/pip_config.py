@@ -1,4 +1,4 @@
-"""Reads pip's own configuration, so that what reaches a package index for pip reaches it for Trivet.
+"""Reads pip's own configuration, so that Trivet reaches a package index wherever pip does.
 
 Order and names are pip's: the global files, the user's, the interpreter's, the one that `PIP_CONFIG_FILE` names, then
 variables (`PIP_INDEX_URL`); later ones win, and `[install]` wins over `[global]`.
@@ -23,7 +23,7 @@ _Values = dict[str, dict[str, str]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PipConfig:
-    """What of pip's configuration decides where packages come from, and which.
+    """The settings of pip that decide which packages are taken, and from where.
 
     Attributes:
         index_url: the index; None is PyPI.
@@ -62,7 +62,7 @@ def read_pip_config(environ: Mapping[str, str], *, prefix: Path = Path(sys.prefi
         prefix: the interpreter's folder, which may hold a `pip.conf`.
 
     Raises:
-        BadEnvironment: a file is no configuration file, or a value is not of its kind.
+        BadEnvironment: a file is not a configuration file, or a value has the wrong type.
     """
     values: _Values = {section: {} for section in _SECTIONS}
     for file in _files(environ, prefix=prefix):
@@ -94,7 +94,7 @@ def _files(environ: Mapping[str, str], *, prefix: Path) -> list[Path]:
         return []
     files = [Path(folder) / "pip/pip.conf" for folder in _config_folders(environ)]
     files.append(Path("/etc/pip.conf"))
-    # A file that the variable names takes the user's place, as pip has it.
+    # A file that the variable names replaces the user's, as in pip.
     if not (named and Path(named).exists()):
         files.extend(_user_files(environ))
     files.append(prefix / "pip.conf")
@@ -134,7 +134,7 @@ def _read_file(file: Path, *, into: _Values) -> None:
     try:
         parser.read_string(text, source=str(file))
     except configparser.Error as error:
-        # The parser's message quotes the line, which may hold a password: its kind says enough.
+        # The parser's message quotes the line, which may hold a password: report the error's type only.
         raise _unreadable(file, f"it is not in pip's format ({type(error).__name__})") from error
     for section in _SECTIONS:
         if parser.has_section(section):
@@ -145,7 +145,7 @@ def _unreadable(file: Path, why: str) -> BadEnvironment:
     return BadEnvironment(
         "pip's configuration cannot be read",
         why=why,
-        fix="mend that file, or set PIP_CONFIG_FILE=/dev/null to do without",
+        fix="fix that file, or set PIP_CONFIG_FILE=/dev/null to ignore it",
         path=str(file),
         reason="bad_pip_configuration",
     )

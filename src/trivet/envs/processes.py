@@ -36,7 +36,7 @@ _READ_BYTES = 64 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
-    """What a program left behind. `timed_out`: it was killed because it took longer than it may."""
+    """The result of a program. `timed_out`: it reached its time limit and was killed."""
 
     code: int
     stdout: str
@@ -61,7 +61,7 @@ def run(
         folder: its working folder.
         limit_s: seconds after which it is killed.
         keep: descriptors that stay open until the program's whole group is gone (a lock that outlives us).
-        on_tick: called a few times a second with the lines of stderr that came since.
+        on_tick: called a few times a second with the new lines of stderr.
 
     Raises:
         OSError: it could not be started.
@@ -84,7 +84,7 @@ def run(
     finally:
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=_TICK_S)
-        # A guard that still runs has not been waited for, so its number cannot be another process's by now.
+        # The guard was not waited for yet, so its process id cannot belong to another process.
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -105,7 +105,7 @@ def _read(
     """Reads both pipes to their ends, or to the deadline; what is beyond the limit on size is dropped."""
     deadline = time.monotonic() + limit_s
     texts = {stdout.fileno(): bytearray(), stderr.fileno(): bytearray()}
-    told = 0
+    reported = 0
     next_tick = 0.0
     with selectors.DefaultSelector() as selector:
         for pipe in (stdout, stderr):
@@ -123,7 +123,7 @@ def _read(
             if on_tick is not None and now >= next_tick:
                 errors = texts[stderr.fileno()]
                 end = errors.rfind(b"\n") + 1
-                on_tick(errors[told:end].decode(errors="replace").splitlines())
-                told = max(told, end)
+                on_tick(errors[reported:end].decode(errors="replace").splitlines())
+                reported = max(reported, end)
                 next_tick = now + _TICK_S
     return False, bytes(texts[stdout.fileno()]), bytes(texts[stderr.fileno()])

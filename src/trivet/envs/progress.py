@@ -1,4 +1,4 @@
-"""How a build says what it is doing."""
+"""How a build reports progress."""
 
 from typing import Protocol
 
@@ -6,10 +6,10 @@ __all__ = ["Progress", "silent"]
 
 
 class Progress(Protocol):
-    """Called from the thread that called `ensure`, a few times a second at most."""
+    """Called in the thread that called `ensure`, at most a few times a second."""
 
     def __call__(self, stage: str, detail: str, done: int | None, total: int | None) -> None:
-        """Says one thing.
+        """Reports one step.
 
         Args:
             stage: `resolving` or `installing`.
@@ -20,4 +20,4 @@ class Progress(Protocol):
 
 
 def silent(stage: str, detail: str, done: int | None, total: int | None) -> None:
-    """Says nothing."""
+    """Reports nothing."""

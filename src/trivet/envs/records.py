@@ -1,4 +1,4 @@
-"""What the store keeps on disk: a lock for each set of inputs, and a description inside each environment."""
+"""The store's files: a lock for each set of inputs, and a record inside each environment."""
 
 import os
 import secrets
@@ -31,7 +31,7 @@ class LockRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnvironmentRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished environment; the file is written last, before the folder gets its name."""
+    """A finished environment; the file is written last, before the folder is renamed."""
 
     digest: Digest
     lock: str
@@ -42,7 +42,7 @@ class EnvironmentRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplacementRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The environment that was built in the place of one that is gone."""
+    """The environment that replaces one that is gone."""
 
     environment: Digest
 
@@ -51,7 +51,7 @@ _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
 def read_record(path: Path, kind: type[_Record]) -> _Record | None:
-    """Reads a record; None where there is none, or where it is not one that this version wrote."""
+    """Reads a record; None if it is missing, or this version cannot read it."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
@@ -69,11 +69,10 @@ def write_atomically(path: Path, data: bytes, *, drafts: Path) -> None:
     Args:
         path: what they become; its folder is made where it is missing.
         data: the bytes.
-        drafts: a folder of the same file system where they lie until then, and from where somebody sweeps them should
-            we die: a workspace's.
+        drafts: a folder on the same file system for the unfinished file; a workspace's, so that it is swept after a crash.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written to.
+        OSError: the disk is full, or the folder is not writable.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = drafts / f"{path.name}.{secrets.token_hex(4)}"

@@ -22,7 +22,7 @@ _MAX_ROUNDS = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resolved:
-    """A lock for one interpreter, and what the user should be told about it."""
+    """A lock for one interpreter, with notes for the user."""
 
     lock: str
     interpreter: Interpreter
@@ -33,7 +33,7 @@ def checked_requirements(lines: Sequence[str]) -> tuple[str, ...]:
     """PEP 508 lines in their usual form.
 
     Raises:
-        BadEnvironment: a line is none, or asks for a place of its own instead of an index.
+        BadEnvironment: a line is not a requirement, or names an address instead of an index's package.
     """
     checked = []
     for line in lines:
@@ -67,13 +67,13 @@ def resolve(
     report: Progress,
     constraints: Sequence[str] = (),
 ) -> Resolved:
-    """Finds versions that fit together, and an interpreter that they fit.
+    """Finds versions that work together, and an interpreter for them.
 
     Where the spec names no Python, our own minor release is tried first and then, if the reason is Python's version,
-    the others that are here. What `constraints` limit is not asked for by that.
+    the others on this machine. `constraints` limit versions; they do not request packages.
 
     Raises:
-        BadEnvironment: no such interpreter; no solution, in uv's own words.
+        BadEnvironment: the interpreter was not found; or there is no solution, with uv's own text.
     """
     wanted = parse_wanted(spec.python) if spec.python is not None else None
     first = choose(interpreters, wanted or OWN_MINOR)
@@ -93,7 +93,7 @@ def resolve(
             chosen = _why_chosen(failure, interpreter=interpreter, first=first)
             return Resolved(lock=lock, interpreter=interpreter, notes=(*chosen, *notes))
     assert failure is not None
-    # The first one: it is about the Python that was meant, the later ones about stopgaps.
+    # The first error is about the Python that was meant; the later ones are about substitutes.
     there = replace(about, python=first.version_text, there=describe(interpreters), worker=" and ".join(worker))
     raise uv_error(failure.stderr, about=there, timed_out=failure.timed_out) from failure
 
@@ -107,7 +107,7 @@ def _compiler(
 
 
 def _apart(compile_: Callable[[Sequence[str]], str], *, report: Progress) -> tuple[str, tuple[str, ...]]:
-    """Resolves until the lock holds no known-bad pair; one that the requirements insist on stays, with a note."""
+    """Resolves until the lock holds no known-bad pair; a pair that the requirements pin stays, with a note."""
     lock = compile_(())
     constraints: list[str] = []
     notes: list[str] = []

@@ -1,4 +1,4 @@
-"""Environments that were removed, or that another machine had, built again."""
+"""Rebuilds environments that were removed, or that only another machine has."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from trivet.errors import BadEnvironment
 
 __all__ = ["restore"]
 
-# Why an environment cannot be had, today or tomorrow. All else, as an index that does not answer, may pass.
+# Reasons that are final. All others may pass, such as an index that does not answer.
 LASTING = {
     "build_failed", "no_solution", "no_such_package", "no_such_version", "not_in_cache", "not_in_wheels",
     "python_mismatch", "python_not_found",
@@ -33,10 +33,10 @@ def restore(
     wheels: Path | None = None,
     report: Progress = silent,
 ) -> Environment:
-    """Builds an environment again: with the interpreter and the releases that it had.
+    """Rebuilds an environment with the interpreter and the releases that it had.
 
-    Where those cannot be had any more, with the nearest interpreter, and at last with the releases of today. Whatever it is, it
-    stands in for the lost one from now on, so that a version does not change its releases again by itself.
+    If those are gone, uses the nearest interpreter, and at last the current releases. The result replaces the lost one from
+    now on, so that a version's releases do not change again.
 
     Args:
         store: where it is missing.
@@ -46,10 +46,10 @@ def restore(
         python_version: of its interpreter, `3.8.18`.
         offline: fetch nothing.
         wheels: a folder of wheels to take packages from, before any index.
-        report: told what is going on; `warning` where the packages are others.
+        report: receives progress, and a `warning` if the packages differ.
 
     Raises:
-        BadEnvironment, Unavailable: as `EnvironmentStore.ensure` says. What may pass is no reason to take other releases.
+        BadEnvironment, Unavailable: as for `EnvironmentStore.ensure`. A failure that may pass does not lead to other releases.
     """
     minor = None if python_version is None else ".".join(python_version.split(".")[:2])
     nearest = spec.python or minor
@@ -64,7 +64,7 @@ def restore(
 
 
 def _first(tries: Sequence[Callable[[], Environment]]) -> Environment:
-    """What the first of them gives that gives anything; the error of the last one."""
+    """The result of the first attempt that succeeds; the error of the last one."""
     for ensure in tries[:-1]:
         try:
             return ensure()
@@ -75,9 +75,10 @@ def _first(tries: Sequence[Callable[[], Environment]]) -> Environment:
 
 
 def _difference(had: Collection[str], has: Collection[str]) -> str:
-    """What is there now and was not, or the other way round."""
+    """The packages that were added, changed or removed."""
     news = [line for line in has if line not in had]
     names = {line.partition("==")[0] for line in has}
     gone = [f"no {name}" for name in (line.partition("==")[0] for line in had) if name not in names]
-    said = [*news, *gone]
-    return ", ".join(said[:MOST_NAMED]) + (f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else "")
+    changes = [*news, *gone]
+    more = f" and {len(changes) - MOST_NAMED} more" if len(changes) > MOST_NAMED else ""
+    return ", ".join(changes[:MOST_NAMED]) + more

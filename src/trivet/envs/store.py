@@ -1,4 +1,4 @@
-"""All environments of one Trivet home: found by what was asked for, built where they are missing, removed when unused."""
+"""All environments of one Trivet home: found by their inputs, built if they are missing, removed if they are unused."""
 
 import os
 import platform
@@ -31,7 +31,7 @@ from trivet.errors import NotFound, Unavailable
 
 __all__ = ["EnvironmentInfo", "EnvironmentStore", "Infos"]
 
-# Longer than any honest build; a builder that hangs ends at its own limits before.
+# Longer than any real build: a builder that hangs reaches its own limits first.
 _WAIT_S = 3 * 3600.0
 _IN_USE_WAIT_S = 10.0
 _LAST_USED = ".last-used"
@@ -43,10 +43,10 @@ class EnvironmentInfo:
 
     Attributes:
         python_version: `3.8.18`.
-        size_bytes: of all its files; those that share their blocks with uv's cache take no room of their own.
+        size_bytes: of all its files, including those that share their blocks with uv's cache.
         packages: `name==version`, in order of name.
         made: when it was finished, UTC.
-        last_used: when it was last asked for, UTC.
+        last_used: when it was last requested, UTC.
     """
 
     digest: Digest
@@ -62,7 +62,7 @@ Infos = list[EnvironmentInfo]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Want:
-    """One call of `ensure`: what was asked for, and how it may be had. `key` names its inputs."""
+    """One call of `ensure`: the request, and how it may be met. `key` is the digest of its inputs."""
 
     key: Digest
     spec: EnvironmentSpec
@@ -75,14 +75,13 @@ class _Want:
 class EnvironmentStore:
     """Environments by digest below one folder.
 
-    `locks/` holds what was resolved, by its inputs; `environments/` what was built, by lock, Python and platform;
-    `replaced/` what stands in for one that is gone; `held/` the files of locks between processes; `tmp/` what is being made.
+    `locks/` holds resolved requirements, by their inputs; `environments/` what was built, by lock, Python and platform;
+    `replaced/` the replacements of lost ones; `held/` lock files between processes; `tmp/` unfinished files.
 
     Args:
-        root: the folder; made when it is first needed.
-        environ: the environment variables that pip, uv and the search for interpreters go by.
-        worker_requirements: what every environment holds beside the model's own; None asks the trivet-worker
-            distribution.
+        root: the folder; created on first use.
+        environ: the environment variables for pip, uv and the search for interpreters.
+        worker_requirements: added to every environment; None reads them from the trivet-worker distribution.
     """
 
     def __init__(
@@ -101,17 +100,17 @@ class EnvironmentStore:
         wheels: Path | None = None,
         report: Progress = silent,
     ) -> Environment:
-        """Finds the environment that a spec asks for, or builds it.
+        """Finds the environment of a spec, or builds it.
 
         A second call with the same inputs takes a few milliseconds and starts no process. Inputs are the spec, the
-        platform, the package index's settings and the bytes in `wheels`: a lock stays as it is until it is pruned.
+        platform, the package index's settings and the bytes in `wheels`: a lock does not change until it is pruned.
 
         Args:
             spec: what it must hold.
-            releases: `name==version`; of what is named here, no other release will do.
-            offline: fetch nothing: what is built already, uv's cache, or `wheels` alone where that is given.
+            releases: `name==version`: the only releases allowed for these packages.
+            offline: fetch nothing: use what is built, uv's cache, or `wheels` alone if that is given.
             wheels: a folder of wheels to take packages from, before any index.
-            report: told what is going on.
+            report: receives progress.
 
         Raises:
             BadEnvironment: it cannot be resolved or built; the interpreter is missing; the disk is full.
@@ -125,12 +124,12 @@ class EnvironmentStore:
         except LockBusyError as error:
             raise Unavailable(
                 "The environment is being built by another process",
-                why=f"that has been going on for longer than {_WAIT_S / 3600:.0f} hours",
+                why=f"the build has been running for more than {_WAIT_S / 3600:.0f} hours",
                 fix="end that process, then try again",
             ) from error
 
     def find(self, digest: Digest) -> Environment | None:
-        """The finished environment of a digest, or what stands in for it; None where there is neither.
+        """The finished environment of a digest, or its replacement; None if there is neither.
 
         Starts no process, and fetches nothing.
         """
@@ -141,10 +140,10 @@ class EnvironmentStore:
         return found
 
     def stand_in(self, environment: Environment, *, lost: Digest) -> None:
-        """Remembers what was built in the place of an environment that is gone: `find` gives it from now on.
+        """Records the replacement of an environment that is gone: `find` returns it from now on.
 
         Raises:
-            BadEnvironment: the folder cannot be written to.
+            BadEnvironment: the folder is not writable.
         """
         try:
             with workspace(self._root / "tmp") as space:
@@ -166,10 +165,10 @@ class EnvironmentStore:
 
     @contextmanager
     def in_use(self, environment: Environment) -> Iterator[None]:
-        """Keeps an environment from being pruned, in this process and any other, for the length of a `with` block.
+        """Protects an environment from pruning by any process, for the length of a `with` block.
 
         Raises:
-            NotFound: it was pruned before; `ensure` builds it again.
+            NotFound: it was already pruned; `ensure` rebuilds it.
         """
         try:
             with held(self._lock_file(environment.digest), shared=True, wait_s=_IN_USE_WAIT_S):
@@ -177,7 +176,7 @@ class EnvironmentStore:
                     raise NotFound(
                         f"The environment {environment.digest[:12]} is not there any more",
                         why="it was pruned",
-                        fix="load the model again: that builds it anew",
+                        fix="load the model again, which rebuilds it",
                     )
                 yield
         except LockBusyError as error:
@@ -187,16 +186,16 @@ class EnvironmentStore:
             ) from error
 
     def prune(self, *, unused_for: timedelta | None = None) -> Infos:
-        """Removes environments, with the locks that name them, and what dead builders left.
+        """Removes environments, the locks that name them, and the files of builders that crashed.
 
         Args:
-            unused_for: only those that were not asked for during that time; None: whatever their age.
+            unused_for: only environments that were not requested for that time; None for all.
 
         Returns:
-            What was removed. One that is in use, or is being built, is passed over.
+            What was removed. An environment that is in use or being built is skipped.
 
         Raises:
-            BadEnvironment: the folder cannot be written to.
+            BadEnvironment: the folder is not writable.
         """
         before = None if unused_for is None else datetime.now(UTC) - unused_for
         try:
@@ -217,7 +216,7 @@ class EnvironmentStore:
         return removed
 
     def list(self) -> Infos:
-        """The finished environments, the one used last first."""
+        """The finished environments, the most recently used first."""
         found = []
         for folder in self._root.glob("environments/*"):
             record = read_record(folder / RECORD, EnvironmentRecord)
@@ -264,7 +263,7 @@ class EnvironmentStore:
         if lock is None or not self._is_finished(lock.environment):
             return None
         folder = self._folder(lock.environment)
-        # A store that cannot be written to (an image's own) still serves what it holds.
+        # A read-only store (in an image) still serves what it holds.
         with suppress(OSError):
             (folder / _LAST_USED).touch()
         return Environment(
@@ -316,7 +315,7 @@ class EnvironmentStore:
             )
             write_record(self._lock_record(want.key), lock, drafts=uv.workspace.folder)
 
-        # Who uses a finished environment holds it, for as long as its workers run: it is not waited for.
+        # The users of a finished environment hold it while their workers run: do not wait for them.
         if self._is_finished(lock.environment):
             return
 
@@ -328,7 +327,7 @@ class EnvironmentStore:
                 return
             target = self._folder(lock.environment)
             if target.exists():
-                # Its interpreter is gone, or somebody took files out of it.
+                # Its interpreter or some of its files were removed.
                 target.rename(uv.workspace.folder / "broken")
             build(
                 lock.lock,
@@ -347,14 +346,14 @@ class EnvironmentStore:
                 record = read_record(folder / RECORD, EnvironmentRecord)
                 if record is None or (before is not None and _last_used(folder, made=record.made) > before):
                     return False
-                # Gone at once under its name; its files go with the workspace.
+                # The rename removes it at once; the workspace removes its files.
                 folder.rename(space.folder / digest)
                 return True
         except LockBusyError:
             return False
 
     def _discard_strangers(self, space: Workspace) -> None:
-        """Removes what no version of this code would use: folders without a record that it can read."""
+        """Removes what no version of this code uses: folders without a readable record."""
         for folder in self._root.glob("environments/*"):
             if read_record(folder / RECORD, EnvironmentRecord) is not None:
                 continue
@@ -363,7 +362,7 @@ class EnvironmentStore:
 
     def _is_finished(self, digest: Digest) -> bool:
         folder = self._folder(digest)
-        # `exists` follows the link to the interpreter, which may have been removed since.
+        # `exists` follows the link to the interpreter, which may be gone.
         return (folder / RECORD).exists() and (folder / "bin/python").exists()
 
     def _folder(self, digest: Digest) -> Path:
@@ -389,7 +388,7 @@ def _environment_digest(lock: str, interpreter: Interpreter) -> Digest:
 
 
 def _the_same(lock: LockRecord, interpreters: Collection[Interpreter]) -> Interpreter | None:
-    """The interpreter that a lock was resolved for, where a release of the same number is here."""
+    """The interpreter that a lock was resolved for, if this machine has one of the same version."""
     matching = [found for found in interpreters if found.version_text == lock.python_version]
     own = [found for found in matching if str(found.path) == lock.interpreter]
     return next(iter(own or matching), None)

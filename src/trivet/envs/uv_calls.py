@@ -23,7 +23,7 @@ _IMPORT_LIMIT_S = 300.0
 
 
 class UvFailedError(Exception):
-    """uv, or a program beside it, ended with an error. `stderr` holds no secret."""
+    """uv, or a program in an environment, failed. `stderr` is free of secrets."""
 
     def __init__(self, stderr: str, *, timed_out: bool) -> None:
         super().__init__(stderr)
@@ -33,7 +33,7 @@ class UvFailedError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Uv:
-    """uv, as it is called for one environment."""
+    """Calls of uv for one environment."""
 
     program: Path
     settings: UvSettings
@@ -46,19 +46,19 @@ class Uv:
 
         Args:
             requirements: PEP 508 lines.
-            constraints: more of them, that limit without asking for anything.
+            constraints: PEP 508 lines that limit versions without requesting packages.
             python: the interpreter to resolve for.
             as_of: the last day (UTC) whose releases count.
 
         Raises:
-            UvFailedError: there is no solution, or the index cannot be read.
+            UvFailedError: there is no solution, or the index is not readable.
         """
         wanted = self._input("requirements.in", requirements)
         limits = self._input("constraints.txt", constraints)
         arguments = ["pip", "compile", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
         arguments += ["--python", str(python.path), "--constraints", str(limits), str(wanted)]
         if as_of is not None:
-            # A date alone would be read in this machine's time zone.
+            # uv would read a date alone in this machine's time zone.
             midnight = datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC) + timedelta(days=1)
             arguments += ["--exclude-newer", midnight.isoformat()]
         return self._uv(arguments, limit_s=_RESOLVE_LIMIT_S).stdout
@@ -73,10 +73,10 @@ class Uv:
         self._uv(arguments, limit_s=_IMPORT_LIMIT_S, resolving=False)
 
     def install(self, lock: str, *, folder: Path, on_tick: Callable[[Sequence[str]], None]) -> None:
-        """Installs what a lock says, and nothing else, into an environment.
+        """Installs exactly a lock's packages into an environment.
 
         Raises:
-            UvFailedError: a file is missing or is another than the locked one, or the disk is full.
+            UvFailedError: a file is missing or differs from the locked one, or the disk is full.
         """
         file = self._input("requirements.lock", [lock])
         arguments = ["pip", "install", "--require-hashes", "--no-deps", "--compile-bytecode"]
@@ -116,15 +116,15 @@ class Uv:
     ) -> Finished:
         empty = self.workspace.folder / "empty"
         empty.mkdir(exist_ok=True)
-        # What it leaves behind when it is killed goes with the workspace.
+        # The workspace removes the files of a killed uv.
         temporary = self.workspace.folder / "tmp"
         temporary.mkdir(exist_ok=True)
         environ = {**environ, "TMPDIR": str(temporary)}
         keep = (self.workspace.lock,)
         finished = run(command, environ=environ, folder=empty, limit_s=limit_s, keep=keep, on_tick=on_tick)
         if finished.code or finished.timed_out:
-            said = self.settings.redact(finished.stderr)
-            raise UvFailedError(said + _signal(finished.code), timed_out=finished.timed_out)
+            text = self.settings.redact(finished.stderr)
+            raise UvFailedError(text + _signal(finished.code), timed_out=finished.timed_out)
         return finished
 
     def _input(self, name: str, lines: Sequence[str]) -> Path:
@@ -134,7 +134,7 @@ class Uv:
 
 
 def _signal(code: int) -> str:
-    """The signal that ended a program, where one did: by the shell's convention, from 128 on."""
+    """The signal that ended a program, if one did: codes above 128, by the shell's convention."""
     if code <= 128:
         return ""
     try:

@@ -1,7 +1,6 @@
-"""Turns pip's configuration into uv's: variables, because an index's address may hold a password, and arguments do not
-keep one.
+"""Turns pip's configuration into variables of uv: an index's address may hold a password, and other users can read arguments.
 
-What the user told uv itself (`UV_…`) wins over what pip was told.
+uv's own settings (`UV_…`) win over pip's.
 """
 
 import os
@@ -16,8 +15,8 @@ from trivet.envs.pip_config import PipConfig
 
 __all__ = ["UvSettings", "uv_settings"]
 
-# Handed on to uv, and through it to whatever builds a source distribution; nothing else is, since that code is not
-# ours and the environment may hold secrets.
+# Passed to uv, and by uv to builds of source distributions. No other variable is passed: that code is not ours, and the
+# environment may hold secrets.
 _KEPT = frozenset(
     {
         "PATH",
@@ -63,7 +62,7 @@ _KEPT = frozenset(
         "XDG_DATA_HOME",
     }
 )
-# Of uv's own variables, those that would change what is built, or where.
+# Variables of uv that would change what is built, or where.
 _DROPPED = frozenset(
     {
         "UV",
@@ -97,7 +96,7 @@ _DROPPED = frozenset(
         "UV_PUBLISH_PASSWORD",
     }
 )
-# Those that change how it is fetched and put down, and not which version is taken.
+# Variables that change how packages are fetched and installed, but not which versions.
 _NOT_DECISIVE = re.compile(
     r"UV_(CACHE_DIR|NO_CACHE|OFFLINE|HTTP_|CONCURRENT_|LINK_MODE|INSECURE_HOST|SYSTEM_CERTS|NATIVE_TLS|KEYRING|"
     r"CREDENTIALS_DIR|REQUEST_TIMEOUT|PYTHON_|STACK_SIZE|INDEX_.*_(USERNAME|PASSWORD)$|TOOL_|PUBLISH_)"
@@ -112,10 +111,10 @@ class UvSettings:
 
     Attributes:
         environ: all of its environment variables.
-        arguments: for every call that resolves or installs; no secret among them.
-        secrets: texts that must not appear in anything that is shown or kept.
-        fingerprint: a digest of all that decides which version of a package is taken; without logins, so that a new
-            password leaves it as it was.
+        arguments: for every call that resolves or installs; free of secrets.
+        secrets: texts that must not be shown or stored.
+        fingerprint: a digest of all settings that decide which version of a package is taken; without logins, so that a
+            new password does not change it.
     """
 
     environ: Mapping[str, str]
@@ -145,8 +144,8 @@ def uv_settings(environ: Mapping[str, str], pip: PipConfig, *, cache: Path) -> U
 
     Args:
         environ: the environment variables.
-        pip: what pip was told.
-        cache: the folder for uv's cache where the environment suggests none.
+        pip: pip's configuration.
+        cache: the folder for uv's cache if the environment names none.
     """
     variables = {
         name: value
@@ -166,7 +165,7 @@ def uv_settings(environ: Mapping[str, str], pip: PipConfig, *, cache: Path) -> U
     return UvSettings(
         environ=variables,
         arguments=tuple(arguments),
-        # Longest first, so that a part of one is not replaced before the whole.
+        # Longest first, so that no secret is replaced in part.
         secrets=tuple(sorted(secrets, key=len, reverse=True)),
         fingerprint=_fingerprint(variables, arguments),
     )
@@ -178,11 +177,11 @@ def _indexes(variables: Mapping[str, str], pip: PipConfig) -> dict[str, str]:
         own["UV_DEFAULT_INDEX"] = _location(pip.index_url)
     if pip.extra_index_urls and not variables.keys() & {"UV_INDEX", "UV_EXTRA_INDEX_URL"}:
         own["UV_INDEX"] = " ".join(_location(url) for url in pip.extra_index_urls)
-        # pip takes the best version over all of its indexes; uv, left alone, stops at the first that knows the name.
+        # pip takes the best version over all of its indexes; uv by default stops at the first index with the name.
         if "UV_INDEX_STRATEGY" not in variables:
             own["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     links = variables.get("UV_FIND_LINKS", "").split(",") if "UV_FIND_LINKS" in variables else pip.find_links
-    # pip passes over a folder that is not there; uv stops.
+    # pip skips a missing folder; uv fails.
     present = [_location(link) for link in links if link and _is_there(link)]
     if present or "UV_FIND_LINKS" in variables:
         own["UV_FIND_LINKS"] = ",".join(present)
@@ -210,7 +209,7 @@ def _network(variables: Mapping[str, str], environ: Mapping[str, str], pip: PipC
 
 
 def _configuration_file(variables: Mapping[str, str]) -> dict[str, str]:
-    """Names uv's own file outright: left to itself, uv also reads what lies in the folders above its working folder."""
+    """Names uv's own file: by default, uv also reads files in the folders above its working folder."""
     if "UV_CONFIG_FILE" in variables or "UV_NO_CONFIG" in variables:
         return {}
     home = variables.get("HOME")
@@ -226,7 +225,7 @@ def _configuration_file(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _location(text: str) -> str:
-    """An address as it is; a path as a `file:` address, since uv runs elsewhere, and a comma would end it."""
+    """An address unchanged; a path as a `file:` address, because uv runs in another folder and splits at commas."""
     if "://" in text:
         return text
     path = text.removeprefix("file:")
@@ -252,10 +251,10 @@ def _secrets(texts: list[str]) -> set[str]:
                 continue
             login = word.split("://", 1)[1].split("/", 1)[0].rpartition("@")[0]
             name, _, password = login.partition(":")
-            # A token often stands alone, in the user's place.
+            # A token is often given alone, as the user.
             secret = password or name
             found |= {secret, unquote(secret)} - {""}
-    # Words this short stand in ordinary text as well; the pattern for logins covers them in addresses.
+    # Words this short also occur in ordinary text; the pattern for logins covers them in addresses.
     return {secret for secret in found if len(secret) > 3}
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a folder of wheels, as one digest: a wheel that was built again under its old name counts as another."""
+"""The digest of a folder of wheels: a wheel that was rebuilt under its old name changes it."""
 
 from pathlib import Path
 
@@ -20,17 +20,17 @@ def digest_of_wheels(folder: Path, *, memory: Path, drafts: Path, now_ns: int) -
 
     Args:
         folder: where they lie.
-        memory: a file that remembers digests by inode, size and times, so that gigabytes are read once.
-        drafts: a folder of workspaces on the same file system, where that file is written before it gets its name.
-        now_ns: the time, in nanoseconds since 1970. What changed a moment ago is not remembered: it may change again
+        memory: a file that caches digests by inode, size and times, so that gigabytes are read once.
+        drafts: a folder of workspaces on the same file system, where that file is written before it is renamed.
+        now_ns: the time, in nanoseconds since 1970. Files that changed a moment ago are not cached: they may change again
             within one tick of the file system's clock.
 
     Raises:
-        BadEnvironment: there is no such folder, or no archive in it.
+        BadEnvironment: the folder does not exist, or holds no archive.
     """
     if not folder.is_dir():
         raise BadEnvironment(
-            f"The wheels folder {folder} is not there", fix="name a folder that holds .whl files", reason="no_wheels"
+            f"The wheels folder {folder} was not found", fix="name a folder that holds .whl files", reason="no_wheels"
         )
     files = sorted(file for file in folder.iterdir() if file.name.endswith(_ARCHIVES) and file.is_file())
     if not files:

@@ -27,6 +27,6 @@ def requirements_of_worker() -> tuple[str, ...]:
 
 
 def modules_of(requirements: Iterable[str]) -> tuple[str, ...]:
-    """The modules of the worker's requirements, which are called as their distributions are."""
+    """The modules of the worker's requirements: they have the names of their distributions."""
     names = (_NAME.match(line) for line in requirements)
     return tuple(name[0].lower().replace("-", "_") for name in names if name is not None)

@@ -1,7 +1,7 @@
-"""The inference log's near end: what costs a request next to nothing, and a thread that does the rest.
+"""The gateway's side of the inference log: a cheap append for each request, and a thread that writes.
 
-What has gathered is handed to a thread, which writes thousands of rows at a time. When too much waits, or the disk is full, rows are
-dropped and counted; a prediction never waits for its log.
+Collected rows go to the thread, which writes thousands at a time. If too many wait, or the disk is full, rows are dropped and
+counted; a prediction never waits for its log.
 """
 
 import asyncio
@@ -37,26 +37,26 @@ MOST_FILES = 64
 
 
 class InferenceLog:
-    """Keeps requests and answers. `append` belongs to the event loop's thread, in which it is made.
+    """Stores requests and answers. Call `append` in the event loop's thread, and create this there.
 
     Args:
-        home: the logs lie in `inference` below it.
-        limits: how much is kept.
+        home: the logs are in its folder `inference`.
+        limits: see `LogLimits`.
         partition: names this process.
 
     """
 
     def __init__(self, home: Path, limits: LogLimits, *, partition: str) -> None:
-        # Counted by the event loop's thread, and by the log's own: neither disturbs the other's sums.
+        # One counter for each thread, so that no increment is lost.
         self._refused: dict[tuple[int, str], int] = {}
         self._lost: dict[tuple[int, str], int] = {}
         self._home = home
         self._limits = limits
         self._partition = partition
         self._gathering: dict[int, Gathered] = {}
-        # What is to be written, and pipelines that answer no more.
+        # Rows to write, and pipelines that have stopped.
         self._queue: deque[Gathered | ServedPipeline] = deque()
-        # Two counters of one writer each: what waits is their difference.
+        # Two counters with one writer each; their difference is what waits.
         self._came_rows = self._went_rows = 0
         self._came_bytes = self._went_bytes = 0
         self._request = time.time_ns()
@@ -77,7 +77,7 @@ class InferenceLog:
 
     @property
     def dropped(self) -> Mapping[tuple[int, str], int]:
-        """Rows that were not kept, by pipeline."""
+        """Dropped rows by pipeline."""
         found = dict(self._refused)
         for name, rows in self._lost.copy().items():
             found[name] = found.get(name, 0) + rows
@@ -102,7 +102,7 @@ class InferenceLog:
             if gathered.rows >= GATHERED_ROWS or gathered.nbytes >= GATHERED_BYTES:
                 self._hand_over(key)
         except Exception as error:  # noqa: BLE001 - an answer is not lost for its log
-            # What was gathered may hold a part of this request.
+            # The collected rows may hold a part of this request.
             spoilt = self._gathering.pop(key, None)
             lost = 0 if spoilt is None else sum(spoilt.counts)
             _count(self._refused, pipeline, lost + answer.outputs.rows)
@@ -114,19 +114,19 @@ class InferenceLog:
         self._queue.append(pipeline)
 
     def flush(self, within_s: float) -> bool:
-        """Wait until everything that was appended before is in the files. Called in a thread.
+        """Wait until all rows appended so far are in the files. Called in a thread.
 
         Returns:
-            Whether it is.
+            Whether they are.
         """
         with self._written:
-            # A round that has begun may have missed the newest: the end of the next one is waited for.
+            # A round in progress may miss the newest rows: wait for the end of the next one.
             target = self._taken + 1
             self._wake.set()
             return self._written.wait_for(lambda: self._done >= target, within_s)
 
     def close(self, within_s: float) -> None:
-        """Write what waits, and end. Called in a thread, while the event loop runs."""
+        """Write the waiting rows and end. Called in a thread, while the event loop runs."""
         self._closing = True
         self._wake.set()
         self._thread.join(within_s)
@@ -136,8 +136,8 @@ class InferenceLog:
     def _append_alone(
         self, pipeline: ServedPipeline, batch: Batch, more: Mapping[str, pa.Array], answer: Answer[Inputs]
     ) -> None:
-        """A request that sent more than the model knows has columns of its own."""
-        # In one order whoever sent them: another order would be another schema.
+        """Append a request with columns that the model does not have."""
+        # Sorted, because another order would be another schema.
         names = sorted(more)
         schema = pa.schema([*batch.schema, *(pa.field(name, more[name].type) for name in names)])
         columns = [*batch.columns, *(more[name] for name in names)]
@@ -146,7 +146,7 @@ class InferenceLog:
         if not self._has_room(answer.outputs.rows, nbytes):
             _count(self._refused, pipeline, answer.outputs.rows)
             return
-        # What came before is written before.
+        # Earlier rows are written first.
         self._hand_over(id(pipeline))
         gathered.add(columns, answer, nbytes)
         self._enqueue(gathered)
@@ -159,7 +159,7 @@ class InferenceLog:
 
     def _hand_over(self, key: int) -> None:
         gathered = self._gathering.pop(key, None)
-        # Where the queue was full nothing was gathered.
+        # If the queue was full, nothing was collected.
         if gathered is not None and gathered.rows:
             self._enqueue(gathered)
 
@@ -206,14 +206,14 @@ class InferenceLog:
                 self._seal(self._finished.popleft())
 
     def _collect(self) -> bool:
-        """Have the event loop hand over what it has gathered: only it may touch that. Says whether it did."""
+        """Ask the event loop, which owns the collected rows, to hand them over. Returns whether it did."""
         if not self._gathering:
             return True
         done = threading.Event()
         try:
             self._loop.call_soon_threadsafe(self._hand_all_over, done)
         except RuntimeError:
-            # The loop has ended, and so has everything that appends.
+            # The loop has ended, so nothing appends any more.
             self._hand_all_over(done)
         return done.wait(PAUSE_S)
 
@@ -227,7 +227,7 @@ class InferenceLog:
                 self._forget(key)
 
     def _forget(self, key: int) -> None:
-        """Deployments come and go: one that is logged again is met anew."""
+        """Drop idle folders; a deployment that is logged again gets a new one."""
         folder = self._folders.pop(key)
         self._paths = {path: each for path, each in self._paths.items() if each is not folder}
         self._broken_until.pop(key, None)
@@ -255,7 +255,7 @@ class InferenceLog:
         if isinstance(came, Gathered):
             self._write(came)
         else:
-            # Rows come first: when the gateway stops, all of its pipelines end at once, and it waits for rows only.
+            # Rows first: when the gateway stops, all pipelines end at once, and it waits for rows only.
             self._finished.append(came)
 
     def _seal(self, pipeline: ServedPipeline) -> None:
@@ -274,7 +274,7 @@ class InferenceLog:
         self._went_bytes += gathered.nbytes
 
     def _write_rows(self, gathered: Gathered) -> int:
-        """Write rows until one cannot be written, and say how many were."""
+        """Write rows until one fails, and return how many were written."""
         pipeline = gathered.pipeline
         key = pipeline.deployment_id or 0
         written = 0
@@ -286,7 +286,7 @@ class InferenceLog:
             folder = self._folders[key] = self._paths[path] = LogFolder(path, self._limits, self._files)
         try:
             batch = record_batch(gathered, first=self._request, origin=self._origin(pipeline))
-            # A segment is not to become much larger than those that are taken away one by one.
+            # A segment must not become much larger than the unit in which segments are removed.
             step = max(1, batch.num_rows * self._limits.seal_at_bytes // max(1, batch.nbytes))
             while written < batch.num_rows:
                 part = batch.slice(written, step)
@@ -308,10 +308,10 @@ class InferenceLog:
         )
 
     def _complain(self, error: Exception) -> None:
-        """Say it, but not with every batch."""
+        """Log it, but not for every batch."""
         if time.monotonic() - self._said_at > 10.0:
             self._said_at = time.monotonic()
-            log.warning("inference log rows are dropped: %s", error)
+            log.warning("inference log rows dropped: %s", error)
 
 
 def _count(sums: dict[tuple[int, str], int], pipeline: ServedPipeline, rows: int) -> None:

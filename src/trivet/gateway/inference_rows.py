@@ -1,7 +1,7 @@
-"""What requests leave behind until it is written to the inference log.
+"""Rows of requests that wait to be written to the inference log.
 
-A request's values are copied to the end of a buffer for each column; no object of its own stays behind, so that its memory is
-used again at once and the garbage collector has nothing to look through.
+Values are copied to the end of a buffer for each column. No object of a request is kept, so that its memory is reused at once
+and the garbage collector has nothing to scan.
 """
 
 import sys
@@ -26,12 +26,12 @@ FIRST_BYTES = 2**20
 
 
 class _Store:
-    """One column of what was gathered: numbers of one shape are copied into a buffer that grows, all else is kept as it came.
+    """One column of collected rows: numbers of one shape are copied into a growing buffer, other values are kept as objects.
 
-    A copy of a hundred bytes costs less than keeping the array that holds them: what a request made can be used again at once.
+    A copy of a hundred bytes costs less than keeping the array that holds them, because its memory is reused at once.
 
     Attributes:
-        row_bytes: of each row; 0 where rows differ, or may.
+        row_bytes: of each row; 0 if rows may differ in size.
     """
 
     __slots__ = ("_buffer", "_field", "_parts", "row_bytes")
@@ -48,7 +48,7 @@ class _Store:
                 self._buffer = np.empty((rows, *first.shape[1:]), first.dtype)
 
     def add(self, values: Column, start: int, end: int) -> None:
-        """One request's values, which are rows `start` to `end` of all."""
+        """Add one request's values as rows `start` to `end`."""
         buffer = self._buffer
         if buffer is None:
             self._parts.append(values)
@@ -60,7 +60,7 @@ class _Store:
         buffer[start:end] = values if type(values) is np.ndarray else to_numpy(values, self._field, writable=False)
 
     def joined(self, rows: int) -> Column:
-        """All of them."""
+        """All values as one column."""
         return join_columns(self._parts, self._field) if self._buffer is None else self._buffer[:rows]
 
 
@@ -68,8 +68,8 @@ class Gathered:
     """Requests to one pipeline version, column by column.
 
     Attributes:
-        rows: of all of them.
-        nbytes: of all of them, about.
+        rows: the number of rows.
+        nbytes: their approximate size.
     """
 
     __slots__ = (
@@ -112,7 +112,7 @@ class Gathered:
         self._varied_outputs = [index for index, store in enumerate(self.outputs) if not store.row_bytes]
 
     def size_of(self, inputs: Sequence[Column], outputs: Batch) -> int:
-        """What one more request would take, in bytes."""
+        """The size of a request, in bytes."""
         size = self._row_bytes * outputs.rows
         for index in self._varied_inputs:
             size += _held_bytes(inputs[index])
@@ -121,7 +121,7 @@ class Gathered:
         return size
 
     def add(self, inputs: Sequence[Column], answer: Answer[Inputs], nbytes: int) -> None:
-        """One more request, of so many bytes."""
+        """Add a request of `nbytes`."""
         outputs = answer.outputs
         start = self.rows
         self.rows = end = start + outputs.rows
@@ -144,13 +144,13 @@ def _holds_objects(values: Column) -> bool:
 
 
 def _held_bytes(values: Column) -> int:
-    """What keeping a column takes, about."""
+    """The approximate memory of a column."""
     if not _holds_objects(values):
         return values.nbytes
     if values.size == 1:
         return _object_bytes(values.item())
     objects = values.ravel().tolist()
-    # Texts come in large numbers, and hold nothing else.
+    # Texts are many, and hold no other objects.
     return sum(map(sys.getsizeof if type(objects[0]) in {str, bytes} else _object_bytes, objects))
 
 
@@ -170,12 +170,12 @@ def _object_bytes(value: Any) -> int:
 
 
 def record_batch(gathered: Gathered, *, first: int, origin: Origin) -> pa.RecordBatch:
-    """Everything that was gathered, a row each.
+    """The collected rows as a record batch.
 
     Args:
         gathered: at least one request.
-        first: the first request's number; the others count on from it.
-        origin: what all of them have in common.
+        first: the first request's number; the others follow.
+        origin: of all rows.
     """
     counts = np.array(gathered.counts)
     starts = np.cumsum(counts) - counts

@@ -1,4 +1,4 @@
-"""What was asked and answered, in files: written by the gateway off its hot path, read by the control API."""
+"""Requests and answers in files: written by the gateway off its hot path, read by the control API."""
 
 from trivet.inference_log.layout import COLUMNS, Origin, folder_of
 from trivet.inference_log.open_files import OpenFiles

@@ -1,7 +1,7 @@
 """How the inference log lies on disk.
 
 A deployment has a folder, `<home>/inference/<workspace id>/<deployment id>/`, of segments. A segment that is being written is an
-Arrow IPC stream, which can be read up to its last whole batch whatever happened to its writer; one that is complete is Parquet.
+Arrow IPC stream, which can be read up to its last whole batch even after a crash of its writer; a complete one is Parquet.
 All rows of a segment have one schema and come from one pipeline version.
 """
 
@@ -27,18 +27,18 @@ COLUMNS = (
     pa.field("elapsed.read", pa.uint64(), nullable=False),
     pa.field("elapsed.model", pa.uint64(), nullable=False),
 )
-"""What every row begins with: when, which request (ascending), which of its rows, and nanoseconds. Then come `in.*`, `out.*`
+"""The first columns of every row: time, request (ascending), row of the request, and nanoseconds. Then come `in.*`, `out.*`
 and `anomaly.*`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """What all rows of a segment have in common, and is kept once: where their answers come from.
+    """Where the answers of a segment come from: stored once, because it is the same for all rows.
 
     Attributes:
         last_model: JSON text `{"model_name": …, "model_sha": …}`.
         pipeline_version: its UUID.
-        partition: which process answered.
+        partition: the process that answered.
     """
 
     last_model: str
@@ -54,21 +54,21 @@ class Origin:
         """The origin that a segment's schema holds.
 
         Raises:
-            Internal: it holds none.
+            Internal: there is none in it.
         """
         try:
             return cls(**json.loads((schema.metadata or {})[KEY]))
         except (KeyError, ValueError, TypeError) as error:
-            raise Internal("this is no segment of an inference log", why=repr(error)) from error
+            raise Internal("not a segment of an inference log", why=repr(error)) from error
 
 
 def folder_of(home: Path, *, workspace_id: int, deployment_id: int) -> Path:
-    """Where a deployment's log lies."""
+    """The folder of a deployment's log."""
     return home / "inference" / str(workspace_id) / str(deployment_id)
 
 
 def list_segments(folder: Path) -> list[Path]:
-    """A folder's segments, in order of their beginning. One that is being sealed is there once."""
+    """A folder's segments, in order of their start. A segment that is being sealed is listed once."""
     found: dict[str, Path] = {}
     for path in sorted(folder.glob("*.*")):
         # `.parquet` sorts after `.arrows`: the sealed one wins.

@@ -1,4 +1,4 @@
-"""Files that are written by turns, of which only so many are open at once: an operating system gives a process few descriptors."""
+"""Files that are written in turns, with a limit on open ones: the operating system gives a process few descriptors."""
 
 import contextlib
 from pathlib import Path
@@ -8,38 +8,38 @@ __all__ = ["AppendedFile", "OpenFiles"]
 
 
 class OpenFiles:
-    """The descriptors of all files that are written by turns. Not safe to use from several threads.
+    """The descriptors of all files that are written in turns. Not safe to use from several threads.
 
     Args:
-        most: so many files are open at once; for one more the least recently written is closed until its next turn.
+        most: the limit of open files; beyond it, the least recently written file is closed until its next turn.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        # In the order of their last turns.
+        # In order of their last turns.
         self._files: dict[AppendedFile, None] = {}
 
     def take_turn(self, file: "AppendedFile") -> None:
-        """A file is open, or is about to be."""
+        """Count a file as open and as the last one written."""
         self._files.pop(file, None)
         while len(self._files) >= self._most:
             next(iter(self._files)).put_by()
         self._files[file] = None
 
     def give_up(self, file: "AppendedFile") -> None:
-        """A file is closed."""
+        """Count a file as closed."""
         self._files.pop(file, None)
 
 
 class AppendedFile:
-    """A new file that is only ever appended to. It may be closed between two turns, which nobody notices who writes to it.
+    """A new file that is only appended to. It may be closed between two turns; its writer does not notice.
 
     Args:
-        path: the file; it must not be there.
-        files: all that are written by turns with it.
+        path: the file; it must not exist.
+        files: all files that are written in turns with it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
 
     def __init__(self, path: Path, files: OpenFiles) -> None:
@@ -56,7 +56,7 @@ class AppendedFile:
 
     @property
     def closed(self) -> bool:
-        """Whether it takes no more."""
+        """Whether it is closed for good."""
         return self._ended
 
     @property
@@ -65,17 +65,17 @@ class AppendedFile:
         return self._file is None
 
     def write(self, data: bytes) -> int:
-        """Append; all of it is in the file after `flush`.
+        """Append; the bytes are in the file after `flush`.
 
         Raises:
-            OSError: it cannot be written, or opened again.
+            OSError: it cannot be written or reopened.
         """
         if self._ended:
             raise ValueError(f"{self._path} is closed")
         self._files.take_turn(self)
         if self._file is None:
             try:
-                # Whoever took the file away meanwhile does not get one without a beginning.
+                # If the file was removed meanwhile, do not create one that lacks its beginning.
                 self._file = self._path.open("r+b")
                 self._file.seek(self._size)
             except BaseException:
@@ -84,23 +84,23 @@ class AppendedFile:
         return self._file.write(data)
 
     def flush(self) -> None:
-        """Have everything that was written in the file."""
+        """Write buffered bytes to the file."""
         if self._file is not None:
             self._file.flush()
             self._size = self._file.tell()
 
     def tell(self) -> int:
-        """How many bytes were written."""
+        """The number of bytes written."""
         return self._size if self._file is None else self._file.tell()
 
     def put_by(self) -> None:
-        """Let go of the descriptor until something more is written."""
+        """Close the descriptor until the next write."""
         with contextlib.suppress(OSError):
             self.flush()
         self._release()
 
     def close(self) -> None:
-        """Take no more."""
+        """Close for good."""
         self._ended = True
         self._release()
 

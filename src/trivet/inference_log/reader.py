@@ -38,10 +38,10 @@ class LogPage:
     """A part of a log.
 
     Attributes:
-        table: `time` (timestamp[ms], UTC without saying so), then `in.*`, `out.*`, `anomaly.*` and `metadata.*`, each sorted by
+        table: `time` (timestamp[ms], UTC without a zone), then `in.*`, `out.*`, `anomaly.*` and `metadata.*`, each sorted by
             code point.
-        status: `All`, or why it ends before the last row that was asked for.
-        cursor: where the next page begins; None after the last one.
+        status: `All`, or why the page ends before the last requested row.
+        cursor: where the next page begins; None after the last page.
     """
 
     table: pa.Table
@@ -51,7 +51,7 @@ class LogPage:
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """The rows of one file that count: their order, and the table that they are in."""
+    """The selected rows of one file: their order, and the table that holds them."""
 
     table: pa.Table
     origin: Origin
@@ -75,23 +75,23 @@ def read_logs(
     order of time. `order` overrides that.
 
     Args:
-        folder: see `folder_of`; an empty page if it is not there.
+        folder: see `folder_of`; an empty page if it does not exist.
         limit: rows at most.
-        start: the first moment that counts, with its zone.
-        end: the last moment that counts, with its zone.
+        start: the first moment, with its zone.
+        end: the last moment, with its zone.
         order: `Asc` or `Desc`.
-        cursor: of the page before.
+        cursor: of the previous page.
         dataset: parts (`time`, `in`, `out`, `anomaly`, `metadata`, `*`) or columns (`out.variable`); all but metadata if empty.
         exclude: parts or columns to leave out.
         max_bytes: of the table.
 
     Raises:
-        Invalid: a limit below 1, an unknown part, half of a range, or a cursor that is none.
+        Invalid: a limit below 1, an unknown part, half of a range, or an invalid cursor.
     """
     if limit < 1:
         raise Invalid(f"a limit of {limit} rows", fix="ask for one row at least")
     if (start is None) != (end is None):
-        raise Invalid("start_datetime and end_datetime belong together", fix="give both, or neither")
+        raise Invalid("start_datetime and end_datetime are required together", fix="give both, or neither")
     if start is not None and end is not None and start > end:
         raise Invalid("start_datetime is after end_datetime", fix="give the earlier one first")
     descending = (order or ("Desc" if start is None else "Asc")) == "Desc"
@@ -115,7 +115,7 @@ def read_logs(
 
 @dataclass(frozen=True, slots=True)
 class _Bounds:
-    """A segment, and what is known of it without reading its rows."""
+    """A segment, and what its metadata says of its rows."""
 
     path: Path
     requests: tuple[int, int]
@@ -124,7 +124,7 @@ class _Bounds:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Which rows count."""
+    """Which rows are selected."""
 
     limit: int
     start: datetime | None
@@ -133,7 +133,7 @@ class _Wanted:
     after: tuple[int, int] | None
 
     def may_hold(self, bounds: _Bounds) -> bool:
-        """Whether rows of a segment may count."""
+        """Whether a segment may hold selected rows."""
         first, last = bounds.times
         if self.start is not None and last < _naive(self.start):
             return False
@@ -145,12 +145,12 @@ class _Wanted:
 
 
 def _enough(folder: Path, wanted: _Wanted) -> list[_Segment]:
-    """Segments, the nearest first, until no other can hold a row that is as near as those at hand."""
+    """Segments, the nearest first, until no other can hold a row as near as those already read."""
     taken: list[_Segment] = []
     for _ in range(TRIES):
         paths = list_segments(folder)
         taken = _taken(paths, wanted)
-        # A log that is written faster than it is read may have been taken away, all of it, since it was listed.
+        # If a log is written faster than it is read, all listed segments may be gone by now.
         if taken or all(_is_there(path) for path in paths):
             break
     return taken
@@ -176,7 +176,7 @@ def _taken(paths: list[Path], wanted: _Wanted) -> list[_Segment]:
         if segment is not None:
             taken.append(segment)
         elif not wanted.descending and not _is_there(bounds.path):
-            # The oldest go first: what was taken before this one has gone too, and there is to be no hole.
+            # The oldest segments are removed first. If this one is gone, drop the older ones too: a page has no holes.
             taken.clear()
     return taken
 
@@ -187,7 +187,7 @@ def _nearer(segments: list[_Segment], edge: int, wanted: _Wanted) -> int:
 
 
 def _bounds(path: Path) -> _Bounds | None:
-    """None for a segment without a row, and for one that cannot be read: the others still can."""
+    """None for a segment without rows, and for an unreadable one: the others are still read."""
     try:
         if path.suffix == SEALED:
             found = path.stat()
@@ -202,11 +202,11 @@ def _bounds(path: Path) -> _Bounds | None:
 
 
 def _sealed_since(path: Path) -> Path | None:
-    """Where the rows of a segment are that is not there any more; None if they were taken away."""
+    """The sealed file of a segment that was open; None if its rows were removed."""
     return None if path.suffix == SEALED else path.with_suffix(SEALED)
 
 
-# A sealed segment stays as it is, and a log may have hundreds.
+# A sealed segment does not change, and a log may have hundreds.
 @lru_cache(REMEMBERED)
 def _sealed_bounds(path: Path, _written_ns: int, _size: int) -> _Bounds | None:
     metadata = pq.read_metadata(path)
@@ -230,7 +230,7 @@ def _open_bounds(path: Path) -> _Bounds | None:
 
 
 def _read(path: Path) -> pa.Table | None:
-    """A segment's rows; None if it was begun this moment, or taken away."""
+    """A segment's rows; None if it was started just now, or removed."""
     try:
         if path.suffix == SEALED:
             return pq.read_table(path, memory_map=True)
@@ -275,7 +275,7 @@ INDEX = np.dtype([("request", np.uint64), ("row", np.uint32), ("segment", np.int
 
 
 def _index(segments: list[_Segment], *, descending: bool) -> np.ndarray:
-    """Every row that counts, in order: which request, which of its rows, in which segment it is, and where."""
+    """Every selected row, in order: its request, its row, its segment, and its place there."""
     parts = []
     for number, segment in enumerate(segments):
         part = np.empty(segment.table.num_rows, dtype=INDEX)
@@ -290,7 +290,7 @@ def _index(segments: list[_Segment], *, descending: bool) -> np.ndarray:
 
 
 def _same_schema(index: np.ndarray, segments: list[_Segment]) -> np.ndarray:
-    """As many rows from the first as have the first one's columns."""
+    """The first rows, up to one with other columns."""
     if len(index) == 0:
         return index
     first = _columns(segments[index["segment"][0]].table)
@@ -341,7 +341,7 @@ def _count_first(columns: dict[str, pa.ChunkedArray | pa.Array]) -> dict[str, pa
 def _select(table: pa.Table, dataset: Sequence[str], exclude: Sequence[str]) -> pa.Table:
     for name in (*dataset, *exclude):
         if name != "*" and name.partition(".")[0] not in PARTS:
-            raise Invalid(f"there is no dataset {name!r}", fix=f"known are *, {', '.join(PARTS)}, and columns of them")
+            raise Invalid(f"unknown dataset {name!r}", fix=f"use *, {', '.join(PARTS)}, or a column of one of them")
     if "*" in dataset and any(name.partition(".")[0] == "metadata" for name in dataset):
         raise Invalid("'*' cannot be combined with metadata", fix="name the parts: time, in, out, anomaly, metadata")
     wanted = set(dataset) or set(USUAL)
@@ -356,8 +356,8 @@ def _select(table: pa.Table, dataset: Sequence[str], exclude: Sequence[str]) -> 
 
 
 def _write_cursor(entry: np.void) -> str:
-    said = json.dumps([int(entry["request"]), int(entry["row"])]).encode()
-    return base64.urlsafe_b64encode(said).decode()
+    text = json.dumps([int(entry["request"]), int(entry["row"])])
+    return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 def _read_cursor(text: str) -> tuple[int, int]:
@@ -365,7 +365,7 @@ def _read_cursor(text: str) -> tuple[int, int]:
         request, row = json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
         found = int(request), int(row)
         if not (0 <= found[0] < 2**64 and 0 <= found[1] < 2**32):
-            raise ValueError("there are no such rows")
+            raise ValueError("negative row numbers")
     except (ValueError, TypeError, binascii.Error) as error:
-        raise Invalid("this is no cursor of a log", fix="send the x-iteration-cursor of the page before") from error
+        raise Invalid("invalid log cursor", fix="send the x-iteration-cursor of the previous page") from error
     return found

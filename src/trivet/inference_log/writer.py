@@ -1,4 +1,4 @@
-"""Writing segments: appending, sealing, and taking the oldest away. One thread of one process writes a folder."""
+"""Writing segments: appending, sealing, and removing the oldest. One thread of one process writes a folder."""
 
 import contextlib
 import logging
@@ -27,13 +27,13 @@ PARTS = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogLimits:
-    """How much is kept.
+    """Limits of the inference log.
 
     Attributes:
-        bytes_each: what the log of one deployment may take.
+        bytes_each: size of one deployment's log.
         age_s: how long a segment is kept.
-        segment_bytes: a segment that is larger is sealed …
-        segment_age_s: … and so is one that is older.
+        segment_bytes: a larger segment is sealed …
+        segment_age_s: … and so is an older one.
     """
 
     bytes_each: int = 512 * MIB
@@ -43,13 +43,13 @@ class LogLimits:
 
     @property
     def seal_at_bytes(self) -> int:
-        """Small logs have small segments, so that there is something to take away."""
+        """Small logs have small segments: whole segments are removed, and one must be left."""
         return max(64 * 1024, min(self.segment_bytes, self.bytes_each // PARTS))
 
 
 @dataclass(slots=True)
 class _Open:
-    """A segment that is being written; `whole` bytes of it hold batches that were written in full."""
+    """A segment that is being written; its first `whole` bytes hold complete batches."""
 
     path: Path
     schema: pa.Schema
@@ -63,32 +63,32 @@ class LogFolder:
     """One deployment's log. Not safe to use from several threads.
 
     Args:
-        folder: made when it is first needed.
-        limits: how much is kept.
-        files: all the files that are written in turns with these; none but these without it.
+        folder: created on first use.
+        limits: see `LogLimits`.
+        files: shared by all folders that are written in turns; its own by default.
     """
 
     def __init__(self, folder: Path, limits: LogLimits, files: OpenFiles | None = None) -> None:
         self._folder = folder
         self._limits = limits
         self._files = files or OpenFiles(MOST_OPEN)
-        # By schema, metadata included: another pipeline version has segments of its own.
+        # By schema with metadata: each pipeline version has its own segments.
         self._open: dict[bytes, _Open] = {}
         self._number = 0
-        # Segments that nobody writes any more, and that could not be sealed yet.
+        # Complete segments that could not be sealed yet.
         self._unsealed: set[Path] = set()
 
     @property
     def idle(self) -> bool:
-        """Whether no segment is being written, or waits to be sealed."""
+        """Whether no segment is open or waits to be sealed."""
         return not self._open and not self._unsealed
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Append rows to the segment of their schema; they can be read when this returns.
+        """Append rows to the segment of their schema; they are readable when this returns.
 
         Raises:
-            OSError, pa.ArrowException: they could not be written, and none of them is kept. The segment is given up; the next
-                rows begin another.
+            OSError, pa.ArrowException: they could not be written, and none is kept. The segment ends; the next rows begin
+                another.
         """
         key = batch.schema.serialize().to_pybytes()
         segment = self._open.get(key) or self._begin(key, batch.schema)
@@ -103,13 +103,13 @@ class LogFolder:
             self._try_to_seal(key)
 
     def finish(self, pipeline_version: str) -> None:
-        """Seal what is being written of a pipeline version: it answers no more."""
+        """Seal the open segments of a pipeline version that no longer answers."""
         for key, segment in list(self._open.items()):
             if Origin.found_in(segment.schema).pipeline_version == pipeline_version:
                 self._try_to_seal(key)
 
     def tend(self) -> None:
-        """Seal what has grown old, and take away what is beyond the limits."""
+        """Seal old segments, and remove those beyond the limits."""
         now = time.monotonic()
         for key, segment in list(self._open.items()):
             if now - segment.since > self._limits.segment_age_s:
@@ -120,7 +120,7 @@ class LogFolder:
         self.prune()
 
     def recover(self) -> None:
-        """Seal what an earlier process was writing when it ended."""
+        """Seal the segments that an earlier process left open."""
         mine = {segment.path for segment in self._open.values()}
         for path in self._folder.glob(f"*{SEALED}.new"):
             path.unlink(missing_ok=True)
@@ -129,7 +129,7 @@ class LogFolder:
                 _to_parquet(path)
 
     def prune(self) -> None:
-        """Take away the segments beyond the limits whose last rows are the oldest."""
+        """Remove the segments beyond the limits, those with the oldest last rows first."""
         mine = {segment.path for segment in self._open.values()}
         kept = 0
         oldest_ns = (time.time() - self._limits.age_s) * 1e9
@@ -143,12 +143,12 @@ class LogFolder:
             kept += size
             if path not in mine and (kept > self._limits.bytes_each or written_ns < oldest_ns):
                 beyond.append(path)
-        # The oldest first, or who reads meanwhile would miss some rows before others that are there yet.
+        # The oldest first: a reader must not miss rows that are newer than others that it still sees.
         for path in reversed(beyond):
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close all segments; they stay as they are, and are sealed by the next process."""
+        """Close all segments without sealing them; the next process seals them."""
         for key in list(self._open):
             self._close(key)
 
@@ -170,7 +170,7 @@ class LogFolder:
 
     def _close(self, key: bytes) -> Path:
         segment = self._open.pop(key)
-        # The mark of its end, which it can do without, is not worth opening it again.
+        # A stream is readable without its end mark, which is not worth reopening the file.
         if not segment.file.put_away:
             with contextlib.suppress(OSError, pa.ArrowException):
                 segment.writer.close()
@@ -178,7 +178,7 @@ class LogFolder:
         return segment.path
 
     def _give_up(self, key: bytes) -> None:
-        """Close a segment in which a batch may be in part, or soon be: a closed file writes what it could not before."""
+        """Close a segment that may hold a part of a batch: closing may write what failed before, so cut it afterwards."""
         segment = self._open.pop(key)
         segment.file.close()
         self._unsealed.add(segment.path)
@@ -190,11 +190,11 @@ class LogFolder:
                 self._unsealed.discard(segment.path)
 
     def _try_to_seal(self, key: bytes) -> None:
-        """Seal a segment; its rows are in the log all the same where that cannot be."""
+        """Seal a segment; if that fails, its rows are still in the log."""
         try:
             self._seal(key)
         except OSError as error:
-            log.warning("the inference log %s cannot be tended: %s", self._folder, error)
+            log.warning("failed to clean up the inference log %s: %s", self._folder, error)
 
     def _seal(self, key: bytes) -> None:
         path = self._close(key)
@@ -204,29 +204,29 @@ class LogFolder:
 
 
 def prune_all(home: Path, limits: LogLimits, *, opened: Mapping[Path, LogFolder]) -> None:
-    """Take away what has grown too old, also of deployments that are gone.
+    """Remove old segments, also of deployments that are gone.
 
     Args:
         home: see `folder_of`.
-        limits: how much is kept.
+        limits: see `LogLimits`.
         opened: folders that are being written: only they know which of their segments still grow.
     """
     for folder in (home / "inference").glob("*/*"):
         try:
             (opened.get(folder) or LogFolder(folder, limits)).prune()
         except OSError as error:
-            # The others' limits hold all the same.
-            log.warning("the inference log %s cannot be tended: %s", folder, error)
+            # The other logs are pruned all the same.
+            log.warning("failed to clean up the inference log %s: %s", folder, error)
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if nothing is left in it
 
 
 def read_stream(path: Path) -> tuple[pa.Schema, list[pa.RecordBatch]]:
-    """Everything of an open segment that was written in full.
+    """The complete batches of an open segment.
 
     Raises:
-        FileNotFoundError: it was sealed or taken away in the meantime.
-        pa.ArrowException: not even its schema is there.
+        FileNotFoundError: it was sealed or removed meanwhile.
+        pa.ArrowException: its schema is not complete.
     """
     with path.open("rb") as file:
         stream = pa.ipc.open_stream(file)
@@ -238,15 +238,15 @@ def _whole(stream: Any) -> Iterator[pa.RecordBatch]:
         try:
             yield stream.read_next_batch()
         except (StopIteration, pa.ArrowException, OSError):
-            # Its end, or a batch that is being written or never was written in full.
+            # The end, or a batch that is not complete.
             return
 
 
 def _to_parquet(path: Path) -> bool:
-    """Write an open segment anew as Parquet, and take the old file away. Where that cannot be it stays as it is.
+    """Rewrite an open segment as Parquet and remove the old file. If that fails, the old file stays.
 
     Returns:
-        Whether it need not be tried again.
+        False if it has to be tried again.
     """
     sealed = path.with_suffix(SEALED)
     new = sealed.with_name(sealed.name + ".new")
@@ -258,7 +258,7 @@ def _to_parquet(path: Path) -> bool:
         path.unlink(missing_ok=True)  # not even a schema
         return True
     except (OSError, pa.ArrowException) as error:
-        log.warning("the inference log %s stays as it is: %s", path, error)
+        log.warning("failed to seal the inference log %s: %s", path, error)
         return False
     try:
         table = pa.Table.from_batches(batches, schema=schema)
@@ -269,13 +269,13 @@ def _to_parquet(path: Path) -> bool:
                 # It is as old as its rows.
                 written = path.stat()
                 os.utime(new, ns=(written.st_atime_ns, written.st_mtime_ns))
-                # The name is not to outlive the content, should the machine stop.
+                # After a crash of the machine, the name must not exist without the content.
                 os.fsync(file.fileno())
             new.replace(sealed)
         path.unlink(missing_ok=True)
     except (OSError, pa.ArrowException) as error:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
-        log.warning("the inference log %s stays as it is: %s", path, error)
+        log.warning("failed to seal the inference log %s: %s", path, error)
         return not isinstance(error, OSError)
     return True

@@ -65,7 +65,7 @@ def read_archive(file: BinaryIO, *, limits: Limits) -> list[Entry]:
         limits: what may come out of it; bytes are the reader's to count.
 
     Raises:
-        BadPackage: it is no ZIP archive, or holds what is not taken. So do the chunks, when bytes are not what was
+        BadPackage: it is no ZIP archive, or holds what is not supported. So do the chunks, when bytes are not what was
             announced.
         TooLarge: beyond a limit.
     """

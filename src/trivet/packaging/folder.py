@@ -26,7 +26,7 @@ def read_folder(descriptor: int, *, limits: Limits) -> list[Entry]:
     """The files below a folder, checked, in order of path. Their `chunks` work as long as `descriptor` is open.
 
     Raises:
-        BadPackage: it holds links, devices, or names that are not taken; or it cannot be read, or it is changed
+        BadPackage: it holds links, devices, or names that are not supported; or it cannot be read, or it is changed
             while it is read. So do the chunks.
         TooLarge: beyond a limit.
     """

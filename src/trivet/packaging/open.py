@@ -141,7 +141,7 @@ def _check_type(path: Path, *, shown: str) -> None:
         other = NOT_TAKEN.get(suffix)
         raise BadPackage(
             f"{path.name!r} is not a package",
-            why=f"files of type {suffix!r} are not taken" if suffix else "the file has no type in its name",
+            why=f"files of type {suffix!r} are not supported" if suffix else "the file has no type in its name",
             fix=ACCEPTED if other is None else other.fix,
             path=shown,
             reason="unknown_file_type",

@@ -26,7 +26,7 @@ MAX_LINE = 2**15
 MAX_REQUIREMENT = 2**12
 
 CONFIGURE = (
-    "take it out, and configure the index on the machine that serves: in pip.conf or uv.toml, "
+    "remove it, and configure the index on the machine that serves: in pip.conf or uv.toml, "
     "or with PIP_INDEX_URL or UV_INDEX_URL"
 )
 BY_VERSION = (
@@ -119,7 +119,7 @@ def parse_requirements(
         PEP 508 lines in their usual form, without addresses and options.
 
     Raises:
-        BadPackage: the file is no UTF-8 text, or a line is no requirement, or is one that is not taken. `path` is file
+        BadPackage: the file is not UTF-8 text, or a line is no requirement, or is one that is not supported. `path` is file
             and line.
     """
     sizes = {each.path: each.size for each in manifest.files}
@@ -275,9 +275,9 @@ def _refused_option(line: _Line, name: str) -> BadPackage:
         return line.refuse("is an option", fix=PIN)
     if name in BUILD_OPTIONS:
         return line.refuse(
-            "says how packages are built", fix="take it out, and configure that in pip.conf on the machine that serves"
+            "says how packages are built", fix="remove it, and configure that in pip.conf on the machine that serves"
         )
-    return line.refuse("is an option, and only '-r' is taken", fix="take it out")
+    return line.refuse("is an option, and only '-r' is taken", fix="remove it")
 
 
 def _not_a_requirement(line: _Line, text: str, error: Exception) -> BadPackage:

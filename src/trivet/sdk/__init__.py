@@ -1,1 +1,1 @@
-"""What `from trivet import Client` gives: the user's objects over the control API and the gateway."""
+"""The SDK: objects over the control API and the gateway, behind `from trivet import Client`."""

@@ -1,4 +1,4 @@
-"""The same client for programs with an event loop. What is done is decided in `operations`; this only awaits it."""
+"""The client for programs with an event loop. It awaits the operations of `operations`."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ class AsyncModelVersion(ModelState):
         self._client = client
 
     async def status(self) -> str:
-        """`ready`, `error`, or how far its loading is."""
+        """`ready`, `error`, or its stage of loading."""
         self._document = await self._client.run(operations.call("GET", f"/v1/versions/{self.version()}"))
         return str(self._document["status"])
 
@@ -47,7 +47,7 @@ class AsyncModelVersion(ModelState):
         output_schema: pa.Schema | None = None,
         dynamic_batching_config: DynamicBatchingConfig | None = None,
     ) -> "AsyncModelVersion":
-        """The version under another configuration, as `ModelVersion.configure` says."""
+        """The version under another configuration: see `ModelVersion.configure`."""
         body = configuration(
             tensor_fields=tensor_fields,
             batch_config=batch_config,
@@ -60,7 +60,7 @@ class AsyncModelVersion(ModelState):
         return AsyncModelVersion(self._client, self._document, made)
 
     async def get_upload_logs(self) -> str:
-        """What was said while it was loaded."""
+        """The lines logged while it loaded."""
         return await self._client.run(upload_logs(self.version()))
 
 
@@ -78,7 +78,7 @@ class AsyncPipeline(PipelineState):
         *,
         within_s: float = DEPLOY_S,
     ) -> Self:
-        """Run the steps, as `Pipeline.deploy` says."""
+        """Run the steps: see `Pipeline.deploy`."""
         answer = await self._client.run(
             waits.deploy(
                 self.name(),
@@ -109,7 +109,7 @@ class AsyncPipeline(PipelineState):
         return self
 
     async def status(self) -> dict[str, Any]:
-        """What runs, as `Pipeline.status` says."""
+        """What runs: see `Pipeline.status`."""
         path = f"/v1/pipelines/{self.name()}/status"
         found: dict[str, Any] = await self._client.run(
             operations.call("GET", path, query={"workspace": self.workspace})
@@ -126,7 +126,7 @@ class AsyncPipeline(PipelineState):
         dataset_separator: str | None = ".",
         retries: int = 0,
     ) -> Any:
-        """Ask, as `Pipeline.infer` says."""
+        """Send rows: see `Pipeline.infer`."""
         return await self._client.run(
             self._asking(tensor, within_s, dataset, dataset_exclude, dataset_separator, retries=retries)
         )
@@ -139,7 +139,7 @@ class AsyncPipeline(PipelineState):
         dataset: Sequence[str] | None = None,
         arrow: bool = False,
     ) -> Any:
-        """What was asked and answered, as `Pipeline.logs` says."""
+        """Logged requests and answers: see `Pipeline.logs`."""
         table, _, _ = await self._client.run(
             operations.logs(
                 self.name(),
@@ -159,11 +159,11 @@ class AsyncClient:
     """A platform, for programs with an event loop.
 
     Args:
-        url: of the control API; `TRIVET_URL`, or `http://127.0.0.1:8000` if not said.
-        token: `TRIVET_TOKEN`, or what lies in the home of this machine's platform if not said.
-        workspace: the workspace to work in.
-        verify: whether to check certificates, or a file with those that are trusted; `SSL_CERT_FILE` names one, too.
-        quiet: say nothing while waiting.
+        url: of the control API; by default `TRIVET_URL`, or `http://127.0.0.1:8000`.
+        token: by default `TRIVET_TOKEN`, or the token in the home of this machine's platform.
+        workspace: the workspace to use.
+        verify: whether to check certificates, or a file with trusted ones; `SSL_CERT_FILE` names one, too.
+        quiet: print nothing while waiting.
 
     Example:
         `async with AsyncClient() as client: …`
@@ -185,7 +185,7 @@ class AsyncClient:
         self._driver = AsyncDriver(self.url, find_token(token, url=self.url), self._http)
 
     async def run(self, operation: Operation[T]) -> T:
-        """Carry an operation of the SDK out."""
+        """Run an operation of the SDK."""
         return await self._driver.run(operation)
 
     async def __aenter__(self) -> Self:
@@ -208,17 +208,17 @@ class AsyncClient:
         python: str | None = None,
         within_s: float = 600.0,
     ) -> AsyncModelVersion:
-        """Upload a model, as `Client.upload_model` says."""
-        said = uploads.announcement(
+        """Upload a model: see `Client.upload_model`."""
+        fields = uploads.announcement(
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
             arch=arch, accel=accel, python=python,
         )  # fmt: skip
         opened = as_file(path)
-        # Zipping a folder takes its time.
+        # Zipping a folder may take long.
         file, file_name = await asyncio.to_thread(opened.__enter__)
         try:
-            version = await self.run(uploads.upload(file=file, file_name=file_name, said=said, progress=None))
+            version = await self.run(uploads.upload(file=file, file_name=file_name, fields=fields, progress=None))
         finally:
             opened.__exit__(None, None, None)
         if convert_wait:
@@ -229,7 +229,7 @@ class AsyncClient:
         """A model's newest version, or the one with a UUID.
 
         Raises:
-            NotFound: there is none of that name, or no such version of it.
+            NotFound: the model or the version does not exist.
         """
         found = await self.run(operations.find_version(name, version, workspace=self._workspace))
         return AsyncModelVersion(self, found)
@@ -248,7 +248,7 @@ class AsyncClient:
         await self.run(operations.call("DELETE", operations.at("models", name), query={"workspace": self._workspace}))
 
     async def build_pipeline(self, name: str) -> AsyncPipeline:
-        """A pipeline by its name, made if it is not there, without steps."""
+        """A pipeline by its name, without steps; created if it does not exist."""
         body = {"name": name, "workspace": self._workspace}
         return AsyncPipeline(self, await self.run(operations.call("POST", "/v1/pipelines", body=body))).clear()
 

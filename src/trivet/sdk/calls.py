@@ -1,7 +1,7 @@
-"""Requests as values: what to ask is decided here once, whoever carries it out, with or without an event loop.
+"""Requests as values, shared by the clients with and without an event loop.
 
-An operation is a generator. It yields what it needs done, a `Call` or a `Pause`, is sent the `Reply`, and returns its result.
-`SyncDriver` and `AsyncDriver` do what is asked.
+An operation is a generator. It yields a `Call` or a `Pause`, receives the `Reply`, and returns its result.
+`SyncDriver` and `AsyncDriver` run operations.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import httpx
 
 import trivet.errors
 from trivet.errors import DeadlineExceeded, Internal, Invalid, TrivetError, Unavailable
 
-__all__ = ["AsyncDriver", "Call", "Operation", "Pause", "Reply", "SyncDriver", "checked", "document"]
+__all__ = ["AsyncDriver", "Call", "Operation", "Pause", "Platform", "Reply", "SyncDriver", "checked", "document"]
 
 T = TypeVar("T")
 CHUNK = 2**20
@@ -49,8 +49,8 @@ class Call:
         path: below the control API's address, or a whole URL.
         body: JSON, if not None.
         content: bytes, if not None.
-        file: a file whose bytes are sent, if not None; `progress` is told how many were.
-        timeout_s: how long the platform may say nothing; the driver's own if None.
+        file: a file whose bytes are sent, if not None; `progress` receives their count.
+        timeout_s: how long the platform may send nothing; the driver's own if None.
     """
 
     method: str
@@ -66,18 +66,18 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pause:
-    """Wait for so long."""
+    """A wait."""
 
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What came back.
+    """The result of a call or a pause.
 
     Attributes:
         status: of a call; 0 after a pause.
-        at: when it came, in seconds of a clock that only goes forward.
+        at: when it arrived, in seconds of a monotonic clock.
     """
 
     status: int = 0
@@ -91,49 +91,49 @@ Operation: TypeAlias = Generator[Step, Reply, T]
 
 
 def document(reply: Reply) -> Any:
-    """The JSON of a reply that went well.
+    """The JSON of a successful reply.
 
     Raises:
-        TrivetError: what the platform said, where it went wrong.
+        TrivetError: the platform's error.
     """
     checked(reply)
     try:
         return json.loads(reply.content) if reply.content else None
     except ValueError as error:
-        raise Internal("the platform answered with something else than JSON", why=str(error)) from error
+        raise Internal("the platform's answer is not JSON", why=str(error)) from error
 
 
 def checked(reply: Reply) -> Reply:
-    """A reply that went well.
+    """The reply, if it is successful.
 
     Raises:
-        TrivetError: what the platform said, where it went wrong.
+        TrivetError: the platform's error.
     """
     if 200 <= reply.status < 300:
         return reply
     try:
-        said = json.loads(reply.content)
+        error = json.loads(reply.content)
     except ValueError:
-        said = {}
-    if not isinstance(said, dict):
-        said = {}
-    kind = getattr(trivet.errors, str(said.get("class", "")), None)
+        error = {}
+    if not isinstance(error, dict):
+        error = {}
+    kind = getattr(trivet.errors, str(error.get("class", "")), None)
     if not (isinstance(kind, type) and issubclass(kind, TrivetError)):
         name = BY_STATUS.get(reply.status, "Internal")
-        # A gateway says 500 for what a model did, and for its own faults.
-        if name == "Internal" and said.get("source") == "engine" and said.get("reason") != Internal.default_reason:
+        # A gateway answers 500 for a model's errors and for its own faults.
+        if name == "Internal" and error.get("source") == "engine" and error.get("reason") != Internal.default_reason:
             name = "ModelFailed"
         kind = getattr(trivet.errors, name)
-    what = said.get("what") or said.get("error") or f"the platform answered with status {reply.status}"
-    why = said.get("why") if said.get("what") else None
-    raise kind(what, why=why, fix=said.get("fix"), path=said.get("path"), reason=said.get("reason"))
+    what = error.get("what") or error.get("error") or f"the platform answered with status {reply.status}"
+    why = error.get("why") if error.get("what") else None
+    raise kind(what, why=why, fix=error.get("fix"), path=error.get("path"), reason=error.get("reason"))
 
 
 def _request(call: Call, *, base: str, token: str | None, timeout_s: float) -> dict[str, Any]:
     timeout_s = timeout_s if call.timeout_s is None else call.timeout_s
     if not timeout_s > 0:
         raise Invalid(f"a timeout of {timeout_s} s", fix="give a number of seconds above 0")
-    # A socket cannot wait for ever by a number, and nobody waits longer.
+    # A socket's timeout must be a finite number; no one waits longer than this.
     timeout_s = min(timeout_s, LONGEST_S)
     headers = dict(call.headers)
     if token is not None and "authorization" not in {name.lower() for name in headers}:
@@ -175,14 +175,14 @@ def _failed(error: httpx.HTTPError, call: Call, base: str, timeout_s: float) -> 
         )
     if call.file is not None and not isinstance(error, httpx.ConnectError):
         return Unavailable(
-            f"the upload of {call.file.name} broke off",
+            f"the upload of {call.file.name} was interrupted",
             why=str(error) or type(error).__name__,
-            fix="see whether it arrived once the platform answers (list_models); if not, upload it again",
+            fix="when the platform answers again, check whether it arrived (list_models); if not, upload it again",
         )
     return Unavailable(
         f"the platform at {where} cannot be reached",
         why=str(error) or type(error).__name__,
-        fix="start it with `trivet up`, or say where it is: TRIVET_URL, or Client(url)",
+        fix="start it with `trivet up`, or give its address: TRIVET_URL, or Client(url)",
     )
 
 
@@ -192,7 +192,7 @@ def _reply(answer: httpx.Response) -> Reply:
 
 @dataclass(slots=True)
 class SyncDriver:
-    """Carries operations out, one step after another."""
+    """Runs operations, one step after another."""
 
     base: str
     token: str | None = field(repr=False)
@@ -218,7 +218,7 @@ class SyncDriver:
             result: T = end.value
             return result
         except KeyboardInterrupt as interrupt:
-            # The operation may have something to say before it ends.
+            # The operation may print something before it ends.
             operation.throw(interrupt)
             raise
 
@@ -232,7 +232,7 @@ class SyncDriver:
 
 @dataclass(slots=True)
 class AsyncDriver:
-    """The same with an event loop."""
+    """Runs operations in an event loop."""
 
     base: str
     token: str | None = field(repr=False)
@@ -273,3 +273,22 @@ class AsyncDriver:
             request["content"] = read()
         answer = await self.http.request(**request)
         return _reply(answer)
+
+
+class Platform(Protocol):
+    """A platform that runs operations.
+
+    Attributes:
+        say: prints progress for the user.
+    """
+
+    say: Callable[[str], None]
+
+    def run(self, operation: Operation[T]) -> T:
+        """Run an operation."""
+
+    def async_driver(self, http: "httpx.AsyncClient") -> AsyncDriver:
+        """A driver that runs operations in an event loop."""
+
+    def async_http(self, connections: int) -> "httpx.AsyncClient":
+        """Connections for an event loop."""

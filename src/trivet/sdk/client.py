@@ -27,23 +27,23 @@ T = TypeVar("T")
 
 
 class Client:
-    """A platform, as its user sees it.
+    """A connection to a platform.
 
     Args:
-        url: of the control API; if not said `TRIVET_URL`, else where this machine's platform listens, usually
+        url: of the control API; by default `TRIVET_URL`, or the address of this machine's platform, usually
             `http://127.0.0.1:8000`.
-        token: `TRIVET_TOKEN`, or what lies in the home of this machine's platform if not said.
-        home: of that platform; `TRIVET_HOME`, or `~/.trivet` if not said.
-        workspace: the workspace to begin in.
-        request_timeout: seconds that the platform may say nothing, unless a call says otherwise.
-        verify: whether to check certificates, or a file with those that are trusted; `SSL_CERT_FILE` names one, too.
-        quiet: say nothing while waiting.
+        token: by default `TRIVET_TOKEN`, or the token in the home of this machine's platform.
+        home: of that platform; by default `TRIVET_HOME`, or `~/.trivet`.
+        workspace: the workspace to start in.
+        request_timeout: seconds that the platform may send nothing, unless a call gives its own limit.
+        verify: whether to check certificates, or a file with trusted ones; `SSL_CERT_FILE` names one, too.
+        quiet: print nothing while waiting.
 
     Example:
-        `client = Client()`, or `with Client.local() as client:` for a platform of the program's own.
+        `client = Client()`, or `with Client.local() as client:` for the program's own platform.
     """
 
-    # What it makes its objects of: a subclass may have subclasses of them.
+    # The classes of its objects; a subclass may replace them.
     workspace_type: ClassVar[type[Workspace]] = Workspace
     version_type: ClassVar[type[ModelVersion]] = ModelVersion
     pipeline_type: ClassVar[type[Pipeline]] = Pipeline
@@ -71,11 +71,11 @@ class Client:
     @classmethod
     @contextlib.contextmanager
     def local(cls, home: str | Path | None = None, *, quiet: bool = False) -> "Iterator[Client]":
-        """A platform of the program's own, for the length of a `with` block.
+        """The program's own platform, for the length of a `with` block.
 
         Args:
-            home: what is kept lies there; a temporary folder, gone afterwards, if not said.
-            quiet: say nothing while waiting.
+            home: the platform's folder; by default a temporary one, which is removed afterwards.
+            quiet: print nothing while waiting.
 
         Raises:
             Unavailable: it does not start.
@@ -84,15 +84,15 @@ class Client:
             yield client
 
     def run(self, operation: Operation[T]) -> T:
-        """Carry an operation of the SDK out."""
+        """Run an operation of the SDK."""
         return self._driver.run(operation)
 
     def async_driver(self, http: httpx.AsyncClient) -> AsyncDriver:
-        """The same platform for a program with an event loop."""
+        """A driver for the same platform in an event loop."""
         return AsyncDriver(self.url, self._token, http, self._driver.timeout_s)
 
     def async_http(self, connections: int) -> httpx.AsyncClient:
-        """Connections for such a program, which trust whom this client trusts."""
+        """Connections for an event loop, with the certificates that this client trusts."""
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         return httpx.AsyncClient(limits=limits, verify=self._verify, trust_env=False)
 
@@ -110,21 +110,21 @@ class Client:
         return f"Client({self.url!r}, workspace={self._workspace!r})"
 
     def auth_header(self) -> dict[str, str]:
-        """What a request to the control API, or to a gateway beyond this machine, must bring."""
+        """The header that requests to the control API need, and to a gateway beyond this machine."""
         return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
 
     # Workspaces
 
     def list_workspaces(self) -> list[Workspace]:
-        """All of them, which a notebook shows as a table."""
+        """All workspaces; a notebook shows them as a table."""
         found = self.run(operations.call("GET", "/v1/workspaces"))["workspaces"]
         return WorkspaceList(self.workspace_type(self, each) for each in found)
 
     def create_workspace(self, name: str) -> Workspace:
-        """Make one.
+        """Create a workspace.
 
         Raises:
-            Conflict: the name is taken.
+            Conflict: the name exists.
         """
         return self.workspace_type(self, self.run(operations.call("POST", "/v1/workspaces", body={"name": name})))
 
@@ -132,14 +132,14 @@ class Client:
         """A workspace by its name.
 
         Raises:
-            NotFound: there is none of that name, and it is not to be made.
+            NotFound: it does not exist, and is not to be created.
         """
         try:
             return self.workspace_type(self, self.run(operations.call("GET", operations.at("workspaces", name))))
         except NotFound as error:
             if create_if_not_exist:
                 return self.create_workspace(name)
-            # The platform's advice begins with what it resembles, and goes on with the sentence below.
+            # The platform's advice starts with the nearest name, followed by the sentence below.
             hint = (error.fix or "").partition("If you would like")[0].strip()
             raise NotFound(
                 f"Error: Workspace with name {name} does not exist. If you would like to create one, send in the request "
@@ -148,11 +148,11 @@ class Client:
             ) from None
 
     def get_current_workspace(self) -> Workspace:
-        """The one that models and pipelines are looked for in."""
+        """The workspace whose models and pipelines this client uses."""
         return self.get_workspace(self._workspace)
 
     def set_current_workspace(self, workspace: Workspace) -> Workspace:
-        """Look for models and pipelines in another one from now on."""
+        """Use the models and pipelines of another workspace from now on."""
         self._workspace = workspace.name()
         return workspace
 
@@ -173,36 +173,36 @@ class Client:
         timeout: float = 600.0,
         progress: Callable[[int, int], None] | None = None,
     ) -> ModelVersion:
-        """Upload a model: a new one, or a new version of one that has the name.
+        """Upload a model: a new one, or a new version of the model with this name.
 
-        It is loaded in an environment of its own, and answers a row, before it is `ready`. One that cannot be loaded comes
-        back with the status `error`; `error_summary()` and `get_upload_logs()` say why.
+        It is `ready` after it was loaded in its own environment and answered a row. One that cannot be loaded has the status
+        `error`; `error_summary()` and `get_upload_logs()` say why.
 
         Args:
             name: lower-case letters, digits and dashes.
             path: a model's file, a zip, or a folder, which is zipped.
-            framework: what wrote it; if not said, its name or its files tell.
-            input_schema: what goes in; ONNX files say it themselves.
-            output_schema: what comes out.
+            framework: the model's framework; by default it is detected from the name or the files.
+            input_schema: of the input; ONNX files contain it.
+            output_schema: of the output.
             convert_wait: wait until it is loaded.
             arch: the processor that it is meant for.
             accel: the accelerator that it is meant for.
-            python: the wanted interpreter, as in `3.10`.
+            python: the version of the interpreter, as in `3.10`.
             timeout: seconds to wait at most.
-            progress: told how many bytes of how many were sent.
+            progress: called with the number of bytes sent and the total.
 
         Raises:
             ModelUploadError: the file was refused.
-            Unavailable: the upload broke off; the error says whether anything of it was kept.
-            DeadlineExceeded: it is still being loaded after `timeout` seconds.
+            Unavailable: the upload was interrupted; the error says whether a part of it was stored.
+            DeadlineExceeded: it is still loading after `timeout` seconds.
         """
-        said = uploads.announcement(
+        fields = uploads.announcement(
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
             arch=arch, accel=accel, python=python,
         )  # fmt: skip
         with as_file(path) as (file, file_name):
-            version = self.run(uploads.upload(file=file, file_name=file_name, said=said, progress=progress))
+            version = self.run(uploads.upload(file=file, file_name=file_name, fields=fields, progress=progress))
         if convert_wait:
             version = self.run(waits.wait_until_loaded(version, timeout_s=timeout, say=self.say))
         return self.version_type(self, version)
@@ -216,7 +216,7 @@ class Client:
         return self.version_type(self, self.run(operations.find_version(name, version, workspace=self._workspace)))
 
     def list_models(self) -> list[ModelVersion]:
-        """The newest version of every model in the workspace, which a notebook shows as a table."""
+        """The newest version of every model in the workspace; a notebook shows them as a table."""
         found = self.run(operations.call("GET", "/v1/models", query={"workspace": self._workspace}))["models"]
         return ModelVersionList(self.version_type(self, each["newest"]) for each in found)
 
@@ -231,7 +231,7 @@ class Client:
     # Pipelines
 
     def build_pipeline(self, name: str) -> Pipeline:
-        """A pipeline by its name, made if it is not there. It has no steps yet, also if an earlier deploy had."""
+        """A pipeline by its name, created if it does not exist. It has no steps, even if an earlier deploy had some."""
         found = self.run(operations.call("POST", "/v1/pipelines", body={"name": name, "workspace": self._workspace}))
         return self.pipeline_type(self, found).clear()
 
@@ -245,7 +245,7 @@ class Client:
         return self.pipeline_type(self, found, version=version)
 
     def list_pipelines(self) -> list[Pipeline]:
-        """The pipelines of the workspace, which a notebook shows as a table."""
+        """The pipelines of the workspace; a notebook shows them as a table."""
         found = self.run(operations.call("GET", "/v1/pipelines", query={"workspace": self._workspace}))
         return PipelineList(self.pipeline_type(self, each) for each in found["pipelines"])
 
@@ -260,12 +260,12 @@ class Client:
     # The platform
 
     def platform(self) -> dict[str, Any]:
-        """What runs there, and where predictions are answered."""
+        """The platform's version, and the address for predictions."""
         found: dict[str, Any] = self.run(operations.call("GET", "/v1/platform"))
         return found
 
     def events(self, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
-        """What happened, from an event on."""
+        """The events after a given one."""
         query = {"after": after, "limit": limit}
         found: list[dict[str, Any]] = self.run(operations.call("GET", "/v1/events", query=query))["events"]
         return found

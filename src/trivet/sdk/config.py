@@ -1,4 +1,4 @@
-"""How a pipeline shall run, in the reference's form."""
+"""How a pipeline is to run, in the reference's form."""
 
 import copy
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ LOG = "log_inferences"
 
 @dataclass(frozen=True, slots=True)
 class DynamicBatchingConfig:
-    """Let requests wait for one another, so that they share a call of the model.
+    """Lets requests wait for each other, so that they share a call of the model.
 
     Attributes:
         max_batch_delay_ms: how long a request may wait, in milliseconds.
-        batch_size_target: rows that are waited for.
-        batch_size_limit: rows that a call may have; None leaves it to the platform.
+        batch_size_target: rows to wait for.
+        batch_size_limit: rows of a call at most; None leaves it to the platform.
     """
 
     max_batch_delay_ms: int = 10
@@ -31,7 +31,7 @@ class DynamicBatchingConfig:
 class DeploymentConfigBuilder:
     """Builds a deployment configuration. Native models are sized by `cpus` and `memory`, those in workers by `sidekick_*`.
 
-    A value that cannot be is refused where it is given: `Invalid`.
+    An invalid value is refused at once: `Invalid`.
 
     Example:
         `DeploymentConfigBuilder().replica_count(2).cpus(0.5).memory("1Gi").build()`
@@ -44,7 +44,7 @@ class DeploymentConfigBuilder:
         self._log = True
 
     def replica_count(self, count: int) -> Self:
-        """How many workers run each model that needs one."""
+        """The number of workers for each model that needs them."""
         self._engine["replicas"] = check_replicas(count, path="replica_count")
         return self
 
@@ -62,9 +62,9 @@ class DeploymentConfigBuilder:
         return self
 
     def gpus(self, count: int) -> Self:
-        """Graphics processors; only 0 is there yet."""
+        """Graphics processors; only 0 is supported yet."""
         if count:
-            raise Unsupported("GPUs are not there yet", fix="leave gpus out")
+            raise Unsupported("GPUs are not supported yet", fix="leave gpus out")
         return self
 
     def arch(self, arch: Any) -> Self:
@@ -73,15 +73,15 @@ class DeploymentConfigBuilder:
         return self
 
     def deployment_label(self, label: str) -> Self:
-        """A node label, kept with the deployment; one machine has nothing to choose from."""
+        """A node label, stored with the deployment; it has no effect on one machine."""
         name, _, value = label.partition(":")
         self._labels[name.strip()] = value.strip()
         return self
 
     def replica_autoscale_min_max(self, maximum: int, minimum: int = 0) -> Self:
-        """Not there yet."""
+        """Not supported yet."""
         raise Unsupported(
-            "autoscaling is not there yet", fix="give a replica_count", why=f"{minimum} to {maximum} replicas"
+            "autoscaling is not supported yet", fix="give a replica_count", why=f"{minimum} to {maximum} replicas"
         )
 
     def sidekick_cpus(self, model: Any, count: float) -> Self:
@@ -97,7 +97,7 @@ class DeploymentConfigBuilder:
         return self
 
     def sidekick_gpus(self, model: Any, count: int) -> Self:
-        """Graphics processors for a model in a worker; only 0 is there yet."""
+        """Graphics processors for a model in a worker; only 0 is supported yet."""
         del model
         return self.gpus(count)
 
@@ -107,7 +107,7 @@ class DeploymentConfigBuilder:
         return self
 
     def log_inferences(self, wanted: bool) -> Self:
-        """Whether requests and answers are kept for `logs`; they are unless this says otherwise."""
+        """Whether requests and answers are kept for `logs`; True by default."""
         self._log = wanted
         return self
 
@@ -132,10 +132,10 @@ class DeploymentConfigBuilder:
         try:
             key = f"{model.name()}-{model.id()}"
         except (AttributeError, TypeError):
-            raise Invalid(f"{model!r} is no model version", fix="give what upload_model returned") from None
+            raise Invalid(f"{model!r} is not a model version", fix="give what upload_model returned") from None
         return self._images.setdefault(key, {})
 
 
-def _resources(said: dict[str, Any]) -> dict[str, Any]:
-    limits: dict[str, Any] = said.setdefault("resources", {}).setdefault("limits", {})
+def _resources(model: dict[str, Any]) -> dict[str, Any]:
+    limits: dict[str, Any] = model.setdefault("resources", {}).setdefault("limits", {})
     return limits

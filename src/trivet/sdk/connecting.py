@@ -1,4 +1,4 @@
-"""Where the platform is, and with which token it is asked."""
+"""The platform's address and token."""
 
 import json
 import os
@@ -18,22 +18,24 @@ def find_url(url: str | None, home: Path | None = None) -> str:
     """The argument, `TRIVET_URL`, the platform that runs from this machine's home, or the usual address.
 
     Raises:
-        Invalid: it is no address.
+        Invalid: it is not an address.
     """
-    said = url or (None if home else os.environ.get("TRIVET_URL"))
-    if said:
-        if not _is_address(said):
-            raise Invalid(f"{said!r} is no address of a platform", fix=f"write it as in {DEFAULT_URL}", path="url")
-        return said.rstrip("/")
+    given = url or (None if home else os.environ.get("TRIVET_URL"))
+    if given:
+        if not _is_address(given):
+            raise Invalid(
+                f"{given!r} is not the address of a platform", fix=f"write it as in {DEFAULT_URL}", path="url"
+            )
+        return given.rstrip("/")
     return _own_url(home) or DEFAULT_URL
 
 
 def find_token(token: str | None, home: Path | None = None, *, url: str = DEFAULT_URL) -> str | None:
-    """The argument, `TRIVET_TOKEN`, or what lies in the home of a platform on this machine, for this machine only: the
-    token of one's own platform is nobody else's business.
+    """The argument, `TRIVET_TOKEN`, or the token in the home of this machine's platform. The last is only sent to this
+    machine.
 
     Raises:
-        Invalid: it cannot stand in a header. It is a secret: the error does not show it.
+        Invalid: it cannot be part of a header. The error does not show it, because it is a secret.
     """
     token = token or os.environ.get("TRIVET_TOKEN")
     if not token:
@@ -45,14 +47,12 @@ def find_token(token: str | None, home: Path | None = None, *, url: str = DEFAUL
             return None
     token = token.strip()
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise Invalid(
-            "the token has characters that no token has", fix="see to TRIVET_TOKEN, or to the file in the home"
-        )
+        raise Invalid("the token has invalid characters", fix="check TRIVET_TOKEN, or the file `token` in the home")
     return token or None
 
 
 def _own_url(home: Path | None) -> str | None:
-    """Where the platform that runs from a home listens."""
+    """The address of the platform that runs from a home."""
     try:
         return str(json.loads((_home(home) / "run" / "platform.json").read_text())["control_url"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -72,10 +72,10 @@ def _home(home: Path | None) -> Path:
 
 
 def trusted(verify: bool | str) -> "bool | ssl.SSLContext":
-    """Whose certificates count: those in a file that is named here or by `SSL_CERT_FILE`, else the usual ones.
+    """The trusted certificates: those of a file named here or by `SSL_CERT_FILE`, else the system's.
 
     Args:
-        verify: False takes any.
+        verify: False trusts any.
 
     Raises:
         Invalid: the file holds no certificates.

@@ -1,4 +1,4 @@
-"""Rows on their way: DataFrames and Arrow tables to requests, and answers to what was asked with. pandas only when needed."""
+"""Turns DataFrames and Arrow tables into requests, and answers into the same form. Imports pandas only when needed."""
 
 import base64
 import json
@@ -55,7 +55,7 @@ def request_of(
     """The request for some rows.
 
     Raises:
-        Invalid: they are of no kind that is taken.
+        Invalid: their type is not supported.
     """
     if is_frame(data):
         content, kind = _json_of(data), RECORDS
@@ -69,7 +69,7 @@ def request_of(
         content, kind = _records([data] if isinstance(data, dict) else data), RECORDS
     else:
         raise Invalid(
-            f"{type(data).__name__} is nothing that can be asked with",
+            f"{type(data).__name__} cannot be sent as rows",
             fix="give a pandas DataFrame, a pyarrow Table, or a list of records",
         )
     query = {
@@ -88,23 +88,23 @@ def request_of(
 
 
 def _json_of(frame: Any) -> bytes:
-    """As `DataFrame.to_json` has them, but every digit of a number travels, and infinities are not made nulls."""
+    """As `DataFrame.to_json` writes them, but with all digits of numbers, and without turning infinities into nulls."""
     if not frame.columns.is_unique:
-        raise Invalid("the DataFrame has two columns of one name", fix="give each column a name of its own")
+        raise Invalid("the DataFrame has two columns of one name", fix="give each column its own name")
     names = [str(name) for name in frame.columns]
     columns = [_values_of(frame.iloc[:, index], name) for index, name in enumerate(names)]
     return _records([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
 
 
 def _values_of(column: Any, name: str) -> list[Any]:
-    """A column's values as JSON can have them; what is missing is None."""
+    """A column's values for JSON; missing ones are None."""
     kind = column.dtype.kind if hasattr(column.dtype, "kind") else "O"
     if kind == "f":
         values = column.to_numpy(dtype="float64", na_value=float("nan"))
         if (abs(values) == float("inf")).any():
             raise Invalid(
                 f"column {name!r} has an infinite value",
-                why="JSON has no number for it",
+                why="JSON cannot hold it",
                 fix="send a pyarrow Table, or replace it",
                 path=name,
             )
@@ -112,7 +112,7 @@ def _values_of(column: Any, name: str) -> list[Any]:
     elif kind == "m":
         found = column.dt.total_seconds().astype(object).where(column.notna(), None).tolist()
     elif kind == "M":
-        # As pandas writes them, with more digits where they have more.
+        # As pandas writes them, but with all digits.
         finer = ((column.dt.microsecond % 1000 != 0) | (column.dt.nanosecond != 0))[column.notna()].any()
         one = column.reset_index(drop=True).to_frame("")
         text = one.to_json(orient="values", date_format="iso", date_unit="ns" if finer else "ms")
@@ -123,7 +123,7 @@ def _values_of(column: Any, name: str) -> list[Any]:
 
 
 def _records(rows: list[Any]) -> bytes:
-    """Rows as JSON; inside of them what is no number goes as null."""
+    """Rows as JSON; NaN becomes null."""
     try:
         return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS, default=_plain)
     except orjson.JSONEncodeError as error:
@@ -133,13 +133,13 @@ def _records(rows: list[Any]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Values of kinds that have no JSON of their own."""
+    """A JSON form for values that JSON does not know."""
     if type(value).__name__ in {"NAType", "NaTType"}:
         return None
     if isinstance(value, date):
         return value.isoformat()
     if hasattr(value, "tolist"):
-        # NumPy's, such as float16, and arrays that are no block of memory.
+        # NumPy's scalars, such as float16, and arrays that are not contiguous.
         return value.tolist()
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
@@ -150,23 +150,23 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def names_of(said: Sequence[str] | str | None) -> list[str]:
+def names_of(names: Sequence[str] | str | None) -> list[str]:
     """One name, or several, as a list."""
-    return [said] if isinstance(said, str) else list(said or ())
+    return [names] if isinstance(names, str) else list(names or ())
 
 
 def answer_of(data: Rows, reply: Reply, *, separator: str | None = ".") -> Rows:
-    """An answer in the form of what was asked with: DataFrame for DataFrame, Table for Table, records for records."""
+    """An answer in the form of the request: a DataFrame for a DataFrame, a Table for a Table, records for records."""
     if isinstance(data, pa.Table | pa.RecordBatch):
         try:
             table = pa.ipc.open_file(pa.py_buffer(reply.content)).read_all()
         except pa.ArrowException as error:
-            raise Internal("the gateway answered with something else than an Arrow file", why=str(error)) from error
+            raise Internal("the gateway's answer is not an Arrow file", why=str(error)) from error
         return rename(_table(table), separator)
     try:
         records = json.loads(reply.content)
     except ValueError as error:
-        raise Internal("the gateway answered with something else than JSON", why=str(error)) from error
+        raise Internal("the gateway's answer is not JSON", why=str(error)) from error
     if not is_frame(data):
         return records
     import pandas as pd
@@ -181,7 +181,7 @@ def answer_of(data: Rows, reply: Reply, *, separator: str | None = ".") -> Rows:
 
 
 def _table(table: pa.Table) -> pa.Table:
-    """As the reference has it: no metadata; times may be null and so may what was sent, answers may not."""
+    """In the reference's form: no metadata; `time` and `in.*` are nullable, `out.*` is not."""
     columns, fields = [], []
     for name in order_columns(table.column_names):
         column = table[name].cast(pa.timestamp("ms")) if name == "time" else table[name]
@@ -192,14 +192,14 @@ def _table(table: pa.Table) -> pa.Table:
 
 
 def rename(table: pa.Table, separator: str | None) -> pa.Table:
-    """The columns with another separator after the part."""
+    """The columns with another separator between part and name."""
     if not separator or separator == ".":
         return table
     return table.rename_columns([name.replace(".", separator, 1) for name in table.column_names])
 
 
 def order_columns(names: Any) -> list[str]:
-    """`time`, `in.*` sorted by code point, `out.*`, `anomaly.count`, the other anomalies, metadata, and what else there is."""
+    """`time`, `in.*` sorted by code point, `out.*`, `anomaly.count`, the other anomalies, metadata, and all others."""
 
     def place(name: str) -> tuple[int, bool, str]:
         part = name.partition(".")[0]
@@ -209,12 +209,12 @@ def order_columns(names: Any) -> list[str]:
 
 
 def load_rows(path: str | Path) -> Rows:
-    """What a file holds: a DataFrame of a `.json` file (a list of records, or an object of columns), a Table of an `.arrow` one.
+    """A file's rows: a DataFrame from a `.json` file (a list of records, or an object of columns), a Table from an `.arrow` one.
 
     Raises:
-        NotFound: there is no such file.
+        NotFound: the file does not exist.
         Invalid: it does not hold rows.
-        Unsupported: its name ends otherwise.
+        Unsupported: it has another suffix.
     """
     path = Path(path)
     try:
@@ -228,18 +228,18 @@ def load_rows(path: str | Path) -> Rows:
         if path.suffix == ".json":
             return _pandas().DataFrame(json.loads(path.read_text()))
     except FileNotFoundError:
-        raise NotFound(f"there is no file {path}", fix="check the path") from None
+        raise NotFound(f"file not found: {path}", fix="check the path") from None
     except OSError as error:
-        raise Invalid(f"{path} cannot be read", why=error.strerror, fix="see to its rights") from error
+        raise Invalid(f"{path} cannot be read", why=error.strerror, fix="check its permissions") from error
     except (ValueError, pa.ArrowException) as error:
         raise Invalid(
             f"{path} holds no rows", why=str(error), fix="give a list of records, or an Arrow file"
         ) from error
-    raise Unsupported(f"{path.name} is neither .json nor .arrow", fix="read it yourself, and call infer")
+    raise Unsupported(f"{path.name} is neither .json nor .arrow", fix="read it in your program, and call infer")
 
 
 def to_frame(table: pa.Table) -> Any:
-    """A table as a DataFrame: lists stay lists, times have milliseconds.
+    """A table as a DataFrame: lists are lists, times have milliseconds.
 
     Raises:
         Unsupported: pandas is not installed.
@@ -254,7 +254,7 @@ def to_frame(table: pa.Table) -> Any:
 
 
 def as_answered(table: pa.Table) -> pa.Table:
-    """Lists of a fixed length as lists, and what may be null, as in answers."""
+    """Fixed-size lists as lists, and nullable fields, as in answers."""
     columns, fields = [], []
     for name in table.column_names:
         kind = _variable(table[name].type, "item" if name.startswith("in.") else "inner")
@@ -271,20 +271,20 @@ def _variable(kind: pa.DataType, item: str) -> pa.DataType:
 
 
 def split_rows(data: Rows) -> list[Rows]:
-    """Each row of a DataFrame or Table by itself."""
+    """Each row of a DataFrame or Table as its own frame."""
     if isinstance(data, pa.Table):
         return [data.slice(index, 1) for index in range(data.num_rows)]
     return [data.iloc[index : index + 1] for index in range(len(data))]
 
 
 def join_answers(answers: Sequence[Rows]) -> Rows:
-    """One answer from those to each row.
+    """Join the answers to each row.
 
     Raises:
-        Invalid: there are none.
+        Invalid: there are no answers.
     """
     if not answers:
-        raise Invalid("there are no rows to ask with", fix="give one row at least")
+        raise Invalid("there are no rows to send", fix="give at least one row")
     if isinstance(answers[0], pa.Table):
         return pa.concat_tables(answers)
     return _pandas().concat(answers, ignore_index=True)
@@ -294,5 +294,5 @@ def _pandas() -> Any:
     try:
         import pandas as pd
     except ImportError:
-        raise Unsupported("pandas is not installed", fix="pip install pandas, or ask with Arrow tables") from None
+        raise Unsupported("pandas is not installed", fix="pip install pandas, or send Arrow tables") from None
     return pd

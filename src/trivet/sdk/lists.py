@@ -1,36 +1,36 @@
-"""Lists that notebooks show as tables."""
+"""Lists and objects that notebooks show as HTML tables."""
 
+import html
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-
-from trivet.sdk import tables
 
 if TYPE_CHECKING:
     from trivet.sdk.model import ModelVersion
     from trivet.sdk.pipeline import Pipeline
     from trivet.sdk.workspace import Workspace
 
-__all__ = ["ModelVersionList", "PipelineList", "Shown", "WorkspaceList"]
+__all__ = ["ModelVersionList", "PipelineList", "Shown", "WorkspaceList", "shown_time", "table_of"]
 
 T = TypeVar("T")
 
 
 class Shown(list[T], ABC):
-    """A list that a notebook shows as a table, and that says in words that it is empty."""
+    """A list that a notebook shows as a table, with a text for an empty one."""
 
     empty: ClassVar[str] = "(none)"
 
     @staticmethod
     @abstractmethod
     def row(thing: Any) -> Mapping[str, Any]:
-        """One thing's row: column by column."""
+        """One item's row, by column."""
 
     def __repr__(self) -> str:
         return super().__repr__() if self else self.empty
 
     def _repr_html_(self) -> str:
-        return tables.grid((self.row(each) for each in self), empty=self.empty)
+        return _grid((self.row(each) for each in self), empty=self.empty)
 
 
 class ModelVersionList(Shown["ModelVersion"]):
@@ -40,13 +40,13 @@ class ModelVersionList(Shown["ModelVersion"]):
 
     @staticmethod
     def row(thing: "ModelVersion") -> dict[str, Any]:
-        """A version's row, without asking the platform again."""
-        said = thing.document()
+        """A version's row, without another request."""
+        document = thing.document()
         return {
             "Name": thing.name(),
             "Number": thing.number,
             "Version": thing.version(),
-            "Status": said["status"],
+            "Status": document["status"],
             "Framework": thing.framework(),
             "File Name": thing.file_name(),
             "Last Update Time": thing.last_update_time(),
@@ -73,3 +73,30 @@ class WorkspaceList(Shown["Workspace"]):
     def row(thing: "Workspace") -> dict[str, Any]:
         """A workspace's row."""
         return {"ID": thing.id(), "Name": thing.name(), "Created At": thing._document["created_at"]}  # noqa: SLF001
+
+
+def table_of(values: Mapping[str, Any]) -> str:
+    """A table with a row for each value."""
+    body = "".join(f"<tr><td>{_text(name)}</td><td>{_text(value)}</td></tr>" for name, value in values.items())
+    return f"<table><tr><th>Field</th><th>Value</th></tr>{body}</table>"
+
+
+def _grid(found: Iterable[Mapping[str, Any]], *, empty: str) -> str:
+    """A table with a row for each thing, or a text if there is none."""
+    things = list(found)
+    if not things:
+        return _text(empty)
+    head = "".join(f"<th>{_text(name)}</th>" for name in things[0])
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_text(value)}</td>" for value in thing.values()) + "</tr>" for thing in things
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def shown_time(moment: datetime) -> str:
+    """`2024-22-Jul 20:45:56`, in the reference's form."""
+    return moment.strftime("%Y-%d-%b %H:%M:%S")
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value))

@@ -1,4 +1,4 @@
-"""A platform of a program's own: started for a notebook or a test, and ended with it."""
+"""A program's own platform: started for a notebook or a test, and stopped with it."""
 
 import contextlib
 import json
@@ -33,14 +33,14 @@ ELSEWHERE = {
         "URL",
     )
 }
-"""Variables that speak of another platform."""
+"""Variables that belong to another platform."""
 
 END_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalPlatform:
-    """Where it answers, and the token that it wants."""
+    """Its address and token."""
 
     url: str
     token: str
@@ -48,11 +48,11 @@ class LocalPlatform:
 
 @contextlib.contextmanager
 def local_platform(home: str | Path | None) -> Iterator[LocalPlatform]:
-    """`trivet up` on free ports, for the length of a `with` block: with its own database, packages and token, whatever the
-    environment says of another platform.
+    """Run `trivet up` on free ports for the length of a `with` block, with its own database, packages and token. Variables
+    of another platform are ignored.
 
     Args:
-        home: what is kept lies there; a temporary folder, gone afterwards, if None.
+        home: the platform's folder; if None a temporary one, which is removed afterwards.
 
     Raises:
         Unavailable: it does not start.
@@ -71,11 +71,11 @@ def local_platform(home: str | Path | None) -> Iterator[LocalPlatform]:
                 "--until-input-ends",
             ],
             env={name: value for name, value in os.environ.items() if name not in ELSEWHERE},
-            # Its end tells the platform that this program was killed.
+            # When this program is killed, the pipe closes and the platform stops.
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            # A Ctrl-C is for the program; the platform is ended when the block ends.
+            # Ctrl-C goes to the program only; the platform stops when the block ends.
             process_group=0,
         )
         stack.callback(_end, process)
@@ -87,12 +87,12 @@ def _wait(folder: Path, process: "subprocess.Popen[bytes]") -> str:
     deadline = time.monotonic() + READY_S
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError, ValueError, KeyError):
-            said = json.loads((folder / "run" / "platform.json").read_text())
-            if said["pid"] == process.pid:
-                return str(said["control_url"])
+            record = json.loads((folder / "run" / "platform.json").read_text())
+            if record["pid"] == process.pid:
+                return str(record["control_url"])
         time.sleep(0.02)
     tail = (folder / "local.log").read_bytes()[-2000:].decode(errors="replace").strip()
-    raise Unavailable("the platform did not start", why=tail or None, fix="`trivet doctor` looks for the usual causes")
+    raise Unavailable("the platform did not start", why=tail or None, fix="`trivet doctor` checks the usual causes")
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -108,7 +108,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Packages are kept read-only, folders among them."""
+    """Make read-only packages and folders writable, then remove them."""
     import shutil
 
     for root, _, _ in os.walk(folder):

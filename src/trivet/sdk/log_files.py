@@ -1,4 +1,4 @@
-"""Files that a log is exported to."""
+"""Writes exported logs to files."""
 
 from pathlib import Path
 from types import TracebackType
@@ -13,34 +13,34 @@ __all__ = ["LogFiles", "read_size"]
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 ROWS = 1000
-"""Rows at most that are written before the file's size is looked at."""
+"""The most rows written between two checks of the file's size."""
 PARTS = 10
-"""A file is looked at about so often before it is full."""
+"""The number of checks before a file is full, about."""
 
 
-def read_size(said: str | int) -> int:
+def read_size(size: str | int) -> int:
     """A number of bytes, or a text such as `100MB`.
 
     Raises:
-        Invalid: it is none.
+        Invalid: it is neither.
     """
-    text = str(said)
+    text = str(size)
     digits = text.strip().rstrip("KMGiBkmgb ")
     unit = text.strip()[len(digits) :].strip().upper()
     try:
         return max(1, int(float(digits) * UNITS[unit]))
     except (ValueError, KeyError, OverflowError):
-        raise Invalid(f"{text!r} is no size", fix="write it as in 100MB", path="data_size_limit") from None
+        raise Invalid(f"{text!r} is not a size", fix="write it as in 100MB", path="data_size_limit") from None
 
 
 class LogFiles:
-    """`<folder>/<prefix>-1.json` and so on: another file for another schema, and where one would become too large.
+    """`<folder>/<prefix>-1.json` and so on: a new file for another schema, and where one would become too large.
 
     Args:
-        folder: made if it is not there.
-        prefix: what the files' names begin with.
+        folder: created if it does not exist.
+        prefix: of the files' names.
         most_bytes: of one file.
-        arrow: Arrow files; else a JSON record a line, with `time` in milliseconds.
+        arrow: Arrow files; else one JSON record a line, with `time` in milliseconds.
     """
 
     def __init__(self, folder: Path, *, prefix: str, most_bytes: int, arrow: bool) -> None:
@@ -57,7 +57,7 @@ class LogFiles:
         """Add rows.
 
         Raises:
-            Unavailable: the disk does not take them.
+            Unavailable: they cannot be written to the disk.
         """
         try:
             rows = min(ROWS, max(1, table.num_rows * self._most_bytes // (PARTS * max(1, table.nbytes))))
@@ -74,7 +74,7 @@ class LogFiles:
                     self._file.write(_lines(part))
         except OSError as error:
             raise Unavailable(
-                f"the log cannot be written to {self._folder}", why=str(error), fix="give another directory"
+                f"failed to write the log to {self._folder}", why=str(error), fix="give another directory"
             ) from error
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Model versions, as a user has them."""
+"""Model versions."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -7,10 +7,10 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 
 from trivet.domain.encoding import schema_from_text
-from trivet.sdk import operations, tables, waits
-from trivet.sdk.calls import Operation
+from trivet.sdk import operations, waits
+from trivet.sdk.calls import Operation, Platform
 from trivet.sdk.config import DynamicBatchingConfig
-from trivet.sdk.platform import Platform
+from trivet.sdk.lists import shown_time, table_of
 
 __all__ = ["ModelConfig", "ModelState", "ModelVersion", "configuration"]
 
@@ -20,7 +20,7 @@ class ModelConfig:
 
     Args:
         version: the version's document.
-        config: the configuration's, or None for the version as it was uploaded.
+        config: the configuration's document, or None for the version as uploaded.
     """
 
     def __init__(self, version: Mapping[str, Any], config: Mapping[str, Any] | None) -> None:
@@ -28,7 +28,7 @@ class ModelConfig:
         self._config: Mapping[str, Any] = config or {}
 
     def id(self) -> int | None:
-        """The configuration's id; None for a version as it was uploaded."""
+        """The configuration's id; None for a version as uploaded."""
         return self._config.get("id")
 
     def runtime(self) -> str | None:
@@ -40,19 +40,19 @@ class ModelConfig:
         return self._config.get("tensor_fields")
 
     def batch_config(self) -> str | None:
-        """`single` where each row makes a call of its own."""
+        """`single` if each row is a call of its own."""
         return self._config.get("batch_config")
 
     def input_schema(self) -> pa.Schema | None:
-        """What goes in."""
+        """The schema of the input."""
         return _schema(self._config.get("input_schema") or self._version.get("input_schema"))
 
     def output_schema(self) -> pa.Schema | None:
-        """What comes out."""
+        """The schema of the output."""
         return _schema(self._config.get("output_schema") or self._version.get("output_schema"))
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it."""
+        """All settings."""
         return {**self._config, "runtime": self.runtime()}
 
     def __repr__(self) -> str:
@@ -71,24 +71,24 @@ def configuration(
     output_schema: pa.Schema | None,
     dynamic_batching_config: DynamicBatchingConfig | None,
 ) -> dict[str, Any]:
-    """What a configuration says, as it travels."""
-    said: dict[str, Any] = {
+    """A configuration as JSON."""
+    fields: dict[str, Any] = {
         "tensor_fields": tensor_fields,
         "batch_config": batch_config,
         "input_schema": operations.schema_text(input_schema, path="input_schema"),
         "output_schema": operations.schema_text(output_schema, path="output_schema"),
     }
     if dynamic_batching_config is not None:
-        said |= {
+        fields |= {
             "max_batch_delay_ms": dynamic_batching_config.max_batch_delay_ms,
             "batch_size_target": dynamic_batching_config.batch_size_target,
             "batch_size_limit": dynamic_batching_config.batch_size_limit,
         }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 class ModelState:
-    """What is known of a model version without asking."""
+    """A model version's facts, without a request."""
 
     def __init__(self, document: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
         self._document = document
@@ -116,15 +116,15 @@ class ModelState:
         return str(self._document["sha"])
 
     def file_name(self) -> str:
-        """What the uploaded file was called."""
+        """The uploaded file's name."""
         return str(self._document["file_name"])
 
     def framework(self) -> str:
-        """What wrote it."""
+        """The model's framework."""
         return str(self._document["framework"])
 
     def image_path(self) -> None:
-        """Where its image is; there are none yet."""
+        """The path of its image; there are no images yet."""
         return
 
     def arch(self) -> str:
@@ -144,21 +144,21 @@ class ModelState:
         return self._document.get("error_summary")
 
     def document(self) -> dict[str, Any]:
-        """All that the platform says of it."""
+        """The platform's full document about it."""
         return dict(self._document)
 
     @property
     def input_schema(self) -> pa.Schema | None:
-        """What goes in, as it is configured; None until it is loaded, unless it was given with the upload."""
+        """The schema of the input, as configured; None until it is loaded, unless it was given with the upload."""
         return self.config().input_schema()
 
     @property
     def output_schema(self) -> pa.Schema | None:
-        """What comes out, likewise."""
+        """The schema of the output, likewise."""
         return self.config().output_schema()
 
     def config(self) -> ModelConfig:
-        """How it is run."""
+        """How it runs."""
         return ModelConfig(self._document, self._config)
 
     def step(self) -> dict[str, Any]:
@@ -167,10 +167,10 @@ class ModelState:
         return {"step": "model", "version": self.version(), "config_id": config, "name": self.name(), "sha": self.sha()}
 
     def __repr__(self) -> str:
-        said = {**self._shown(), "status": self._document["status"]}
+        shown = {**self._shown(), "status": self._document["status"]}
         if self.error_summary() is not None:
-            said["error_summary"] = self.error_summary()
-        return str(said)
+            shown["error_summary"] = self.error_summary()
+        return str(shown)
 
     def __str__(self) -> str:
         return str(self._shown())
@@ -188,39 +188,39 @@ class ModelState:
         }
 
     def _repr_html_(self) -> str:
-        said = self._document
-        return tables.rows(
+        document = self._document
+        return table_of(
             {
                 "Name": self.name(),
                 "Version": self.version(),
                 "File Name": self.file_name(),
                 "SHA": self.sha(),
-                "Status": said["status"],
-                "Error Summary": said.get("error_summary"),
+                "Status": document["status"],
+                "Error Summary": document.get("error_summary"),
                 "Image Path": None,
                 "Architecture": self.arch(),
                 "Acceleration": self.accel(),
-                "Updated At": tables.shown_time(self.last_update_time()),
-                "Workspace id": said["workspace_id"],
-                "Workspace name": said["workspace"],
+                "Updated At": shown_time(self.last_update_time()),
+                "Workspace id": document["workspace_id"],
+                "Workspace name": document["workspace"],
             }
         )
 
 
 class ModelVersion(ModelState):
-    """One upload of a model. `Client.upload_model` and `Client.get_model` give it."""
+    """One upload of a model, as `Client.upload_model` and `Client.get_model` return it."""
 
     def __init__(self, client: Platform, document: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
         super().__init__(document, config)
         self._client = client
 
     def status(self) -> str:
-        """`ready`, `error`, or how far its loading is: `pending_load_native`, `attempting_load_container` and so on."""
+        """`ready`, `error`, or its stage of loading: `pending_load_native`, `attempting_load_container` and so on."""
         self._document = self._client.run(operations.call("GET", f"/v1/versions/{self.version()}"))
         return str(self._document["status"])
 
     def wait(self, *, timeout: float = 600.0) -> Self:
-        """Wait until it is loaded, or cannot be.
+        """Wait until it is loaded, or loading has failed.
 
         Raises:
             DeadlineExceeded: it takes longer than `timeout` seconds.
@@ -243,12 +243,12 @@ class ModelVersion(ModelState):
         """The version under another configuration, for use in pipelines.
 
         Args:
-            runtime: taken for the reference's sake: a version runs where it was found to run.
+            runtime: ignored; accepted for the reference's sake. Loading decides where a version runs.
             tensor_fields: names of the input columns, in the model's order; native models only.
             batch_config: `single` for one row a call.
-            input_schema: what goes in.
-            output_schema: what comes out.
-            dynamic_batching_config: let requests wait for one another.
+            input_schema: of the input.
+            output_schema: of the output.
+            dynamic_batching_config: let requests wait for each other.
 
         Raises:
             Invalid: it does not fit the model.
@@ -270,7 +270,7 @@ class ModelVersion(ModelState):
         return type(self)(self._client, self._document, made)
 
     def get_upload_logs(self) -> str:
-        """What was said while it was loaded."""
+        """The lines logged while it loaded."""
         return self._client.run(upload_logs(self.version()))
 
     def versions(self) -> list[Self]:
@@ -286,7 +286,7 @@ class ModelVersion(ModelState):
 
 
 def upload_logs(uuid: str) -> Operation[str]:
-    """What was said while a version was loaded, a line each."""
+    """The lines logged while a version loaded."""
     found = yield from operations.call("GET", f"/v1/versions/{uuid}/logs")
     return "\n".join(f"{line['at']} {line['level']} {line['stage']}: {line['text']}" for line in found["lines"])
 

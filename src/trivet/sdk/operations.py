@@ -1,4 +1,4 @@
-"""What the SDK asks, as operations: every request is decided here, and in `uploads` and `waits`, for sync and async alike."""
+"""The SDK's requests as operations, shared by the sync and async clients. `uploads` and `waits` have more."""
 
 import base64
 import sys
@@ -28,19 +28,19 @@ __all__ = [
 
 
 def at(kind: str, name: Any, *more: str) -> str:
-    """The path of a thing, whatever its name: `at("pipelines", "fraud", "url")` is `/v1/pipelines/fraud/url`.
+    """A resource's path: `at("pipelines", "fraud", "url")` is `/v1/pipelines/fraud/url`.
 
     Raises:
-        Invalid: it is nothing that could name one.
+        Invalid: the name is not valid.
     """
     if not isinstance(name, str) or name in {"", ".", ".."}:
-        raise Invalid(f"{name!r} is no name", fix="a name has lower-case letters, digits and dashes")
+        raise Invalid(f"{name!r} is not a name", fix="a name has lower-case letters, digits and dashes")
     return "/".join(("/v1", kind, quote(name, safe=""), *more))
 
 
-def call(method: str, path: str, **said: Any) -> Operation[Any]:
-    """One request, and the JSON that comes back. Where nothing but a question is lost with a connection, it is asked again."""
-    request = Call(method=method, path=path, **said)
+def call(method: str, path: str, **fields: Any) -> Operation[Any]:
+    """One request, and the JSON of its reply. A GET is repeated once after a lost connection."""
+    request = Call(method=method, path=path, **fields)
     try:
         reply: Reply = yield request
     except Unavailable:
@@ -51,10 +51,10 @@ def call(method: str, path: str, **said: Any) -> Operation[Any]:
 
 
 def find(kind: str, name: str, *more: str, workspace: str) -> Operation[dict[str, Any]]:
-    """A thing of a workspace by its name.
+    """A resource of a workspace by its name.
 
     Raises:
-        NotFound: there is none, in the reference's words.
+        NotFound: it does not exist; the text is the reference's.
     """
     try:
         found: dict[str, Any] = yield from call("GET", at(kind, name, *more), query={"workspace": workspace})
@@ -68,7 +68,7 @@ def find_version(name: str, version: str | None, *, workspace: str) -> Operation
     """A model's newest version, or the one with a UUID.
 
     Raises:
-        NotFound: there is no model of that name, or no such version of it.
+        NotFound: the model or the version does not exist.
     """
     found = (yield from find("models", name, "versions", workspace=workspace))["versions"]
     for each in found:
@@ -81,11 +81,11 @@ def find_version(name: str, version: str | None, *, workspace: str) -> Operation
 
 
 def schema_text(schema: pa.Schema | str | None, *, path: str = "schema") -> str | None:
-    """A schema as it travels.
+    """A schema as text.
 
     Args:
         schema: pyarrow's, or the short text.
-        path: which one it is, for the message.
+        path: the argument's name, for the message.
 
     Raises:
         Invalid: it is neither.
@@ -95,7 +95,7 @@ def schema_text(schema: pa.Schema | str | None, *, path: str = "schema") -> str 
     if schema is None or isinstance(schema, str):
         return schema
     raise Invalid(
-        f"{repr(schema)[:80]} is no schema",
+        f"{repr(schema)[:80]} is not a schema",
         why=f"it is a {type(schema).__name__}",
         fix="give a pyarrow Schema, as in pa.schema([pa.field('x', pa.float32())]), or a text, as in "
         "'x: float32[2]; label: string'",
@@ -104,23 +104,23 @@ def schema_text(schema: pa.Schema | str | None, *, path: str = "schema") -> str 
 
 
 def say_nothing(_text: str) -> None:
-    """Nobody is told."""
+    """Print nothing."""
 
 
 def say_on_stdout(text: str) -> None:
-    """To whoever runs the script or the notebook; as it comes, without an end of line of its own."""
+    """Print text for the user of a script or notebook, without adding a line's end."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def infer_url(name: str, *, workspace: str) -> Operation[dict[str, Any]]:
-    """Where a pipeline answers."""
+    """A pipeline's URL for predictions."""
     found: dict[str, Any] = yield from call("GET", at("pipelines", name, "url"), query={"workspace": workspace})
     return found
 
 
 def ask(request: Call, *, retries: int = 0) -> Operation[Any]:
-    """Send rows; again, where nothing could answer at the moment."""
+    """Send rows; retry while the pipeline is unavailable."""
     for attempt in range(retries + 1):
         try:
             return checked((yield request))
@@ -142,9 +142,9 @@ def logs(
     exclude: Sequence[str] | str | None,
     cursor: str | None = None,
 ) -> Operation[tuple[pa.Table, str, str | None]]:
-    """A page of the log: its rows, why it ends, and where the next one begins. A limit of 0 gives the columns alone."""
+    """A page of the log: its rows, why it ends, and the next page's cursor. A limit of 0 returns only the columns."""
     if (start is None) != (end is None):
-        raise Invalid("start_datetime and end_datetime belong together", fix="give both, or neither")
+        raise Invalid("start_datetime and end_datetime are required together", fix="give both, or neither")
     query = {
         "workspace": workspace,
         "limit": limit or 1,
@@ -165,12 +165,12 @@ def logs(
     try:
         table = pa.ipc.open_stream(pa.py_buffer(reply.content)).read_all()
     except pa.ArrowException as error:
-        raise Internal("the platform answered with something else than an Arrow stream", why=str(error)) from error
+        raise Internal("the platform's answer is not an Arrow stream", why=str(error)) from error
     if limit == 0:
         return table.slice(0, 0), "All", cursor
     return table, reply.headers.get("x-iteration-status", "All"), reply.headers.get("x-iteration-cursor")
 
 
 def _zoned(moment: datetime) -> str:
-    """A moment without a zone is meant in this machine's."""
+    """A time without a zone is in this machine's zone."""
     return (moment if moment.tzinfo else moment.astimezone()).isoformat()

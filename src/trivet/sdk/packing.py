@@ -1,4 +1,4 @@
-"""A folder becomes a zip, the same bytes every time, so that the same files are the same package."""
+"""Zips a folder into the same bytes every time, so that the same files are the same package."""
 
 import re
 import tempfile
@@ -16,16 +16,16 @@ LEFT_OUT = {"__pycache__", ".git", ".venv", ".DS_Store", "__MACOSX", ".ipynb_che
 STEP = re.compile(rb"^def process_data\(", re.MULTILINE)
 MOST_CODE = 4 * 2**20
 EPOCH = (1980, 1, 1, 0, 0, 0)
-# These are zips, but no packages.
+# These are zips, but not packages.
 ZIPPED_BY_THEIR_OWN = {".pt", ".pth", ".keras"}
 
 
 @contextmanager
 def as_file(path: str | Path) -> Iterator[tuple[Path, str]]:
-    """A file to upload, and what it is called: the file itself, or a zip of a folder for the length of the block.
+    """A file to upload, and its name: the file itself, or a zip of a folder for the length of the block.
 
     Raises:
-        NotFound: there is nothing at the path.
+        NotFound: the path does not exist.
         Invalid: it is neither a file nor a folder with files in it.
     """
     path = Path(path).expanduser()
@@ -33,11 +33,11 @@ def as_file(path: str | Path) -> Iterator[tuple[Path, str]]:
         try:
             path.open("rb").close()
         except OSError as error:
-            raise Invalid(f"{path} cannot be read", why=error.strerror, fix="see to its rights") from error
+            raise Invalid(f"{path} cannot be read", why=error.strerror, fix="check its permissions") from error
         yield path, path.name
         return
     if not path.exists():
-        raise NotFound(f"there is no file {path}", fix="check the path")
+        raise NotFound(f"file not found: {path}", fix="check the path")
     if not path.is_dir():
         raise Invalid(f"{path} is neither a file nor a folder", fix="give a model's file, a zip, or a folder")
     with tempfile.TemporaryDirectory(prefix="trivet-upload-") as folder:
@@ -64,7 +64,7 @@ def _zip(folder: Path, target: Path) -> None:
 
 
 def guess_framework(path: str | Path) -> Framework:
-    """What wrote a model, from its name and its files.
+    """The framework of a model, from its name and its files.
 
     Raises:
         Invalid: they do not say.
@@ -87,7 +87,7 @@ def guess_framework(path: str | Path) -> Framework:
             ]
             return Framework.PYTHON if any(STEP.search(archive.read(each)) for each in names) else Framework.CUSTOM
     if not path.exists():
-        raise NotFound(f"there is no file {path}", fix="check the path")
+        raise NotFound(f"file not found: {path}", fix="check the path")
     if suffix in NOT_TAKEN:
         other = NOT_TAKEN[suffix]
         raise Invalid(

@@ -1,4 +1,4 @@
-"""Pipelines, as a user has them."""
+"""Pipelines."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from trivet.errors import Invalid, NotFound
 from trivet.sdk import frames, operations, waits
+from trivet.sdk.calls import Platform
 from trivet.sdk.log_files import LogFiles, read_size
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState, PipelineVersion
-from trivet.sdk.platform import Platform
 
 if TYPE_CHECKING:
     import httpx
@@ -30,7 +30,7 @@ EXPORT_ROWS = 1_000_000
 
 
 class Pipeline(PipelineState):
-    """Steps under a name. `Client.build_pipeline` and `Client.get_pipeline` give it."""
+    """Steps under a name, as `Client.build_pipeline` and `Client.get_pipeline` return them."""
 
     def __init__(self, client: Platform, document: Mapping[str, Any], *, version: str | None = None) -> None:
         super().__init__(document, version=version)
@@ -49,16 +49,16 @@ class Pipeline(PipelineState):
         *,
         timeout: float = DEPLOY_S,
     ) -> Self:
-        """Run the steps: a new version of the pipeline, which takes the place of the one before once it is warm.
+        """Run the steps: a new version of the pipeline, which replaces the previous one once it is warm.
 
         Args:
-            pipeline_name: taken for the reference's sake.
+            pipeline_name: ignored; accepted for the reference's sake.
             deployment_config: from `DeploymentConfigBuilder`.
             wait_for_status: wait until it answers.
-            timeout: so many seconds at most.
+            timeout: seconds to wait at most.
 
         Raises:
-            Conflict: steps do not fit, a model is not ready, or it cannot run. What ran before goes on.
+            Conflict: steps do not fit, a model is not ready, or it cannot run. The previous version keeps running.
             DeadlineExceeded: it takes longer than `timeout`.
         """
         del pipeline_name
@@ -80,7 +80,7 @@ class Pipeline(PipelineState):
         return self
 
     def wait_until_running(self, generation: int = 0, *, timeout: float = DEPLOY_S) -> Self:
-        """Wait until what was deployed last answers.
+        """Wait until the last deploy answers.
 
         Raises:
             Conflict: it cannot run.
@@ -98,13 +98,13 @@ class Pipeline(PipelineState):
         return self
 
     def undeploy(self, *, timeout: float = DEPLOY_S) -> Self:
-        """Stop it: requests in flight are answered, then nothing is."""
+        """Stop it after the requests in flight are answered."""
         self._client.run(waits.undeploy(self.name(), workspace=self.workspace, timeout_s=timeout, say=self._client.say))
         self._refresh()
         return self
 
     def status(self) -> dict[str, Any]:
-        """What runs, in the reference's form: `status` is `Running`, `Starting`, `Error`, or says that it is not deployed."""
+        """Its state in the reference's form: `status` is `Running`, `Starting`, `Error`, or a text that it is not deployed."""
         found: dict[str, Any] = self._client.run(
             operations.call(
                 "GET", operations.at("pipelines", self.name(), "status"), query={"workspace": self.workspace}
@@ -113,7 +113,7 @@ class Pipeline(PipelineState):
         return found
 
     def url(self) -> str:
-        """Where it answers.
+        """Its URL for predictions.
 
         Raises:
             NotFound: it is not deployed.
@@ -124,7 +124,7 @@ class Pipeline(PipelineState):
         return str(found["url"])
 
     def _url(self) -> str:
-        """The same, by the name that notebooks use."""
+        """`url`, by the name that notebooks use."""
         return self.url()
 
     def infer(
@@ -135,7 +135,7 @@ class Pipeline(PipelineState):
         dataset_exclude: Sequence[str] | str | None = None,
         dataset_separator: str | None = ".",
     ) -> Any:
-        """Ask: a DataFrame in, a DataFrame out; a Table in, a Table out; a list of records in, one out.
+        """Send rows: a DataFrame in, a DataFrame out; a Table in, a Table out; a list of records in, a list out.
 
         Args:
             tensor: the rows.
@@ -146,8 +146,8 @@ class Pipeline(PipelineState):
 
         Raises:
             Invalid: the rows do not fit.
-            ModelFailed: the model raised.
-            DeadlineExceeded: it took longer.
+            ModelFailed: the model raised an error.
+            DeadlineExceeded: it took longer than `timeout`.
         """
         return self._client.run(self._asking(tensor, timeout, dataset, dataset_exclude, dataset_separator, retries=0))
 
@@ -161,9 +161,9 @@ class Pipeline(PipelineState):
         *,
         filename: str | Path | None = None,
     ) -> Any:
-        """Ask with a file's rows: a DataFrame out for a `.json` file, a Table for an `.arrow` one.
+        """Send a file's rows: a DataFrame out for a `.json` file, a Table for an `.arrow` one.
 
-        The file may be named as `filename`, too: notebooks do both.
+        The argument may also be called `filename`: notebooks use both.
         """
         rows = frames.load_rows(_one_of(path, filename, "path"))
         return self.infer(rows, timeout, dataset, dataset_exclude, dataset_separator)
@@ -177,7 +177,7 @@ class Pipeline(PipelineState):
         dataset: Sequence[str] | str | None = None,
         dataset_exclude: Sequence[str] | str | None = None,
     ) -> Any:
-        """Ask without blocking, with an HTTP client of the caller's; again where nothing could answer at the moment."""
+        """Send rows without blocking, with the given HTTP client; retry while the pipeline is unavailable."""
         driver = self._client.async_driver(async_client)
         return await driver.run(self._asking(tensor, timeout, dataset, dataset_exclude, ".", retries=retries))
 
@@ -192,14 +192,14 @@ class Pipeline(PipelineState):
         *,
         tensor_list: Any = None,
     ) -> Any:
-        """Ask with many things at once: a list of DataFrames or Tables gives a list, in its order; the rows of one
-        DataFrame or Table, each asked by itself, give one.
+        """Send many requests at once: one for each DataFrame or Table of a list, whose answers are a list in the same order;
+        or one for each row of a DataFrame or Table, whose answers are joined.
 
-        They may be given as `tensor_list`, too: notebooks do both.
+        The argument may also be called `tensor_list`: notebooks use both.
         """
         asked_with = _one_of(tensor, tensor_list, "tensor")
         if num_parallel < 1:
-            raise Invalid(f"num_parallel is {num_parallel}", fix="ask for 1 at least")
+            raise Invalid(f"num_parallel is {num_parallel}", fix="use at least 1")
         whole = not isinstance(asked_with, list)
         parts = frames.split_rows(asked_with) if whole else asked_with
         gate = asyncio.Semaphore(num_parallel)
@@ -213,7 +213,7 @@ class Pipeline(PipelineState):
                 async with asyncio.TaskGroup() as group:
                     asked = [group.create_task(one(part)) for part in parts]
             except ExceptionGroup as errors:
-                # The first one is what the caller can do something about; the others were cut.
+                # Raise the first error: it is the cause; the other requests were cancelled.
                 raise errors.exceptions[0] from None
         answers = [each.result() for each in asked]
         return frames.join_answers(answers) if whole else answers
@@ -228,7 +228,7 @@ class Pipeline(PipelineState):
         dataset_separator: str | None = ".",
         arrow: bool = False,
     ) -> Any:
-        """What was asked and answered: the newest first, 100 rows if not said; between two moments in order of time.
+        """Logged requests and answers: the newest first, 100 rows by default; between two times in order of time.
 
         Returns:
             A DataFrame; a Table with `arrow=True`.
@@ -269,12 +269,12 @@ class Pipeline(PipelineState):
         and more where one would be larger than the limit.
 
         Args:
-            directory: made if it is not there; `logs` if not said.
-            file_prefix: the pipeline's name if not said.
+            directory: created if it does not exist; by default `logs`.
+            file_prefix: by default the pipeline's name.
             data_size_limit: of one file, as in `100MB`, which is the default.
             limit: rows at most.
-            start_datetime: the first moment.
-            end_datetime: the last moment.
+            start_datetime: the first time.
+            end_datetime: the last time.
             dataset: parts or columns.
             dataset_exclude: parts or columns to leave out.
             arrow: Arrow files rather than JSON.
@@ -322,7 +322,7 @@ class Pipeline(PipelineState):
 
 
 def _one_of(first: Any, second: Any, name: str) -> Any:
-    """What was given under either of two names."""
+    """The argument that was given under one of two names."""
     if (first is None) == (second is None):
         raise Invalid(f"{name} is missing" if first is None else f"{name} is given twice", fix=f"give {name} once")
     return second if first is None else first

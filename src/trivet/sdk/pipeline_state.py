@@ -1,12 +1,13 @@
-"""What is known of a pipeline without asking, whichever client asks."""
+"""A pipeline's facts that need no request, shared by both clients."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
 from trivet.errors import NotFound
-from trivet.sdk import frames, operations, tables
+from trivet.sdk import frames, operations
 from trivet.sdk.calls import Operation
+from trivet.sdk.lists import table_of
 from trivet.sdk.steps import Steps
 
 __all__ = ["DEPLOY_S", "INFER_S", "PipelineState", "PipelineVersion"]
@@ -23,16 +24,16 @@ class PipelineVersion:
         self._document = document
 
     def id(self) -> int:
-        """Its number among all versions of all pipelines."""
+        """Its id among all versions of all pipelines."""
         return int(self._document["id"])
 
     def name(self) -> str:
-        """Its UUID, by which `get_pipeline(name, version=…)` finds it."""
+        """Its UUID, for `get_pipeline(name, version=…)`."""
         return str(self._document["uuid"])
 
     @property
     def number(self) -> int:
-        """Which version of its pipeline it is, from 1."""
+        """The number of this version of its pipeline, from 1."""
         return int(self._document["number"])
 
     def create_time(self) -> datetime:
@@ -40,7 +41,7 @@ class PipelineVersion:
         return datetime.fromisoformat(self._document["created_at"])
 
     def steps(self) -> list[dict[str, Any]]:
-        """Its steps, as the reference shows them."""
+        """Its steps, in the reference's form."""
         return Steps(self._document["steps"]).shown()
 
     def __repr__(self) -> str:
@@ -48,7 +49,7 @@ class PipelineVersion:
 
 
 class PipelineState:
-    """What is known of a pipeline without asking, and its steps, which stay here until they are deployed."""
+    """A pipeline's facts without a request, and its steps, which stay local until they are deployed."""
 
     def __init__(self, document: Mapping[str, Any], *, version: str | None = None) -> None:
         self._document = document
@@ -62,7 +63,7 @@ class PipelineState:
         self._infer_url: str | None = None
 
     def id(self) -> int:
-        """Its number among all pipelines."""
+        """Its id among all pipelines."""
         return int(self._document["id"])
 
     def name(self) -> str:
@@ -71,19 +72,19 @@ class PipelineState:
 
     @property
     def workspace(self) -> str:
-        """The name of the workspace that it is in."""
+        """The name of its workspace."""
         return str(self._document["workspace"])
 
     def document(self) -> dict[str, Any]:
-        """All that the platform says of it."""
+        """The platform's full document about it."""
         return dict(self._document)
 
     def steps(self) -> list[dict[str, Any]]:
-        """The steps that the next deploy will have."""
+        """The steps of the next deploy."""
         return self._steps.shown()
 
     def clear(self) -> Self:
-        """Take all steps out."""
+        """Remove all steps."""
         self._steps = Steps([])
         return self
 
@@ -93,19 +94,19 @@ class PipelineState:
         return self
 
     def replace_with_model_step(self, index: int, model: Any) -> Self:
-        """Put a model version in a step's place."""
+        """Replace a step with a model version."""
         self._steps.replace(index, model)
         return self
 
     def remove_step(self, index: int) -> Self:
-        """Take a step out."""
+        """Remove a step."""
         self._steps.remove(index)
         return self
 
     def add_validations(self, **validations: Any) -> Self:
         """Add conditions on rows and answers: polars expressions over `in.*` and `out.*`. True means anomaly.
 
-        Each becomes a column `anomaly.<name>`; `anomaly.count` says how many were true.
+        Each becomes a column `anomaly.<name>`; `anomaly.count` is the number that were true.
         """
         self._steps.add_validations(validations)
         return self
@@ -132,20 +133,20 @@ class PipelineState:
         return frames.answer_of(tensor, reply, separator=separator)
 
     def _shown(self) -> dict[str, Any]:
-        said = self._document
+        document = self._document
         names = [step["name"] for step in self._steps.documents if step["step"] == "model"]
-        deployed = "(none)" if said["deployed"] is None else said["deployed"]
+        deployed = "(none)" if document["deployed"] is None else document["deployed"]
         return {
             "name": self.name(),
-            "created": datetime.fromisoformat(said["created_at"]),
-            "last_updated": datetime.fromisoformat(said["updated_at"]),
+            "created": datetime.fromisoformat(document["created_at"]),
+            "last_updated": datetime.fromisoformat(document["updated_at"]),
             "deployed": deployed,
-            "workspace_id": said["workspace_id"],
+            "workspace_id": document["workspace_id"],
             "workspace_name": self.workspace,
             "arch": "x86",
             "accel": "none",
             "tags": "",
-            "versions": ", ".join(each["uuid"] for each in said["versions"]),
+            "versions": ", ".join(each["uuid"] for each in document["versions"]),
             "steps": names[0] if names else "",
             "published": False,
         }
@@ -154,4 +155,4 @@ class PipelineState:
         return str({name: value for name, value in self._shown().items() if name not in {"tags", "published"}})
 
     def _repr_html_(self) -> str:
-        return tables.rows(self._shown())
+        return table_of(self._shown())

@@ -1,4 +1,4 @@
-"""Sending a model's file: it is announced, then its bytes go."""
+"""Sends a model's file: announces it, then sends its bytes."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,10 +28,10 @@ def announcement(
     accel: Acceleration | str,
     python: str | None,
 ) -> dict[str, Any]:
-    """What is said of a file before its bytes are sent.
+    """The description of a file that is sent before its bytes.
 
     Raises:
-        Invalid: a schema is none.
+        Invalid: a schema is not valid.
     """
     return {
         "name": name,
@@ -49,7 +49,7 @@ def upload(
     *,
     file: Path,
     file_name: str,
-    said: Mapping[str, Any],
+    fields: Mapping[str, Any],
     progress: Callable[[int, int], None] | None,
     timeout_s: float = UPLOAD_S,
 ) -> Operation[dict[str, Any]]:
@@ -58,7 +58,7 @@ def upload(
     Raises:
         ModelUploadError: it was refused.
     """
-    body = {name: value for name, value in said.items() if value is not None}
+    body = {name: value for name, value in fields.items() if value is not None}
     try:
         announced = yield from call(
             "POST", "/v1/uploads", body={**body, "file_name": file_name, "size": file.stat().st_size}
@@ -79,7 +79,7 @@ def upload(
 def _send(
     announced: Mapping[str, Any], *, file: Path, progress: Callable[[int, int], None] | None, timeout_s: float
 ) -> Operation[dict[str, Any]]:
-    """The bytes of a file that was announced. Where only the answer was lost, the version is looked up."""
+    """Send the bytes of an announced file. If only the answer was lost, find the version by a request."""
     try:
         reply: Reply = yield Call(
             method="PUT", path=announced["url"], file=file, progress=progress, timeout_s=timeout_s
@@ -88,7 +88,7 @@ def _send(
         try:
             version: dict[str, Any] = yield from call("GET", at("versions", announced["uuid"]))
         except NotFound:
-            raise Unavailable(broken.what, why=broken.why, fix="upload it again: nothing of it was kept") from None
+            raise Unavailable(broken.what, why=broken.why, fix="upload it again: no part of it was stored") from None
         except Unavailable:
             raise broken from None
         return version

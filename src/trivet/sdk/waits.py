@@ -1,4 +1,4 @@
-"""What takes its time: loading a version, deploying and undeploying, with what is said meanwhile."""
+"""Waits for a version to load, and for pipelines to deploy and undeploy, with their progress texts."""
 
 import asyncio
 import sys
@@ -20,15 +20,15 @@ Say = Callable[[str], None]
 
 
 def wait_until_loaded(known: Mapping[str, Any], *, timeout_s: float, say: Say) -> Operation[dict[str, Any]]:
-    """Wait until a version's loading has ended, well or not, and say how far it is.
+    """Wait until a version is loaded or loading has failed, and print its progress.
 
     Args:
-        known: the version as it was seen last; where its bytes have just come, that is before anything was done.
+        known: the last known state of the version.
         timeout_s: how long to wait at most.
-        say: told each status.
+        say: receives each status.
 
     Raises:
-        DeadlineExceeded: it takes longer.
+        DeadlineExceeded: it takes longer than `timeout_s`.
     """
     say(f"Waiting for model loading - this will take up to {timeout_s / 60:g}min.\n")
     seen, named = "", "it"
@@ -39,11 +39,11 @@ def wait_until_loaded(known: Mapping[str, Any], *, timeout_s: float, say: Say) -
             named = f"it: see get_model({name!r}).status(), or `trivet models {name}`"
         status = version["status"]
         if status != seen:
-            _say_change(seen, status, version, say)
+            _print_change(seen, status, version, say)
             seen = status
         return seen in ("ready", "error")
 
-    with _told_apart(lambda: f"loading {named}", say=say):
+    with _end_line_on_interrupt(lambda: f"loading {named}", say=say):
         if look(dict(known)):
             return dict(known)
         version = yield from _poll(at("versions", known["uuid"]), {}, look, timeout_s=timeout_s, say=say)
@@ -52,28 +52,28 @@ def wait_until_loaded(known: Mapping[str, Any], *, timeout_s: float, say: Say) -
         raise DeadlineExceeded(
             f"the model was not loaded within {timeout_s:g} s",
             why=f"its status is {seen}" if seen else None,
-            fix="it goes on: look at model.status() later, or upload with a longer timeout",
+            fix="loading continues: check model.status() later, or upload with a longer timeout",
         )
     return version
 
 
 @contextmanager
-def _told_apart(doing: Callable[[], str], *, say: Say) -> Iterator[None]:
-    """Whoever stops waiting is told that the platform does not stop, on a line of its own."""
+def _end_line_on_interrupt(doing: Callable[[], str], *, say: Say) -> Iterator[None]:
+    """On Ctrl-C, print on a new line that the platform continues."""
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError):
-        say(f"\nStopped waiting. The platform goes on {doing()}.\n")
+        say(f"\nStopped waiting. The platform continues {doing()}.\n")
         raise
 
 
 def _poll(
     path: str, query: Mapping[str, Any], look: Callable[[dict[str, Any]], bool], *, timeout_s: float, say: Say
 ) -> Operation[dict[str, Any] | None]:
-    """Ask until `look` is content, with a dot for each second. A platform that does not answer for a while is asked again.
+    """Poll until `look` returns a result, with a dot for each second. A platform that does not answer is polled again.
 
     Returns:
-        What it was content with; None once `timeout_s` seconds have gone by.
+        The result; None after `timeout_s` seconds.
 
     Raises:
         Unavailable: the platform did not answer for the whole time.
@@ -100,7 +100,7 @@ def _poll(
             return None
 
 
-def _say_change(before: str, status: str, version: Mapping[str, Any], say: Say) -> None:
+def _print_change(before: str, status: str, version: Mapping[str, Any], say: Say) -> None:
     if before.startswith("attempting_load"):
         moved_on = before.endswith("native") and status.endswith("container")
         say("successful\n" if status == "ready" else "incompatible\n\n" if moved_on else "\n")
@@ -133,7 +133,7 @@ def deploy(
     version: str | None,
     config: Mapping[str, Any] | None,
 ) -> Operation[dict[str, Any]]:
-    """Want a pipeline running."""
+    """Deploy a pipeline."""
     document_ = dict(config or {})
     body: dict[str, Any] = {"log_inferences": bool(document_.pop(LOG, True)), "config": document_}
     if version is not None:
@@ -147,13 +147,13 @@ def deploy(
 
 
 def undeploy(name: str, *, workspace: str, timeout_s: float, say: Say) -> Operation[None]:
-    """Want a pipeline stopped, and wait until it is."""
+    """Undeploy a pipeline, and wait until it has stopped."""
     answer = yield from call("POST", at("pipelines", name, "undeploy"), query={"workspace": workspace})
     generation = answer["deployment"]["generation"]
     say(f"Waiting for undeployment - this will take up to {timeout_s:g}s ")
 
     def is_stopped(deployment: Mapping[str, Any]) -> bool:
-        # If somebody deployed it anew meanwhile, what was to be stopped is gone all the same.
+        # If another client deployed it again meanwhile, the old deployment has stopped all the same.
         status = deployment["status"]
         is_gone = status["generation"] >= generation and status["state"] == "Stopped"
         return bool(is_gone or deployment["generation"] > generation)
@@ -165,16 +165,16 @@ def undeploy(name: str, *, workspace: str, timeout_s: float, say: Say) -> Operat
 def wait_for_deployment(
     name: str, *, workspace: str, generation: int, timeout_s: float, say: Say
 ) -> Operation[dict[str, Any]]:
-    """Wait until what was asked for runs.
+    """Wait until the last deploy runs.
 
     Raises:
-        Conflict: it cannot run, and what ran before goes on; or somebody wants it stopped.
-        DeadlineExceeded: it takes longer.
+        Conflict: it cannot run, and the previous version keeps running; or another client stopped it.
+        DeadlineExceeded: it takes longer than `timeout_s`.
     """
     say(f"Waiting for deployment - this will take up to {timeout_s:g}s ")
 
     def is_settled(deployment: Mapping[str, Any]) -> bool:
-        # If somebody deployed anew meanwhile, that is what will run.
+        # If another client deployed again meanwhile, wait for that version.
         wanted = max(generation, deployment["generation"])
         status = deployment["status"]
         has_ended = status["generation"] >= wanted and status["state"] in ("Running", "Error")
@@ -187,7 +187,7 @@ def wait_for_deployment(
     if deployment["wanted"] == "stopped":
         say(" stopped\n")
         raise Conflict(
-            f"pipeline {name!r} was undeployed while it was waited for", fix="deploy it again", reason="undeployed"
+            f"pipeline {name!r} was undeployed while you waited for it", fix="deploy it again", reason="undeployed"
         )
     if status["state"] == "Error":
         say(" error\n")
@@ -199,11 +199,11 @@ def wait_for_deployment(
 def deployment_error(name: str, deployment: Mapping[str, Any]) -> TrivetError:
     """Why a deployment does not run."""
     fault = deployment["status"].get("fault") or {}
-    kept = " What served before goes on untouched." if deployment["status"].get("serving") else ""
+    kept = " The previous version still serves." if deployment["status"].get("serving") else ""
     return Conflict(
         f"pipeline {name!r} could not be deployed: {fault.get('what', 'unknown')}",
         why=fault.get("why"),
-        fix=f"{fault.get('fix') or 'mend the model, and deploy again'}.{kept}".replace("..", "."),
+        fix=f"{fault.get('fix') or 'fix the model, and deploy again'}.{kept}".replace("..", "."),
         path=fault.get("path"),
         reason="deployment_failed",
     )
@@ -228,14 +228,16 @@ def _settle(
         return is_settled(seen)
 
     path = at("pipelines", name, "deployment")
-    with _told_apart(lambda: f"{doing}: see get_pipeline({name!r}).status(), or `trivet status {name}`", say=say):
+    with _end_line_on_interrupt(
+        lambda: f"{doing}: see get_pipeline({name!r}).status(), or `trivet status {name}`", say=say
+    ):
         answer = yield from _poll(path, {"workspace": workspace}, look, timeout_s=timeout_s, say=say)
     if answer is None:
         say("\n")
         status = seen["status"]
         raise DeadlineExceeded(
-            f"pipeline {name!r} is not there after {timeout_s:g} s",
+            f"pipeline {name!r} did not finish within {timeout_s:g} s",
             why=(status.get("fault") or {}).get("what") or f"its status is {status['state']}",
-            fix="it goes on: look at pipeline.status(), or wait longer with timeout=",
+            fix="the platform continues: check pipeline.status(), or wait longer with timeout=",
         )
     return seen

@@ -1,18 +1,19 @@
-"""Workspaces, as a user has them."""
+"""Workspaces."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from trivet.sdk import operations, tables
+from trivet.sdk import operations
+from trivet.sdk.calls import Platform
+from trivet.sdk.lists import table_of
 from trivet.sdk.pipeline import Pipeline
-from trivet.sdk.platform import Platform
 
 __all__ = ["Workspace"]
 
 
 class _Client(Platform, Protocol):
-    """A client, and what it makes pipelines of."""
+    """A client, and its class of pipelines."""
 
     @property
     def pipeline_type(self) -> type[Pipeline]:
@@ -20,7 +21,7 @@ class _Client(Platform, Protocol):
 
 
 class Workspace:
-    """Who owns models and pipelines."""
+    """The owner of models and pipelines."""
 
     def __init__(self, client: _Client, document: Mapping[str, Any]) -> None:
         self._client = client
@@ -35,7 +36,7 @@ class Workspace:
         return str(self._document["name"])
 
     def models(self) -> list[dict[str, Any]]:
-        """Its models, as the reference shows them."""
+        """Its models, in the reference's form."""
         found = self._client.run(operations.call("GET", "/v1/models", query={"workspace": self.name()}))
         return [
             {
@@ -54,13 +55,13 @@ class Workspace:
         return [self._client.pipeline_type(self._client, each) for each in found["pipelines"]]
 
     def _shown(self) -> dict[str, Any]:
-        said = self._document
+        document = self._document
         return {
             "name": self.name(),
             "id": self.id(),
-            "archived": said["archived"],
-            "created_by": said["created_by"],
-            "created_at": said["created_at"],
+            "archived": document["archived"],
+            "created_by": document["created_by"],
+            "created_at": document["created_at"],
             "models": self.models(),
             "pipelines": self.pipelines(),
         }
@@ -69,4 +70,4 @@ class Workspace:
         return str(self._shown())
 
     def _repr_html_(self) -> str:
-        return tables.rows(self._shown())
+        return table_of(self._shown())

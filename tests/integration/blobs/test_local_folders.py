@@ -63,9 +63,7 @@ def test_fetching_to_another_disk_copies(local: Blobs, tmp_path: Path) -> None:
         shutil.rmtree(target.parent, ignore_errors=True)
 
 
-def test_damage_is_noticed_when_it_is_read_and_mended_by_another_upload(
-    local: Blobs, folder: Path, tmp_path: Path
-) -> None:
+def test_damage_is_found_on_reading_and_repaired_by_another_upload(local: Blobs, folder: Path, tmp_path: Path) -> None:
     digest, _ = local.put(io.BytesIO(DATA))
     (folder / digest).chmod(0o600)
     with (folder / digest).open("r+b") as file:
@@ -110,7 +108,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert caught.value.reason == "store_not_writable"
 
 
-def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(local: Blobs, folder: Path) -> None:
+def test_files_of_a_killed_writer_are_swept_and_those_of_a_live_one_kept(local: Blobs, folder: Path) -> None:
     program = """
         import sys
         from pathlib import Path

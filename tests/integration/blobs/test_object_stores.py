@@ -94,6 +94,6 @@ def test_a_store_that_is_away_is_unavailable_and_back_when_it_is_back(
     assert open_blobs("s3://bucket/models", home=tmp_path).has(digest)
 
 
-def test_what_cannot_be_read_twice_is_spooled_and_the_spool_is_empty_afterwards(remote: Blobs, tmp_path: Path) -> None:
+def test_a_source_that_is_read_once_is_spooled_and_the_spool_emptied(remote: Blobs, tmp_path: Path) -> None:
     remote.put(iter([LARGE]))
     assert list((tmp_path / "home" / "uploads").iterdir()) == []

@@ -70,6 +70,6 @@ def test_no_body_is_answered_with_a_fault_of_ours(api, path: str, bodies: list[A
 
 @pytest.mark.parametrize("path", [path for path in ROUTES if "{" not in path and "upload_" not in path])
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{}" * 2, b"null", b"1e999"])
-def test_what_is_no_json_is_said_to_be_none(api, path: str, content: bytes) -> None:
+def test_an_answer_that_is_not_json_is_an_internal_error(api, path: str, content: bytes) -> None:
     answer = api.ask("POST", path, content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code in {200, 400} if path.endswith("/list") else answer.status_code == 400

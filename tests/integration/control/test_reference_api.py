@@ -375,7 +375,7 @@ def test_half_a_range_of_time_reaches_to_the_end_of_the_log(api) -> None:
 @pytest.mark.parametrize("path", ABSENT)
 def test_what_is_not_there_yet_says_so(api, path: str) -> None:
     refusal = api.refused(501, "POST", path, json={})
-    assert "not there yet" in refusal["msg"]
+    assert "not supported yet" in refusal["msg"]
 
 
 def test_a_deployment_that_is_not_there_is_said_as_the_reference_does(api) -> None:

@@ -86,7 +86,7 @@ while (here / "hold").exists():
     return folder
 
 
-def test_two_builders_make_one_environment_and_the_second_says_that_it_waits(start_builder, slow_build, root):
+def test_two_builders_make_one_environment_and_the_second_reports_waiting(start_builder, slow_build, root):
     first = start_builder("slowpoke")
     eventually((slow_build / "building").exists)
     second = start_builder("slowpoke")
@@ -130,9 +130,7 @@ def test_threads_of_one_process_share_a_build(store, wheels, root):
     assert len(list((root / "environments").iterdir())) == 1
 
 
-def test_a_builder_killed_outright_leaves_no_process_and_no_half_made_environment(
-    start_builder, slow_build, root, store, wheels
-):
+def test_a_killed_builder_leaves_no_process_and_no_partial_environment(start_builder, slow_build, root, store, wheels):
     builder = start_builder("slowpoke")
     eventually((slow_build / "building").exists)
     family = psutil.Process(builder.pid).children(recursive=True)
@@ -152,7 +150,7 @@ def test_a_builder_killed_outright_leaves_no_process_and_no_half_made_environmen
     assert [path.name for path in (root / "tmp").iterdir()] == [".sweep"]
 
 
-def test_a_builder_that_is_told_to_stop_takes_its_children_along(start_builder, slow_build, root):
+def test_a_stopped_builder_stops_its_children(start_builder, slow_build, root):
     builder = start_builder("slowpoke")
     eventually((slow_build / "building").exists)
     family = psutil.Process(builder.pid).children(recursive=True)
@@ -238,6 +236,6 @@ def test_a_full_disk_before_anything_was_made_is_named_too(tmp_path, environ, wh
             EnvironmentStore(folder / "envs", environ=environ).ensure(
                 EnvironmentSpec(requirements=("alpha",)), offline=True, wheels=wheels
             )
-    assert caught.value.what == f"The environments folder {folder / 'envs'} cannot be written to"
+    assert caught.value.what == f"The environments folder {folder / 'envs'} is not writable"
     assert caught.value.why == "no space is left on the device"
     assert caught.value.reason == "disk_full"

@@ -161,7 +161,7 @@ def test_a_wanted_python_is_used(store, wheels, environ):
     assert answer(environment, "import sys, alpha; print('%d.%d' % sys.version_info[:2])") == minor
 
 
-def test_where_our_python_does_not_fit_the_nearest_that_does_is_chosen_and_named(store, wheels, make_wheel, environ):
+def test_the_nearest_python_that_fits_is_chosen_and_named(store, wheels, make_wheel, environ):
     others = {found.minor for found in find_interpreters(environ, uv=uv_program())} - {OWN_MINOR}
     if not others:
         pytest.skip("there is only one Python here")
@@ -201,7 +201,7 @@ def test_parting_one_pair_may_make_another_which_is_parted_too(store, wheels, ma
     ]
 
 
-def test_a_known_bad_pair_that_the_requirements_insist_on_stays_with_a_warning(store, wheels, make_wheel):
+def test_a_known_bad_pair_that_is_pinned_stays_with_a_warning(store, wheels, make_wheel):
     make_wheel(wheels, "tensorflow", "2.8.0", requires=("protobuf>=3.9.2",))
     make_wheel(wheels, "protobuf", "5.29.6")
     spec = EnvironmentSpec(requirements=("tensorflow==2.8.0", "protobuf==5.29.6"))

@@ -49,7 +49,7 @@ def test_the_pins_of_the_reference_build_and_import_on_python_3_8(store):
     assert answer(environment, code) == "2.8.0 1.2.2"
 
 
-def test_an_older_scikit_learn_gets_the_numpy_and_the_pyarrow_that_it_works_with(store):
+def test_an_older_scikit_learn_gets_numpy_and_pyarrow_that_work_with_it(store):
     need((3, 11))
     environment = store.ensure(EnvironmentSpec(requirements=("scikit-learn==1.2.2",), python="3.11"))
     code = """

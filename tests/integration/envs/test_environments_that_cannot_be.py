@@ -27,7 +27,7 @@ def indexed(root, environ, index) -> EnvironmentStore:
     return EnvironmentStore(root, environ={**environ, "PIP_INDEX_URL": index.url})
 
 
-def test_a_package_that_nobody_has(indexed):
+def test_a_package_that_no_index_has(indexed):
     error = failure(indexed, spec("nobody-has-this"))
     assert error.what == WHAT
     assert "nobody-has-this was not found in the package registry" in error.why
@@ -52,7 +52,7 @@ def test_requirements_that_exclude_each_other(indexed, index, make_wheel):
     assert error.fix.startswith("loosen what excludes each other in requirements.txt")
 
 
-def test_a_pin_that_the_worker_cannot_live_with_names_what_the_worker_needs(root, environ, index):
+def test_a_pin_that_the_worker_cannot_use_names_the_workers_needs(root, environ, index):
     store = EnvironmentStore(
         root, environ={**environ, "PIP_INDEX_URL": index.url}, worker_requirements=("numpy>=1.17", "pyarrow>=12")
     )
@@ -86,7 +86,7 @@ def test_a_python_that_cannot_be_asked_for(store, wheels, text):
 
 
 @pytest.mark.parametrize("line", ["alpha ==", "-r other.txt", "alpha\nbeta --index-url=x", "alpha @ file:///x.whl"])
-def test_a_line_that_is_no_requirement(store, wheels, line):
+def test_a_line_that_is_not_a_requirement(store, wheels, line):
     error = failure(store, spec(line), wheels=wheels)
     assert error.what == WHAT
     assert error.reason == "bad_requirement"
@@ -123,7 +123,7 @@ def test_an_index_that_does_not_answer(root, environ):
     assert "very-secret-7" not in str(error)
 
 
-def test_an_index_that_wants_another_password_does_not_learn_it_from_us(root, environ, index):
+def test_an_index_does_not_get_the_password_of_another(root, environ, index):
     index.login = ("reader", "the right one")
     store = EnvironmentStore(root, environ={**environ, "PIP_INDEX_URL": index.url_with_login})
     error = failure(store, spec("alpha"))
@@ -182,6 +182,6 @@ def test_pips_file_with_nonsense_in_it(root, environ, wheels, tmp_path):
 def test_a_root_that_cannot_be_made(environ, wheels, tmp_path):
     (tmp_path / "file").write_text("")
     error = failure(EnvironmentStore(tmp_path / "file" / "envs", environ=environ), spec("alpha"), wheels=wheels)
-    assert error.what == f"The environments folder {tmp_path / 'file' / 'envs'} cannot be written to"
+    assert error.what == f"The environments folder {tmp_path / 'file' / 'envs'} is not writable"
     assert error.why == os.strerror(20).lower()
     assert error.reason == "disk_failed"

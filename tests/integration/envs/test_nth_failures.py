@@ -67,9 +67,7 @@ def usual(bench: Bench, make_wheel) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "EMFILE"])
-def test_whichever_operation_fails_the_error_says_what_to_do_and_the_next_build_goes_through(
-    nth_failure, bench, usual, kind
-):
+def test_any_failed_operation_has_a_fix_and_the_next_build_succeeds(nth_failure, bench, usual, kind):
     seen = set()
     for fault in nth_failure.each(kind):
         name = f"{kind}-{fault.number}"
@@ -127,7 +125,7 @@ def test_a_disk_that_takes_a_part_of_a_write_gets_the_rest(nth_failure, bench, u
     assert_works(environment)
 
 
-def test_wherever_the_mending_of_a_broken_environment_ends_the_next_one_mends_it(nth_failure, bench, usual):
+def test_an_interrupted_repair_of_an_environment_is_completed_by_the_next(nth_failure, bench, usual):
     for fault in nth_failure.each("crash", meets={"rename"}):
         name = f"broken-{fault.number}"
         bench.ensure(name).python.unlink()

@@ -72,7 +72,7 @@ def test_what_was_not_used_for_long_goes_with_its_lock(store, root, alpha, bare)
     assert [path.name for path in (root / "tmp").iterdir()] == [".sweep"]
 
 
-def test_what_another_version_left_and_nobody_can_read_goes_too(store, root, alpha):
+def test_unreadable_records_of_other_versions_are_pruned_too(store, root, alpha):
     stranger = root / "environments" / ("f" * 64)
     stranger.mkdir()
     (stranger / "trivet-environment.json").write_text('{"format": "of tomorrow"}')
@@ -89,7 +89,7 @@ def test_what_is_in_use_stays(store, alpha):
     assert [info.digest for info in store.prune()] == [alpha.digest]
 
 
-def test_other_requirements_that_come_to_an_environment_in_use_get_it_at_once(store, alpha, wheels):
+def test_other_requirements_with_the_same_lock_share_an_environment_in_use(store, alpha, wheels):
     def report(stage: str, detail: str, _done: int | None, _total: int | None) -> None:
         assert "waiting" not in detail, f"{stage}: {detail}"
 
@@ -109,7 +109,7 @@ def test_what_another_process_uses_stays_until_it_ends(store, alpha, root, envir
     assert [info.digest for info in store.prune()] == [alpha.digest]
 
 
-def test_using_what_was_pruned_is_an_error_and_asking_for_it_builds_it_again(store, alpha, wheels):
+def test_using_a_pruned_environment_fails_and_ensure_rebuilds_it(store, alpha, wheels):
     store.prune()
     with pytest.raises(NotFound) as caught, store.in_use(alpha):
         pass

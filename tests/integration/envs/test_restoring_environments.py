@@ -46,7 +46,7 @@ def test_it_is_the_same_though_there_are_later_releases(store, again, index, mak
     assert "alpha==2.0" in packages_of(store.ensure(SPEC).lock)
 
 
-def test_releases_that_are_gone_are_replaced_once_and_said(store, root, again, index, make_wheel, said):
+def test_releases_that_are_gone_are_replaced_once_and_reported(store, root, again, index, make_wheel, said):
     make_wheel(index.folder, "alpha", "2.0")
     (index.folder / "alpha-1.0-py3-none-any.whl").unlink()
     built = again(LOST)
@@ -61,7 +61,7 @@ def test_releases_that_are_gone_are_replaced_once_and_said(store, root, again, i
     assert list((root / "replaced").iterdir()) == []
 
 
-def test_an_index_that_does_not_answer_is_no_reason_for_other_releases(root, environ, store, wheels, said):
+def test_an_index_that_does_not_answer_does_not_change_releases(root, environ, store, wheels, said):
     # The releases of today could be had: they are built.
     today = store.ensure(SPEC, offline=True, wheels=wheels)
     away = EnvironmentStore(root, environ={**environ, "PIP_INDEX_URL": "http://127.0.0.1:9/simple"})

@@ -41,7 +41,7 @@ async def test_a_validation_of_a_column_that_is_not_there_leaves_what_serves(sta
         here.routing.take(offers.table(2, checked(route, wrong=pl.col("out.no") > 1)))
         await here.until(lambda: here.state().state == "failed")
         fault = here.state().fault
-        assert fault.what == "validation 'wrong' looks at 'out.no', which is not there"
+        assert fault.what == "validation 'wrong' uses 'out.no', which does not exist"
         assert fault.fix == "known are in.x, out.y"
         assert (await here.ask(3))[1]["out"] == {"y": 6}
 

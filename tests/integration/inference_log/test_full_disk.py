@@ -72,7 +72,7 @@ def ask_for(here: Any, seconds: float, first: int) -> int:
     return number
 
 
-def test_rows_that_find_no_room_are_counted_and_the_log_goes_on_when_there_is_some(
+def test_rows_on_a_full_disk_are_counted_and_the_log_recovers(
     no_room: Callable[..., Any], gateway: Callable[..., Any], routes: Any, wait_until: Callable[..., Any]
 ) -> None:
     here = gateway().start(routes())

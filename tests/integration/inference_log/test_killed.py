@@ -17,9 +17,7 @@ from trivet.inference_log import read_logs
 ROWS = 40
 
 
-def test_killed_again_and_again_it_keeps_all_that_was_flushed_and_whole_requests_only(
-    gateway: Callable[..., Any], routes: Any
-) -> None:
+def test_repeated_kills_keep_flushed_rows_and_whole_requests_only(gateway: Callable[..., Any], routes: Any) -> None:
     chance = random.Random(5)
     here = gateway(inference_log_mib=4).start(routes(kind="string"))
     for life in range(6):
@@ -117,7 +115,7 @@ def test_a_sealed_file_that_is_damaged_costs_its_own_rows_only(gateway: Callable
     assert here.values() == [0, 2, 3]
 
 
-def test_told_to_stop_it_writes_what_it_answered(gateway: Callable[..., Any], routes: Any) -> None:
+def test_a_stopped_gateway_writes_what_it_answered(gateway: Callable[..., Any], routes: Any) -> None:
     here = gateway().start(routes())
     connection = here.connect()
     for number in range(500):

@@ -34,9 +34,7 @@ def noise(numbers: range) -> bytes:
     return json.dumps([{"x": text} for text in texts]).encode()
 
 
-def test_the_oldest_go_the_newest_stay_and_whoever_reads_meanwhile_sees_whole_pages(
-    gateway: Callable[..., Any], routes: Any
-) -> None:
+def test_the_oldest_rows_go_and_readers_see_whole_pages_meanwhile(gateway: Callable[..., Any], routes: Any) -> None:
     here = gateway(inference_log_mib=2).start(routes(kind="string"))
     rows = 500
     here.ask(noise(range(rows)))
@@ -74,7 +72,7 @@ def test_the_oldest_go_the_newest_stay_and_whoever_reads_meanwhile_sees_whole_pa
     found = [int(text[:9]) for text in here.values()]
     assert found == list(range(found[0], 80 * rows))
     assert found[0] > 0
-    # A segment that is being sealed is there twice for a moment.
+    # A segment that is being sealed occurs twice for a moment.
     assert size_of(here) <= 2 * MIB + 512 * 1024
     assert largest <= 3 * MIB
     assert here.dropped() == 0
@@ -142,9 +140,7 @@ def larger_than_it_may_be(home: Path) -> tuple[Path, LogFolder]:
     return path, LogFolder(path, LogLimits(bytes_each=MIB, segment_bytes=64 * 1024))
 
 
-def test_between_two_files_that_are_taken_away_no_rows_are_missing_before_others(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_between_two_removed_files_readers_see_no_holes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, smaller = larger_than_it_may_be(home)
     seen: list[list[int]] = []
     unlink = Path.unlink

@@ -79,7 +79,7 @@ def test_deployments_that_come_and_go_leave_no_open_file_and_every_row(
         assert here.values(deployment_id=number, flush=False) == [number]
 
 
-def test_more_pipelines_than_files_may_be_open_are_logged_each_in_one_segment(
+def test_pipelines_beyond_the_limit_of_open_files_keep_one_segment_each(
     gateway: Callable[..., Any], routes: Any
 ) -> None:
     here = gateway().start(*(routes(pipeline=f"p{number}", deployment_id=number) for number in range(1, 101)))
@@ -182,7 +182,7 @@ def requests_in(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "EMFILE"])
-def test_whichever_operation_fails_the_log_holds_what_was_said_to_be_in_it(
+def test_after_any_failed_operation_the_log_holds_confirmed_rows(
     nth_failure: ModuleType, tmp_path: Path, kind: str
 ) -> None:
     met = set()
@@ -225,9 +225,7 @@ def test_whichever_operation_fails_the_log_holds_what_was_said_to_be_in_it(
     assert expected <= met
 
 
-def test_wherever_the_writer_dies_the_next_one_finds_and_seals_what_was_said_to_be_in_the_log(
-    nth_failure: ModuleType, tmp_path: Path
-) -> None:
+def test_wherever_the_writer_dies_the_next_one_seals_confirmed_rows(nth_failure: ModuleType, tmp_path: Path) -> None:
     for fault in nth_failure.each("crash"):
         home = tmp_path / str(fault.number)
         path = folder_of(home, workspace_id=1, deployment_id=1)

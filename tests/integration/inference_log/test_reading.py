@@ -236,7 +236,7 @@ DAY = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 - Arrow keeps some without a
         ("union", pa.UnionArray.from_sparse(pa.array([0, 1, 0], pa.int8()), [pa.array([1, 2, 3]), pa.array("abc")])),
     ],
 )
-def test_columns_of_every_kind_beyond_the_models_own_leave_a_log_that_can_be_read(
+def test_extra_columns_of_every_kind_leave_a_readable_log(
     gateway: Callable[..., Any], routes: Any, arrow_stream: Any, name: str, column: pa.Array
 ) -> None:
     here = gateway().start(routes())
@@ -263,9 +263,7 @@ def test_columns_of_every_kind_beyond_the_models_own_leave_a_log_that_can_be_rea
     assert here.logs(limit=1).table["in.x"].to_pylist() == [9]
 
 
-def test_another_version_with_other_columns_ends_a_page_and_the_next_goes_on(
-    gateway: Callable[..., Any], routes: Any
-) -> None:
+def test_a_version_with_other_columns_ends_a_page_and_starts_the_next(gateway: Callable[..., Any], routes: Any) -> None:
     here = gateway().start(routes())
     here.ask([{"x": 1}, {"x": 2}])
     here.serve(routes(takes="a", gives="b"))

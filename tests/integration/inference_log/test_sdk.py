@@ -127,7 +127,7 @@ def test_between_two_moments_in_order_of_time_and_parts_of_it(deployed: Callable
         f"metadata.{name}" for name in ("dropped", "elapsed", "last_model", "partition", "pipeline_version")
     ]
     assert found["metadata.pipeline_version"][0] == pipeline.versions()[0].name()
-    with pytest.raises(Exception, match="belong together"):
+    with pytest.raises(Exception, match="required together"):
         pipeline.logs(start_datetime=moments[0])
     with pytest.raises(Exception, match="cannot be combined"):
         pipeline.logs(dataset=["*", "metadata.elapsed"])
@@ -152,7 +152,7 @@ def test_the_log_stays_after_an_undeploy_and_goes_on_after_the_next_deploy(deplo
     assert set(found) <= set(versions)
 
 
-def test_pipelines_of_one_model_and_of_one_name_in_two_workspaces_do_not_mix(
+def test_pipelines_of_one_name_in_two_workspaces_do_not_mix(
     deployed: Callable[..., Any], client: Client, times: Callable[..., Path]
 ) -> None:
     pipeline, other = deployed(), deployed()
@@ -165,7 +165,7 @@ def test_pipelines_of_one_model_and_of_one_name_in_two_workspaces_do_not_mix(
     assert [firsts(each.logs()["in.x"]) for each in (pipeline, other, same)] == [[1, 0], [11, 10], [21, 20]]
 
 
-def test_other_columns_end_a_page_and_it_is_said(
+def test_other_columns_end_a_page_and_the_status_says_so(
     deployed: Callable[..., Any], loud: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline = deployed()
@@ -272,7 +272,7 @@ def test_pages_over_http_have_a_cursor_until_all_is_there(
         assert reply.status_code in {400, 422}, (wrong, reply.status_code, reply.text)
 
 
-def test_a_pipeline_that_was_never_asked_or_never_deployed_has_an_empty_log(
+def test_a_pipeline_without_requests_or_deployments_has_an_empty_log(
     deployed: Callable[..., Any], client: Client, tmp_path: Path
 ) -> None:
     for pipeline in (deployed(), client.build_pipeline(f"p-{uuid4().hex[:6]}")):

@@ -54,7 +54,7 @@ def stuck(gateway: Callable[..., Any], routes: Any) -> Iterator[Callable[..., An
         yield make
 
 
-def test_rows_beyond_the_queue_are_dropped_and_counted_and_predictions_go_on(
+def test_rows_beyond_the_queue_are_counted_and_predictions_continue(
     stuck: Callable[..., Any], wait_until: Callable[..., Any]
 ) -> None:
     here, answers = stuck()
@@ -72,7 +72,7 @@ def test_rows_beyond_the_queue_are_dropped_and_counted_and_predictions_go_on(
     assert here.values()[-1] == 2
 
 
-def test_a_full_queue_of_texts_leaves_a_log_that_can_be_read_and_goes_on_at_once(
+def test_a_full_queue_of_texts_leaves_a_readable_log_and_recovers(
     stuck: Callable[..., Any], wait_until: Callable[..., Any]
 ) -> None:
     here, answers = stuck(kind="string", first="begun")

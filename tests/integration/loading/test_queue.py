@@ -216,7 +216,7 @@ def test_a_converted_file_is_in_the_blob_store_before_its_version_is_ready(platf
 
 def test_a_converted_file_that_is_not_what_the_trial_said_is_an_error(platform):
     version = platform.row(file_name="m.zip")
-    wrong = msgspec.structs.replace(LOADED, converted=digest_of_bytes(b"something else"))
+    wrong = msgspec.structs.replace(LOADED, converted=digest_of_bytes(b"answer is not"))
 
     class Lying(ConvertingTrials):
         async def run(self, job, **limits):

@@ -96,7 +96,7 @@ def test_files_that_a_model_spoilt_are_unpacked_again(bench, blobs, uploaded):
 def test_a_package_that_is_nowhere_is_said_so(bench, blobs, uploaded):
     version = uploaded(bench.custom())
     blobs.delete(version.sha)
-    with pytest.raises(NotFound, match="There is no stored package"):
+    with pytest.raises(NotFound, match="Stored package .* not found"):
         package_root(version, blobs=blobs, home=bench.home)
 
 

@@ -138,7 +138,7 @@ def test_its_pins_on_python_3_8_give_the_labels_of_the_authors_own_process(pinne
         assert "protobuf<3.21 was added" in service.stderr
 
 
-def test_without_a_python_one_that_has_builds_of_the_pins_is_chosen_and_named(pinned, served, rows_of):
+def test_by_default_a_python_with_builds_of_the_pins_is_chosen(pinned, served, rows_of):
     with served(pinned.package, *SCHEMAS) as service:
         assert_same_labels(service, pinned, rows_of)
         (chosen,) = [line for line in service.stderr.splitlines() if "was chosen in place of" in line]
@@ -161,9 +161,7 @@ def newest() -> str:
     return ".".join(map(str, usable[0]))
 
 
-def test_current_versions_on_the_newest_python_give_the_labels_of_the_authors_own_process(
-    author, newest, served, rows_of
-):
+def test_current_versions_on_the_newest_python_give_the_authors_labels(author, newest, served, rows_of):
     work = author((EXAMPLE / "requirements-current.txt").read_text(), newest)
     with served(work.package, "--python", newest, *SCHEMAS) as service:
         assert_same_labels(service, work, rows_of)

@@ -103,7 +103,7 @@ def test_rows_with_and_without_optional_values_share_a_request(service):
     assert [row["out"]["output"] for row in service.records(rows)] == [[12.0, 16.0], [3.0, 4.0, 5.0], [7.0], []]
 
 
-def test_a_column_of_nothing_but_none_without_a_schema_is_taken_as_what_it_stands_for(service, rows_of):
+def test_a_column_of_none_without_a_schema_is_accepted(service, rows_of):
     """pyarrow types such a column as null; the document says to name the schema, which is then not needed."""
     table = pa.table({"input_1": pa.array(FIRST, pa.list_(pa.float32())), "multiply_factor": [None, None]})
     assert table.schema.field("multiply_factor").type == pa.null()
@@ -168,7 +168,7 @@ def test_the_required_list_cannot_be_left_out(service):
 
 
 @pytest.mark.parametrize("wrong", [2.5, "two", True, 2**31])
-def test_a_factor_that_is_no_int32_is_an_error_and_no_null(service, wrong):
+def test_a_factor_that_is_not_an_int32_is_an_error_and_not_null(service, wrong):
     said = service.refusal([{"input_1": [1.0]}, {"input_1": [1.0], "multiply_factor": wrong}])
     assert said["path"] == "[1].multiply_factor"
     assert "int32" in said["error"] or "integer" in said["error"]

@@ -113,7 +113,7 @@ def send(connection: socket.socket, status: bytes, body: bytes) -> None:
     connection.sendall(head % (status, len(body)) + body)
 
 
-def test_a_platform_that_is_not_there_is_said_to_be_started_with_up():
+def test_an_unreachable_platform_gets_the_advice_to_start_it_with_up():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with Client(f"http://127.0.0.1:{port}", token="t") as client, pytest.raises(Unavailable) as caught:
@@ -199,7 +199,7 @@ def test_an_upload_that_breaks_off_says_whether_anything_was_kept(server, tmp_pa
     here = server(*behaviours)
     with Client(here.url, token="t") as client, pytest.raises(Unavailable) as caught:
         client.upload_model("m", file)
-    assert caught.value.what == "the upload of model.onnx broke off"
+    assert caught.value.what == "the upload of model.onnx was interrupted"
     assert fix in caught.value.fix
 
 
@@ -215,7 +215,7 @@ def test_an_upload_whose_answer_was_lost_is_found(server, tmp_path):
     assert found["marker"] == "found"
 
 
-def test_progress_is_told_up_to_the_last_byte(server, tmp_path):
+def test_progress_is_reported_up_to_the_last_byte(server, tmp_path):
     file = tmp_path / "model.onnx"
     file.write_bytes(b"x" * (3 * 2**20 + 1))
     told: list[tuple[int, int]] = []

@@ -28,7 +28,7 @@ def test_object_stores_are_opened_without_being_asked(url: str, monkeypatch: pyt
     assert isinstance(open_blobs(url, home=HOME), RemoteBlobs)
 
 
-def test_what_the_environment_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_environment_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(Invalid) as caught:
         open_blobs("az://container", home=HOME)
@@ -38,7 +38,7 @@ def test_what_the_environment_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     "url", ["", "folder", "/folder", "file://elsewhere/x", "file:folder", "http://a/b", "s3://", "s3:"]
 )
-def test_what_is_no_blob_url_is_refused_with_the_forms_that_are_taken(url: str) -> None:
+def test_an_invalid_blob_url_is_refused_with_the_valid_forms(url: str) -> None:
     with pytest.raises(Invalid) as caught:
         open_blobs(url, home=HOME)
     assert "file:///folder" in (caught.value.fix or "")

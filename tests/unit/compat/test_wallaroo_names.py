@@ -1,4 +1,4 @@
-"""Every name that notebooks use is there: it works, or it says that it is not there yet."""
+"""Every name that notebooks use is there: it works, or it says that it is not supported yet."""
 
 import importlib
 from types import ModuleType
@@ -91,13 +91,13 @@ def test_what_notebooks_import_is_there(wallaroo: ModuleType, module: str):
 def test_what_is_there_is_no_refusal(wallaroo: ModuleType, holder: str, name: str):
     found = getattr(getattr(importlib.import_module(HOLDERS[holder]), holder), name)
     assert callable(found)
-    assert "not there yet: it raises" not in (found.__doc__ or "")
+    assert "not supported yet: it raises" not in (found.__doc__ or "")
 
 
 @pytest.mark.parametrize(("holder", "name"), words(ABSENT))
 def test_what_is_not_there_yet_says_so(wallaroo: ModuleType, holder: str, name: str):
     found = getattr(getattr(importlib.import_module(HOLDERS[holder]), holder), name)
-    with pytest.raises(wallaroo.object.NotThereYetError, match="not there yet"):
+    with pytest.raises(wallaroo.object.NotThereYetError, match="not supported yet"):
         found(object(), "anything", at="all")
 
 
@@ -116,16 +116,16 @@ def test_what_is_not_there_yet_says_so(wallaroo: ModuleType, holder: str, name: 
 def test_configurations_of_what_is_not_there_yet_say_so_when_they_are_made(
     wallaroo: ModuleType, module: str, name: str
 ):
-    with pytest.raises(wallaroo.object.NotThereYetError, match="not there yet"):
+    with pytest.raises(wallaroo.object.NotThereYetError, match="not supported yet"):
         getattr(getattr(wallaroo, module), name)(num_cores=4)
 
 
 def test_an_accelerators_configuration_is_not_there_yet(wallaroo: ModuleType):
-    with pytest.raises(wallaroo.object.NotThereYetError, match="an accelerator's configuration is not there yet"):
+    with pytest.raises(wallaroo.object.NotThereYetError, match="an accelerator's configuration is not supported yet"):
         wallaroo.engine_config.Acceleration.QAIC.with_config({"num_cores": 4})
 
 
-def test_every_framework_is_taken_or_refused_by_its_name_before_anything_is_sent(
+def test_every_framework_is_accepted_or_refused_before_anything_is_sent(
     wallaroo: ModuleType, client: Any, tmp_path: Any
 ):
     refused = []
@@ -133,11 +133,11 @@ def test_every_framework_is_taken_or_refused_by_its_name_before_anything_is_sent
         with pytest.raises(trivet.TrivetError) as caught:
             client.upload_model("ccfraud", tmp_path / "none.zip", framework=framework)
         if isinstance(caught.value, wallaroo.object.NotThereYetError):
-            assert f"Framework.{framework.name} is not there yet" in str(caught.value)
+            assert f"Framework.{framework.name} is not supported yet" in str(caught.value)
             assert "export the model to ONNX" in str(caught.value)
             refused.append(framework.value)
         else:
-            assert "there is no file" in str(caught.value)
+            assert "file not found" in str(caught.value)
     taken = {framework.value for framework in trivet.Framework}
     assert set(refused) == {framework.value for framework in wallaroo.framework.Framework} - taken
     assert len(refused) >= 16
@@ -174,7 +174,7 @@ def test_a_deployment_configuration_has_the_references_form(wallaroo: ModuleType
     assert built["engineAux"]["images"] == {
         "ccfraud-1": {"resources": {"limits": image, "requests": image}, "env": [{"name": "K", "value": "V"}]}
     }
-    with pytest.raises(wallaroo.object.NotThereYetError, match="GPUs are not there yet"):
+    with pytest.raises(wallaroo.object.NotThereYetError, match="GPUs are not supported yet"):
         wallaroo.DeploymentConfigBuilder().sidekick_gpus(model, 1)
 
 
@@ -232,7 +232,7 @@ def test_a_list_is_shown_as_a_table(wallaroo: ModuleType, client: Any):
     [
         (NotFound("Pipeline x not found in this workspace."), "EntityNotFoundError"),
         (Unavailable("nothing answers"), "CommunicationError"),
-        (Unsupported("tags are not there yet"), "NotThereYetError"),
+        (Unsupported("tags are not supported yet"), "NotThereYetError"),
     ],
 )
 def test_errors_have_the_references_names_and_stay_trivets(wallaroo: ModuleType, error: Any, kind: str):

@@ -54,7 +54,7 @@ def test_a_framework_that_is_misspelt_is_told_the_nearest(said: str) -> None:
 @pytest.mark.parametrize("said", ["sklearn", "pytorch", "tensorflow", "keras", "xgboost"])
 def test_a_framework_that_is_not_there_yet_is_not_taken_for_another(said: str) -> None:
     error = of_details([{"type": "enum", "loc": ("body", "framework"), "input": said, "msg": ""}])
-    assert error.what == f"the framework {said!r} is not there yet"
+    assert error.what == f"the framework {said!r} is not supported yet"
     assert "framework custom" in str(error.fix)
 
 

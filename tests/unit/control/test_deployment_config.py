@@ -139,7 +139,7 @@ def test_what_cannot_be_is_refused_with_its_place(document: dict[str, Any], path
     ],
 )
 def test_what_one_machine_does_not_have_is_said_not_to_be_there_yet(document: dict[str, Any]) -> None:
-    with pytest.raises(Unsupported, match="not there yet"):
+    with pytest.raises(Unsupported, match="not supported yet"):
         read(document)
 
 

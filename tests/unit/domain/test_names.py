@@ -55,7 +55,7 @@ def test_a_workspace_may_have_a_name_that_a_model_may_not(name):
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "..", "ä", "a" * 64, "a\n"])
-def test_what_is_no_name_of_a_workspace_is_refused_with_one_that_is(name):
+def test_an_invalid_workspace_name_is_refused_with_a_valid_one(name):
     with pytest.raises(Invalid) as caught:
         check_workspace_name(name)
     assert "would do" in caught.value.fix

@@ -30,8 +30,8 @@ def test_an_amount_is_bytes_or_a_number_with_its_unit(said: int | str, amount: i
     "said",
     ["", "0", "-1Gi", "1.5Gi", "Gi", "1 Gi", "1gi", "1GiB", "\N{FULLWIDTH DIGIT ONE}Gi", "9" * 19, "99999999Ti", 0, -5],
 )
-def test_what_is_no_amount_above_nothing_is_refused_with_its_place(said: int | str) -> None:
-    with pytest.raises(Invalid, match="is no amount of memory") as caught:
+def test_an_invalid_amount_is_refused_with_its_place(said: int | str) -> None:
+    with pytest.raises(Invalid, match="is not an amount of memory") as caught:
         parse_memory(said, path="engine.memory")
     assert caught.value.path == "engine.memory"
 

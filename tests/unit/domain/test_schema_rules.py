@@ -30,7 +30,7 @@ def test_a_type_that_rows_cannot_carry_is_refused_with_what_to_use(data_type: pa
         "x.y": pa.list_(pa.struct([("y", pa.list_(data_type))])),
     }.items():
         error = refused(pa.schema([("first", pa.int8()), ("x", wrapped)]))
-        assert error.what == f"field {path!r} of the input schema is {data_type}, which is not taken"
+        assert error.what == f"field {path!r} of the input schema is {data_type}, which is not supported"
         assert error.fix == fix
 
 
@@ -50,7 +50,7 @@ def test_a_type_that_rows_cannot_carry_is_refused_with_what_to_use(data_type: pa
     ids=str,
 )
 def test_rare_types_are_refused(data_type: pa.DataType) -> None:
-    assert "which is not taken" in refused(pa.schema([("x", data_type)])).what
+    assert "which is not supported" in refused(pa.schema([("x", data_type)])).what
 
 
 def test_a_schema_without_fields_is_refused() -> None:
@@ -79,8 +79,8 @@ def levels(count: int) -> pa.Schema:
 
 def test_eight_levels_are_taken_and_nine_are_not() -> None:
     check_schema(levels(8), which="input")
-    assert refused(levels(9)).why == "8 lists and structs in one another are allowed"
-    assert refused(levels(60)).why == "8 lists and structs in one another are allowed"
+    assert refused(levels(9)).why == "8 nested lists and structs are allowed"
+    assert refused(levels(60)).why == "8 nested lists and structs are allowed"
 
 
 def test_a_row_cannot_be_larger_than_memory() -> None:

@@ -121,20 +121,20 @@ def test_a_type_that_no_schema_takes_is_shown_as_arrow_names_it(other: pa.DataTy
 @pytest.mark.parametrize(
     ("text", "what", "mark", "fix"),
     [
-        ("a: flaot32[3]", "'flaot32' is no type", 3, "did you mean float32?"),
-        ("a: float", "'float' is no type", 3, "did you mean float32 or float64?"),
-        ("a: str", "'str' is no type", 3, "did you mean string?"),
-        ("a: Int64", "'Int64' is no type", 3, "did you mean int64?"),
-        ("a: time32[s]", "time32 is not taken", 3, "send times of day as strings: 'string'"),
-        ("a: time64", "time64 is not taken", 3, "send times of day as strings: 'string'"),
-        ("a: null", "null is not taken", 3, "give the type of the values, and '?' if they may be null"),
+        ("a: flaot32[3]", "'flaot32' is not a type", 3, "did you mean float32?"),
+        ("a: float", "'float' is not a type", 3, "did you mean float32 or float64?"),
+        ("a: str", "'str' is not a type", 3, "did you mean string?"),
+        ("a: Int64", "'Int64' is not a type", 3, "did you mean int64?"),
+        ("a: time32[s]", "time32 is not supported", 3, "send times of day as strings: 'string'"),
+        ("a: time64", "time64 is not supported", 3, "send times of day as strings: 'string'"),
+        ("a: null", "null is not supported", 3, "give the type of the values, and '?' if they may be null"),
         ("a", "expected ':' and a type after 'a'", 1, None),
         ("a:", "expected a type", 2, "write one like float32[29], int64 or string"),
         (
             "1a: int8",
             "expected the name of a field",
             0,
-            'put a name that is no plain word into quotes: "house age"',
+            'quote a name that is not a plain word: "house age"',
         ),
         ("a: int8, b: int8", "expected the end of the field", 7, "fields are separated by ';'"),
         (
@@ -160,8 +160,8 @@ def test_a_type_that_no_schema_takes_is_shown_as_arrow_names_it(other: pa.DataTy
         ("a: binary(0)", "expected the number of bytes from 1 to 134,217,728", 10, None),
         ("a: struct", "expected '{'", 9, "write its members: struct{text: string, at: float32[2]}"),
         ("a: struct{b: int8; c: int8}", "expected ',' or '}' after a member", 17, None),
-        ('"a: int8', "this quoted text does not end, or holds a character that JSON wants escaped", 0, None),
-        ("a: int8[1,1,1,1,1,1,1,1,1]", "more than 8 lists and structs in one another", 3, None),
+        ('"a: int8', "this quoted text does not end, or holds a character that JSON requires escaped", 0, None),
+        ("a: int8[1,1,1,1,1,1,1,1,1]", "more than 8 nested lists and structs", 3, None),
     ],
 )
 def test_what_cannot_be_read_is_shown_with_its_place(text: str, what: str, mark: int, fix: str | None) -> None:
@@ -193,10 +193,10 @@ def test_the_place_is_on_its_line_and_a_long_line_is_cut_around_it() -> None:
         ("a: int8; a: int16", "the given schema has two fields called 'a'"),
         ('a: struct{b: int8, "b": int8}', "a struct has two fields called 'b'"),
         ('"": int8', "the given schema has a field without a name"),
-        (r'"\ud800": int8', r"the name '\ud800' is no valid Unicode"),
-        (r'a: timestamp[us, "\ud800"]', r"the time zone '\ud800' is no valid Unicode"),
+        (r'"\ud800": int8', r"the name '\ud800' is not valid Unicode"),
+        (r'a: timestamp[us, "\ud800"]', r"the time zone '\ud800' is not valid Unicode"),
         ("a: uint8[20000,20000]", "a row of the given schema would hold 400,000,000 values"),
-        ("a: " + "struct{a: " * 5000, "more than 8 lists and structs in one another"),
+        ("a: " + "struct{a: " * 5000, "more than 8 nested lists and structs"),
         ("a" * (2**20 + 1), "the schema's text has 1,048,577 characters"),
     ],
 )
@@ -243,7 +243,7 @@ def fields(types: st.SearchStrategy[pa.DataType]) -> st.SearchStrategy[list[pa.F
 
 @st.composite
 def nested(draw: st.DrawFn, depth: int) -> pa.DataType:
-    """Types of at most so many lists and structs in one another, which `st.recursive` does not promise."""
+    """Types of at most so many nested lists and structs, which `st.recursive` does not promise."""
     if depth == 0 or draw(st.booleans()):
         return draw(LEAVES)
     inner = nested(depth - 1)

@@ -120,7 +120,7 @@ def test_the_refusal_names_both_steps_the_column_and_both_types() -> None:
     )
 
 
-def test_a_list_of_any_length_may_have_the_wanted_one_and_two_fixed_lengths_must_agree() -> None:
+def test_list_lengths_match_unless_two_fixed_ones_differ() -> None:
     any_length, three, four = pa.list_(pa.float32()), pa.list_(pa.float32(), 3), pa.list_(pa.float32(), 4)
     assert same_values(any_length, three)
     assert same_values(three, any_length)
@@ -151,7 +151,7 @@ def test_another_number_of_tensor_fields_than_inputs_is_refused() -> None:
         configured_schemas(version(), ModelConfig(id=1, version_id=1, tensor_fields=("tensor",)))
 
 
-def test_a_version_that_is_not_ready_says_what_its_status_is_or_why_it_failed() -> None:
+def test_a_version_that_is_not_ready_has_its_status_or_fault_as_reason() -> None:
     loading = version(inputs=None, status=VersionStatus.ATTEMPTING_LOAD_CONTAINER)
     with pytest.raises(Conflict, match="attempting_load_container"):
         configured_schemas(loading, None)

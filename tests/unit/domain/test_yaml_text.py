@@ -55,18 +55,18 @@ def test_not_a_number_is_a_number() -> None:
 @pytest.mark.parametrize(
     ("text", "what", "path"),
     [
-        ("a: 1\na: 2", "the key 'a' is there twice", "line 2"),
-        ("a: &x [1]\nb: *x", "aliases are not taken", "line 2"),
+        ("a: 1\na: 2", "the key 'a' occurs twice", "line 2"),
+        ("a: &x [1]\nb: *x", "aliases are not supported", "line 2"),
         ("a: !!python/object/apply:os.system ['true']", "the tag", "line 1"),
         ("a: !!binary aGk=", "the tag", "line 1"),
         ("!!set {a}", "the tag", "line 1"),
         ("{[1]: 2}", "a key must be a text", "line 1"),
-        ("a: [1\nb: 2", "this is no YAML", "line 2"),
+        ("a: [1\nb: 2", "not valid YAML", "line 2"),
         ("a: 1\n--- \nb: 2", "the file holds several YAML documents", None),
-        ("- " * 65 + "x", "more than 64 lists and mappings in one another", "line 1"),
+        ("- " * 65 + "x", "more than 64 nested lists and mappings", "line 1"),
         ("9" * 5000, "Exceeds the limit", "line 1"),
-        ("a: \x00", "this is no YAML", None),
-        ("a: \ud800", "this is no YAML", None),
+        ("a: \x00", "not valid YAML", None),
+        ("a: \ud800", "not valid YAML", None),
     ],
 )
 def test_what_surprises_is_refused_by_its_line(text: str, what: str, path: str | None) -> None:

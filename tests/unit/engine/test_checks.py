@@ -73,7 +73,7 @@ def test_each_row_is_judged_and_the_verdicts_are_counted():
     assert all(verdicts.dtype == np.bool_ for verdicts in found.columns.values())
 
 
-def test_what_cannot_be_told_is_no_anomaly():
+def test_null_is_not_an_anomaly():
     checks = checks_of(
         missing=pl.col("in.age") > 65,
         beyond=pl.col("in.any").list.get(5) > 0,
@@ -119,7 +119,7 @@ def test_lists_of_every_kind_are_lists():
     }
 
 
-def test_columns_are_seen_in_the_types_of_the_schema_however_they_were_sent():
+def test_columns_have_the_schemas_types_however_they_were_sent():
     checks = checks_of(
         same=(pl.col("in.tensor").list.get(1) == pl.lit(0.1, dtype=pl.Float32)) & (pl.col("in.age") == 3)
     )
@@ -161,16 +161,16 @@ def refusal(*validations):
     return caught.value
 
 
-def test_a_column_that_is_not_there_is_told_before_anything_is_served():
+def test_a_missing_column_fails_before_anything_is_served():
     error = refusal(validation("fraud", pl.col("out.dense_2").list.get(0) > 0.9))
-    assert error.what == "validation 'fraud' looks at 'out.dense_2', which is not there"
+    assert error.what == "validation 'fraud' uses 'out.dense_2', which does not exist"
     assert error.fix.startswith("known are in.tensor, in.age")
 
 
-def test_what_is_no_condition_is_refused():
+def test_an_expression_that_is_not_a_condition_is_refused():
     error = refusal(validation("score", pl.col("out.dense_1").list.get(0) * 2))
-    assert error.what == "validation 'score' is no condition"
-    assert error.why == "it makes Float32 of each row"
+    assert error.what == "validation 'score' is not a condition"
+    assert error.why == "it returns Float32 for each row"
 
 
 def test_types_that_cannot_be_compared_are_refused():
@@ -186,7 +186,7 @@ def test_types_that_cannot_be_compared_are_refused():
 def test_an_expression_that_is_not_allowed_is_refused_by_its_name():
     error = refusal(validation("mean", pl.col("in.age") > pl.col("in.age").mean()))
     assert error.what == "validation 'mean' cannot be used"
-    assert error.why.startswith("a validation may not use polars' Mean: it looks at other rows")
+    assert error.why.startswith("a validation may not use polars' Mean: it uses other rows")
 
 
 def test_two_validations_of_one_name_are_refused():
@@ -206,7 +206,7 @@ def test_an_expression_is_checked_without_knowing_the_columns():
         check_expression('{"AnonymousFunction":{}}')
 
 
-def test_polars_is_imported_when_a_validation_is_read_and_missed_with_a_remedy():
+def test_polars_is_imported_on_use_and_its_absence_has_a_fix():
     program = """
         import sys
         import trivet.engine.checks.checks as checks

@@ -161,13 +161,13 @@ REFUSED = {
     "repetition": (text.repeat_by(10**6).list.len() > 1, "a validation may not use polars' RepeatBy"),
     "padding": (text.str.pad_start(10**9) == "", "a validation may not use polars' StringExpr.PadStart"),
     "arrays": (items.arr.get(0) > 1, "a validation may not use polars' ArrayExpr.Get"),
-    "other columns": (pl.col("x") > 1, "a validation cannot look at 'x'"),
-    "a part": (pl.col("out") > 1, "a validation cannot look at 'out'"),
+    "other columns": (pl.col("x") > 1, "a validation cannot use 'x'"),
+    "a part": (pl.col("out") > 1, "a validation cannot use 'out'"),
     "a column of a list's items": (
         items.list.eval(pl.element() > x.first()).list.any(),
         "a validation may not use polars' First",
     ),
-    "no column": (pl.lit(1) > 2, "the expression looks at no column"),
+    "no column": (pl.lit(1) > 2, "the expression uses no column"),
     "NaN": (x.eq(math.nan), "a validation may not use the numbers NaN and infinity"),
     "dates with zones": (
         time.dt.replace_time_zone("Europe/Berlin").dt.hour() > 1,
@@ -229,7 +229,7 @@ def test_hostile_trees_are_refused(name):
     assert caught.value.fix
 
 
-def test_what_is_no_json_is_refused():
+def test_invalid_json_is_refused():
     with pytest.raises(Invalid) as caught:
         read_expression("{")
     assert caught.value.message.startswith("the expression cannot be read: it is not JSON")

@@ -87,14 +87,14 @@ def test_a_request_that_does_not_join_goes_alone():
     waited=st.floats(0, 10),
     delay=st.floats(0, 10),
 )
-def test_a_call_waits_for_the_rest_of_the_delay_as_long_as_it_has_too_few_rows(rows, target, waited, delay):
+def test_a_call_with_too_few_rows_waits_for_the_rest_of_the_delay(rows, target, waited, delay):
     left = patience_s(rows, target_rows=target, waited_s=waited, delay_s=delay)
     assert left >= 0
     assert (left > 0) == (rows < target and waited < delay)
     assert left <= delay
 
 
-def test_a_request_that_has_waited_in_the_queue_waits_no_longer_than_it_may():
+def test_time_in_the_queue_counts_towards_the_delay():
     assert patience_s(3, target_rows=8, waited_s=0.75, delay_s=1.0) == 0.25
     assert patience_s(3, target_rows=8, waited_s=2.0, delay_s=1.0) == 0
     assert patience_s(8, target_rows=8, waited_s=0.0, delay_s=1.0) == 0

@@ -258,7 +258,7 @@ def test_values_that_an_operator_refuses_are_the_model_s_error(write_model):
     assert answer(session, [2]) == [3.0]
 
 
-def test_a_model_that_zeros_do_not_suit_wants_an_example(write_model):
+def test_a_model_that_zeros_do_not_suit_needs_an_example(write_model):
     table = helper.make_tensor("table", FLOAT, [3], [1.0, 2.0, 3.0])
     nodes = [
         helper.make_node("Constant", [], ["one"], value=helper.make_tensor("one", INT64, [], [9])),

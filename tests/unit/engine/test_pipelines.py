@@ -86,7 +86,7 @@ class TestHandingOver:
         given = batch_of("a: float32[2]; b: string", np.zeros((2, 2), np.float32), pa.array(["x", "y"]))
         assert handover("a: float32[2]; b: string", "a: float32[2]; b: string")(given).columns is given.columns
 
-    def test_an_optional_column_that_nobody_answers_is_null(self):
+    def test_an_optional_column_that_no_step_answers_is_null(self):
         handed = handover("a: int64", "a: int64; b: float32?")(batch_of("a: int64", numbers(1, 2)))
         assert handed.arrow(1).to_pylist() == [None, None]
         assert handed.arrow(1).type == pa.float32()
@@ -120,7 +120,7 @@ class TestHandingOver:
         assert handed.schema == parse_schema(wanted)
         assert handed.arrow(0).to_pylist() == expected
 
-    def test_a_list_of_any_length_may_be_what_a_list_of_one_length_is_wanted_for(self):
+    def test_a_list_of_any_length_may_feed_a_list_of_a_fixed_length(self):
         hand = handover("a: float32[]", "a: float32[2]")
         handed = hand(batch_of("a: float32[]", pa.array([[1, 2], [3, 4]], pa.list_(pa.float32()))))
         assert handed.numpy(0).tolist() == [[1, 2], [3, 4]]

@@ -63,7 +63,7 @@ def test_a_busy_model_is_ready() -> None:
     assert checked(raising(Overloaded("too many requests wait for this model"))) is None
 
 
-def test_a_model_that_refuses_a_made_up_row_is_ready_and_one_that_refuses_its_example_is_not() -> None:
+def test_refusing_a_made_up_row_is_allowed_and_refusing_an_example_is_not() -> None:
     refuses = raising(ModelFailed("KeyError: 'z'"))
     assert checked(refuses) is None
     assert checked(refuses, synthetic=False).message == "KeyError: 'z'"

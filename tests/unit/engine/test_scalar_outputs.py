@@ -71,9 +71,7 @@ def test_an_output_schema_that_the_model_does_not_keep_is_refused(opened, said):
 @pytest.mark.parametrize(
     ("said", "expected"), [(None, [[3], [1]]), ("label: int64[1]", [[3], [1]]), ("label: int64", [3, 1])]
 )
-def test_an_output_without_a_second_dimension_is_a_list_of_one_unless_its_owner_says_otherwise(
-    tmp_path, said, expected
-):
+def test_an_output_without_a_second_dimension_is_a_list_of_one_by_default(tmp_path, said, expected):
     info = helper.make_tensor_value_info
     nodes = [helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0)]
     graph = helper.make_graph(

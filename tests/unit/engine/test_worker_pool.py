@@ -174,7 +174,7 @@ def test_nothing_is_joined_where_that_is_not_wanted(folder):
     run(story())
 
 
-def test_rows_of_one_request_do_not_share_a_call_either_where_that_is_not_wanted(folder):
+def test_rows_of_one_request_do_not_share_a_call_if_configured_so(folder):
     async def story():
         async with pool_of(folder, joins=False) as (pool, [worker]):
             assert await ask(pool, 1, 2, 3) == right(1, 2, 3)
@@ -239,7 +239,7 @@ def test_an_answer_other_than_declared_names_the_field(folder):
 
 
 @pytest.mark.parametrize("trouble", [FEWER_ROWS, OTHER_SCHEMA, BREAKS, MUTE, GARBAGE, DIES])
-def test_a_stream_that_cannot_be_trusted_ends_its_worker_and_names_the_cause(folder, trouble):
+def test_an_invalid_stream_ends_its_worker_and_names_the_cause(folder, trouble):
     async def story():
         async with pool_of(folder) as (pool, [worker]):
             error = await asyncio.wait_for(ask(pool, 1, trouble, 2), 10)
@@ -299,7 +299,7 @@ def test_a_request_that_waits_too_long_says_where_it_waited(folder):
     run(story())
 
 
-def test_neighbours_of_a_request_over_its_deadline_are_told_why(folder):
+def test_neighbours_of_a_request_over_its_deadline_get_the_reason(folder):
     async def story():
         async with pool_of(folder, timeout_s=0.5) as (pool, [worker]):
             worker.one_at_a_time = True
@@ -338,7 +338,7 @@ def test_one_more_than_may_wait_is_refused_at_once(folder):
     run(story())
 
 
-def test_where_no_worker_will_come_everyone_is_told_the_cause(folder):
+def test_without_a_worker_to_come_all_requests_get_the_cause(folder):
     async def story():
         async with pool_of(folder, count=0) as (pool, _):
             waiting = [asyncio.create_task(ask(pool, number)) for number in range(3)]
@@ -443,7 +443,7 @@ def test_a_call_waits_for_as_many_rows_as_are_aimed_at(folder, workers):
     run(story())
 
 
-def test_a_call_goes_with_what_it_has_when_its_first_request_has_waited_enough(folder):
+def test_a_call_starts_when_its_first_request_has_waited_long_enough(folder):
     async def story():
         async with pool_of(folder, delay_s=0.2, delay_rows=100) as (pool, [worker]):
             started = time.monotonic()

@@ -64,7 +64,7 @@ def test_an_error_reads_well():
     )
 
 
-def test_progress_is_no_explanation():
+def test_progress_is_not_an_explanation():
     stderr = (
         "Resolved 3 packages in 2ms\nDownloading numpy (16.0MiB)\n Downloaded numpy\nerror: it broke\n  cause: a pipe\n"
     )
@@ -80,7 +80,7 @@ def test_a_long_explanation_keeps_its_start_and_its_end():
 
 def test_what_took_too_long_says_so():
     error = uv_error("", about=HERE, timed_out=True)
-    assert (error.reason, error.why) == ("timed_out", "it took too long\nuv said nothing")
+    assert (error.reason, error.why) == ("timed_out", "it took too long\nuv printed no reason")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_another_python_is_tried_only_where_it_may_help(stderr, about_python):
 def test_a_full_disk_is_named():
     error = disk_error(OSError(errno.ENOSPC, "No space left on device", "/envs/tmp/x"), folder=Path("/envs"))
     assert str(error) == (
-        "The environments folder /envs cannot be written to: no space is left on the device\n"
+        "The environments folder /envs is not writable: no space is left on the device\n"
         "  at  /envs/tmp/x\n"
         "  fix make room there, or choose another one"
     )

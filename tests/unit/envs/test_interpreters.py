@@ -31,8 +31,8 @@ def test_a_missing_one_says_which_there_are_and_how_to_get_it():
     with pytest.raises(BadEnvironment) as caught:
         choose((fake(3, 12, 1), fake(3, 9, 18)), (3, 8))
     assert str(caught.value) == (
-        "Python 3.8 was not found: it is not on PATH, nor among pyenv's or uv's versions; there are 3.9.18, 3.12.1\n"
-        "  fix install it with `uv python install 3.8` or `pyenv install 3.8`, or ask for one that is there"
+        "Python 3.8 was not found: it is not on PATH, nor among pyenv's or uv's versions; found: 3.9.18, 3.12.1\n"
+        "  fix install it with `uv python install 3.8` or `pyenv install 3.8`, or ask for one that was found"
     )
 
 
@@ -57,7 +57,7 @@ def pretend(path: Path, *version: int, implementation: str = "cpython") -> None:
     script(path, f"""echo '[[{", ".join(map(str, version))}], "{implementation}", "{path}", true]'""")
 
 
-def test_versions_of_pyenv_are_found_behind_its_shims_and_the_shims_are_left_alone(tmp_path):
+def test_pyenv_versions_are_found_and_its_shims_are_skipped(tmp_path):
     pyenv = tmp_path / "pyenv"
     script(pyenv / "shims/python3.8", f"touch {tmp_path}/shim-was-run; exit 127")
     pretend(pyenv / "versions/3.8.18/bin/python", 3, 8, 18)

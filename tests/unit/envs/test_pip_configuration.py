@@ -83,7 +83,7 @@ def test_the_section_for_installing_wins_over_the_global_one(home):
     assert read(home).index_url == "install"
 
 
-def test_lists_may_take_several_lines_and_keys_may_be_spelt_with_underscores(home):
+def test_lists_may_span_lines_and_keys_may_have_underscores(home):
     write(home / ".config/pip/pip.conf", "[global]\nextra_index_url =\n    https://a.invalid\n    https://b.invalid\n")
     assert read(home).extra_index_urls == ("https://a.invalid", "https://b.invalid")
 
@@ -124,4 +124,4 @@ def test_a_file_in_another_format_is_named(home, text):
     with pytest.raises(BadEnvironment) as caught:
         read(home)
     assert caught.value.path == str(file)
-    assert caught.value.fix == "mend that file, or set PIP_CONFIG_FILE=/dev/null to do without"
+    assert caught.value.fix == "fix that file, or set PIP_CONFIG_FILE=/dev/null to ignore it"

@@ -46,7 +46,7 @@ def test_no_argument_ever_holds_an_address():
         ("SSL_CERT_FILE", {"cert": "/pip.pem"}),
     ],
 )
-def test_what_uv_was_told_wins_over_pip(variable, pip):
+def test_settings_of_uv_win_over_pips(variable, pip):
     assert settings({variable: "own"}, **pip).environ[variable] == "own"
     assert settings({}, **pip).environ[variable] != "own"
 

@@ -43,7 +43,7 @@ FOUND = [
 ]
 
 
-def test_each_row_says_how_many_validations_were_true_and_which_sorted_by_name(server):
+def test_each_row_has_the_count_and_the_sorted_results_of_validations(server):
     reply = server.rows(ROWS)
     assert [row["anomaly"] for row in reply.json] == FOUND
     assert list(reply.json[0]["anomaly"]) == ["count", "fraud", "old"]
@@ -51,7 +51,7 @@ def test_each_row_says_how_many_validations_were_true_and_which_sorted_by_name(s
     assert server.rows(ROWS[:1]).json[0]["anomaly"] == FOUND[0]
 
 
-def test_in_arrow_the_count_is_an_unsigned_number_and_each_validation_a_boolean(server):
+def test_in_arrow_the_count_is_unsigned_and_results_are_booleans(server):
     table = server.rows(ROWS, accept=FILE).table
     kind = table.schema.field("anomaly").type
     assert [(field.name, field.type, field.nullable) for field in kind] == [
@@ -84,7 +84,7 @@ def test_one_validation_can_be_asked_for_or_left_out(server, accept):
 def test_a_validation_that_is_not_there_is_refused_with_those_that_are(server):
     reply = server.rows(ROWS, query="dataset[]=anomaly.frauds")
     assert reply.status == 400
-    assert reply.json["error"] == "there is no column 'anomaly.frauds' in the answer"
+    assert reply.json["error"] == "the answer has no column 'anomaly.frauds'"
     assert reply.json["fix"] == "did you mean anomaly.fraud?"
 
 

@@ -77,7 +77,7 @@ def test_a_single_pipeline_answers_at_the_short_address_too(many):
     assert answer(server, "/infer") == 10
 
 
-def test_two_pipelines_of_one_name_are_told_apart_by_their_full_addresses(many):
+def test_two_pipelines_of_one_name_have_different_full_addresses(many):
     server, put = many
     put("a", 1, 10, workspace_id=1)
     put("a", 2, 20, workspace_id=2)
@@ -266,7 +266,7 @@ class Ask:
         return json.loads(self.sent[1]["body"])[0]["out"]["y"] if status == 200 else status
 
 
-def test_a_request_whose_body_comes_after_a_swap_is_answered_by_the_new_version(many):
+def test_a_body_that_arrives_after_a_swap_goes_to_the_new_version(many):
     server, put = many
 
     async def story():
@@ -332,7 +332,7 @@ def test_what_was_answered_is_kept_for_those_that_want_it(served_by, make_pipeli
     assert samples(server)["trivet_inference_log_dropped_rows_total", *labels] == 5
 
 
-def test_with_tokens_nobody_without_one_learns_anything(serve):
+def test_with_tokens_a_request_without_one_gets_no_information(serve):
     server = serve(X, access=GatewayAccess(["first-token", "second-token"]))
     for method, path in (("POST", "/infer"), ("GET", "/models"), ("GET", "/metrics"), ("GET", "/docs"), ("GET", "/x")):
         for headers in ({}, {"authorization": "Bearer first-toke"}, {"authorization": "Basic first-token"}):

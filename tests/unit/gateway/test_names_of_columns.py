@@ -30,20 +30,20 @@ both = pytest.mark.parametrize("decode", [by_json, by_arrow])
 
 @both
 @pytest.mark.parametrize("name", ["SL", "Sl"])
-def test_an_optional_field_in_another_case_is_no_absent_one(decode, name):
-    with pytest.raises(Invalid, match=f"knows no field '{name}', and its optional field 'sl' is absent"):
+def test_an_optional_field_in_another_case_is_not_absent(decode, name):
+    with pytest.raises(Invalid, match=f"has no field '{name}', and its optional field 'sl' is absent"):
         decode(OPTIONAL, {name: 1.0, "petal_width": 2.0})
 
 
 @both
-def test_a_misspelt_optional_field_is_no_absent_one(decode):
+def test_a_misspelt_optional_field_is_not_absent(decode):
     with pytest.raises(Invalid, match="rename it to 'petal_width'"):
         decode(OPTIONAL, {"sl": 1.0, "petal_widht": 2.0})
 
 
 @both
 def test_a_row_of_which_the_model_knows_nothing_is_refused(decode):
-    with pytest.raises(Invalid, match="knows none of the fields 'id', 'when'") as caught:
+    with pytest.raises(Invalid, match="has none of the fields 'id', 'when'") as caught:
         decode(OPTIONAL, {"id": 1.0, "when": 2.0})
     assert "'sl', 'petal_width'" in caught.value.why
 
@@ -59,7 +59,7 @@ def test_rows_without_any_field_are_answered_where_all_are_optional():
 
 
 @both
-def test_columns_that_a_tensor_is_made_of_are_told_to_be_put_together(decode):
+def test_columns_of_a_tensor_get_the_advice_to_join_them(decode):
     with pytest.raises(Invalid) as caught:
         decode(TENSOR, {"sl": 1.0, "sw": 2.0, "pl": 3.0, "pw": 4.0})
     assert caught.value.what == "row 0 lacks the field 'X'"

@@ -98,7 +98,7 @@ def test_every_kind_of_error_has_a_status(serve, kind):
     }
 
 
-def test_those_who_should_come_back_are_told_when(serve):
+def test_an_answer_to_retry_has_a_retry_after_header(serve):
     for error, status in ((Overloaded("full"), 429), (Unavailable("gone"), 503)):
         reply = serve("k: int64", "k: int64", failing(error)).rows([{"k": 1}])
         assert (reply.status, reply.headers["retry-after"]) == (status, "1")

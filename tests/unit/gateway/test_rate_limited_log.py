@@ -52,7 +52,7 @@ def test_a_gateway_whose_pipeline_does_not_answer_says_so_once_a_second_and_ever
     assert all(record.levelno == logging.WARNING for record in caplog.records)
 
 
-def test_different_things_are_said_each_until_there_are_too_many(caplog):
+def test_different_messages_are_logged_up_to_a_limit(caplog):
     async def story():
         seldom = RateLimitedLog(logging.getLogger("here"))
         for number in range(1000):

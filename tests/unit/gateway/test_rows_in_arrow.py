@@ -155,8 +155,8 @@ REFUSED = {
     "a name twice": (
         pa.table([floats([[1, 2]]), [1], [2], ["a"]], names=["x", "k", "k", "s"]),
         "k",
-        "there are two columns 'k'",
-        "give each column a name of its own",
+        "two columns are called 'k'",
+        "give each column its own name",
     ),
 }
 
@@ -207,7 +207,7 @@ ODD = {
 
 @pytest.mark.parametrize("accept", ["application/json", FILE, STREAM])
 @pytest.mark.parametrize("case", ODD, ids=str)
-def test_odd_columns_that_the_model_does_not_know_harm_nobody(server, case, accept):
+def test_odd_unknown_columns_do_no_harm(server, case, accept):
     for query in ("", "dataset.flatten=true"):
         reply = server.arrow(sound_table(2, odd=ODD[case]), accept=accept, query=query)
         assert reply.status == 200, reply.body
@@ -257,17 +257,17 @@ def test_a_bomb_is_found_where_the_footer_says_it_is(serve, as_ipc):
 
 
 @pytest.mark.parametrize("column", [[{"odd-name": 1}], [[{"odd-name": 1}]]], ids=["struct", "list of structs"])
-def test_a_name_within_a_column_that_is_no_utf8_is_refused(server, as_ipc, column):
+def test_a_member_name_that_is_not_utf8_is_refused(server, as_ipc, column):
     body = as_ipc(sound_table(1, more=pa.array(column))).replace(b"odd-name", b"odd-\x84ame")
     reply = server.ask(body, content_type=FILE)
     assert reply.status == 400
     assert server.ask(body, content_type=FILE, accept="application/json").status == 400
 
 
-def test_bytes_that_are_no_arrow_at_all_are_told_in_words(server):
+def test_bytes_that_are_not_arrow_get_a_clear_error(server):
     for body in (b"ARROW1\0\0", b'[{"x": [1, 2]}]', b"[" * 100):
         error = server.ask(body, content_type=FILE).json["error"]
-        assert error == "the body is no complete Arrow IPC file or stream: it is cut off, or something else"
+        assert error == "the body is not a complete Arrow IPC file or stream: it is incomplete, or has another format"
 
 
 def test_values_that_take_no_bytes_are_limited(server, as_ipc):
@@ -302,7 +302,7 @@ def test_a_message_that_announces_more_than_comes_is_refused(server, as_ipc):
     for form in FORMS:
         body = as_ipc(sound_table(50), form=form)
         error = server.ask(body[: len(body) // 2], content_type=form).json
-        assert error["error"].startswith("the body is no complete Arrow IPC file or stream")
+        assert error["error"].startswith("the body is not a complete Arrow IPC file or stream")
         assert error["fix"] == "write it with pyarrow.ipc.new_file or new_stream, and close the writer"
 
 

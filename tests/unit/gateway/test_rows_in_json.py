@@ -184,7 +184,7 @@ def test_a_name_close_to_an_absent_optional_field_is_asked_about(serve):
     error = server.rows([{"x": 1, "temprature": 3}]).json
     assert error["code"] == 400
     assert error["path"] == "[0].temprature"
-    assert error["error"] == "the model knows no field 'temprature', and its optional field 'temperature' is absent"
+    assert error["error"] == "the model has no field 'temprature', and its optional field 'temperature' is absent"
     assert error["fix"].startswith("rename it to 'temperature'")
     assert server.rows([{"x": 1, "temprature": 3, "temperature": 4}]).status == 200
 
@@ -204,7 +204,7 @@ def test_columns_that_the_model_does_not_know_come_back_as_they_came(plain, acce
     ["1e400", '[1, "a"]', "184467440737095516160", "[" * 100 + "]" * 100, "{}", "[]", '"\\u0000"', "[[], {}]", "-0.0"],
 )
 @pytest.mark.parametrize("accept", ["", "application/vnd.apache.arrow.file", "application/vnd.apache.arrow.stream"])
-def test_odd_values_in_unknown_columns_harm_nobody(plain, value, accept):
+def test_odd_values_in_unknown_columns_do_no_harm(plain, value, accept):
     body = f'[{{"x": [1, 2], "k": 3, "odd": {value}}}]'.encode()
     for query in ("", "dataset.flatten=true", "dataset[]=in.odd"):
         reply = plain.ask(body, accept=accept, query=query)

@@ -94,7 +94,7 @@ def test_empty_lines_after_an_answer_do_not_keep_a_connection():
     asyncio.run(story())
 
 
-def test_whole_requests_are_answered_however_long_they_take_and_the_connection_stays():
+def test_complete_requests_are_answered_late_and_the_connection_stays():
     async def story():
         async with connected() as (reader, writer):
             for path in (b"/", b"/slow", b"/"):

@@ -111,7 +111,7 @@ REFUSED = [
     ("timestamp[ms]", 2**63, "[0].v", "it is too far from 1970"),
     ("timestamp[ns]", 10**16, "[0].v", "it is too far from 1970"),
     ("timestamp[ns]", "9999-01-01", "[0].v", "it is too far from 1970"),
-    ("date32", "2024-02-30", "[0].v", "send ISO 8601 such as 2024-02-29"),
+    ("date32", "2024-02-30", "[0].v", "send ISO 8601, such as 2024-02-29"),
     ("date32", 1, "[0].v", "expected date32, got a number"),
     ("duration[ms]", 1e308, "[0].v", "it is too long"),
     ("duration[ns]", 2**63, "[0].v", "it is too long"),
@@ -124,7 +124,7 @@ REFUSED = [
     ("binary", "hi!", "[0].v", "bytes are sent as base64"),
     ("binary", "é", "[0].v", "bytes are sent as base64"),
     ("binary(16)", "aGk=", "[0].v", "it is 2 bytes long"),
-    ("struct{a: int64}", {"a": 1, "b": 2}, "[0].v.b", "'b' is no member of struct{a: int64}"),
+    ("struct{a: int64}", {"a": 1, "b": 2}, "[0].v.b", "'b' is not a member of struct{a: int64}"),
     ("struct{a: int64}", {}, "[0].v.a", "tensor values may not be null"),
     ("struct{a: int64}", [], "[0].v", "expected struct{a: int64}, got a list"),
     ("float32[2,2]", [[1, 2], [3]], "[0].v[1]", "expected 2 values, got 1"),
@@ -182,7 +182,7 @@ def test_nanoseconds_survive(serve):
     assert whole.cast(pa.int64()).to_pylist() == [1704067200123456789]
 
 
-def test_moments_beyond_the_year_9999_harm_nobody(serve):
+def test_times_beyond_the_year_9999_do_no_harm(serve):
     server = serve("t: timestamp[ms]")
     for moment in (99999999999999999, -99999999999999999):
         reply = server.rows([{"t": moment}])

@@ -81,7 +81,7 @@ def test_between_two_moments_they_come_in_order_of_time(opened: Callable[..., Lo
     assert values(page.table) == ["2.0", "2.1", "3.0", "3.1"]
 
 
-def test_columns_are_the_parts_in_order_each_sorted_and_metadata_only_on_request(
+def test_columns_are_sorted_by_part_with_metadata_only_on_request(
     opened: Callable[..., LogFolder], folder: Path
 ) -> None:
     opened().write(rows_of([1]))
@@ -121,9 +121,7 @@ def test_another_schema_ends_a_page_and_the_next_one_goes_on(opened: Callable[..
     assert (values(rest.table), rest.status) == (["1.1", "1.0"], "All")
 
 
-def test_another_pipeline_version_with_the_same_columns_is_no_change_of_schema(
-    opened: Callable[..., LogFolder], folder: Path
-) -> None:
+def test_another_version_with_the_same_columns_keeps_the_schema(opened: Callable[..., LogFolder], folder: Path) -> None:
     log = opened()
     log.write(rows_of([1]))
     log.write(rows_of([2], origin=Origin(last_model="{}", pipeline_version="v2", partition="p")))
@@ -195,13 +193,13 @@ def test_a_folder_that_is_not_there_is_an_empty_log(folder: Path) -> None:
     ("asked", "said"),
     [
         ({"limit": 0}, "limit of 0"),
-        ({"start": MOMENT}, "belong together"),
+        ({"start": MOMENT}, "required together"),
         ({"start": MOMENT, "end": MOMENT - timedelta(seconds=1)}, "is after"),
-        ({"dataset": ["outputs"]}, "no dataset 'outputs'"),
+        ({"dataset": ["outputs"]}, "unknown dataset 'outputs'"),
         ({"dataset": ["*", "metadata"]}, "cannot be combined"),
-        ({"cursor": "nonsense!"}, "no cursor"),
+        ({"cursor": "nonsense!"}, "invalid log cursor"),
     ],
 )
-def test_what_cannot_be_asked_for_is_said(folder: Path, asked: dict, said: str) -> None:
+def test_an_invalid_selection_is_refused(folder: Path, asked: dict, said: str) -> None:
     with pytest.raises(Invalid, match=said):
         read_logs(folder, **asked)

@@ -53,7 +53,7 @@ def test_what_the_owner_calls_the_file_says_what_it_is(step: Path, identity: Pat
 @pytest.mark.parametrize(
     ("file_name", "text"),
     [
-        ("model.pkl", "'model.pkl' is not a package: files of type '.pkl' are not taken"),
+        ("model.pkl", "'model.pkl' is not a package: files of type '.pkl' are not supported"),
         ("model", "'model' is not a package: the file has no type in its name"),
         ("model.onnx", "'model.onnx' is a ZIP archive"),
     ],

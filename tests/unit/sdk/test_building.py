@@ -71,7 +71,7 @@ def test_a_configuration_that_was_built_does_not_change_with_its_builder():
 
 
 def test_what_one_machine_does_not_have_is_refused():
-    with pytest.raises(Unsupported, match="GPUs are not there yet"):
+    with pytest.raises(Unsupported, match="GPUs are not supported yet"):
         DeploymentConfigBuilder().gpus(1)
     with pytest.raises(Unsupported, match="autoscaling"):
         DeploymentConfigBuilder().replica_autoscale_min_max(minimum=0, maximum=3)
@@ -84,13 +84,13 @@ def test_what_one_machine_does_not_have_is_refused():
         (lambda builder: builder.cpus(True), "True cpus"),
         (lambda builder: builder.cpus("2"), "'2' cpus"),
         (lambda builder: builder.cpus(float("nan")), "nan cpus"),
-        (lambda builder: builder.memory("lots"), "'lots' is no amount of memory"),
-        (lambda builder: builder.memory(1.5), "'1.5' is no amount of memory"),
-        (lambda builder: builder.memory(None), "'None' is no amount of memory"),
+        (lambda builder: builder.memory("lots"), "'lots' is not an amount of memory"),
+        (lambda builder: builder.memory(1.5), "'1.5' is not an amount of memory"),
+        (lambda builder: builder.memory(None), "'None' is not an amount of memory"),
         (lambda builder: builder.replica_count(0), "0 replicas"),
         (lambda builder: builder.replica_count(1.0), "1.0 replicas"),
         (lambda builder: builder.sidekick_cpus(MODEL, 0), "0 cpus"),
-        (lambda builder: builder.sidekick_memory(MODEL, "-1Gi"), "'-1Gi' is no amount of memory"),
+        (lambda builder: builder.sidekick_memory(MODEL, "-1Gi"), "'-1Gi' is not an amount of memory"),
     ],
 )
 def test_an_amount_that_cannot_be_is_refused_where_it_is_given(build, what):
@@ -105,7 +105,7 @@ def test_an_amount_that_cannot_be_is_refused_where_it_is_given(build, what):
 
 
 def test_a_sidekick_is_named_by_a_model_version():
-    with pytest.raises(Invalid, match="is no model version"):
+    with pytest.raises(Invalid, match="is not a model version"):
         DeploymentConfigBuilder().sidekick_cpus("ccfraud", 1)
 
 
@@ -119,7 +119,7 @@ def test_a_model_version_is_shown_as_the_reference_shows_it():
         assert f"<td>{cell}</td>" in page
 
 
-def test_a_model_version_by_itself_says_its_status_and_why_it_cannot_be_loaded():
+def test_a_printed_model_version_has_its_status_and_error():
     assert repr(MODEL).endswith(", 'status': 'ready'}")
     failed = ModelState({**VERSION, "status": "error", "error_summary": "Not a valid ONNX file"})
     assert repr(failed).endswith(", 'status': 'error', 'error_summary': 'Not a valid ONNX file'}")
@@ -135,7 +135,7 @@ def test_a_model_version_says_what_goes_in_and_comes_out():
     assert MODEL.input_schema is None
 
 
-def test_lists_are_tables_in_a_notebook_and_say_in_words_that_they_are_empty():
+def test_lists_are_tables_in_a_notebook_with_a_text_when_empty():
     models = ModelVersionList([MODEL])
     assert "<th>Status</th>" in models._repr_html_()
     assert "<td>ready</td>" in models._repr_html_()
@@ -148,8 +148,8 @@ def test_lists_are_tables_in_a_notebook_and_say_in_words_that_they_are_empty():
 
 
 @pytest.mark.parametrize("schema", [{"a": 1}, [("a", "int64")], 5])
-def test_what_is_no_schema_is_told_what_is_one(schema):
-    with pytest.raises(Invalid, match="is no schema: it is a (dict|list|int)") as caught:
+def test_an_invalid_schema_is_refused_with_examples(schema):
+    with pytest.raises(Invalid, match="is not a schema: it is a (dict|list|int)") as caught:
         schema_text(schema, path="input_schema")
     assert caught.value.path == "input_schema"
     assert "pa.schema([pa.field('x', pa.float32())])" in caught.value.fix
@@ -178,7 +178,7 @@ def test_the_examples_of_schemas_in_errors_are_schemas():
         ("m.xyz", "does not say what wrote it", "give framework="),
     ],
 )
-def test_a_file_that_no_framework_takes_is_told_what_to_do_with_it(tmp_path, name, what, fix):
+def test_an_unknown_file_is_refused_with_a_fix(tmp_path, name, what, fix):
     (tmp_path / name).write_bytes(b"\x80\x04K\x01.")
     with pytest.raises(Invalid) as caught:
         guess_framework(tmp_path / name)
@@ -186,7 +186,7 @@ def test_a_file_that_no_framework_takes_is_told_what_to_do_with_it(tmp_path, nam
     assert fix in caught.value.fix
 
 
-def test_what_pytorch_wrote_is_no_package_though_it_is_a_zip(tmp_path):
+def test_a_pytorch_file_is_not_a_package_although_it_is_a_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
         archive.writestr("m/data.pkl", b"")
     with pytest.raises(Invalid, match="a file that PyTorch wrote"):
@@ -212,7 +212,7 @@ def test_what_a_model_says_cannot_break_out_of_a_page():
     assert "&lt;script&gt;" in page
 
 
-def test_steps_stay_here_until_they_are_deployed_and_are_shown_as_the_references():
+def test_steps_are_local_until_a_deploy_and_have_the_references_form():
     made = PipelineState(pipeline(("v1", []))).add_model_step(MODEL)
     made.add_validations(fraud=pl.col("out.dense_1").list.get(0) > 0.9)
     model, check = made.steps()
@@ -230,7 +230,7 @@ def test_steps_are_replaced_and_removed_by_their_place():
         "ccfraud", "challenger",
     ]  # fmt: skip
     assert len(made.remove_step(0).steps()) == 1
-    with pytest.raises(Invalid, match="there is no step 1"):
+    with pytest.raises(Invalid, match="step 1 does not exist"):
         made.remove_step(1)
     assert made.clear().steps() == []
 
@@ -258,10 +258,10 @@ def test_the_name_count_is_ignored_with_a_warning():
     assert steps.documents == []
 
 
-def test_what_is_no_expression_is_refused():
-    with pytest.raises(Invalid, match="'fraud' is no polars expression"):
+def test_an_invalid_expression_is_refused():
+    with pytest.raises(Invalid, match="'fraud' is not a polars expression"):
         Steps([]).add_validations({"fraud": True})
-    with pytest.raises(Invalid, match="is no model version"):
+    with pytest.raises(Invalid, match="is not a model version"):
         Steps([]).add_model("ccfraud")
 
 
@@ -283,11 +283,11 @@ def test_a_folder_is_the_same_zip_every_time(tmp_path):
     assert found[0] == found[1]
 
 
-def test_a_path_without_a_model_is_said_to_be_one(tmp_path):
+def test_a_path_without_a_model_is_not_found(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(Invalid, match="has no files"), as_file(tmp_path / "empty"):
         pass
-    with pytest.raises(NotFound, match="there is no file"), as_file(tmp_path / "none.onnx"):
+    with pytest.raises(NotFound, match="file not found"), as_file(tmp_path / "none.onnx"):
         pass
 
 
@@ -300,7 +300,7 @@ def test_a_size_is_read(text, size):
 
 
 @given(st.text())
-def test_what_is_no_size_is_invalid_and_nothing_worse(text):
+def test_an_invalid_size_is_refused(text):
     with contextlib.suppress(Invalid):
         assert read_size(text) >= 1
 
@@ -367,13 +367,13 @@ def test_arguments_come_before_the_environment_and_that_before_the_home(nowhere,
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://x:99999", "http://x:no", "http://[x"])
-def test_what_is_no_address_is_refused_before_anything_is_sent(nowhere, url):
-    with pytest.raises(Invalid, match="is no address of a platform"):
+def test_an_invalid_address_is_refused_before_anything_is_sent(nowhere, url):
+    with pytest.raises(Invalid, match="is not the address of a platform"):
         find_url(url)
 
 
 @pytest.mark.parametrize("token", ["se\ncret", "se cret", "sécret"])
-def test_a_token_that_cannot_stand_in_a_header_is_refused_without_showing_it(nowhere, token):
+def test_a_token_that_no_header_can_hold_is_refused_without_showing_it(nowhere, token):
     with pytest.raises(Invalid) as caught:
         find_token(token)
     assert "cret" not in str(caught.value)

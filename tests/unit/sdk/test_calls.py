@@ -40,7 +40,7 @@ def test_every_kind_of_error_comes_back_as_itself(name):
         checked(refusal(400, what="what it is", **{"class": name}))
 
 
-def test_a_class_that_is_no_error_is_not_taken_for_one():
+def test_a_class_that_is_not_an_error_is_not_raised():
     with pytest.raises(NotFound):
         checked(refusal(404, what="gone", **{"class": "StrEnum"}))
 
@@ -51,13 +51,13 @@ def test_an_answer_of_something_else_in_between_is_an_error_all_the_same(content
         checked(Reply(status=503, content=content))
 
 
-def test_a_redirection_is_no_success():
+def test_a_redirection_is_not_a_success():
     with pytest.raises(TrivetError, match="status 307"):
         document(Reply(status=307))
 
 
-def test_what_is_no_json_is_said_to_be_none():
-    with pytest.raises(Internal, match="something else than JSON"):
+def test_an_answer_that_is_not_json_is_an_internal_error():
+    with pytest.raises(Internal, match="answer is not JSON"):
         document(Reply(status=200, content=b"<html>"))
 
 
@@ -73,7 +73,7 @@ def test_a_name_stays_one_part_of_a_path(name):
 
 @pytest.mark.parametrize("name", ["", ".", "..", None, 7])
 def test_what_cannot_be_a_name_is_refused_here(name):
-    with pytest.raises(Invalid, match="is no name"):
+    with pytest.raises(Invalid, match="is not a name"):
         operations.at("pipelines", name)
 
 
@@ -103,7 +103,7 @@ def test_an_upload_that_is_refused_is_a_model_upload_error(talk, tmp_path):
     here = talk(answer)
     said = {"name": "m", "framework": "custom", "python": None}
     with pytest.raises(ModelUploadError) as caught:
-        here.run(uploads.upload(file=file, file_name="model.zip", said=said, progress=None, timeout_s=5))
+        here.run(uploads.upload(file=file, file_name="model.zip", fields=said, progress=None, timeout_s=5))
     assert caught.value.what == "Model failed to upload: [400] Bad request: Not a valid ZIP file."
     assert caught.value.reason == "not_a_zip"
 
@@ -113,12 +113,12 @@ def test_a_wrong_token_at_an_upload_is_not_the_models_fault(talk, tmp_path):
     file.write_bytes(b"x")
     here = talk(lambda _call: refusal(401, what="the token is missing", reason="unauthorized"))
     with pytest.raises(TrivetError) as caught:
-        here.run(uploads.upload(file=file, file_name="m", said={}, progress=None, timeout_s=5))
+        here.run(uploads.upload(file=file, file_name="m", fields={}, progress=None, timeout_s=5))
     assert not isinstance(caught.value, ModelUploadError)
     assert caught.value.reason == "unauthorized"
 
 
-def test_rows_are_sent_again_where_nothing_could_answer_and_only_as_often_as_asked(talk):
+def test_rows_are_retried_while_unavailable_up_to_the_given_limit(talk):
     from trivet.sdk.calls import Call
 
     here = talk(lambda _call: refusal(503, what="starting", **{"class": "Unavailable"}))

@@ -47,7 +47,7 @@ def deploying(talk, *, generation=1, timeout_s=45):
     )
 
 
-def test_what_is_said_of_a_model_that_becomes_native(talk):
+def test_the_progress_of_a_model_that_becomes_native(talk):
     here = talk(statuses("pending_load_native", "attempting_load_native", "ready"))
     assert here.run(waits.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))["status"] == "ready"
     assert here.said == (
@@ -58,7 +58,7 @@ def test_what_is_said_of_a_model_that_becomes_native(talk):
     )
 
 
-def test_the_status_that_the_upload_was_answered_with_is_said_though_it_has_changed_since(talk):
+def test_the_status_in_the_uploads_answer_is_printed_even_if_it_changed(talk):
     here = talk(statuses("ready"))
     here.run(waits.wait_until_loaded({"uuid": "u", "status": "pending_load_container"}, timeout_s=600, say=here.say))
     assert "Model is pending loading to a container runtime.\n" in here.said
@@ -141,17 +141,17 @@ def test_an_update_that_fails_says_why_and_that_what_served_goes_on(talk):
         deploying(here)
     assert str(caught.value) == (
         "pipeline 'fraud' could not be deployed: the worker died: killed by SIGKILL\n"
-        "  fix give it more memory. What served before goes on untouched."
+        "  fix give it more memory. The previous version still serves."
     )
 
 
-def test_a_pipeline_that_somebody_undeploys_meanwhile_is_not_said_to_run(talk):
+def test_a_pipeline_undeployed_meanwhile_is_not_reported_as_running(talk):
     here = talk(answers(deployment("Starting"), deployment("Stopped", generation=2, seen=2, wanted="stopped")))
-    with pytest.raises(Conflict, match="undeployed while it was waited for"):
+    with pytest.raises(Conflict, match="undeployed while you waited for it"):
         deploying(here)
 
 
-def test_a_pipeline_that_somebody_deletes_meanwhile_is_not_found(talk):
+def test_a_pipeline_deleted_meanwhile_is_not_found(talk):
     here = talk(answers({"deployment": None}))
     with pytest.raises(NotFound, match="not deployed"):
         deploying(here)
@@ -170,18 +170,18 @@ def test_undeploying_waits_until_nothing_runs(talk):
     assert re.fullmatch(r"Waiting for undeployment - this will take up to 45s \.* ok\n", here.said)
 
 
-def test_a_deployment_that_takes_too_long_is_said_to_go_on(talk):
+def test_a_deployment_that_takes_too_long_is_reported_to_continue(talk):
     here = talk(answers(deployment("Starting")))
     with pytest.raises(DeadlineExceeded) as caught:
         deploying(here, timeout_s=3)
     assert str(caught.value) == (
-        "pipeline 'fraud' is not there after 3 s: its status is Starting\n"
-        "  fix it goes on: look at pipeline.status(), or wait longer with timeout="
+        "pipeline 'fraud' did not finish within 3 s: its status is Starting\n"
+        "  fix the platform continues: check pipeline.status(), or wait longer with timeout="
     )
     assert here.said.endswith("....\n") or here.said.endswith("...\n")
 
 
-def test_what_mends_a_model_that_cannot_be_loaded_is_said_with_it(talk, capsys):
+def test_a_model_that_cannot_be_loaded_is_reported_with_a_fix(talk, capsys):
     fault = {"what": "output is a seq(map)", "fix": "export with zipmap=False", "path": "graph.output[1]"}
     here = talk(statuses("error", error_summary="output is a seq(map)", fault=fault))
     here.run(waits.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))
@@ -209,12 +209,12 @@ def test_what_mends_a_model_that_cannot_be_loaded_is_said_with_it(talk, capsys):
         ),
     ],
 )
-def test_whoever_stops_waiting_is_told_on_a_line_of_its_own_that_it_goes_on(talk, operation, told):
+def test_an_interrupted_wait_prints_that_the_platform_continues(talk, operation, told):
     under_way = {"uuid": "u", "name": "fraud", "status": "attempting_load_native", **deployment("Starting")}
     here = talk(answers(under_way, under_way, KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         here.run(operation(here.say))
-    assert here.said.endswith(f"\nStopped waiting. The platform goes on {told}\n")
+    assert here.said.endswith(f"\nStopped waiting. The platform continues {told}\n")
 
 
 def waiting(told, *, on_pause=lambda: None):

@@ -102,7 +102,7 @@ def of_types(types, *, how="attribute"):
     ],
 )
 @pytest.mark.parametrize("how", ["attribute", "method"])
-def test_expected_types_may_be_said_in_many_ways(types, model, how):
+def test_expected_types_may_be_declared_in_many_ways(types, model, how):
     if types is int and how == "method":
         pytest.skip("a class given by a method is covered by the sets")
     some = of_types(types, how=how)
@@ -110,8 +110,8 @@ def test_expected_types_may_be_said_in_many_ways(types, model, how):
     assert some.model is model
 
 
-def test_a_wrong_expected_type_is_told():
-    with pytest.raises(TypeError, match=r"expected_model_types holds 'KMeans', which is no type"):
+def test_a_wrong_expected_type_is_refused():
+    with pytest.raises(TypeError, match=r"expected_model_types holds 'KMeans', which is not a type"):
         of_types({"KMeans"}).model = 3
 
 
@@ -149,7 +149,7 @@ def test_half_made_classes_cannot_be_made():
         ({"x": np.ones(1), "z": np.ones(2)}, "differ in their number of rows: x has 1, z has 2"),
     ],
 )
-def test_input_that_is_no_batch_is_refused(data, said):
+def test_input_that_is_not_a_batch_is_refused(data, said):
     made = Sum()
     made.model = 1.0
     with pytest.raises(InferenceDataValidationError, match=said):

@@ -1,4 +1,4 @@
-"""What an `Inference` raises when it is used wrongly."""
+"""Errors of an `Inference` that is used wrongly."""
 
 __all__ = ["InferenceDataValidationError", "MacError", "ModelNotAssignedError", "ModelTypeError"]
 
@@ -8,15 +8,15 @@ class MacError(Exception):
 
 
 class InferenceDataValidationError(MacError, ValueError):
-    """The input data is not what the model takes. Models raise it themselves as well, and the caller is told."""
+    """The input data does not fit the model. Models may raise it too; the client then gets the message."""
 
 
 class ModelNotAssignedError(MacError):
-    """A prediction was asked for before a model was assigned."""
+    """`predict` was called before a model was assigned."""
 
     def __init__(self, message: str = "The model is not assigned to the Inference object.") -> None:
         super().__init__(message)
 
 
 class ModelTypeError(MacError, TypeError):
-    """The assigned model is of none of the expected types."""
+    """The assigned model has none of the expected types."""

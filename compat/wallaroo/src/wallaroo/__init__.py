@@ -1,4 +1,4 @@
-"""The names of the Wallaroo SDK, over Trivet's client: a notebook written for that SDK runs when its connection settings change."""
+"""The names of the Wallaroo SDK over Trivet's client: a notebook for that SDK runs after a change of its connection settings."""
 
 from wallaroo import (
     assay_config,

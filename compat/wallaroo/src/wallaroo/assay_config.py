@@ -1,4 +1,4 @@
-"""Assays, which are not there yet; the words that they are described with are."""
+"""Assays are not supported yet; only the names that describe them exist."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ __all__ = ["Aggregation", "AssayBuilder", "AssayConfig", "BinMode", "Metric"]
 
 
 class BinMode(StrEnum):
-    """How bins are chosen."""
+    """The ways to choose bins."""
 
     NONE = "None"
     EQUAL = "Equal"
@@ -17,14 +17,14 @@ class BinMode(StrEnum):
 
 
 class Aggregation(StrEnum):
-    """What of a bin is compared."""
+    """The quantity of a bin that is compared."""
 
     DENSITY = "Density"
     CUMULATIVE = "Cumulative"
 
 
 class Metric(StrEnum):
-    """How far two distributions are apart."""
+    """The distance between two distributions."""
 
     PSI = "PSI"
     MAXDIFF = "MaxDiff"

@@ -1,4 +1,4 @@
-"""The client: what notebooks call `wl`."""
+"""The client, which notebooks call `wl`."""
 
 import json
 import shlex
@@ -31,17 +31,17 @@ PYTHON = "3.10"
 
 
 class Auth:
-    """What `wl.auth` is.
+    """`wl.auth`.
 
     Args:
-        header: gives what a request must bring.
+        header: returns the header that requests need.
     """
 
     def __init__(self, header: Callable[[], dict[str, str]]) -> None:
         self._header = header
 
     def auth_header(self) -> dict[str, str]:
-        """What a request to the platform must bring, for a program's own HTTP client."""
+        """The header that requests to the platform need, for a program's own HTTP client."""
         return self._header()
 
 
@@ -49,11 +49,11 @@ class Client(trivet.Client):
     """A Trivet platform, under the names of the Wallaroo SDK.
 
     Args:
-        api_endpoint: of Trivet's control API; `TRIVET_URL`, or the platform on this machine if not said.
-        auth_endpoint: taken for the reference's sake: the token is `TRIVET_TOKEN`, or what lies in the platform's home.
+        api_endpoint: of Trivet's control API; `TRIVET_URL`, or the platform on this machine by default.
+        auth_endpoint: ignored: the token is `TRIVET_TOKEN`, or the one in the platform's home.
         request_timeout: seconds that a request may take.
-        auth_type: taken for the reference's sake.
-        said: taken for the reference's sake.
+        auth_type: ignored.
+        ignored: other arguments of the reference.
     """
 
     workspace_type = Workspace
@@ -66,15 +66,15 @@ class Client(trivet.Client):
         auth_endpoint: str | None = None,
         request_timeout: float | None = None,
         auth_type: str | None = None,
-        **said: Any,
+        **ignored: Any,
     ) -> None:
-        del auth_endpoint, auth_type, said
+        del auth_endpoint, auth_type, ignored
         super().__init__(api_endpoint, request_timeout=request_timeout or REQUEST_S)
         self.api_endpoint = self.url
         self.auth = Auth(self.auth_header)
 
     def run(self, operation: Operation[T]) -> T:
-        """Carry an operation out; its errors get the reference's names."""
+        """Run an operation; its errors get the reference's names."""
         try:
             return super().run(operation)
         except trivet.TrivetError as error:
@@ -86,10 +86,10 @@ class Client(trivet.Client):
     # Workspaces
 
     def get_workspace(self, name: str, create_if_not_exist: bool = False) -> trivet.Workspace:
-        """A workspace by its name, made if it is not there and may be.
+        """A workspace by its name, created on request if it does not exist.
 
         Raises:
-            EntityNotFoundError: there is none of that name.
+            EntityNotFoundError: it does not exist.
         """
         try:
             return super().get_workspace(name, create_if_not_exist)
@@ -97,7 +97,7 @@ class Client(trivet.Client):
             raise translated(error) from None
 
     def list_workspaces(self) -> WorkspaceList:
-        """All of them."""
+        """All workspaces."""
         return WorkspaceList(super().list_workspaces())
 
     # Models
@@ -118,14 +118,14 @@ class Client(trivet.Client):
         timeout: float = 600.0,
         progress: Callable[[int, int], None] | None = None,
     ) -> trivet.ModelVersion:
-        """Upload a model: a new one, or a new version of one that has the name.
+        """Upload a model: a new one, or a new version of the one with this name.
 
         Raises:
             ModelUploadError: the file was refused.
-            NotThereYetError: Trivet cannot take models of this framework, or with this configuration.
+            NotThereYetError: Trivet does not support this framework or this configuration.
         """
         if framework_config is not None:
-            raise NotThereYetError("framework_config is not there yet", fix="leave it out", path="framework_config")
+            raise NotThereYetError("framework_config is not supported yet", fix="leave it out", path="framework_config")
         return super().upload_model(
             name,
             path,
@@ -151,15 +151,15 @@ class Client(trivet.Client):
         arch: Architecture | str | None = None,
         accel: Acceleration | str | None = None,
     ) -> str:
-        """The curl command that uploads a model into the current workspace. The token is `$TRIVET_TOKEN` in it.
+        """The curl command that uploads a model into the current workspace. The token in it is `$TRIVET_TOKEN`.
 
         Args:
             base_url: of the control API, as in `wl.api_endpoint`.
             name: the model's.
             path: its file.
-            framework: what wrote it.
-            input_schema: what goes in.
-            output_schema: what comes out.
+            framework: the model's framework.
+            input_schema: of the input.
+            output_schema: of the output.
             arch: the processor that it is meant for.
             accel: the accelerator that it is meant for.
         """
@@ -242,7 +242,7 @@ class Client(trivet.Client):
         """The pipelines of a name in the current workspace: there is one.
 
         Raises:
-            EntityNotFoundError: there is none.
+            EntityNotFoundError: it does not exist.
         """
         return PipelineList([self.get_pipeline(pipeline_name)])
 
@@ -250,7 +250,7 @@ class Client(trivet.Client):
         """A pipeline's newest version, or the one with a UUID.
 
         Raises:
-            EntityNotFoundError: there is no such pipeline, or no such version of it.
+            EntityNotFoundError: the pipeline or the version does not exist.
         """
         for each in self.get_pipeline(pipeline_name, pipeline_version).versions():
             if pipeline_version in {None, each.name()}:
@@ -284,7 +284,7 @@ class Client(trivet.Client):
                 return each
         raise EntityNotFoundError(f"Error: Workspace with id {workspace_id} does not exist.")
 
-    # What is not there yet
+    # What is not supported yet
 
     def in_task(self) -> bool:
         """Whether this is a task of an orchestration: there are none yet."""

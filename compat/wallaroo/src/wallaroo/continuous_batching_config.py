@@ -1,4 +1,4 @@
-"""Continuous batching of language models, which is not there yet."""
+"""Continuous batching of language models, which is not supported yet."""
 
 from wallaroo.object import absent
 

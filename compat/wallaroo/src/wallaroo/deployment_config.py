@@ -1,4 +1,4 @@
-"""How a pipeline shall run."""
+"""How a pipeline is to run."""
 
 from typing import Any, Self, TypeAlias
 
@@ -14,7 +14,7 @@ class DeploymentConfigBuilder(trivet.DeploymentConfigBuilder):
     """Builds a deployment configuration.
 
     Args:
-        workspace_id: taken for the reference's sake.
+        workspace_id: ignored.
     """
 
     def __init__(self, workspace_id: int | None = None) -> None:
@@ -22,13 +22,13 @@ class DeploymentConfigBuilder(trivet.DeploymentConfigBuilder):
         super().__init__()
 
     def gpus(self, gpu_count: int) -> Self:
-        """Graphics processors; only 0 is there yet.
+        """Graphics processors; only 0 is supported yet.
 
         Raises:
             NotThereYetError: it is not 0.
         """
         if gpu_count:
-            raise NotThereYetError("GPUs are not there yet", fix="leave gpus out")
+            raise NotThereYetError("GPUs are not supported yet", fix="leave gpus out")
         return self
 
     replica_autoscale_min_max = absent("autoscaling is", fix="give a replica_count")

@@ -28,24 +28,24 @@ class Acceleration(StrEnum):
     QAIC = "qaic"
 
     def with_config(self, config: Any) -> NoReturn:
-        """The accelerator with a configuration of its own, which is not there yet.
+        """The accelerator with its own configuration, which is not supported yet.
 
         Raises:
             NotThereYetError: always.
         """
-        raise NotThereYetError("an accelerator's configuration is not there yet", why=f"{config!r}")
+        raise NotThereYetError("an accelerator's configuration is not supported yet", why=f"{config!r}")
 
 
 QaicConfig = absent("QaicConfig is")
 
 
 def on(accel: Acceleration | str | None) -> str:
-    """An accelerator as Trivet takes it; none if none is said.
+    """An accelerator in Trivet's form; by default none.
 
     Raises:
-        NotThereYetError: Trivet does not know it yet.
+        NotThereYetError: Trivet does not support it yet.
     """
-    said = "none" if accel is None else str(accel)
-    if said == Acceleration.AIO and said not in {each.value for each in trivet.Acceleration}:
-        raise NotThereYetError("Acceleration.AIO is not there yet", fix="leave accel out", path="accel")
-    return said
+    given = "none" if accel is None else str(accel)
+    if given == Acceleration.AIO and given not in {each.value for each in trivet.Acceleration}:
+        raise NotThereYetError("Acceleration.AIO is not supported yet", fix="leave accel out", path="accel")
+    return given

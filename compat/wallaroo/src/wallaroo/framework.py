@@ -10,7 +10,7 @@ __all__ = ["CustomConfig", "Framework", "VLLMConfig", "taken"]
 
 
 class Framework(StrEnum):
-    """What wrote a model. Those that Trivet cannot take yet say so when a model is uploaded."""
+    """The framework of a model. An upload with one that Trivet does not support yet raises an error."""
 
     ONNX = "onnx"
     CUSTOM = "custom"
@@ -37,22 +37,22 @@ class Framework(StrEnum):
     HUGGING_FACE_ZERO_SHOT_CLASSIFICATION = "hugging-face-zero-shot-classification"
     HUGGING_FACE_ZERO_SHOT_IMAGE_CLASSIFICATION = "hugging-face-zero-shot-image-classification"
     HUGGING_FACE_ZERO_SHOT_OBJECT_DETECTION = "hugging-face-zero-shot-object-detection"
-    # Spelled so here and there in the reference.
+    # The reference also uses this spelling.
     Python = "python"
     PyTorch = "pytorch"
 
 
 def taken(framework: Framework | str | None) -> str:
-    """A framework as Trivet takes it; ONNX if none is said.
+    """A framework in Trivet's form; by default ONNX.
 
     Raises:
-        NotThereYetError: Trivet cannot take its models yet.
+        NotThereYetError: Trivet does not support it yet.
     """
-    said = "onnx" if framework is None else str(framework)
+    given = "onnx" if framework is None else str(framework)
     known = {each.value for each in trivet.Framework}
-    if said not in known and said in {each.value for each in Framework}:
-        raise NotThereYetError(f"Framework.{Framework(said).name} is not there yet", fix=NOT_YET, path="framework")
-    return said
+    if given not in known and given in {each.value for each in Framework}:
+        raise NotThereYetError(f"Framework.{Framework(given).name} is not supported yet", fix=NOT_YET, path="framework")
+    return given
 
 
 CustomConfig = absent("CustomConfig is")

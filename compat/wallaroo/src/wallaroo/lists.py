@@ -11,6 +11,6 @@ T = TypeVar("T")
 
 
 def matching(things: Iterable[T], term: str | None, texts: Callable[[Any], Iterable[str]]) -> list[T]:
-    """Those with a text that has a term in it; all of them where none is said."""
+    """The items with a text that contains a term; all of them without a term."""
     wanted = (term or "").lower()
     return [each for each in things if any(wanted in text.lower() for text in texts(each))]

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from trivet.sdk import operations
-from trivet.sdk.platform import Platform
+from trivet.sdk.calls import Platform
 from wallaroo.lists import Shown
 from wallaroo.model_version import ModelVersion, ModelVersionList
 
@@ -13,7 +13,7 @@ __all__ = ["Model", "ModelList", "ModelVersion"]
 
 
 class Model(dict[str, Any]):
-    """A model: it shows itself as a dictionary, and answers as an object."""
+    """A model: printed as a dictionary, used as an object."""
 
     def __init__(self, client: Platform, document: Mapping[str, Any]) -> None:
         super().__init__(
@@ -35,7 +35,7 @@ class Model(dict[str, Any]):
         return str(self["name"])
 
     def owner_id(self) -> str:
-        """Who made it; there are no users yet."""
+        """Its owner; there are no users yet."""
         return str(self["owner_id"])
 
     def created_at(self) -> datetime:

@@ -30,11 +30,11 @@ class ModelVersion(trivet.ModelVersion):
         """The version under another configuration, for use in pipelines.
 
         Raises:
-            NotThereYetError: continuous batching or OpenAI endpoints are asked for.
+            NotThereYetError: continuous batching or OpenAI endpoints were requested.
         """
         if continuous_batching_config is not None or openai_config is not None:
             asked = "continuous_batching_config" if openai_config is None else "openai_config"
-            raise NotThereYetError(f"{asked} is not there yet", fix="leave it out", path=asked)
+            raise NotThereYetError(f"{asked} is not supported yet", fix="leave it out", path=asked)
         return super().configure(
             runtime,
             tensor_fields,

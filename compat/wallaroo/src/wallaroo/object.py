@@ -1,4 +1,4 @@
-"""The errors that notebooks catch."""
+"""The errors of the Wallaroo SDK."""
 
 from typing import Any, NoReturn, Protocol
 
@@ -29,24 +29,24 @@ __all__ = [
 
 
 class NotThereYetError(Unsupported):
-    """The Wallaroo SDK has it; Trivet does not, so far."""
+    """A feature of the Wallaroo SDK that Trivet does not support yet."""
 
     default_reason = "not_there_yet"
 
-    def __init__(self, what: str, *, fix: str | None = None, **said: Any) -> None:
-        super().__init__(what, fix=fix or "see what is there in trivet-compat-wallaroo's README", **said)
+    def __init__(self, what: str, *, fix: str | None = None, **fields: Any) -> None:
+        super().__init__(what, fix=fix or "trivet-compat-wallaroo's README lists what is supported", **fields)
 
 
 class EntityNotFoundError(NotFound):
-    """There is no workspace, model, pipeline or version of that name."""
+    """The workspace, model, pipeline or version does not exist."""
 
 
 class CommunicationError(Unavailable):
-    """The platform cannot be reached, or cannot answer at the moment."""
+    """The platform cannot be reached, or cannot answer now."""
 
 
 class DeploymentError(Conflict):
-    """What was to be deployed cannot run."""
+    """The pipeline cannot run."""
 
 
 class InferenceError(Invalid):
@@ -54,7 +54,7 @@ class InferenceError(Invalid):
 
 
 class InferenceTimeoutError(DeadlineExceeded):
-    """The answer took longer than it may."""
+    """The answer took longer than its limit."""
 
 
 USUAL: dict[type[TrivetError], type[TrivetError]] = {
@@ -74,7 +74,7 @@ INFERRING: dict[type[TrivetError], type[TrivetError]] = {
 
 
 def translated(error: TrivetError, kinds: dict[type[TrivetError], type[TrivetError]] = USUAL) -> TrivetError:
-    """The error that a notebook expects in an error's place: the same one where it has no special name."""
+    """The reference's error for an error of Trivet; the same error if there is none."""
     kind = kinds.get(type(error))
     if kind is None:
         return error
@@ -82,16 +82,16 @@ def translated(error: TrivetError, kinds: dict[type[TrivetError], type[TrivetErr
 
 
 class Refusal(Protocol):
-    """Something that can be called in every way, and always raises."""
+    """A function with any arguments that always raises."""
 
-    def __call__(self, *args: Any, **said: Any) -> NoReturn: ...
+    def __call__(self, *args: Any, **fields: Any) -> NoReturn: ...
 
 
 def absent(what: str, *, fix: str | None = None) -> Refusal:
-    """A method that the Wallaroo SDK has and this does not: it says so when it is called."""
+    """A method of the Wallaroo SDK that is not supported yet: it raises."""
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise NotThereYetError(f"{what} not there yet", fix=fix)
+        raise NotThereYetError(f"{what} not supported yet", fix=fix)
 
-    refuse.__doc__ = f"{what} not there yet: it raises."
+    refuse.__doc__ = f"{what} not supported yet: it raises."
     return refuse

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible endpoints of language models, which are not there yet."""
+"""The OpenAI-compatible endpoints of language models, which are not supported yet."""
 
 from wallaroo.object import absent
 

@@ -53,7 +53,7 @@ class Pipeline(trivet.Pipeline):
             raise translated(error, DEPLOYING) from error
 
     def undeploy(self, *, timeout: float = DEPLOY_S) -> Self:
-        """Stop it. One that does not run is left as it is."""
+        """Stop it, if it runs."""
         try:
             return super().undeploy(timeout=timeout)
         except Conflict as error:
@@ -69,11 +69,11 @@ class Pipeline(trivet.Pipeline):
         dataset_exclude: Sequence[str] | str | None = None,
         dataset_separator: str | None = ".",
     ) -> Any:
-        """Ask: a DataFrame in, a DataFrame out; a Table in, a Table out.
+        """Send rows: a DataFrame in, a DataFrame out; a Table in, a Table out.
 
         Raises:
             InferenceError: the rows do not fit, or the model failed on them.
-            InferenceTimeoutError: it took longer.
+            InferenceTimeoutError: it took longer than `timeout`.
         """
         try:
             return super().infer(tensor, timeout, dataset, dataset_exclude, dataset_separator)
@@ -89,13 +89,13 @@ class Pipeline(trivet.Pipeline):
         dataset: Sequence[str] | str | None = None,
         dataset_exclude: Sequence[str] | str | None = None,
     ) -> Any:
-        """Ask without blocking, with an HTTP client of the caller's."""
+        """Send rows without blocking, with the given HTTP client."""
         try:
             return await super().async_infer(tensor, async_client, timeout, retries, dataset, dataset_exclude)
         except TrivetError as error:
             raise translated(error, INFERRING) from error
 
-    # What other kinds of steps would do
+    # Other kinds of steps
     add_shadow_deploy = absent("shadow deployments are")
     replace_with_shadow_deploy = absent("shadow deployments are")
     add_random_split = absent("splitting requests between models is")
@@ -104,7 +104,7 @@ class Pipeline(trivet.Pipeline):
     replace_with_key_split = absent("splitting requests between models is")
     add_validation = absent("add_validation is", fix='write add_validations(name=pl.col("out.x").list.get(0) > 0.9)')
 
-    # Elsewhere than on the platform
+    # Outside the platform
     publish = absent("publishing pipelines is")
     publishes = absent("publishing pipelines is")
     list_edges = absent("publishing pipelines to edges is")

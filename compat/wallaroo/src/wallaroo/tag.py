@@ -1,4 +1,4 @@
-"""Tags, which are not there yet."""
+"""Tags, which are not supported yet."""
 
 from wallaroo.object import absent
 

@@ -13,7 +13,7 @@ __all__ = ["Workspace", "WorkspaceList"]
 
 
 class Workspace(trivet.Workspace):
-    """Who owns models and pipelines."""
+    """The owner of models and pipelines."""
 
     def models(self) -> ModelList:
         """Its models."""

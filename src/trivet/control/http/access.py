@@ -96,7 +96,7 @@ class Access:
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             if name in headers and name in (b"authorization", b"host", b"origin"):
-                await _refuse(send, 400, "bad_request", f"the header {name.decode()} is there twice", "send it once")
+                await _refuse(send, 400, "bad_request", f"the header {name.decode()} occurs twice", "send it once")
                 return
             headers[name] = value
         host = _host(headers.get(b"host", b"").decode("latin-1"))

@@ -65,7 +65,7 @@ class JsonBodies:
                 kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
                 if kind.partition(b";")[0].strip().lower() != b"application/json":
                     refusal = Invalid(
-                        "the body's media type is not taken",
+                        "the body's media type is not supported",
                         why=f"it is {kind.decode('latin-1')[:80] or 'not said'}",
                         fix="send JSON, with Content-Type: application/json",
                         reason="media_type",

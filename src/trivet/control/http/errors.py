@@ -137,7 +137,7 @@ def _no_framework(said: Any, *, path: str) -> Invalid:
     if close:
         what, fix = f"there is no framework {shown}", f"did you mean {close[0]!r}?"
     else:
-        what, fix = f"the framework {shown} is not there yet", NOT_YET
+        what, fix = f"the framework {shown} is not supported yet", NOT_YET
     return Invalid(what, why=why, fix=fix, path=path, reason="unknown_framework")
 
 

@@ -80,6 +80,6 @@ def absent_routes() -> APIRouter:
 
 def _absent(path: str) -> Callable[[], None]:
     def refuse() -> None:
-        raise Unsupported(f"{path} is not there yet", fix="/docs lists what is there", reason="not_there_yet")
+        raise Unsupported(f"{path} is not supported yet", fix="/docs lists the routes", reason="not_there_yet")
 
     return refuse

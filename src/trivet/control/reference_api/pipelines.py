@@ -156,7 +156,7 @@ def _read_steps(control: Control, said: list[Any]) -> tuple[PipelineStep, ...]:
         found = optional(inference or {}, "models", list) or []
         if len(found) != 1 or not isinstance(found[0], dict):
             raise Unsupported(
-                "a step that is neither one model nor a check is not there yet",
+                "a step that is neither one model nor a check is not supported yet",
                 fix="send ModelInference with one model, or Check",
                 path=f"steps[{index}]",
             )

@@ -54,7 +54,7 @@ def read_config(document: dict[str, Any], models: Sequence[ModelVersion], *, log
         _no_autoscaling(image.get("autoscale"), f"{path}.autoscale")
         if image.get("replicas") not in {None, replicas}:
             raise Unsupported(
-                "models of one pipeline with different numbers of workers are not there yet",
+                "models of one pipeline with different numbers of workers are not supported yet",
                 fix="give engine.replicas, which holds for all of them",
                 path=f"{path}.replicas",
             )
@@ -75,7 +75,7 @@ def _resources(said: dict[str, Any], path: str) -> Resources:
     limits = _mapping(resources.get("limits"), here, AMOUNTS)
     gpus = next((said for said in (limits.get("nvidia.com/gpu"), limits.get("gpu"), said.get("gpu")) if said), None)
     if gpus is not None:
-        raise Unsupported("GPUs are not there yet", fix="leave them out", path=path)
+        raise Unsupported("GPUs are not supported yet", fix="leave them out", path=path)
     memory = limits.get("memory")
     cpus = limits.get("cpu", said.get("cpu"))
     return Resources(
@@ -105,7 +105,7 @@ def _variables(said: Any, path: str) -> dict[str, str]:
 
 def _no_autoscaling(said: Any, path: str) -> None:
     if _mapping(said, path).get("type", "none") != "none":
-        raise Unsupported("autoscaling is not there yet", fix="give a replica_count", path=path)
+        raise Unsupported("autoscaling is not supported yet", fix="give a replica_count", path=path)
 
 
 def _mapping(said: Any, path: str, known: set[str] | None = None) -> dict[str, Any]:

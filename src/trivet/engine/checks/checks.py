@@ -1,7 +1,7 @@
 """Validations: named conditions over the columns of requests and answers. True means anomaly.
 
-An expression sees `in.<name>` and `out.<name>` in the types of the pipeline's schemas, fixed-size lists as plain lists, so that
-`.list.get(i)` works on all of them. polars is imported when the first validation is read, not before.
+An expression has columns `in.<name>` and `out.<name>` in the types of the pipeline's schemas; fixed-size lists become plain
+lists, so that `.list.get(i)` works on all of them. polars is imported with the first validation.
 """
 
 import logging
@@ -31,11 +31,11 @@ RESERVED = "count"
 
 @dataclass(frozen=True, slots=True)
 class Anomalies:
-    """What validations found in one request.
+    """The result of the validations of one request.
 
     Attributes:
-        count: how many were true for each row, uint32 `[rows]`.
-        columns: each validation's verdicts, bool `[rows]`, sorted by name.
+        count: the number of true validations of each row, uint32 `[rows]`.
+        columns: each validation's results, bool `[rows]`, sorted by name.
     """
 
     count: np.ndarray
@@ -49,15 +49,15 @@ def check_expression(text: str) -> None:
         text: as `polars.Expr.meta.serialize(format="json")` writes it.
 
     Raises:
-        Invalid: it is no expression, or does what a validation may not do.
-        TooLarge: there is too much of it.
+        Invalid: it is not an expression, or uses what validations may not.
+        TooLarge: it is too large.
         Unsupported: polars is not installed.
     """
     read_expression(text)
 
 
 class _Column(NamedTuple):
-    """A column that some expression looks at."""
+    """A column that an expression uses."""
 
     name: str
     kind: pa.DataType
@@ -73,7 +73,7 @@ class Checks:
         output_schema: of answers.
 
     Raises:
-        Invalid: an expression looks at a column that is not there, or does not make true or false of each row.
+        Invalid: an expression uses a column that does not exist, or does not return true or false for each row.
         Conflict: two validations have one name.
         Unsupported: polars is not installed.
     """
@@ -86,7 +86,7 @@ class Checks:
                 log.warning("the name %r is reserved: the validation is ignored", RESERVED)
                 continue
             if validation.name in expressions:
-                raise Conflict(f"two validations are called {validation.name!r}", fix="give each a name of its own")
+                raise Conflict(f"two validations are called {validation.name!r}", fix="give each its own name")
             expressions[validation.name] = _of_this(validation, known)
         self._names = sorted(expressions)
         self._columns = [
@@ -98,15 +98,15 @@ class Checks:
 
     @property
     def names(self) -> Sequence[str]:
-        """What the validations are called, sorted."""
+        """The validations' names, sorted."""
         return self._names
 
     def evaluate(self, inputs: Mapping[str, pa.Array | pa.ChunkedArray], outputs: Batch) -> Anomalies:
-        """Judge each row.
+        """Evaluate the validations of each row.
 
         Args:
-            inputs: the request's columns by name; one that was not sent is null in every row.
-            outputs: what the pipeline answered.
+            inputs: the request's columns by name; a missing one is null in every row.
+            outputs: the pipeline's answer.
 
         Raises:
             ModelFailed: polars cannot evaluate a validation on these values.
@@ -119,9 +119,9 @@ class Checks:
             verdicts = _evaluated(pl.DataFrame(pa.RecordBatch.from_pydict(columns)), self._exprs)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise ModelFailed(
-                "the validations could not be evaluated",
+                "failed to evaluate the validations",
                 why=_first_line(error),
-                fix="mend the expression and deploy again, or leave it out",
+                fix="fix the expression and deploy again, or remove it",
                 reason="validation_failed",
             ) from error
         count = np.zeros(rows, dtype=np.uint32)
@@ -145,7 +145,7 @@ class Checks:
         return _as_offered(array, kind)
 
     def _try_out(self, inputs: Batch, outputs: Batch) -> None:
-        """Evaluate each validation by itself on a row of zeros, to say which one is wrong while nobody waits for an answer."""
+        """Evaluate each validation by itself on a row of zeros, so that a wrong one fails the deploy and not a request."""
         import polars as pl
 
         given = {name: inputs.arrow(index) for index, name in enumerate(inputs.schema.names)}
@@ -159,13 +159,13 @@ class Checks:
                 raise Invalid(
                     f"validation {name!r} cannot be evaluated",
                     why=_first_line(error),
-                    fix=f"mind the columns' types: {self._types_of(expr)}",
+                    fix=f"check the columns' types: {self._types_of(expr)}",
                     reason="bad_expression",
                 ) from error
             if kind not in (pl.Boolean, pl.Null):
                 raise Invalid(
-                    f"validation {name!r} is no condition",
-                    why=f"it makes {kind} of each row",
+                    f"validation {name!r} is not a condition",
+                    why=f"it returns {kind} for each row",
                     fix='compare it with something: pl.col("out.dense_1").list.get(0) > 0.9',
                     reason="bad_expression",
                 )
@@ -181,7 +181,7 @@ def _known_columns(input_schema: pa.Schema, output_schema: pa.Schema) -> dict[st
 
 
 def _of_this(validation: Validation, known: Mapping[str, _Column]) -> Expression:
-    """A validation's expression, which looks at nothing but what is there."""
+    """A validation's expression, after a check that all of its columns exist."""
     try:
         expression = read_expression(validation.expression)
     except Invalid as error:
@@ -190,7 +190,7 @@ def _of_this(validation: Validation, known: Mapping[str, _Column]) -> Expression
         ) from error
     for name in sorted(expression.columns - known.keys()):
         raise Invalid(
-            f"validation {validation.name!r} looks at {name!r}, which is not there",
+            f"validation {validation.name!r} uses {name!r}, which does not exist",
             fix=f"known are {', '.join(known)}",
             reason="bad_expression",
         )
@@ -198,12 +198,12 @@ def _of_this(validation: Validation, known: Mapping[str, _Column]) -> Expression
 
 
 def _verdict(name: str, expression: Expression) -> "pl.Expr":
-    """Null is no anomaly."""
+    """Null is not an anomaly."""
     return expression.expr.fill_null(value=False).alias(name)
 
 
 def _evaluated(frame: "pl.DataFrame", exprs: Sequence["pl.Expr"]) -> list[np.ndarray]:
-    """Of `with_columns` rather than `select`: a verdict that is the same for all rows comes once a row."""
+    """With `with_columns` rather than `select`, so that a constant result has a value for every row."""
     judged = frame.with_columns(exprs)
     series = judged.get_columns()[len(frame.columns) :]
     return [each.to_arrow().to_numpy(zero_copy_only=False).astype(np.bool_, copy=False) for each in series]
@@ -211,7 +211,7 @@ def _evaluated(frame: "pl.DataFrame", exprs: Sequence["pl.Expr"]) -> list[np.nda
 
 @lru_cache(maxsize=1024)
 def _offered_type(kind: pa.DataType) -> pa.DataType:
-    """The type in which polars is given a column: lists of any length, and nothing that it does not have."""
+    """The type of a column for polars: lists of any length, and no type that polars lacks."""
     if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return pa.list_(_offered_type(kind.value_type))
     if pa.types.is_struct(kind):

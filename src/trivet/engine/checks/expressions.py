@@ -1,9 +1,9 @@
-"""From a polars expression in JSON to the same expression, made anew.
+"""Rebuilds a polars expression from its JSON form.
 
-polars could read its own JSON back. It would also read back Python functions (which are pickles), plugins (which are shared
-libraries), plans that open files, and buffers that it believes: none of that may come from a client. So the text is read here, by
-a list of what is allowed, and the expression is said again in polars' public interface. That also reads what other releases of
-polars write: their JSON forms differ, the words in it hardly do.
+polars can read its own JSON. It would also read Python functions (which are pickles), plugins (which are shared libraries),
+plans that open files, and unchecked buffers: a client must not send these. So the text is read here, with a list of what is
+allowed, and the expression is rebuilt with polars' public interface. That also reads the JSON of other releases of polars,
+which differs in form but hardly in its names.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ class Expression:
 
     Attributes:
         expr: what polars evaluates.
-        columns: what it looks at: `in.<name>` and `out.<name>`.
+        columns: those that it uses: `in.<name>` and `out.<name>`.
     """
 
     expr: "pl.Expr"
@@ -45,8 +45,8 @@ def read_expression(text: str) -> Expression:
     """Read an expression from polars' JSON form.
 
     Raises:
-        Invalid: it is no expression, or does what a validation may not do.
-        TooLarge: there is too much of it.
+        Invalid: it is not an expression, or uses what validations may not.
+        TooLarge: it is too large.
         Unsupported: polars is not installed.
     """
     if len(text) > MOST_BYTES:
@@ -62,7 +62,7 @@ def read_expression(text: str) -> Expression:
     except ImportError as error:
         raise Unsupported(
             "validations need polars",
-            why="it is not installed beside the platform",
+            why="it is not installed with the platform",
             fix="pip install 'trivet[validations]'",
         ) from error
     reader = _Reader()
@@ -81,7 +81,7 @@ def read_expression(text: str) -> Expression:
         raise _not_one(str(error).partition("\n")[0] or type(error).__name__) from error
     if not reader.columns:
         raise Invalid(
-            "the expression looks at no column",
+            "the expression uses no column",
             fix='write it over columns: pl.col("out.dense_1").list.get(0) > 0.9',
             reason="bad_expression",
         )
@@ -101,7 +101,7 @@ class _Reader:
     """One walk over one tree.
 
     Attributes:
-        columns: met so far.
+        columns: those found so far.
     """
 
     def __init__(self) -> None:
@@ -130,7 +130,7 @@ class _Reader:
         part, _, column = name.partition(".") if isinstance(name, str) else ("", "", "")
         if part not in ("in", "out") or not column:
             raise Invalid(
-                f"a validation cannot look at {name!r}",
+                f"a validation cannot use {name!r}",
                 fix='columns are called in.<name> and out.<name>: pl.col("out.dense_1")',
                 reason="bad_expression",
             )
@@ -200,7 +200,7 @@ class _Reader:
         return literal(content)
 
 
-_OTHER_ROWS: Final = "it looks at other rows, and a row's answer must not depend on what is sent beside it"
+_OTHER_ROWS: Final = "it uses other rows, and a row's answer must not depend on other rows of the request"
 
 _NODES: Final[Mapping[str, Callable[[_Reader, Any], "pl.Expr"]]] = {
     "Column": _Reader.column,

@@ -1,4 +1,4 @@
-"""Literals and types inside of expressions, by polars' JSON form of several releases."""
+"""Literals and types in expressions, in the JSON forms of several polars releases."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,7 +20,7 @@ UNITS: Final = {"Nanoseconds": "ns", "Microseconds": "us", "Milliseconds": "ms"}
 
 
 def refused(kind: str, why: str | None = None) -> Invalid:
-    """What is not among the things that a validation may use."""
+    """The error for something that a validation may not use."""
     return Invalid(
         f"a validation may not use {kind}",
         why=why,
@@ -30,7 +30,7 @@ def refused(kind: str, why: str | None = None) -> Invalid:
 
 
 def tagged(node: Any) -> tuple[str, Any]:
-    """The one key of an object with its value; of a bare word the word."""
+    """The one key of an object with its value; a string is its own key."""
     if isinstance(node, str):
         return node, None
     if not isinstance(node, dict) or len(node) != 1:
@@ -66,7 +66,7 @@ def _zone(zone: Any) -> str | None:
 
 
 def literal(node: Any) -> "pl.Expr":
-    """A value that stands in the expression itself."""
+    """A value in the expression itself."""
     import polars as pl
 
     kind, value = tagged(node)
@@ -89,7 +89,7 @@ def literal(node: Any) -> "pl.Expr":
 
 
 def _moment(kind: str, value: Any) -> "pl.Expr":
-    """A date, a time, both, or a length of time: counted in a unit, as polars writes them."""
+    """A date, a time, both, or a duration: a number of units, as polars writes them."""
     import polars as pl
 
     match kind:
@@ -108,14 +108,14 @@ def _moment(kind: str, value: Any) -> "pl.Expr":
 
 def _of(kind: type, value: Any) -> Any:
     if type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
+        raise TypeError(f"{value!r} is not a valid {kind.__name__}")
     return value
 
 
 def _finite(value: Any) -> float:
     if type(value) not in (int, float):
-        # JSON has no word for them: polars writes null.
-        raise refused("the numbers NaN and infinity", "their JSON form does not say which one is meant")
+        # JSON cannot hold them: polars writes null.
+        raise refused("the numbers NaN and infinity", "their JSON form does not distinguish them")
     return float(value)
 
 
@@ -145,4 +145,4 @@ _LITERALS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "List": _items,
     "Series": _items,
 }
-"""Literals that are what Python has."""
+"""Literals that are Python values."""

@@ -1,7 +1,7 @@
-"""What a validation may be made of: for each function that polars writes down, how it is said in polars' public interface.
+"""The functions that a validation may use: for each name in polars' JSON, the call of polars' public interface.
 
-All of it looks at one row at a time, reads nothing but its columns, calls no Python, and makes no more data than it was given. What
-would raise for the values of some row (an index beyond a list, a text that is no number) is null there instead.
+All of them use one row at a time, read only its columns, call no Python, and return no more data than they get. A function that
+would raise for the values of a row (an index beyond a list, a text that is not a number) returns null instead.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ OPERATORS: Final[Mapping[str, str]] = {
     "LogicalOr": "or_",
     "Xor": "xor",
 }
-"""Binary operators, by the method that each is."""
+"""Binary operators and their methods."""
 
 CASTS: Final = (
     *("Boolean", "String", "Float32", "Float64", "Date"),
@@ -96,7 +96,7 @@ METHODS: Final[Mapping[str, str]] = {
     "TemporalExpr.OrdinalDay": "dt.ordinal_day",
     "TemporalExpr.Date": "dt.date",
 }
-"""Functions of their inputs alone, by the method of the first one that each is."""
+"""Functions without options, and the method of the first input that each calls."""
 
 HORIZONTAL: Final = {
     "Boolean.AnyHorizontal": "any_horizontal",
@@ -120,10 +120,10 @@ AGGREGATES: Final[Mapping[str, str]] = {
     "Boolean.Any": "any",
     "Boolean.All": "all",
 }
-"""What may be made of a row's whole list, inside of `list.eval` and `list.agg`. Anywhere else it would look at other rows."""
+"""Functions of a row's whole list, inside `list.eval` and `list.agg`. Anywhere else they would use other rows."""
 
 Function = Callable[[Sequence["pl.Expr"], Any], "pl.Expr"]
-"""Inputs, and the options that polars wrote beside the function's name: JSON of whatever kind."""
+"""Inputs, and the options beside the function's name: any JSON."""
 
 
 def _method(path: str) -> Function:
@@ -226,7 +226,7 @@ def _find(inputs: Sequence["pl.Expr"], options: Any) -> "pl.Expr":
 def _field(inputs: Sequence["pl.Expr"], options: Any) -> "pl.Expr":
     (value,) = inputs
     if not isinstance(options, str) or options.startswith("^"):
-        raise TypeError(f"{options!r} is no name of a field")
+        raise TypeError(f"{options!r} is not a field's name")
     return value.struct.field(options)
 
 

@@ -47,8 +47,8 @@ def negotiate(content_type: bytes, accept: bytes) -> tuple[Format, Format]:
     if came is None:
         why = None
         if given.name == "application/x-www-form-urlencoded":
-            why = "that is what curl says by itself when -H is left out"
-        raise Unsupported(f"Content-Type {given.name!r} is not taken", why=why, fix=f"send one of {KNOWN}")
+            why = "curl sends it when -H is left out"
+        raise Unsupported(f"Content-Type {given.name!r} is not supported", why=why, fix=f"send one of {KNOWN}")
     return came, _wanted(accept.decode("latin-1"), came)
 
 

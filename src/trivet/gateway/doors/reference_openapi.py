@@ -35,7 +35,7 @@ ERRORS = {
     "400": "The request is wrong; nothing was predicted.",
     "406": "The answer is wanted in a form that is not made.",
     "413": "The body is too large.",
-    "415": "The body is in a form that is not taken.",
+    "415": "The body is in a form that is not supported.",
     "429": "Too many requests wait; try again after Retry-After seconds.",
     "500": "The model failed, or answered something else than it declared.",
     "503": "No worker can answer, or the worker died.",

@@ -29,8 +29,8 @@ class ArrowInputs:
     """A decoded Arrow request.
 
     Attributes:
-        batch: the columns that the model knows.
-        has_more: whether there are columns beyond those.
+        batch: the model's columns.
+        has_more: whether there are other columns.
     """
 
     __slots__ = ("_table", "batch", "has_more")
@@ -62,16 +62,16 @@ class ArrowInputs:
 
 
 def decode_arrow(body: bytes, schema: pa.Schema, *, max_bytes: int) -> ArrowInputs:
-    """Read an Arrow IPC file or stream, whichever it is.
+    """Read an Arrow IPC file or stream.
 
     Args:
         body: the request's bytes.
-        schema: what the model takes.
-        max_bytes: how large the columns may become.
+        schema: the model's input schema.
+        max_bytes: limit on the columns' size.
 
     Raises:
-        Invalid: not Arrow, cut off, or not what the schema says.
-        TooLarge: more rows, columns or bytes than are taken.
+        Invalid: not Arrow, incomplete, or does not match the schema.
+        TooLarge: too many rows, columns or bytes.
     """
     if not body:
         raise Invalid("the body is empty", fix="send an Arrow file or stream")
@@ -79,8 +79,10 @@ def decode_arrow(body: bytes, schema: pa.Schema, *, max_bytes: int) -> ArrowInpu
         table = _read(body, max_bytes)
     except (pa.ArrowException, OSError, ValueError, struct.error, IndexError) as error:
         raise Invalid(
-            "the body is no complete Arrow IPC file or stream",
-            why=_first_line(error) if isinstance(error, pa.ArrowException) else "it is cut off, or something else",
+            "the body is not a complete Arrow IPC file or stream",
+            why=_first_line(error)
+            if isinstance(error, pa.ArrowException)
+            else "it is incomplete, or has another format",
             fix="write it with pyarrow.ipc.new_file or new_stream, and close the writer",
         ) from error
     if table.num_rows == 0:
@@ -127,7 +129,7 @@ def _checked_schema(schema: pa.Schema) -> pa.Schema:
     for field in schema:
         if field.name in seen:
             raise Invalid(
-                f"there are two columns {field.name!r}", fix="give each column a name of its own", path=field.name
+                f"two columns are called {field.name!r}", fix="give each column its own name", path=field.name
             )
         seen.add(field.name)
         odd = _odd(field.type)
@@ -151,7 +153,7 @@ def _odd(kind: pa.DataType) -> str | None:
         return f"a {str(kind).partition('<')[0]}"
     for index in range(kind.num_fields):
         member = kind.field(index)
-        str(member.name)  # raises here where it is no UTF-8; later nobody is ready for that
+        str(member.name)  # raises here if it is not UTF-8; later code does not handle that
         found = _odd(member.type)
         if found is not None:
             return found
@@ -178,7 +180,7 @@ def _absent(field: pa.Field, rows: int) -> pa.Array:
 
 
 def _widened(array: pa.Array, field: pa.Field) -> pa.Array:
-    """The array in the field's type, where that loses nothing."""
+    """The array in the field's type, if that loses nothing."""
     if array.null_count == len(array) and pa.types.is_null(array.type):
         return pa.nulls(len(array), field.type)
     wanted = field.type

@@ -28,9 +28,9 @@ class ArrowWriter:
     """Writes answers of one model for one selection.
 
     Args:
-        selection: the parts and columns wanted.
-        stamp: where the answers come from.
-        stream: an IPC stream rather than a file.
+        selection: the requested parts and columns.
+        stamp: the answers' origin.
+        stream: write an IPC stream rather than a file.
     """
 
     def __init__(self, selection: Selection, stamp: Stamp, *, stream: bool) -> None:
@@ -44,7 +44,7 @@ class ArrowWriter:
         """The Arrow body of an answer."""
         refuse_huge(answer.outputs.rows, bytes_a_row=self._bytes_a_row)
         batch = _record_batch(answer, self._selection, self._stamp)
-        # A buffer that grows is copied each time it does: one of about the right size is had first.
+        # A buffer is copied each time it grows, so start with about the right size.
         buffer = pa.allocate_buffer(batch.nbytes + SLACK + SLACK_A_COLUMN * batch.num_columns)
         try:
             sink = pa.FixedSizeBufferWriter(buffer)
@@ -69,7 +69,7 @@ def _record_batch(answer: Answer[EchoedInputs], selection: Selection, stamp: Sta
         if not selection.touches(part):
             continue
         members = [
-            (name, array) for name, array in _columns(answer, part, stamp).items() if selection.wants(part, name)
+            (name, array) for name, array in _columns(answer, part, stamp).items() if selection.includes(part, name)
         ]
         if not members:
             continue
@@ -111,7 +111,7 @@ def _columns(answer: Answer[EchoedInputs], part: str, stamp: Stamp) -> dict[str,
 
 
 class _Origin(NamedTuple):
-    """The metadata columns that are the same in every answer of so many rows."""
+    """The metadata columns, which are the same in every answer with this number of rows."""
 
     last_model: pa.Array
     pipeline_version: pa.Array
@@ -157,7 +157,7 @@ def _form(name: str, kind: pa.DataType, part: str) -> _Form:
     metadata = None
     if part != "metadata" and not (pa.types.is_list(inner) or pa.types.is_large_list(inner)):
         metadata = {"tensor_type": json.dumps({"shape": shape}, separators=(",", ":"))}
-    # A column that holds nothing but nulls, sent without a type, goes back as it came.
+    # A column of nulls that was sent without a type is returned unchanged.
     field = pa.field(name, shown, nullable=pa.types.is_null(shown), metadata=metadata)
     return _Form(field, tuple(levels))
 
@@ -173,7 +173,7 @@ def _shown(name: str, array: pa.Array, *, part: str) -> tuple[pa.Field, pa.Array
         parents.append((len(values), width, kind))
         values = _items(values, width)
     if values.null_count or len(values) > np.iinfo(np.int32).max:
-        # Rare, and not worth a form of its own: what has nulls keeps the type that it came in.
+        # Rare: a column with nulls keeps the type in which it was sent.
         return pa.field(name, array.type, nullable=array.null_count > 0), array
     for count, width, kind in reversed(parents):
         values = pa.ListArray.from_arrays(_offsets(count, width), values, type=kind)
@@ -181,6 +181,6 @@ def _shown(name: str, array: pa.Array, *, part: str) -> tuple[pa.Field, pa.Array
 
 
 def _items(lists: pa.Array, width: int) -> pa.Array:
-    """What fixed-size lists without nulls hold. `flatten` copes with slices, `values` costs a tenth."""
+    """The items of fixed-size lists without nulls. `flatten` handles slices; `values` costs a tenth."""
     whole = lists.values
     return whole if len(whole) == len(lists) * width else lists.flatten()

@@ -1,4 +1,4 @@
-"""How large an Arrow body becomes, found out before anything of it is unfolded."""
+"""The decompressed size of an Arrow body, computed before anything is decompressed."""
 
 import struct
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def refuse_weightless(batch: pa.RecordBatch) -> None:
         TooLarge: there are more than a million.
     """
     if batch.num_columns == 0 and batch.num_rows > MAX_WEIGHTLESS:
-        raise TooLarge(f"there are {batch.num_rows} rows without a column", fix=f"send at most {MAX_WEIGHTLESS}")
+        raise TooLarge(f"{batch.num_rows} rows without columns", fix=f"send at most {MAX_WEIGHTLESS}")
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         count = _weightless(column)
         if count > MAX_WEIGHTLESS:
@@ -44,7 +44,7 @@ def _weightless(array: pa.Array) -> int:
 
 
 def refuse_bombs(body: bytes, *, is_file: bool, max_bytes: int) -> None:
-    """Add up what compressed buffers claim to hold.
+    """Add up the declared sizes of compressed buffers.
 
     A record batch message names its codec in the flatbuffer (`RecordBatch.compression`), and each compressed buffer begins
     with its inflated length, 8 bytes, little-endian; -1 marks one left as it is. In a file the footer says where the
@@ -63,8 +63,8 @@ def refuse_bombs(body: bytes, *, is_file: bool, max_bytes: int) -> None:
                 total += max(inflated, 0)
         if total > max_bytes:
             raise TooLarge(
-                "the columns are too large once they are decompressed",
-                why=f"they claim {total} bytes and the limit is {max_bytes}",
+                "the columns are too large when decompressed",
+                why=f"they declare {total} bytes; the limit is {max_bytes}",
                 fix="send the columns without compression, or fewer rows",
             )
 
@@ -102,7 +102,7 @@ def _message_sizes(body: bytes, start: int) -> tuple[list[int], int]:
 
 
 class _Flat:
-    """Just enough of a flatbuffer table to read a record batch message."""
+    """The part of a flatbuffer table that a record batch message needs."""
 
     def __init__(self, body: bytes, at: int) -> None:
         self._body = body

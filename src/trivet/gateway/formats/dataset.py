@@ -1,4 +1,4 @@
-"""Which parts of an answer a caller wants: `dataset[]`, `dataset.exclude[]`, `dataset.flatten`."""
+"""The requested parts of an answer: `dataset[]`, `dataset.exclude[]`, `dataset.flatten`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Selection:
     """A choice of parts and columns.
 
     Attributes:
-        parts: the parts wanted, in the order of answers.
-        columns: dotted columns that are wanted alone, without the rest of their part: `{"out.dense_1"}`.
-        excluded: dotted columns that are not wanted.
+        parts: the requested parts, in the order of answers.
+        columns: dotted columns that are requested without the rest of their part: `{"out.dense_1"}`.
+        excluded: dotted columns to leave out.
         flatten: `in.tensor` as one key instead of one object in another.
     """
 
@@ -33,13 +33,13 @@ class Selection:
         """Whole parts only, nested."""
         return not (self.columns or self.excluded or self.flatten)
 
-    def wants(self, part: str, column: str) -> bool:
-        """Whether one column of a part goes into the answer."""
+    def includes(self, part: str, column: str) -> bool:
+        """Whether a column of a part is in the answer."""
         name = f"{part}.{column}"
         return name not in self.excluded and (part in self.parts or name in self.columns)
 
     def touches(self, part: str) -> bool:
-        """Whether anything of a part may go into the answer."""
+        """Whether a part may be in the answer."""
         return part in self.parts or any(column.startswith(f"{part}.") for column in self.columns)
 
 
@@ -48,10 +48,10 @@ METADATA = ("last_model", "pipeline_version", "elapsed", "dropped", "partition")
 
 
 def check_columns(selection: Selection, *, outputs: Iterable[str], checks: Iterable[str]) -> None:
-    """Refuse columns that no answer will have. What a request sends may have any name, so `in.*` is not looked at.
+    """Refuse columns that no answer has. A request's columns may have any name, so `in.*` is not checked.
 
     Raises:
-        Invalid: it names one, with the nearest that there is.
+        Invalid: there is one; the error proposes the nearest name.
     """
     known = [f"out.{name}" for name in outputs]
     known += ["anomaly.count", *(f"anomaly.{name}" for name in checks), *(f"metadata.{name}" for name in METADATA)]
@@ -61,14 +61,14 @@ def check_columns(selection: Selection, *, outputs: Iterable[str], checks: Itera
         close = get_close_matches(name, known, n=1)
         same = [each for each in known if each.partition(".")[0] == name.partition(".")[0]]
         fix = f"did you mean {close[0]}?" if close else f"there are {', '.join(same)}"
-        raise Invalid(f"there is no column {name!r} in the answer", fix=fix, path="dataset[]")
+        raise Invalid(f"the answer has no column {name!r}", fix=fix, path="dataset[]")
 
 
 def parse_selection(query: bytes) -> Selection:
     """Read the query string of a request.
 
     Raises:
-        Invalid: an unknown part or parameter, or bytes that are no text.
+        Invalid: an unknown part or parameter, or bytes that are not text.
     """
     if not query:
         return EVERYTHING
@@ -90,7 +90,7 @@ def parse_selection(query: bytes) -> Selection:
             case _:
                 raise Invalid(
                     f"unknown query parameter {key!r}",
-                    fix="known are dataset[], dataset.exclude[] and dataset.flatten",
+                    fix="use dataset[], dataset.exclude[] or dataset.flatten",
                 )
     chosen = {name for name in wanted if name in ALL_PARTS}
     if "*" in wanted or not wanted:
@@ -109,8 +109,8 @@ def _names(value: str) -> list[str]:
         part = name.partition(".")[0]
         if name != "*" and part not in ALL_PARTS:
             raise Invalid(
-                f"there is no dataset {name!r}",
-                fix=f"known are *, {', '.join(ALL_PARTS)}, and columns of them such as out.variable",
+                f"unknown dataset {name!r}",
+                fix=f"use *, {', '.join(ALL_PARTS)}, or a column of one of them, such as out.variable",
             )
     return names
 

@@ -1,4 +1,4 @@
-"""Example rows that a model's owner gave, as batches."""
+"""A model's example rows as batches."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ __all__ = ["example_maker"]
 
 
 def example_maker(rows: Sequence[dict[str, Any]]) -> Callable[[pa.Schema], Batch] | None:
-    """What makes a batch of example rows under a schema, or raises Invalid; None where there are no rows."""
+    """A function that turns example rows into a batch under a schema, or raises Invalid; None if there are no rows."""
     if not rows:
         return None
 

@@ -1,4 +1,4 @@
-"""Whether the columns of a request are those that a model takes: the same rules for JSON and Arrow."""
+"""Compares the columns of a request with a model's fields: the same rules for JSON and Arrow."""
 
 import difflib
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ SHOWN = 8
 
 
 def check_optional_names(schema: pa.Schema, sent: Sequence[str]) -> None:
-    """A misspelt optional field would pass for an absent one: what looks like that is refused.
+    """Refuse a column that looks like a misspelt optional field: it would pass for an absent one.
 
     Args:
-        schema: what the model takes; the fields that are not optional are there.
+        schema: the model's input schema; all required fields were sent.
         sent: the request's columns.
 
     Raises:
-        Invalid: a column has nearly the name of an optional field that is absent, or none is one that the model knows.
+        Invalid: a column's name is close to that of an absent optional field, or the model has none of the columns.
     """
     known = set(schema.names)
     unknown = [name for name in sent if name not in known]
@@ -32,21 +32,21 @@ def check_optional_names(schema: pa.Schema, sent: Sequence[str]) -> None:
         near = None if name in present else _nearest(name, unknown, cutoff=0.8)
         if near is not None:
             raise Invalid(
-                f"the model knows no field {near!r}, and its optional field {name!r} is absent",
-                fix=f"rename it to {name!r}, or send {name!r} as well if both are meant",
+                f"the model has no field {near!r}, and its optional field {name!r} is absent",
+                fix=f"rename it to {name!r}, or send {name!r} as well if both are intended",
                 path=f"[0].{near}",
             )
     if schema.names and not known & present:
         raise Invalid(
-            f"the model knows none of the fields {_shown(unknown)}",
-            why=f"it takes {_shown(schema.names)}, all of them optional",
-            fix="send at least one that it knows",
+            f"the model has none of the fields {_shown(unknown)}",
+            why=f"it takes {_shown(schema.names)}, all optional",
+            fix="send at least one of them",
             path="[0]",
         )
 
 
 def missing_field(field: pa.Field, index: int, unknown: Sequence[str]) -> Invalid:
-    """A field that a row must have; `unknown` are the names that the row has instead."""
+    """The error for a missing required field; `unknown` are the row's names that the model does not have."""
     kind = format_type(field.type)
     near = _nearest(field.name, unknown, cutoff=0.5) or (unknown[0] if len(unknown) == 1 else None)
     fix = f"send {field.name!r}: {kind} in every row"
@@ -59,7 +59,7 @@ def missing_field(field: pa.Field, index: int, unknown: Sequence[str]) -> Invali
 
 
 def _nearest(name: str, others: Sequence[str], *, cutoff: float) -> str | None:
-    """The name that somebody may have meant, whatever its case."""
+    """The name that is closest, ignoring case."""
     by_folded = {other.casefold(): other for other in reversed(others)}
     close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)
     return by_folded[close[0]] if close else None

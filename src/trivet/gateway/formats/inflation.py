@@ -1,4 +1,4 @@
-"""Compressed bodies: inflated within limits."""
+"""Decompresses bodies within limits."""
 
 import zlib
 from collections.abc import Callable, Iterable
@@ -12,21 +12,21 @@ __all__ = ["MOST_TIMES", "inflate", "most_inflated", "too_large"]
 
 MOST_TIMES = 100
 FREE = 2**20
-# Input is decompressed in pieces of this many bytes, so that a bomb is noticed early.
+# Input is decompressed in pieces of this size, so that a bomb is detected early.
 FEED = 1 << 10
 MAX_MEMBERS = 1000
 
 
 def most_inflated(size: int, *, max_bytes: int) -> int:
-    """Bytes that `size` compressed bytes may become: a hundred times as many, a mebibyte in any case, `max_bytes` at most.
+    """The limit on the bytes that `size` compressed bytes may become: a hundred times, at least a mebibyte, at most `max_bytes`.
 
-    Without it some kilobytes would be enough to have hundreds of megabytes held.
+    Otherwise a few kilobytes would occupy hundreds of megabytes.
     """
     return min(max_bytes, max(FREE, MOST_TIMES * size))
 
 
 def too_large(max_bytes: int) -> TooLarge:
-    """A body beyond the limit."""
+    """The error for a body beyond the limit."""
     return TooLarge(
         f"the body is larger than {max_bytes / 2**20:g} MiB",
         fix="send fewer rows at once, send Arrow, or raise --max-body",
@@ -34,11 +34,11 @@ def too_large(max_bytes: int) -> TooLarge:
 
 
 def inflate(body: bytes, encoding: bytes, *, max_bytes: int) -> bytes:
-    """Undo a `Content-Encoding`, never beyond the limit.
+    """Decode a `Content-Encoding` within the limit.
 
     Raises:
-        Unsupported: another encoding than gzip, deflate and zstd.
-        Invalid: the body is not so encoded, or is cut off.
+        Unsupported: an encoding other than gzip, deflate and zstd.
+        Invalid: the body is not encoded so, or is incomplete.
         TooLarge: it becomes larger than `max_bytes`, or than its size allows.
     """
     match encoding.strip().lower():
@@ -52,7 +52,7 @@ def inflate(body: bytes, encoding: bytes, *, max_bytes: int) -> bytes:
             pieces = _inflated(body, zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj)
         case other:
             raise Unsupported(
-                f"Content-Encoding {other.decode('latin-1')!r} is not taken",
+                f"Content-Encoding {other.decode('latin-1')!r} is not supported",
                 fix="send gzip, deflate, zstd or no encoding",
             )
     limit = most_inflated(len(body), max_bytes=max_bytes)
@@ -70,7 +70,7 @@ class _Decompressor(Protocol):
 
 
 def _inflated(body: bytes, decompressor: Callable[[], _Decompressor]) -> Iterable[bytes]:
-    """What a body becomes, member after member: gzip (RFC 1952, 2.2) and zstd (RFC 8878, 3.1) let them follow each other."""
+    """The decompressed members of a body: gzip (RFC 1952, 2.2) and zstd (RFC 8878, 3.1) allow several."""
     start = 0
     for _ in range(MAX_MEMBERS):
         member = decompressor()
@@ -96,8 +96,8 @@ def _limited(pieces: Iterable[bytes], encoding: bytes, *, limit: int, max_bytes:
                 raise too_large(max_bytes)
             if size > limit:
                 raise TooLarge(
-                    f"the body becomes more than {MOST_TIMES} times as large when it is decompressed",
-                    fix="send it as it is, without Content-Encoding",
+                    f"the body becomes more than {MOST_TIMES} times as large when decompressed",
+                    fix="send it uncompressed, without Content-Encoding",
                 )
             taken.append(piece)
     except (zlib.error, zstandard.ZstdError) as error:

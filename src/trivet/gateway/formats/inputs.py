@@ -1,4 +1,4 @@
-"""What a decoded request holds besides its batch: its own rows, to be answered as `in`."""
+"""A decoded request: its batch, and its own rows, which are returned as `in`."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ class EchoedInputs(Inputs, Protocol):
     """A decoded request that can be answered with itself."""
 
     def texts(self) -> list[bytes]:
-        """Each row as a JSON object, with the columns that the model does not know."""
+        """Each row as a JSON object, including columns that the model does not have."""
 
     def column_texts(self) -> dict[str, list[bytes]]:
-        """Each column's JSON values, one a row."""
+        """Each column's JSON values, one for each row."""

@@ -1,4 +1,4 @@
-"""Decoded JSON values of one field become a column, where they are what the schema plainly says."""
+"""Turns decoded JSON values of one field into a column, if they have the schema's plain form."""
 
 from types import GenericAlias
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ __all__ = ["ColumnBuilder", "json_type", "list_of"]
 
 
 def json_type(kind: pa.DataType) -> Any:
-    """The type that msgspec decodes a JSON value of an Arrow type as, with its range, so that no cast can overflow."""
+    """The msgspec type for a JSON value of an Arrow type, with its range, so that no cast can overflow."""
     if pa.types.is_boolean(kind):
         return bool
     if pa.types.is_integer(kind):
@@ -57,7 +57,7 @@ class ColumnBuilder:
         return self._dtype is not None and self._shape is not None
 
     def build(self, values: list[Any]) -> Column | None:
-        """The column, or None where a closer look is needed: a wrong width, a type without a plain JSON form."""
+        """The column, or None if the lenient decoder has to read it: a wrong width, a type without a plain JSON form."""
         if self._shape is None or self._dtype is None:
             return self._arrow_column(values)
         try:

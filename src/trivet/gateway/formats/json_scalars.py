@@ -1,4 +1,4 @@
-"""One decoded JSON value against one Arrow type: what pyarrow takes for it, or why it does not fit."""
+"""Converts one decoded JSON value for one Arrow type, or says why it does not fit."""
 
 import base64
 import datetime
@@ -25,7 +25,7 @@ class Refused(Exception):
 
 
 def scalar_converter(kind: pa.DataType) -> Callable[[Any], Any]:
-    """A function that gives what pyarrow takes for a decoded JSON value, or raises `Refused`."""
+    """A function that converts a decoded JSON value into one that pyarrow accepts, or raises `Refused`."""
     if pa.types.is_boolean(kind):
         return lambda value: value if isinstance(value, bool) else _refuse()
     if pa.types.is_integer(kind):
@@ -73,7 +73,7 @@ def _real(value: Any, largest: float) -> float:
 
 
 def _timestamp(value: Any, kind: pa.TimestampType) -> int:
-    """In the type's unit since 1970. Text without an offset is taken as UTC, and so is a type without a zone."""
+    """In the type's unit since 1970. Text without an offset is UTC, and so is a type without a zone."""
     if isinstance(value, int) and not isinstance(value, bool):
         # pandas writes epoch milliseconds.
         nanoseconds = value * 10**6
@@ -105,7 +105,7 @@ def _date(value: Any) -> datetime.date:
     try:
         return datetime.date.fromisoformat(value)
     except ValueError as error:
-        _refuse(f"send ISO 8601 such as 2024-02-29: {error}")
+        _refuse(f"send ISO 8601, such as 2024-02-29: {error}")
 
 
 def _duration(value: Any, kind: pa.DurationType) -> int:

@@ -1,8 +1,8 @@
 """Columns as JSON text, row by row.
 
 Numbers are written by orjson straight from numpy: float32 values with the fewest digits that give the same float32 back,
-integers exactly at any size. NaN and the infinities become `null`: JSON has no words for them, and a reader that needs to
-tell them apart asks for Arrow.
+integers exactly at any size. NaN and the infinities become `null`, because JSON cannot hold them; a client that has to
+distinguish them requests Arrow.
 """
 
 import base64
@@ -26,7 +26,7 @@ def row_texts(batch: Batch, index: int) -> tuple[bytes, list[bytes], bytes]:
     """Column `index` as text, split by rows.
 
     Returns:
-        What stands before each row's text, the texts, and what stands after each: `[`, [`1,2`, `3,4`], `]`.
+        The prefix of each row's text, the texts, and the suffix of each: `[`, [`1,2`, `3,4`], `]`.
     """
     column = batch.columns[index]
     if not _is_numeric(column):

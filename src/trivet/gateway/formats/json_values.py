@@ -1,6 +1,6 @@
-"""Arrow columns as values that have a JSON form, whatever the column holds and however far out its values lie.
+"""Arrow columns as values with a JSON form, for every type and range.
 
-Arrow's own Python values will not do: they stop at the year 9999, have no nanoseconds, and look up time zones by name.
+Arrow's own Python values do not suffice: they end at the year 9999, have no nanoseconds, and look up time zones by name.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ SECONDS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def json_values(array: pa.Array) -> list[Any]:
-    """One value a row: numbers, text, lists, dicts and None; bytes and decimals as they are.
+    """One value for each row: numbers, text, lists, dicts and None; bytes and decimals unchanged.
 
     Dates and times are ISO 8601 text (in UTC, marked `Z`, where the type has a zone), durations are seconds.
     """
@@ -22,7 +22,7 @@ def json_values(array: pa.Array) -> list[Any]:
     if isinstance(kind, pa.BaseExtensionType):
         return json_values(array.storage)
     if pa.types.is_timestamp(kind):
-        # Between zones nothing but the type changes, so a zone that nobody knows does no harm.
+        # A cast between zones changes only the type, so an unknown zone does no harm.
         plain = array if kind.tz is None else array.cast(pa.timestamp(kind.unit, "UTC"))
         return [None if text is None else _t(text) for text in plain.cast(pa.string()).to_pylist()]
     if pa.types.is_date(kind) or pa.types.is_time(kind):
@@ -38,7 +38,7 @@ def json_values(array: pa.Array) -> list[Any]:
 
 
 def _t(text: str) -> str:
-    """With a T between date and time, unless the text says that it is none."""
+    """With a T between date and time, if the text has both."""
     return text if text.startswith("<") else text.replace(" ", "T", 1)
 
 

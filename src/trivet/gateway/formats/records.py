@@ -1,9 +1,9 @@
-"""pandas-records in: `[{"tensor": [1.0, …]}, …]` becomes a batch, without a Python object more than it needs.
+"""pandas-records in: `[{"tensor": [1.0, …]}, …]` becomes a batch with as few Python objects as possible.
 
-Two decoders are made from a model's schema. The strict one is compiled by msgspec: every field there, none unknown, nothing
-null; its lists go to numpy in one step. Most requests pass it, and the text of each row is kept to be answered as `in`.
-What it refuses goes to the lenient one (`records_lenient`), which takes nulls where the schema does and columns that the
-model does not know, and says exactly what is wrong with the rest.
+A model's schema has two decoders. The strict one is compiled by msgspec: every field present, none unknown, nothing null;
+its lists go to numpy in one step. Most requests pass it, and the text of each row is kept and returned as `in`.
+What it refuses goes to the lenient one (`records_lenient`), which accepts nulls where the schema does and unknown columns,
+and explains all other errors.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from trivet.gateway.formats.records_lenient import LenientDecoder
 
 __all__ = ["RecordInputs", "RecordsDecoder"]
 
-# Arrow IPC takes 64 levels, of which an answer needs some itself.
+# Arrow IPC allows 64 levels, and an answer adds some.
 MAX_DEPTH = 48
 
 decode_raw_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -31,8 +31,8 @@ class RecordInputs:
     """A decoded JSON request.
 
     Attributes:
-        batch: the columns that the model knows.
-        has_more: whether there may be columns beyond those.
+        batch: the model's columns.
+        has_more: whether there may be other columns.
     """
 
     __slots__ = ("_split", "batch", "has_more")
@@ -43,7 +43,7 @@ class RecordInputs:
         self._split = split
 
     def texts(self) -> list[bytes]:
-        """Each row's own text, as it was sent."""
+        """Each row's text, as sent."""
         return self._split()
 
     def column_texts(self) -> dict[str, list[bytes]]:
@@ -58,7 +58,7 @@ class RecordInputs:
         return columns
 
     def arrays(self) -> dict[str, pa.Array]:
-        """The model's columns in the model's types; other columns in the types that Arrow finds for them."""
+        """The model's columns in the model's types; other columns in the types that Arrow infers."""
         schema = self.batch.schema
         known = {name: index for index, name in enumerate(schema.names)}
         arrays: dict[str, pa.Array] = {}
@@ -80,7 +80,7 @@ class RecordsDecoder:
         self._decode = None if any(set(name) & set('"\\') for name in schema.names) else _strict(schema, names)
         self._fields = [(attrgetter(name), ColumnBuilder(field)) for name, field in zip(names, schema, strict=True)]
         self._lenient = LenientDecoder(schema)
-        # Where all values are numbers or booleans and no name holds them, a brace or a quote means what it seems to mean.
+        # If all values are numbers or booleans, and no name holds braces or quotes, these always delimit rows and names.
         self._plain = all(_is_plain(field, builder) for field, (_, builder) in zip(schema, self._fields, strict=True))
         self._quotes = 2 * len(schema)
 
@@ -143,7 +143,7 @@ def _inferred(texts: list[bytes]) -> pa.Array:
     except (pa.ArrowException, OverflowError, orjson.JSONDecodeError):
         array = None
     if array is None or _depth(array.type) > MAX_DEPTH:
-        # Columns that mix types have no Arrow type: their JSON text is what can be given back.
+        # Columns that mix types have no Arrow type: return their JSON text.
         return pa.array([text.decode() for text in texts])
     return array
 

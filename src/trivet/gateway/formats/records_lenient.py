@@ -1,7 +1,7 @@
-"""The second look at pandas-records: takes what the schema allows beyond the plain case, and explains the rest.
+"""The second decoder of pandas-records: accepts all that the schema allows, and explains errors.
 
-Beyond the plain case are nulls in nullable fields, absent nullable fields, columns that the model does not know, and types
-whose JSON form is text (dates, timestamps, decimals, bytes).
+It accepts nulls in nullable fields, absent nullable fields, unknown columns, and types whose JSON form is text (dates,
+timestamps, decimals, bytes).
 """
 
 import re
@@ -29,7 +29,7 @@ FORMAT = 'send a list of records, [{"field": value, …}, …] (pandas: df.to_js
 
 
 class LenientDecoder:
-    """Decodes pandas-records for one schema, patiently."""
+    """Decodes pandas-records for one schema."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
@@ -69,7 +69,7 @@ class LenientDecoder:
                     f"row {index} {'has' if odd in row else 'lacks'} the field {odd!r}, and row 0 does not"
                     if odd in row
                     else f"row {index} lacks the field {odd!r}, and row 0 has it",
-                    why="a column that the model does not know is answered as it came, so every row must have it",
+                    why="a column that the model does not have is returned unchanged, so every row must have it",
                     fix=f"send {odd!r} in every row or in none",
                     path=f"[{index}]",
                 )
@@ -105,7 +105,7 @@ class LenientDecoder:
         return _assemble(field, values)
 
     def _plain_column(self, field: pa.Field, rows: Sequence[dict[str, msgspec.Raw]]) -> Column | None:
-        """The column where nothing is odd about it, decoded in one go."""
+        """The column in one step, if all of its values are plain."""
         raws = [row[field.name] for row in rows if field.name in row]
         if len(raws) != len(rows):
             return None
@@ -117,7 +117,7 @@ class LenientDecoder:
 
 
 def null_error(field: pa.Field, path: str) -> Invalid:
-    """A null where the schema has none; the first words are the reference's."""
+    """The error for a null where the schema allows none; the first words are the reference's."""
     if pa.types.is_fixed_size_list(field.type) and field.nullable:
         fix = f"a list itself is never null: send {format_type(field.type)}, with nulls inside it or not, or leave the field out"
     elif _is_list(field.type) and field.nullable:
@@ -125,7 +125,7 @@ def null_error(field: pa.Field, path: str) -> Invalid:
     else:
         fix = f"send a {format_type(field.type)} in every row; only a field declared nullable (type?) takes null"
         if pa.types.is_floating(element_type(field.type)):
-            fix += ". NaN is null in JSON: where NaN is meant, send Arrow"
+            fix += ". NaN is null in JSON: to send NaN, use Arrow"
     return Invalid("tensor values may not be null", why=f"{field.name!r} has a null", fix=fix, path=path)
 
 
@@ -173,7 +173,7 @@ _Convert: TypeAlias = Callable[[Any, str], Any]
 
 
 def _converter(kind: pa.DataType, *, nulls: bool) -> _Convert:
-    """A function that checks a decoded JSON value against an Arrow type and gives what pyarrow takes for it."""
+    """A function that checks a decoded JSON value against an Arrow type and converts it for pyarrow."""
     if _is_list(kind):
         return _list_converter(kind, nulls=nulls)
     if pa.types.is_struct(kind):
@@ -197,7 +197,7 @@ def _list_converter(kind: pa.DataType, *, nulls: bool) -> _Convert:
 
     def convert(value: Any, path: str) -> Any:
         if size == 1 and not isinstance(value, list | dict):
-            # Exporters make a tensor of width 1 of each column of a table, and whose rows are a table sends numbers.
+            # Exporters turn each column of a table into a tensor of width 1, and clients with a table send numbers.
             value = [value]
         if not isinstance(value, list):
             raise _expected(kind, value, path)
@@ -230,7 +230,7 @@ def _struct_converter(kind: pa.StructType) -> _Convert:
         for name in value:
             if name not in converters:
                 raise Invalid(
-                    f"{name!r} is no member of {format_type(kind)}", fix="leave it out", path=f"{path}.{name}"
+                    f"{name!r} is not a member of {format_type(kind)}", fix="leave it out", path=f"{path}.{name}"
                 )
         converted: dict[str, Any] = {}
         for member in members:
@@ -268,7 +268,7 @@ def _assemble(field: pa.Field, values: list[Any]) -> Column:
         return pa.array(values, type=field.type)
     except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
         raise Invalid(
-            f"the values of {field.name!r} are no {format_type(field.type)}", why=str(error), path=field.name
+            f"the values of {field.name!r} are not {format_type(field.type)}", why=str(error), path=field.name
         ) from error
 
 

@@ -1,7 +1,7 @@
 """pandas-records out: an answer as a list of nested records, or flat ones.
 
-For each selection a layout is made once: the text that all rows share, with slots between. A row's text is the layout with
-its slots filled; the caller's own text is answered as `in`.
+Each selection has one layout: the text that all rows share, with slots between. A row's text is the layout with
+its slots filled; the client's own text is returned as `in`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,13 +23,13 @@ ANOMALY_COUNT = b"0"
 
 
 class Found(NamedTuple):
-    """What validations found: the count, or one of them by its name."""
+    """A result of validations: the count, or one of them by its name."""
 
     name: str | None
 
 
 class Slot(Enum):
-    """What differs from answer to answer, or from row to row."""
+    """Text that differs between answers, or between rows."""
 
     TIME = auto()
     ELAPSED = auto()
@@ -48,9 +48,9 @@ class RecordsWriter:
     """Writes answers of one model for one selection.
 
     Args:
-        selection: the parts and columns wanted.
+        selection: the requested parts and columns.
         outputs: the model's output schema.
-        stamp: where the answers come from.
+        stamp: the answers' origin.
         checks: names of the pipeline's validations.
     """
 
@@ -58,7 +58,7 @@ class RecordsWriter:
         self._selection = selection
         self._pieces = _merged(_layout(selection, outputs, stamp, checks))
         self._bytes_a_row = sum(len(piece) for piece in self._pieces if isinstance(piece, bytes))
-        # Where a choice of input columns leaves none, there is no `in`, as in Arrow.
+        # If the selection leaves no input columns, there is no `in`, as in Arrow.
         self._without_in = _merged(_layout(selection, outputs, stamp, checks, without="in"))
 
     def write(self, answer: Answer[EchoedInputs]) -> bytes:
@@ -89,12 +89,12 @@ class RecordsWriter:
         return _rows(texts, rows)
 
     def _in_columns(self, answer: Answer[EchoedInputs]) -> list[bytes]:
-        """The chosen columns of the request, which may hold columns that no schema knows; empty if there are none."""
+        """The selected columns of the request, including columns that are in no schema; empty if there are none."""
         prefix = "in." if self._selection.flatten else ""
         chosen = [
             (_key(prefix + name), texts)
             for name, texts in answer.inputs.column_texts().items()
-            if self._selection.wants("in", name)
+            if self._selection.includes("in", name)
         ]
         if not chosen:
             return []
@@ -142,7 +142,9 @@ def _layout(
             yield Slot.WHOLE_IN
             lead = b","
             continue
-        chosen = [(name, value) for name, value in columns if value is Slot.IN_COLUMNS or selection.wants(part, name)]
+        chosen = [
+            (name, value) for name, value in columns if value is Slot.IN_COLUMNS or selection.includes(part, name)
+        ]
         if not chosen:
             continue
         if not selection.flatten:
@@ -174,7 +176,7 @@ def _merged(pieces: Iterator[Piece]) -> list[Piece]:
 
 
 def _rows(texts: list[Text], rows: int) -> bytes:
-    """Lay the texts side by side, once a row."""
+    """Join the texts of each row."""
     merged: list[Text] = [b""]
     for text in texts:
         if isinstance(text, bytes) and isinstance(merged[-1], bytes):
@@ -186,7 +188,7 @@ def _rows(texts: list[Text], rows: int) -> bytes:
     assert isinstance(last, bytes)
     if len(merged) == 1:
         return b"[" + b",".join([first] * rows) + b"]"
-    # What ends one row and begins the next stands between them as one text.
+    # The end of one row and the start of the next are one text.
     merged[0] = [b"[" + first] + [last + b"," + first] * (rows - 1)
     width = len(merged) - 1
     laid: list[bytes] = [b""] * (width * rows)

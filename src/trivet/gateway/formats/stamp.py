@@ -11,12 +11,12 @@ MOST_BYTES = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What every answer of one served model says about its origin.
+    """The origin of a served model's answers.
 
     Attributes:
         last_model: JSON text `{"model_name": …, "model_sha": …}`, as the reference has it: a string inside a string.
         pipeline_version: UUID of what is being served.
-        partition: which process answered.
+        partition: the process that answered.
     """
 
     last_model: str
@@ -25,7 +25,7 @@ class Stamp:
 
 
 def refuse_huge(rows: int, *, bytes_a_row: int) -> None:
-    """Refuse an answer that would be large for what is said in every row alone: a small request may hold very many rows.
+    """Refuse an answer that would be large for the metadata of its rows alone: a small request may hold very many rows.
 
     Raises:
         TooLarge: it would be more than a gibibyte.

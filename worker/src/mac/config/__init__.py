@@ -1,1 +1,1 @@
-"""What a builder is told."""
+"""The configuration of a builder."""

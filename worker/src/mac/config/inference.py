@@ -9,7 +9,7 @@ __all__ = ["CustomInferenceConfig", "InferenceConfig"]
 
 @dataclass
 class InferenceConfig:
-    """What any builder is told.
+    """The configuration that any builder receives.
 
     Attributes:
         framework: the framework's name, `custom`, or an enum member of that value.
@@ -25,7 +25,7 @@ class InferenceConfig:
 
 @dataclass
 class CustomInferenceConfig(InferenceConfig):
-    """What the builder of a custom model is told.
+    """The configuration that the builder of a custom model receives.
 
     Attributes:
         modules_to_include: patterns of the files that are the package's modules.

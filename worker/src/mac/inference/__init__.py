@@ -1,4 +1,4 @@
-"""`Inference`: what a custom model extends."""
+"""`Inference`: the base class of a custom model."""
 
 import typing
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ class Inference(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # A class that replaces `predict` as a whole has no use for `_predict`, and shall not be abstract for it.
+        # A class that replaces `predict` does not need `_predict`, so it must not be abstract without it.
         replaced = cls.predict is not Inference.predict
         if replaced and getattr(cls._predict, "__isabstractmethod__", False):
             cls._predict = cls.predict  # type: ignore[method-assign]
@@ -130,7 +130,7 @@ def _is_of_type(model: Any, kind: Any) -> bool:
         return isinstance(model, kind)
     except TypeError:
         raise ModelTypeError(
-            f"expected_model_types holds {kind!r}, which is no type: a set of classes is wanted, like {{KMeans}}."
+            f"expected_model_types holds {kind!r}, which is not a type: declare a set of classes, like {{KMeans}}."
         ) from None
 
 

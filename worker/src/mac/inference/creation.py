@@ -1,4 +1,4 @@
-"""`InferenceBuilder`: what makes a ready `Inference` from a package's files."""
+"""`InferenceBuilder`: builds a ready `Inference` from a package's files."""
 
 from abc import ABC, abstractmethod
 from typing import Any
