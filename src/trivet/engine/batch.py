@@ -19,7 +19,7 @@ class Batch:
     """Named columns under a model's Arrow schema, one row a record.
 
     A column stays what it came as (numpy from JSON and native sessions, Arrow from Arrow clients and workers) and becomes
-    the other only when somebody asks; fixed-size lists of numbers do so without a copy.
+    the other only on request; fixed-size lists of numbers do so without a copy.
 
     Attributes:
         schema: the model's input or output schema.

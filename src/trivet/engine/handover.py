@@ -1,4 +1,4 @@
-"""What one step answers becomes what the next one takes: by name, nothing but the same values."""
+"""One step's answer becomes the next step's input: by name, with the values unchanged."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -17,41 +17,41 @@ E = TypeVar("E", bound=TrivetError)
 
 
 class Handover:
-    """Hands a step's answers to the next step. Columns that this one does not take end here; one that it takes and may lack is null.
+    """Makes the next step's input of a step's answer. Columns that it does not take end here; an optional one that is missing is null.
 
     Args:
-        before: the name of the step that answers, and what.
-        after: the name of the step that takes, and what.
+        before: the name of the step that answers, and its output schema.
+        after: the name of the next step, and its input schema.
 
     Attributes:
         before: the name of the step that answers.
-        after: the name of the step that takes.
+        after: the name of the next step.
 
     Raises:
-        Conflict: it takes something that the one before does not answer.
+        Conflict: the next step takes a column that the answer does not have.
     """
 
     def __init__(self, before: tuple[str, pa.Schema], after: tuple[str, pa.Schema]) -> None:
-        (self.before, given), (self.after, wanted) = before, after
-        check_fit([(self.before, given, given), (self.after, wanted, wanted)])
-        self._schema = wanted
-        indices = [given.get_field_index(field.name) for field in wanted]
-        pairs = list(zip(indices, wanted, strict=True))
-        # In most pipelines the columns are the very same, and nothing needs to be looked at.
-        self._as_it_is = all(index >= 0 and _fits(given.field(index), field) for index, field in pairs)
+        (self.before, given), (self.after, taken) = before, after
+        check_fit([(self.before, given, given), (self.after, taken, taken)])
+        self._schema = taken
+        indices = [given.get_field_index(field.name) for field in taken]
+        pairs = list(zip(indices, taken, strict=True))
+        # In most pipelines the columns are the same, and no value needs a check.
+        self._unchanged = all(index >= 0 and _fits(given.field(index), field) for index, field in pairs)
         self._indices = indices
-        self._whole = self._as_it_is and indices == list(range(len(given)))
+        self._whole = self._unchanged and indices == list(range(len(given)))
         self._takes: Sequence[Callable[[Batch], Column]] = [self._taking(index, field) for index, field in pairs]
 
     def __call__(self, answer: Batch) -> Batch:
-        """What the next step is given.
+        """The next step's input.
 
         Raises:
             ModelFailed: the answer has a null, or a list of a length, that the next step does not take.
         """
         if self._whole:
             return Batch(self._schema, answer.columns, answer.rows)
-        if self._as_it_is:
+        if self._unchanged:
             return Batch(self._schema, [answer.columns[index] for index in self._indices], answer.rows)
         return Batch(self._schema, [take(answer) for take in self._takes], answer.rows)
 
@@ -87,18 +87,18 @@ class Handover:
         return ModelFailed(
             f"it answered what step {self.after!r} cannot take",
             why=f"column {field.name!r}: {why}",
-            fix=f"mend {self.before!r}, or what {self.after!r} takes",
+            fix=f"fix {self.before!r}, or what {self.after!r} takes",
             path=field.name,
             reason="model_output_mismatch",
         )
 
 
-def _fits(given: pa.Field, wanted: pa.Field) -> bool:
-    return bool(given.type == wanted.type and (wanted.nullable or not given.nullable))
+def _fits(given: pa.Field, taken: pa.Field) -> bool:
+    return bool(given.type == taken.type and (taken.nullable or not given.nullable))
 
 
 def of_step(error: E, name: str) -> E:
-    """The same error, saying which of several steps it is about."""
+    """The same error, with the name of the step that it is about."""
     return type(error)(
         f"step {name!r}: {error.what}", why=error.why, fix=error.fix, path=error.path, reason=error.reason
     )

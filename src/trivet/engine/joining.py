@@ -28,7 +28,7 @@ T = TypeVar("T", bound=Sized)
 def gather(
     first: T, next_waiting: Callable[[int], T | None], *, max_rows: int, max_bytes: int
 ) -> tuple[list[T], T | None]:
-    """Take what waits, in order, as long as rows and bytes stay within the limits.
+    """Take waiting requests, in order, as long as rows and bytes stay within the limits.
 
     Args:
         first: goes in whatever its size, so that a large request travels too, alone. One that does not join goes alone.
@@ -54,15 +54,15 @@ def gather(
 
 
 def patience_s(rows: int, *, target_rows: int, waited_s: float, delay_s: float) -> float:
-    """How much longer a call waits for company: until it has as many rows as are aimed at, or its first request has waited enough.
+    """How much longer a call waits for more rows: until it has as many as configured, or its first request has waited enough.
 
     Args:
         rows: that the call has.
-        target_rows: that are aimed at.
+        target_rows: at which it goes.
         waited_s: how long its first request has been waiting already, in the queue too.
         delay_s: how long a request may wait for others.
 
     Returns:
-        Seconds; 0 takes what is there and goes.
+        Seconds; 0 means that the call goes as it is.
     """
     return 0.0 if rows >= target_rows else max(0.0, delay_s - waited_s)

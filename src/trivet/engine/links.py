@@ -42,7 +42,7 @@ class Broken(Exception):
 
 
 class Job:
-    """A call that waits for a worker, or is in its hands.
+    """A call that waits for a worker, or that a worker holds.
 
     Attributes:
         abandoned: it has its outcome already; what a worker answers is not delivered.
@@ -87,7 +87,7 @@ class Link:
         take: blocks until jobs wait, and gives them; an empty list ends the thread.
         done: called in the link's thread with jobs and their outcomes.
         piece: called in the link's thread with a job and a piece of its answer that is not the last.
-        lost: called in the link's thread with the jobs that were in the worker's hands when the stream broke.
+        lost: called in the link's thread with the jobs that the worker held when the stream broke.
     """
 
     def __init__(

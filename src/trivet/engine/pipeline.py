@@ -9,7 +9,7 @@ import pyarrow as pa
 from trivet.engine.batch import Batch
 from trivet.engine.checks.checks import Checks
 from trivet.engine.handover import Handover, of_step
-from trivet.engine.served import Probe, Runner
+from trivet.engine.served import Probe, Runner, predict
 from trivet.errors import TrivetError
 
 __all__ = ["PipelineRunner", "ServedPipeline", "ServedStep"]
@@ -48,7 +48,7 @@ class ServedPipeline:
         deployment_id: None where a single model is served without a platform.
         steps: at least one; the last one's outputs are the answer.
         runner: answers batches with all steps.
-        probe: tells whether it does.
+        probe: checks whether it does.
         checks: validations of the answers.
     """
 
@@ -63,7 +63,7 @@ class ServedPipeline:
 
 
 class PipelineRunner:
-    """Answers batches with one step after the other. A step is handed what it takes, by name; what it does not take ends there.
+    """Answers batches with one step after the other. A step gets the columns that it takes, by name; the others end there.
 
     Args:
         steps: two or more.
@@ -118,8 +118,7 @@ class PipelineRunner:
             answer = await waiting
             for runner, handover in self._later[done:]:
                 given, name = handover(answer), handover.after
-                following = runner.predict(given)
-                answer = following if isinstance(following, Batch) else await following
+                answer = await predict(runner, given)
         except TrivetError as error:
             raise of_step(error, name) from error
         return answer

@@ -65,11 +65,11 @@ class WorkerPool:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait or are in a worker's hands."""
+        """Calls that wait, or that a worker holds."""
         return len(self._live)
 
     def attach(self, worker: Worker) -> None:
-        """A worker is ready: begin to give it work."""
+        """A worker is ready: give it calls from now on."""
         self._failure = None
         link = Link(
             worker,
@@ -91,16 +91,16 @@ class WorkerPool:
         await self._attached.wait()
 
     def detach(self, worker: Worker) -> None:
-        """A worker is gone, or is about to go: it gets no more work."""
+        """A worker has ended or is about to: it gets no more calls."""
         link = self._links.pop(worker, None)
         if link is not None:
             link.closing = True
-            # The thread may be asleep in the queue: wake all, the closing one leaves, the others go back to sleep.
+            # Its thread may wait for the queue: wake all; the closing one ends, the others wait again.
             for _ in range(len(self._links) + 1):
                 self._queue.put(None)
 
     def fail(self, cause: TrivetError) -> None:
-        """No worker will come: what waits is refused with the cause, and so is what arrives, until one is attached."""
+        """Refuse all calls with this cause, those that wait and those that come, until a worker is attached."""
         self._failure = cause
         for job in [job for job in self._live if job.link is None]:
             self._finish(job, cause)
@@ -175,7 +175,7 @@ class WorkerPool:
     def _take(self, link: Link) -> list[Job]:
         if self._limits.delay_s <= 0:
             return self._take_now(link)
-        # One link at a time gathers: two that did would share out between them what one of them waits for.
+        # One link at a time gathers: two at once would divide the rows that one of them waits for.
         with self._gathering:
             return self._take_now(link)
 
@@ -215,7 +215,7 @@ class WorkerPool:
             except Empty:
                 return None
             if job is None and wait_s > 0:
-                # Somebody is to wake up and leave, perhaps this very link: the call goes with what it has.
+                # A link must wake up and end, perhaps this one: the call goes with what it has.
                 self._queue.put(None)
                 return None
             if job is not None and not job.abandoned:
@@ -258,15 +258,15 @@ class WorkerPool:
     async def _explain(self, link: Link, jobs: list[Job]) -> None:
         if link.cut:
             cause = Unavailable(
-                "the worker was replaced while this request was in its hands",
+                "the worker was replaced while it held this request",
                 why="another request in the same call ran over its deadline",
                 fix="send it again",
             )
         else:
             cause = Unavailable(
-                "the worker died while this request was in its hands",
+                "the worker ended while it held this request",
                 why=await link.worker.obituary(),
-                fix="send it again: a fresh worker is being started; if it dies again, the model's log says why",
+                fix="send it again: a new worker is being started; if it ends again, the model's log says why",
                 reason="worker_died",
             )
         # A stream that broke while its process lives on is of no use either. Not before: a worker that is told to go ends
@@ -276,7 +276,7 @@ class WorkerPool:
             self._finish(job, cause)
 
     def _sweep(self) -> None:
-        """End what is over its deadline. All jobs have the same time, so the oldest come first."""
+        """End what is over its deadline. All jobs have the same time limit, so the oldest come first."""
         now = time.monotonic()
         for job in list(self._live):
             if job.deadline > now:

@@ -40,7 +40,7 @@ class Runner(Protocol):
             ModelFailed: the model's code raised, or its answer does not fit its output schema.
             Invalid: the model found the input wrong.
             Overloaded: too many requests wait already.
-            Unavailable: the worker died while it had the request.
+            Unavailable: the worker ended while it held the request.
             DeadlineExceeded: it took longer than the limit.
         """
 
@@ -79,7 +79,7 @@ class Probe:
     Attributes:
         runner: what answers.
         canned: the row that is sent.
-        shown: what it is called.
+        shown: its name in messages.
         refused: why `warm_up` got no answer; None if it got one.
     """
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from trivet.engine.batch import Batch
 from trivet.engine.pipeline import ServedPipeline
+from trivet.engine.served import predict
 from trivet.gateway.answer import Answer, Inputs
 from trivet.gateway.metrics import PipelineMetrics
 
@@ -91,9 +91,7 @@ class LivePipeline:
         in_thread = exchange.in_thread(body)
         inputs = await asyncio.to_thread(exchange.read, body) if in_thread else exchange.read(body)
         decoded = time.perf_counter_ns()
-        outputs = self._runner.predict(inputs.batch)
-        if not isinstance(outputs, Batch):
-            outputs = await outputs
+        outputs = await predict(self._runner, inputs.batch)
         answered = time.perf_counter_ns()
         answer = Answer(inputs, outputs, time.time_ns() // 1_000_000, (decoded - started, answered - decoded))
         if self._checks is not None:

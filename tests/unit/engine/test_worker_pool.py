@@ -245,7 +245,7 @@ def test_an_invalid_stream_ends_its_worker_and_names_the_cause(folder, trouble):
             error = await asyncio.wait_for(ask(pool, 1, trouble, 2), 10)
             assert isinstance(error, Unavailable)
             assert error.reason == "worker_died"
-            assert error.what == "the worker died while this request was in its hands"
+            assert error.what == "the worker ended while it held this request"
             assert error.why == "killed by SIGKILL (signal 9); its last words: out of memory"
             assert error.fix.startswith("send it again")
             assert await asyncio.to_thread(worker.killed.wait, 10)
@@ -492,7 +492,7 @@ def test_a_pool_that_waits_for_company_closes_at_once(folder):
             started = time.monotonic()
             await pool.close()
             assert time.monotonic() - started < 3.5
-            # In a worker's hands, or refused because the pool ends.
+            # A worker has it, or it is refused because the pool closes.
             assert (await asked) == right(1) or isinstance(await asked, Unavailable)
 
     run(story())

@@ -1,4 +1,4 @@
-"""The worker program: read the configuration, load the model, answer until told to end.
+"""The worker program: read the configuration, load the model, answer until it is ended.
 
 Nothing but a few modules of the standard library is imported before the guardian has been forked off, so that it stays small.
 """
@@ -21,7 +21,7 @@ def main() -> None:
     started = time.monotonic()
     line = read_line(0)
     if not line:
-        sys.exit("the parent ended before it said what to run")
+        sys.exit("the parent ended before it sent a configuration")
     try:
         config = parse_config(line)
     except OtherProtocol as error:

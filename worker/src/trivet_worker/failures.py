@@ -1,4 +1,4 @@
-"""What is told of an exception: its type, its message, where in the package it arose, its traceback."""
+"""What is reported of an exception: its type, its message, where in the package it arose, its traceback."""
 
 import os
 import traceback

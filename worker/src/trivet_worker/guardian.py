@@ -4,11 +4,11 @@ A worker is two processes. The first one, the guardian, forks the second before 
 waits. The second runs the model. The guardian shares no interpreter lock with the model, so it acts even while model code
 holds that lock for ever. It ends everything below it when
 
-- the pipe on its standard input ends: the platform is gone, however it went. Where it was given a lifeline, another pipe, that
-  one counts instead from the moment on when something is said on standard input, namely that the worker is known to others:
-  it then outlives the process that started it, and ends with whoever holds the lifeline;
+- the pipe on its standard input ends: the platform has ended, in whatever way. Where there is a lifeline, another pipe, that one
+  counts instead once a byte arrives on standard input, which says that the worker is known to others: it then outlives the
+  process that started it, and ends with the process that holds the lifeline;
 - the model's process ends: processes that the model started go too;
-- it is told to (SIGTERM). SIGUSR1 asks the model's process to end by itself, after the call at hand.
+- SIGTERM comes. SIGUSR1 asks the model's process to end by itself, after the call at hand.
 
 It removes the worker's private folder and ends the way the model's process ended, with the same exit code or signal.
 Should the guardian itself be killed, the kernel kills the model's process (`die_with_parent`).
@@ -89,10 +89,10 @@ def _watch(child: int, wake: int, lifeline: Optional[int]) -> Optional[int]:
                 bonds = [lifeline]
         if wake not in ready:
             continue
-        told = os.read(wake, 4096)
-        if signal.SIGTERM in told:
+        signals = os.read(wake, 4096)
+        if signal.SIGTERM in signals:
             return None
-        if signal.SIGUSR1 in told:
+        if signal.SIGUSR1 in signals:
             os.kill(child, signal.SIGTERM)  # not reaped yet, or this loop would have ended
         while True:
             try:

@@ -30,7 +30,7 @@ def run(config: Config, events: Events, *, started: float) -> None:
 
     Args:
         config: what to run.
-        events: tells the parent how far it is.
+        events: reports to the parent how far it is.
         started: when the worker began, on the monotonic clock.
     """
     os.chdir(config.scratch)
@@ -56,7 +56,7 @@ def run(config: Config, events: Events, *, started: float) -> None:
 
 
 def _load(config: Config, root: str, events: Events) -> Optional[Adapter]:
-    """The adapter, or None after a failure was told."""
+    """The adapter, or None after a failure was reported."""
     stages = ["importing"]
 
     def stage(name: str) -> None:

@@ -82,7 +82,7 @@ def _import_file(root: str, file: str) -> ModuleType:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise  # something that the module itself wants
+                raise  # something that the module itself needs
         else:
             if _is_file(module, path):
                 return module

@@ -1,4 +1,4 @@
-"""What a worker is told at its start, and what it tells: one JSON line in, JSON lines out."""
+"""What a worker gets at its start, and what it reports: one JSON line in, JSON lines out."""
 
 import base64
 import json
@@ -7,7 +7,7 @@ from typing import Dict, NamedTuple, Optional, TextIO
 __all__ = ["PROTOCOL", "Config", "Entry", "Events", "OtherProtocol", "parse_config"]
 
 PROTOCOL = 2
-"""What this worker and its platform say to each other, counted. 2 has the path `raw` and says its number; 1 did neither."""
+"""The version of the protocol between worker and platform. Version 2 has the path `raw`; version 1 did not send its number."""
 
 
 class OtherProtocol(Exception):
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
 
 
 class Config(NamedTuple):
-    """What a worker is told.
+    """What a worker gets.
 
     Attributes:
         socket: where to listen, a Unix socket in a private folder.
@@ -82,7 +82,7 @@ def parse_config(line: bytes) -> Config:
 
 
 class Events:
-    """Tells the parent how far the worker is."""
+    """Reports to the parent how far the worker is."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

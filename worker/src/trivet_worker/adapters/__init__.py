@@ -59,7 +59,7 @@ def load_adapter(name: str, package: PackageFiles, *, stage: Callable[[str], Non
     Args:
         name: a key of `ADAPTERS`, or a function itself: `module:function`.
         package: what to load.
-        stage: is told when an adapter goes on to `loading`, after its imports.
+        stage: called with `loading` when the adapter has made its imports.
 
     Raises:
         PackageError: the package does not keep its framework's contract.

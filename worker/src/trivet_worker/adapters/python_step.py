@@ -26,5 +26,5 @@ def load(package: PackageFiles, stage: Callable[[str], None]) -> PythonStepAdapt
     function = find_entry(package.root, entry)
     stage("loading")
     if not callable(function):
-        raise PackageError(f"{entry.name} in {entry.file} is no function but a {type(function).__name__}")
+        raise PackageError(f"{entry.name} in {entry.file} is not a function but a {type(function).__name__}")
     return PythonStepAdapter(function)

@@ -1,4 +1,4 @@
-"""`OutputMismatch`: a value is not what the schema says, told in words."""
+"""`OutputMismatch`: a value is not what the schema says, in words."""
 
 from typing import Any, NamedTuple, Optional
 
@@ -37,11 +37,11 @@ class Place(NamedTuple):
 
     def mismatch(self, got: Optional[str] = None, *, note: str = "") -> OutputMismatch:
         """The error that says what was expected and what was there instead: `got`, or a description of the values."""
-        expected = _wanted(self.data_type, self.rows)
+        expected = _expected(self.data_type, self.rows)
         return OutputMismatch(self.path, expected=expected, got=(got or _seen(self.values)) + note)
 
 
-def _wanted(data_type: pa.DataType, rows: Optional[int]) -> str:
+def _expected(data_type: pa.DataType, rows: Optional[int]) -> str:
     if rows is None:
         return describe(data_type)
     return "{} row{} of {}".format(rows, "" if rows == 1 else "s", describe(data_type))
