@@ -15,6 +15,7 @@ TrivetError
 ├── ModelFailed        the model's own code raised, or its answer differs from what it declares
 ├── ModelUploadError   a model's file was refused
 ├── Unauthorized       the token is missing or wrong
+├── Forbidden          the caller may not do this
 └── Internal           Trivet's own fault
 
 An error knows its kind; only an edge (HTTP, gRPC, the command line) knows what a kind becomes there.
@@ -28,6 +29,7 @@ __all__ = [
     "BadPackage",
     "Conflict",
     "DeadlineExceeded",
+    "Forbidden",
     "Internal",
     "Invalid",
     "Kind",
@@ -48,6 +50,8 @@ class Kind(StrEnum):
     """The kind of an error; each edge maps every kind to its own codes."""
 
     INVALID = "invalid"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
     TOO_LARGE = "too_large"
@@ -200,8 +204,15 @@ class ModelUploadError(TrivetError):
 class Unauthorized(TrivetError):
     """The token is missing or wrong."""
 
-    kind = Kind.INVALID
+    kind = Kind.UNAUTHORIZED
     default_reason = "unauthorized"
+
+
+class Forbidden(TrivetError):
+    """The caller may not do this."""
+
+    kind = Kind.FORBIDDEN
+    default_reason = "forbidden"
 
 
 class Internal(TrivetError):

@@ -7,17 +7,24 @@ import pytest
 
 from trivet import errors
 from trivet.cli.main import EXIT
+from trivet.control.http import errors as control_errors
 from trivet.errors import Kind, TrivetError
-from trivet.gateway.http.errors import STATUS
+from trivet.gateway.http import errors as gateway_errors
 
 
 def subclasses(root: type[TrivetError]) -> set[type[TrivetError]]:
     return {root}.union(*(subclasses(child) for child in root.__subclasses__()))
 
 
-def test_http_maps_every_kind_to_an_error_status() -> None:
-    assert set(STATUS) == set(Kind)
-    assert all(400 <= status <= 599 for status in STATUS.values())
+@pytest.mark.parametrize("table", [control_errors.STATUS, gateway_errors.STATUS], ids=["control", "gateway"])
+def test_http_maps_every_kind_to_an_error_status(table: dict[Kind, int]) -> None:
+    assert set(table) == set(Kind)
+    assert all(400 <= status <= 599 for status in table.values())
+
+
+def test_the_two_tables_of_statuses_differ_where_that_is_meant() -> None:
+    differing = {kind for kind in Kind if control_errors.STATUS[kind] != gateway_errors.STATUS[kind]}
+    assert differing == {Kind.UNSUPPORTED, Kind.MODEL}
 
 
 def test_the_command_line_maps_every_kind_to_an_exit_code() -> None:

@@ -279,7 +279,7 @@ def test_a_platform_that_is_not_there_or_does_not_know_the_token(trivet, shared_
     nowhere = {"TRIVET_URL": "http://127.0.0.1:9", "TRIVET_TOKEN": "t"}
     refused(trivet("models", **nowhere), "cannot be reached", "trivet up")
     stranger = {"TRIVET_URL": shared_platform.control_url, "TRIVET_TOKEN": "of-somebody-else"}
-    said = refused(trivet("models", **stranger), "the token is missing or is not the right one")
+    said = refused(trivet("models", **stranger), "the token is missing or wrong")
     assert "of-somebody-else" not in said
 
 

@@ -21,6 +21,8 @@ __all__ = ["EXIT", "app", "main"]
 
 EXIT: dict[Kind, int] = {
     Kind.INVALID: 1,
+    Kind.UNAUTHORIZED: 1,
+    Kind.FORBIDDEN: 1,
     Kind.NOT_FOUND: 1,
     Kind.CONFLICT: 1,
     Kind.TOO_LARGE: 1,

@@ -1,4 +1,4 @@
-"""What the use cases are handed."""
+"""The parts of the control plane, which every use case is handed."""
 
 import contextlib
 import logging
@@ -16,7 +16,6 @@ from trivet.settings import Settings
 
 __all__ = ["Control"]
 
-OWNER = "owner"
 log = logging.getLogger(__name__)
 
 
@@ -28,14 +27,13 @@ class Control:
         catalog: what exists and what is wanted.
         blobs: packages' bytes.
         settings: home and limits.
-        infer_url: where the gateway answers.
-        check_expression: refuses what is no validation.
-        flush_logs: asks the gateway to write out what it has answered; says whether it did.
-        probe: what of the platform does not answer, by part.
-        is_stopping: whether whoever waits for news should go.
-        user: who is asking. There is one user yet: whoever has the token.
-        threads: take uploads in.
-        settling: held while bytes and the row that names them become one, or are parted. One process does either.
+        infer_url: the address of the gateway.
+        check_expression: refuses an expression that is not a validation.
+        flush_logs: has the gateway write its inference log to disk; returns whether it did.
+        probe: parts of the platform that do not answer, with the reason.
+        is_stopping: whether requests that wait for events should end.
+        threads: receive uploads.
+        settling: held while bytes and the row that names them are stored or deleted together. No other process does either.
     """
 
     catalog: Catalog
@@ -46,23 +44,22 @@ class Control:
     flush_logs: Callable[[], bool]
     probe: Callable[[], dict[str, str]]
     is_stopping: Callable[[], bool] = lambda: False
-    user: str = OWNER
     threads: UploadThreads = field(default_factory=UploadThreads)
     settling: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def uploads(self) -> Path:
-        """Where uploads that were announced wait for their bytes."""
+        """The folder of uploads that are announced and have no bytes yet."""
         return self.settings.home / "uploads"
 
-    def poke(self) -> None:
-        """Tell the supervisor that there is something new. It looks by itself, too, a little later."""
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-            door.settimeout(0.2)
-            door.connect(str(self.settings.home / "run" / "supervisor.sock"))
+    def wake_supervisor(self) -> None:
+        """Have the supervisor read the catalog now. Without this, it does so a little later."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(0.2)
+            connection.connect(str(self.settings.home / "run" / "supervisor.sock"))
 
-    def tell(self, *, workspace_id: int, subject: str, subject_id: str, kind: str, text: str) -> None:
-        """Add an event about what was done. What was done stays done if this fails."""
+    def add_event(self, *, workspace_id: int, subject: str, subject_id: str, kind: str, text: str) -> None:
+        """Add an event. A failure is logged, and does not undo what the event describes."""
         try:
             self.catalog.journal.add_event(
                 workspace_id=workspace_id, subject=subject, subject_id=subject_id, kind=kind, text=text

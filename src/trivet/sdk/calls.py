@@ -25,7 +25,7 @@ LONGEST_S = 1e6
 BY_STATUS = {
     400: "Invalid",
     401: "Unauthorized",
-    403: "Unauthorized",
+    403: "Forbidden",
     404: "NotFound",
     406: "NotAcceptable",
     409: "Conflict",

@@ -188,7 +188,7 @@ def test_a_package_that_cannot_be_loaded_comes_back_with_the_references_words(cl
     assert said in model.get_upload_logs()
     with pytest.raises(Conflict, match="error") as caught:
         client.build_pipeline("never").add_model_step(model).deploy()
-    assert "upload a mended one" in caught.value.fix
+    assert "upload a corrected one" in caught.value.fix
 
 
 def test_uploads_that_are_refused_say_why_in_the_references_words(client, tmp_path, negated):

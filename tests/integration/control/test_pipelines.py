@@ -126,7 +126,7 @@ def test_a_version_that_could_not_be_loaded_is_to_be_mended_and_not_waited_for(a
         assert refusal["reason"] == "not_ready"
         assert refusal["why"] == "the output is a seq(map)"
         assert refusal["fix"] == (
-            "its status is error, and waiting does not help: upload a mended one; export with zipmap=False"
+            "its status is error, and waiting does not help: upload a corrected one; export with zipmap=False"
         )
 
 

@@ -40,7 +40,7 @@ def test_the_platform_says_what_it_is_and_no_secret(api) -> None:
 
 def test_events_come_in_order_from_where_one_left_off(api) -> None:
     for number in range(5):
-        api.control.tell(workspace_id=1, subject="s", subject_id="1", kind="k", text=str(number))
+        api.control.add_event(workspace_id=1, subject="s", subject_id="1", kind="k", text=str(number))
     first = api.call("GET", "/v1/events?limit=2")["events"]
     rest = api.call("GET", f"/v1/events?after={first[-1]['id']}")["events"]
     assert [event["text"] for event in first + rest] == ["0", "1", "2", "3", "4"]
@@ -50,7 +50,7 @@ def test_events_come_in_order_from_where_one_left_off(api) -> None:
 def test_events_of_one_workspace_can_be_asked_for(api) -> None:
     other = api.call("POST", "/v1/workspaces", json={"name": "other"})
     for workspace_id in (1, other["id"]):
-        api.control.tell(workspace_id=workspace_id, subject="s", subject_id="1", kind="k", text=str(workspace_id))
+        api.control.add_event(workspace_id=workspace_id, subject="s", subject_id="1", kind="k", text=str(workspace_id))
     found = api.call("GET", "/v1/events?workspace=other")["events"]
     assert [event["workspace_id"] for event in found] == [other["id"]]
 
@@ -61,7 +61,9 @@ def test_events_can_be_waited_for(api) -> None:
         waiting = asyncio.create_task(client.get("/v1/events?wait_s=20"))
         await asyncio.sleep(0.3)
         assert not waiting.done()
-        await asyncio.to_thread(api.control.tell, workspace_id=1, subject="s", subject_id="1", kind="k", text="at last")
+        await asyncio.to_thread(
+            api.control.add_event, workspace_id=1, subject="s", subject_id="1", kind="k", text="at last"
+        )
         events = (await waiting).json()["events"]
         return time.monotonic() - begun, [event["text"] for event in events]
 

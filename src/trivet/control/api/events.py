@@ -8,6 +8,8 @@ from fastapi import APIRouter, Query, Request
 
 from trivet.control.api import MOST_ID
 from trivet.control.context import Control
+from trivet.control.http.access import CurrentCaller
+from trivet.control.use_cases import platform
 from trivet.domain.events import Event
 
 __all__ = ["event_routes"]
@@ -24,19 +26,18 @@ def event_routes(control: Control) -> APIRouter:
     @routes.get("/events")
     async def list_events(
         request: Request,
+        caller: CurrentCaller,
         after: Annotated[int, Query(ge=0, le=MOST_ID, description="The `id` of the last event that is known.")] = 0,
         limit: Annotated[int, Query(ge=1, le=MOST_EVENTS, description="Events at most.")] = 100,
         wait_s: Annotated[float, Query(ge=0, le=MOST_WAIT_S, description="How long to wait where there is none.")] = 0,
         workspace: Annotated[str | None, Query(description="A workspace's name; all of them if not said.")] = None,
     ) -> dict[str, Any]:
         """What happened, the oldest first: uploads, deploys, workers."""
-        catalog = control.catalog
-        workspace_id = None
-        if workspace is not None:
-            workspace_id = (await asyncio.to_thread(catalog.workspaces.get, workspace)).id
         until = time.monotonic() + wait_s
         while True:
-            found = await asyncio.to_thread(catalog.journal.events, after=after, limit=limit, workspace_id=workspace_id)
+            found = await asyncio.to_thread(
+                platform.list_events, control, caller, workspace=workspace, after=after, limit=limit
+            )
             left_s = until - time.monotonic()
             if found or left_s <= 0 or control.is_stopping() or await request.is_disconnected():
                 return {"events": [_document(event) for event in found]}

@@ -14,6 +14,7 @@ from trivet.control.documents import (
     pipeline_version_document,
     status_document,
 )
+from trivet.control.http.access import CurrentCaller
 from trivet.control.http.log_answer import log_answer
 from trivet.control.request_bodies import Deploy, NewPipeline
 from trivet.control.use_cases import logs, pipelines
@@ -28,74 +29,69 @@ def pipeline_routes(control: Control) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/pipelines")
-    def list_pipelines(workspace: Workspace = "default") -> dict[str, Any]:
+    def list_pipelines(caller: CurrentCaller, workspace: Workspace = "default") -> dict[str, Any]:
         """The pipelines of a workspace."""
-        found = control.catalog.workspaces.get(workspace)
-        return {
-            "pipelines": [
-                pipeline_document(each, workspace=found.name) for each in control.catalog.pipelines.all(found.id)
-            ]
-        }
+        found, listed = pipelines.list_pipelines(control, caller, workspace=workspace)
+        return {"pipelines": [pipeline_document(each, workspace=found.name) for each in listed]}
 
     @routes.post("/pipelines", status_code=201)
-    def build_pipeline(body: NewPipeline) -> JSONResponse:
+    def build_pipeline(caller: CurrentCaller, body: NewPipeline) -> JSONResponse:
         """Make a pipeline; 200 and the one that is there if the name is taken."""
-        pipeline, is_new = pipelines.build_pipeline(control, workspace=body.workspace, name=body.name)
-        said = pipeline_document(pipeline, workspace=body.workspace)
-        return JSONResponse(said, status_code=201 if is_new else 200)
+        pipeline, is_new = pipelines.build_pipeline(control, caller, workspace=body.workspace, name=body.name)
+        document = pipeline_document(pipeline, workspace=body.workspace)
+        return JSONResponse(document, status_code=201 if is_new else 200)
 
     @routes.get("/pipelines/{name}")
-    def get_pipeline(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+    def get_pipeline(caller: CurrentCaller, name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
         """A pipeline with its versions, the newest first."""
-        found = control.catalog.workspaces.get(workspace)
-        return pipeline_document(control.catalog.pipelines.get(found.id, name), workspace=found.name)
+        found, pipeline = pipelines.get_pipeline(control, caller, workspace=workspace, name=name)
+        return pipeline_document(pipeline, workspace=found.name)
 
     @routes.delete("/pipelines/{name}")
-    def delete_pipeline(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+    def delete_pipeline(caller: CurrentCaller, name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
         """Delete a pipeline with all its versions. Refused while it is deployed."""
-        pipelines.delete_pipeline(control, workspace=workspace, name=name)
+        pipelines.delete_pipeline(control, caller, workspace=workspace, name=name)
         return {"deleted": name}
 
     @routes.post("/pipelines/{name}/deploy", status_code=202)
-    def deploy(name: PipelineName, body: Deploy, workspace: Workspace = "default") -> dict[str, Any]:
+    def deploy(
+        caller: CurrentCaller, name: PipelineName, body: Deploy, workspace: Workspace = "default"
+    ) -> dict[str, Any]:
         """Want a pipeline running with these steps; each deploy is a new version. What serves goes on until that is warm."""
-        version, deployment = pipelines.deploy(control, workspace=workspace, name=name, body=body)
+        version, deployment = pipelines.deploy(control, caller, workspace=workspace, name=name, body=body)
         return {
             "pipeline_version": pipeline_version_document(version),
             "deployment": deployment_document(deployment),
         }
 
     @routes.post("/pipelines/{name}/undeploy", status_code=202)
-    def undeploy(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+    def undeploy(caller: CurrentCaller, name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
         """Want a pipeline stopped. Requests in flight are answered first."""
-        return {"deployment": deployment_document(pipelines.undeploy(control, workspace=workspace, name=name))}
+        deployment = pipelines.undeploy(control, caller, workspace=workspace, name=name)
+        return {"deployment": deployment_document(deployment)}
 
     @routes.get("/pipelines/{name}/deployment")
-    def get_deployment(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+    def get_deployment(caller: CurrentCaller, name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
         """What is wanted of a pipeline, and what was last seen."""
-        pipeline = control.catalog.pipelines.get(control.catalog.workspaces.get(workspace).id, name)
-        found = control.catalog.deployments.of(pipeline.id)
+        found = pipelines.get_deployment(control, caller, workspace=workspace, name=name)
         return {"deployment": None if found is None else deployment_document(found)}
 
     @routes.get("/pipelines/{name}/status")
-    def get_status(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+    def get_status(caller: CurrentCaller, name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
         """The same, in the reference's form."""
-        pipeline = control.catalog.pipelines.get(control.catalog.workspaces.get(workspace).id, name)
-        found = control.catalog.deployments.of(pipeline.id)
-        return status_document(
-            name, found, pipelines.deployed_models(control, found), address=urlsplit(control.infer_url).netloc
-        )
+        deployment, models = pipelines.get_status(control, caller, workspace=workspace, name=name)
+        return status_document(name, deployment, models, address=urlsplit(control.infer_url).netloc)
 
     @routes.get("/pipelines/{name}/url")
-    def get_url(name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+    def get_url(caller: CurrentCaller, name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
         """Where a pipeline answers."""
-        pipeline = control.catalog.pipelines.get(control.catalog.workspaces.get(workspace).id, name)
-        found = control.catalog.deployments.of(pipeline.id)
+        found = pipelines.get_deployment(control, caller, workspace=workspace, name=name)
         full = None if found is None else f"{control.infer_url}/v1/api/pipelines/infer/{name}-{found.id}/{name}"
         return {"url": full, "pipeline_url": f"{control.infer_url}/pipelines/{name}/infer"}
 
     @routes.get("/pipelines/{name}/logs")
     def get_logs(
+        caller: CurrentCaller,
         name: PipelineName,
         request: Request,
         workspace: Workspace = "default",
@@ -110,6 +106,7 @@ def pipeline_routes(control: Control) -> APIRouter:
         """What was asked and answered: an Arrow stream, or records where `Accept` says JSON."""
         page = logs.pipeline_logs(
             control,
+            caller,
             workspace=workspace,
             name=name,
             limit=limit,

@@ -1,13 +1,13 @@
 """Routes about the platform itself."""
 
-import platform
 from typing import Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 
-from trivet import __version__
 from trivet.control.context import Control
+from trivet.control.http.access import CurrentCaller
+from trivet.control.use_cases import platform
 
 __all__ = ["platform_routes"]
 
@@ -30,14 +30,15 @@ def platform_routes(control: Control, token: Any) -> APIRouter:
         return JSONResponse(said, status_code=503 if silent else 200)
 
     @routes.get("/v1/platform", dependencies=[Depends(token)])
-    def get_platform() -> dict[str, Any]:
+    def get_platform(caller: CurrentCaller) -> dict[str, Any]:
         """What runs here, and where predictions are answered."""
+        facts = platform.get_platform(control, caller)
         return {
-            "version": __version__,
-            "home": str(control.settings.home),
-            "infer_url": control.infer_url,
-            "database": control.catalog.database,
-            "python": platform.python_version(),
+            "version": facts.version,
+            "home": str(facts.home),
+            "infer_url": facts.infer_url,
+            "database": facts.database,
+            "python": facts.python,
         }
 
     return routes

@@ -1,18 +1,20 @@
-"""Who may use the control API: the one place that decides it."""
+"""Who sends a request to the control API: the one place where a token is checked."""
 
 import hmac
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-import orjson
+from fastapi import Depends, Request
 
-from trivet.errors import Invalid, Unavailable
+from trivet.control.http.errors import error_response
+from trivet.domain.access import OWNER, Caller
+from trivet.errors import Forbidden, Invalid, TrivetError, Unauthorized, Unavailable
 
-__all__ = ["PUBLIC", "Access", "token_of"]
+__all__ = ["CALLER", "PUBLIC", "Access", "App", "CurrentCaller", "token_of"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -22,6 +24,9 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 PUBLIC = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 """Paths that may be read without a token. They say nothing of models, pipelines or rows."""
 
+CALLER: Final = "trivet.caller"
+"""Key of the ASGI scope: the request's `Caller`. Public paths have none."""
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HARDENING = (
     (b"x-content-type-options", b"nosniff"),
@@ -29,15 +34,16 @@ HARDENING = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
 FILE = "token"
+UNKNOWN_HOST = "unknown_host"
 SHORTEST = 16
 
 
 def token_of(home: Path, environ: Mapping[str, str]) -> str:
-    """The token that the control API wants: `TRIVET_TOKEN`, or the one in the home, which is made when there is none.
+    """The owner's token: `TRIVET_TOKEN`, or the one in the home, which is created where it is missing.
 
     Raises:
-        Invalid: `TRIVET_TOKEN` is too short to be one.
-        Unavailable: the file cannot be read or made.
+        Invalid: `TRIVET_TOKEN` is too short.
+        Unavailable: the file cannot be read or created.
     """
     given = environ.get("TRIVET_TOKEN")
     if given:
@@ -69,16 +75,25 @@ def token_of(home: Path, environ: Mapping[str, str]) -> str:
     return token
 
 
-class Access:
-    """ASGI: lets a request through to the application, or answers it itself.
+async def _caller_of(request: Request) -> Caller:
+    caller: Caller = request.scope[CALLER]
+    return caller
 
-    A browser that another site has tricked into asking says so in `Origin`, or asks for a `Host` that is not ours; a program
-    without the token is refused whatever it asks.
+
+CurrentCaller = Annotated[Caller, Depends(_caller_of)]
+"""The argument of a route that is the request's caller."""
+
+
+class Access:
+    """ASGI: puts the caller into the scope and passes the request on, or refuses the request.
+
+    A browser that another site has tricked into sending a request names that site in `Origin`, or names a `Host` that is not
+    ours. Every other client needs the token, whatever it asks for.
 
     Args:
         app: the application.
-        token: what `Authorization: Bearer` must hold.
-        hosts: names besides loopback ones that we are known by.
+        token: the owner's, for `Authorization: Bearer`.
+        hosts: names of this platform besides the loopback ones.
     """
 
     def __init__(self, app: App, *, token: str, hosts: Sequence[str] = ()) -> None:
@@ -87,51 +102,65 @@ class Access:
         self._hosts = frozenset(host.lower() for host in (*LOOPBACK, *hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let it through, or refuse it."""
+        """Pass the request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
             return
-        headers: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            if name in headers and name in (b"authorization", b"host", b"origin"):
-                await _refuse(send, 400, "bad_request", f"the header {name.decode()} occurs twice", "send it once")
-                return
-            headers[name] = value
-        host = _host(headers.get(b"host", b"").decode("latin-1"))
-        if host not in self._hosts:
-            fix = "call it by its own name, or add the name to TRIVET_HOSTS"
-            await _refuse(send, 421, "unknown_host", "this is not a name of this platform", fix)
+        send = _hardened(send)
+        try:
+            headers = _headers(scope["headers"])
+            self._check_names(headers)
+            if scope["path"] not in PUBLIC or scope["method"] not in ("GET", "HEAD"):
+                scope = {**scope, CALLER: self._caller(headers.get(b"authorization", b""))}
+        except TrivetError as error:
+            status = 421 if error.reason == UNKNOWN_HOST else None
+            await error_response(error, status=status)(scope, receive, send)
             return
+        await self._app(scope, receive, send)
+
+    def _check_names(self, headers: Mapping[bytes, bytes]) -> None:
+        if _host(headers.get(b"host", b"").decode("latin-1")) not in self._hosts:
+            fix = "call it by its own name, or add the name to TRIVET_HOSTS"
+            raise Invalid("this is not a name of this platform", fix=fix, reason=UNKNOWN_HOST)
         origin = headers.get(b"origin")
         if origin is not None and _site(origin.decode("latin-1")) not in self._hosts:
-            await _refuse(send, 403, "foreign_origin", "another site's page may not use this", "call it from your own")
-            return
-        if scope["path"] not in PUBLIC or scope["method"] not in ("GET", "HEAD"):
-            scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-            if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._token):
-                fix = "send `Authorization: Bearer <token>`: the token lies in the platform's home, or ask whoever runs it"
-                await _refuse(send, 401, "unauthorized", "the token is missing or is not the right one", fix)
-                return
-        await self._app(scope, receive, _hardened(send))
+            fix = "call it from a page of this platform"
+            raise Forbidden("another site's page may not use this", fix=fix, reason="foreign_origin")
+
+    def _caller(self, authorization: bytes) -> Caller:
+        scheme, _, given = authorization.partition(b" ")
+        if scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token):
+            return OWNER
+        fix = "send `Authorization: Bearer <token>`: the token is in the platform's home, or ask the platform's owner for it"
+        raise Unauthorized("the token is missing or wrong", fix=fix)
+
+
+def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    headers: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        if name in headers and name in (b"authorization", b"host", b"origin"):
+            raise Invalid(f"the header {name.decode()} occurs twice", fix="send it once", reason="bad_request")
+        headers[name] = value
+    return headers
 
 
 def _hardened(send: Send) -> Send:
-    """Every answer is what it says it is, and nobody keeps it."""
+    """Add headers: no sniffing of content types, no caching, no frames."""
 
-    async def following(message: MutableMapping[str, Any]) -> None:
+    async def send_hardened(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             headers = message.setdefault("headers", [])
-            there = {name.lower() for name, _ in headers}
-            message["headers"] = [*headers, *((name, value) for name, value in HARDENING if name not in there)]
+            present = {name.lower() for name, _ in headers}
+            message["headers"] = [*headers, *((name, value) for name, value in HARDENING if name not in present)]
         await send(message)
 
-    return following
+    return send_hardened
 
 
 def _site(origin: str) -> str:
-    """The name alone, of `http://localhost:8000`; none of what is no origin."""
+    """The name in `http://localhost:8000`; empty if this is not an origin."""
     try:
         return _host(urlsplit(origin).netloc)
     except ValueError:
@@ -139,34 +168,10 @@ def _site(origin: str) -> str:
 
 
 def _host(netloc: str) -> str:
-    """The name alone, of `localhost:8000` or `[::1]:8000`; none of what also holds a user."""
+    """The name in `localhost:8000` or `[::1]:8000`; empty if it also holds a user."""
     if "@" in netloc:
         return ""
     try:
         return (urlsplit(f"//{netloc}").hostname or "").lower()
     except ValueError:
         return ""
-
-
-async def _refuse(send: Send, status: int, reason: str, what: str, fix: str) -> None:
-    body = {
-        "code": status,
-        "status": "error",
-        "error": what,
-        "msg": what,
-        "what": what,
-        "fix": fix,
-        "source": "platform",
-        "reason": reason,
-        "request_id": secrets.token_hex(6),
-    }
-    content = orjson.dumps(body)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(content)),
-        *HARDENING,
-    ]
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})

@@ -21,12 +21,16 @@ log = logging.getLogger(__name__)
 
 STATUS: dict[Kind, int] = {
     Kind.INVALID: 400,
+    Kind.UNAUTHORIZED: 401,
+    Kind.FORBIDDEN: 403,
     Kind.NOT_FOUND: 404,
     Kind.NOT_ACCEPTABLE: 406,
     Kind.CONFLICT: 409,
     Kind.TOO_LARGE: 413,
+    # Here a request asks for a feature that is not there; at the gateway it sends what is not taken: 415.
     Kind.UNSUPPORTED: 501,
     Kind.OVERLOADED: 429,
+    # Here an uploaded model is refused; at the gateway a model fails while it answers, and the reference says 500.
     Kind.MODEL: 422,
     Kind.INTERNAL: 500,
     Kind.UNAVAILABLE: 503,
@@ -56,6 +60,8 @@ def error_response(error: TrivetError, *, status: int | None = None) -> Response
     headers = {"x-content-type-options": "nosniff"}
     if isinstance(error, Overloaded | Unavailable):
         headers["retry-after"] = str(error.retry_after_s)
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
     said = {name: _sayable(value) for name, value in body.items() if value is not None}
     return Response(orjson.dumps(said), status_code=status, media_type="application/json", headers=headers)
 

@@ -6,14 +6,14 @@ from pydantic import ValidationError
 from trivet import __version__
 from trivet.control.context import Control
 from trivet.control.documents import runtime_of
+from trivet.control.http.access import CurrentCaller
 from trivet.control.http.errors import of_details
 from trivet.control.reference_api.reading import Document, field, optional
 from trivet.control.request_bodies import Configure
 from trivet.control.use_cases import models
 from trivet.domain.encoding import schema_to_text
-from trivet.domain.pipeline import ModelStep
 from trivet.domain.version import ModelVersion
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Invalid
 
 __all__ = ["add_model_routes"]
 
@@ -22,9 +22,9 @@ def add_model_routes(routes: APIRouter, control: Control) -> None:
     """Below `models`."""
 
     @routes.post("/models/list")
-    def list_models(body: Document = Body()) -> Document:  # noqa: B008
+    def list_models(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
         """The models of a workspace: `{"workspace_id"}`."""
-        found = control.catalog.models.all(control.catalog.workspaces.get(field(body, "workspace_id", int)).id)
+        _, listed = models.list_models(control, caller, workspace=field(body, "workspace_id", int))
         return {
             "models": [
                 {
@@ -34,83 +34,64 @@ def add_model_routes(routes: APIRouter, control: Control) -> None:
                     "created_at": model.created_at.isoformat(),
                     "updated_at": model.updated_at.isoformat(),
                 }
-                for model in found
+                for model, _ in listed
             ]
         }
 
     @routes.post("/models/list_versions")
-    def list_versions(body: Document = Body()) -> list[Document]:  # noqa: B008
+    def list_versions(caller: CurrentCaller, body: Document = Body()) -> list[Document]:  # noqa: B008
         """A model's versions: `{"model_id": name, "models_pk_id": id}`."""
         name, key = optional(body, "model_id", str), optional(body, "models_pk_id", int)
         if name is None and key is None:
             raise Invalid("neither 'model_id' nor 'models_pk_id' is there", fix="send one", path="model_id")
-        for workspace in control.catalog.workspaces.all():
-            for model in control.catalog.models.all(workspace.id):
-                if model.id == key or (key is None and model.name == name):
-                    versions = control.catalog.models.versions(workspace.id, model.name)
-                    return [
-                        {
-                            "id": version.id,
-                            "models_pk_id": model.id,
-                            "model_id": model.name,
-                            "model_version": version.uuid,
-                            "owner_id": '""',
-                            "file_name": version.file_name,
-                            "sha": version.sha,
-                            "status": version.status,
-                        }
-                        for version in versions
-                    ]
-        raise NotFound(f"A model with the name {name} does not exist.", fix="see models/list")
+        model, versions = models.find_versions(control, caller, name=name, model_id=key)
+        return [
+            {
+                "id": version.id,
+                "models_pk_id": model.id,
+                "model_id": model.name,
+                "model_version": version.uuid,
+                "owner_id": '""',
+                "file_name": version.file_name,
+                "sha": version.sha,
+                "status": version.status,
+            }
+            for version in versions
+        ]
 
     @routes.post("/models/get_version_by_id")
-    def get_version(body: Document = Body()) -> Document:  # noqa: B008
+    def get_version(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
         """A version with its configuration: `{"model_version_id"}`."""
-        version = control.catalog.models.version(field(body, "model_version_id", int))
-        return {"model_version": _version(version, is_deployed=_is_deployed(control, version))}
+        version, is_deployed = models.get_version_with_use(control, caller, field(body, "model_version_id", int))
+        return {"model_version": _version(version, is_deployed=is_deployed)}
 
     @routes.post("/models/get_config_by_id")
-    def get_config(body: Document = Body()) -> Document:  # noqa: B008
+    def get_config(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
         """A version's configuration: `{"model_id"}`, which is the version's id."""
-        return {"model_config": _config(control.catalog.models.version(field(body, "model_id", int)))}
+        version, _ = models.get_version(control, caller, field(body, "model_id", int))
+        return {"model_config": _config(version)}
 
     @routes.post("/models/insert_model_config")
-    def insert_config(body: Document = Body()) -> Document:  # noqa: B008
+    def insert_config(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
         """Configure a version: `{"model_version_id", "tensor_fields"?, "batch_config"?, "input_schema"?, "output_schema"?}`.
 
         Other fields of the reference's configuration, as `filter_threshold`, change nothing.
         """
-        version = control.catalog.models.version(field(body, "model_version_id", int))
+        version_id = field(body, "model_version_id", int)
         known = ("tensor_fields", "batch_config", "input_schema", "output_schema")
         try:
             wanted = Configure(**{name: body.get(name) for name in known})
         except ValidationError as error:
             raise of_details([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
-        models.configure(control, version.uuid, wanted)
-        return {"model_config": _config(control.catalog.models.version(version.id))}
+        models.configure(control, caller, version_id, wanted)
+        version, _ = models.get_version(control, caller, version_id)
+        return {"model_config": _config(version)}
 
     @routes.post("/models/get_upload_logs")
-    def get_upload_logs(body: Document = Body()) -> Document:  # noqa: B008
+    def get_upload_logs(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
         """What was said while a version was loaded: `{"model_version_id"}`."""
-        version = control.catalog.models.version(field(body, "model_version_id", int))
-        lines = control.catalog.journal.upload_logs(version.id)
+        lines = models.list_upload_log(control, caller, field(body, "model_version_id", int))
         return {"logs": "\n".join(f"{line.at.isoformat()} {line.level} {line.text}" for line in lines)}
-
-
-def _is_deployed(control: Control, version: ModelVersion) -> bool:
-    """Whether a pipeline that uses a version answers requests."""
-    for deployment in control.catalog.deployments.all():
-        serving = deployment.status.serving
-        if deployment.wanted == "stopped" or serving is None:
-            continue
-        try:
-            steps = control.catalog.pipelines.version(serving).steps
-        except NotFound:
-            # Its pipeline was deleted since the deployments were read.
-            continue
-        if any(isinstance(step, ModelStep) and step.version == version.uuid for step in steps):
-            return True
-    return False
 
 
 def _version(version: ModelVersion, *, is_deployed: bool) -> Document:

@@ -5,19 +5,18 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import msgspec
 import orjson
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 
 from trivet.control.context import Control
-from trivet.control.documents import status_document, step_document
+from trivet.control.documents import status_document
+from trivet.control.http.access import CurrentCaller
 from trivet.control.http.body_reading import plain_json
 from trivet.control.http.log_answer import RECORDS, log_answer
 from trivet.control.reference_api.reading import Document, field, optional
-from trivet.control.request_bodies import Deploy
 from trivet.control.use_cases import logs, pipelines
-from trivet.domain.pipeline import CheckStep, ModelStep, Pipeline, PipelineStep, Validation
+from trivet.domain.pipeline import CheckStep, Validation
 from trivet.errors import Invalid, NotFound, Unsupported
 
 __all__ = ["add_pipeline_routes"]
@@ -32,17 +31,16 @@ log = logging.getLogger(__name__)
 def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
     """Below `pipelines`, `status` and `admin`."""
 
-    def named(body: Document, name: str = "pipeline_id") -> Pipeline:
-        return control.catalog.pipelines.by_id(field(body, name, int))
-
     @routes.post("/pipelines/create")
-    def create(body: Document = Body()) -> Document:  # noqa: B008
+    def create(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
         """Make a pipeline with steps, not deployed: `{"pipeline_id": name, "workspace_id", "definition": {"steps"}}`."""
-        workspace = control.catalog.workspaces.get(field(body, "workspace_id", int))
-        name = field(body, "pipeline_id", str)
-        steps = _read_steps(control, optional(optional(body, "definition", dict) or {}, "steps", list) or [])
-        pipeline, _ = pipelines.build_pipeline(control, workspace=workspace.name, name=name)
-        version = control.catalog.pipelines.add_version(pipeline.id, steps=steps)
+        pipeline, version = pipelines.create_with_steps(
+            control,
+            caller,
+            workspace=field(body, "workspace_id", int),
+            name=field(body, "pipeline_id", str),
+            steps=_read_steps(optional(optional(body, "definition", dict) or {}, "steps", list) or []),
+        )
         return {
             "pipeline_pk_id": pipeline.id,
             "pipeline_variant_pk_id": version.id,
@@ -50,12 +48,15 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
         }
 
     @routes.post("/pipelines/copy")
-    def copy(body: Document = Body()) -> Document:  # noqa: B008
+    def copy(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
         """Make a pipeline with another one's newest steps: `{"name", "workspace_id", "source_pipeline"}`."""
-        source = named(body, "source_pipeline")
-        workspace = control.catalog.workspaces.get(field(body, "workspace_id", int))
-        pipeline, _ = pipelines.build_pipeline(control, workspace=workspace.name, name=field(body, "name", str))
-        version = control.catalog.pipelines.add_version(pipeline.id, steps=source.versions[0].steps)
+        pipeline, version = pipelines.copy_pipeline(
+            control,
+            caller,
+            source_id=field(body, "source_pipeline", int),
+            workspace=field(body, "workspace_id", int),
+            name=field(body, "name", str),
+        )
         return {
             "pipeline_pk_id": pipeline.id,
             "pipeline_variant_pk_id": version.id,
@@ -65,33 +66,27 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
         }
 
     @routes.post("/pipelines/deploy")
-    def deploy(body: Document = Body()) -> Document:  # noqa: B008
+    def deploy(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
         """Deploy a version: `{"pipeline_id", "pipeline_version_pk_id", "model_configs"?, "engine_config"?}`."""
-        pipeline = named(body)
-        key = field(body, "pipeline_version_pk_id", int)
-        version = next((each for each in pipeline.versions if each.id == key), None)
-        if version is None:
-            raise NotFound(f"Pipeline version {key} not found in this workspace", fix="create it first")
-        workspace = control.catalog.workspaces.get(pipeline.workspace_id).name
-        config = optional(body, "engine_config", dict) or {}
-        steps = _reconfigured(control, version.steps, optional(body, "model_configs", list) or [])
-        if steps == version.steps:
-            wanted = Deploy(version=version.uuid, config=config, log_inferences=True)
-        else:
-            wanted = Deploy.model_validate({"steps": [step_document(step) for step in steps], "config": config})
-        _, deployment = pipelines.deploy(control, workspace=workspace, name=pipeline.name, body=wanted)
+        configs = optional(body, "model_configs", list) or []
+        deployment = pipelines.deploy_version(
+            control,
+            caller,
+            pipeline_id=field(body, "pipeline_id", int),
+            version_id=field(body, "pipeline_version_pk_id", int),
+            config_ids=[field({"model_configs": each}, "model_configs", int) for each in configs],
+            config=optional(body, "engine_config", dict) or {},
+        )
         return {"id": deployment.id}
 
     @routes.post("/pipelines/undeploy")
-    def undeploy(body: Document = Body()) -> Document:  # noqa: B008
+    def undeploy(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
         """Undeploy: `{"pipeline_id", "deployment_id"}`."""
-        pipeline = named(body)
-        workspace = control.catalog.workspaces.get(pipeline.workspace_id).name
-        pipelines.undeploy(control, workspace=workspace, name=pipeline.name)
+        pipelines.undeploy_by_id(control, caller, field(body, "pipeline_id", int))
         return {}
 
     @routes.post("/pipelines/get_logs")
-    def get_logs(request: Request, body: Document = Body()) -> Response:  # noqa: B008
+    def get_logs(caller: CurrentCaller, request: Request, body: Document = Body()) -> Response:  # noqa: B008
         """A page of a pipeline's log: `{"pipeline_name", "workspace_id", "cursor"?, "order"?, "page_size"?, "start_time"?,
         "end_time"?}`.
         """
@@ -108,6 +103,7 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
             start = datetime.fromtimestamp(0, UTC).isoformat()
         page = logs.pipeline_logs(
             control,
+            caller,
             workspace=field(body, "workspace_id", int),
             name=field(body, "pipeline_name", str),
             limit=size,
@@ -120,35 +116,29 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
         return log_answer(page, request.headers.get("accept", ""), usual=RECORDS)
 
     @routes.post("/status/get_deployment")
-    def get_deployment(body: Document = Body()) -> Document:  # noqa: B008
+    def get_deployment(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
         """What runs: `{"name": "<pipeline>-<deployment id>"}`."""
-        name, _, key = field(body, "name", str).rpartition("-")
-        for deployment in control.catalog.deployments.all():
-            if deployment.pipeline == name and str(deployment.id) == key:
-                found = pipelines.deployed_models(control, deployment)
-                address = urlsplit(control.infer_url).netloc
-                return status_document(name, deployment, found, address=address)
-        raise NotFound("Deployment not found", fix="deploy the pipeline; its name is <pipeline>-<deployment id>")
+        deployment, models = pipelines.find_deployment(control, caller, field(body, "name", str))
+        address = urlsplit(control.infer_url).netloc
+        return status_document(deployment.pipeline, deployment, models, address=address)
 
     @routes.post("/admin/get_pipeline_external_url")
-    def external_url(body: Document = Body()) -> Document:  # noqa: B008
+    def external_url(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
         """Where a pipeline answers: `{"workspace_id", "pipeline_name"}`."""
-        pipeline = control.catalog.pipelines.get(
-            control.catalog.workspaces.get(field(body, "workspace_id", int)).id, field(body, "pipeline_name", str)
-        )
-        deployment = control.catalog.deployments.of(pipeline.id)
+        workspace, name = field(body, "workspace_id", int), field(body, "pipeline_name", str)
+        deployment = pipelines.get_deployment(control, caller, workspace=workspace, name=name)
         if deployment is None:
             raise NotFound("Deployment not found", fix="deploy the pipeline")
-        name = pipeline.name
         return {"url": f"{control.infer_url}/v1/api/pipelines/infer/{name}-{deployment.id}/{name}"}
 
 
-def _read_steps(control: Control, said: list[Any]) -> tuple[PipelineStep, ...]:
-    steps: list[PipelineStep] = []
+def _read_steps(said: list[Any]) -> list[str | CheckStep]:
+    """Steps in the reference's form: a model step becomes the UUID of its version."""
+    steps: list[str | CheckStep] = []
     for index, each in enumerate(said):
         check = optional(each, "Check", dict) if isinstance(each, dict) else None
         if check is not None:
-            validations = _read_check(control, check, path=f"steps[{index}]")
+            validations = _read_check(check, path=f"steps[{index}]")
             if validations:
                 steps.append(CheckStep(validations=validations))
             continue
@@ -160,20 +150,11 @@ def _read_steps(control: Control, said: list[Any]) -> tuple[PipelineStep, ...]:
                 fix="send ModelInference with one model, or Check",
                 path=f"steps[{index}]",
             )
-        version = control.catalog.models.version(field(found[0], "version", str))
-        config = version.config
-        steps.append(
-            ModelStep(
-                name=version.name,
-                version=version.uuid,
-                sha=version.sha,
-                config_id=None if config is None else config.id,
-            )
-        )
-    return tuple(steps)
+        steps.append(field(found[0], "version", str))
+    return steps
 
 
-def _read_check(control: Control, said: Document, *, path: str) -> tuple[Validation, ...]:
+def _read_check(said: Document, *, path: str) -> tuple[Validation, ...]:
     """What `pipeline.steps()` shows of validations: `{"tree": [<an expression under its name, as JSON text>]}`."""
     found = []
     for number, text in enumerate(field(said, "tree", list)):
@@ -182,7 +163,6 @@ def _read_check(control: Control, said: Document, *, path: str) -> tuple[Validat
         if name == "count":
             log.warning("the name `count` is reserved: the validation at %s is ignored", where)
             continue
-        control.check_expression(expression)
         found.append(Validation(name=name, expression=expression))
     return tuple(found)
 
@@ -190,7 +170,7 @@ def _read_check(control: Control, said: Document, *, path: str) -> tuple[Validat
 def _read_tree(text: Any, *, path: str) -> tuple[str, str]:
     """A validation's name, and its expression without it."""
     try:
-        # It is text within the body, so nobody has looked into it yet.
+        # It is text within the body, so it is not checked yet.
         tree = orjson.loads(plain_json(text.encode())) if isinstance(text, str) else None
     except Invalid as error:
         raise Invalid("a validation cannot be read", why=error.why or error.what, fix=_TREE_FIX, path=path) from error
@@ -198,17 +178,3 @@ def _read_tree(text: Any, *, path: str) -> tuple[str, str]:
         case {"Alias": [expression, str(name)]} if name:
             return name, orjson.dumps(expression).decode()
     raise Invalid("a validation has no name", why=f"it is {text!r:.80}", fix=_TREE_FIX, path=path)
-
-
-def _reconfigured(control: Control, steps: tuple[PipelineStep, ...], config_ids: list[Any]) -> tuple[PipelineStep, ...]:
-    """Steps under other configurations of the same versions."""
-    by_version = {}
-    for config_id in config_ids:
-        config = control.catalog.models.config(field({"model_configs": config_id}, "model_configs", int))
-        by_version[control.catalog.models.version(config.version_id).uuid] = config.id
-    return tuple(
-        msgspec.structs.replace(step, config_id=by_version[step.version])
-        if isinstance(step, ModelStep) and step.version in by_version
-        else step
-        for step in steps
-    )

@@ -1,6 +1,5 @@
 """Uploads in the reference's MLOps API: forms."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,55 +8,45 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 
 from trivet.control.context import Control
+from trivet.control.http.access import CurrentCaller
 from trivet.control.http.body_reading import plain_json
 from trivet.control.http.errors import of_details
 from trivet.control.http.forms import receive_form
 from trivet.control.reference_api.reading import Document, optional
 from trivet.control.request_bodies import NewUpload
 from trivet.control.use_cases import uploads
+from trivet.domain.access import Action, Caller, check
 from trivet.domain.version import ModelVersion
 from trivet.errors import Invalid
 
 __all__ = ["add_upload_routes"]
-
-NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def add_upload_routes(routes: APIRouter, control: Control) -> None:
     """Below `models`: the two that take a form."""
 
     @routes.post("/models/upload_and_convert", status_code=202)
-    async def upload_and_convert(request: Request) -> Document:
+    async def upload_and_convert(caller: CurrentCaller, request: Request) -> Document:
         """A form: a part `metadata` (JSON) and a part `file`."""
-        return await _upload(request, _of_metadata)
+        return await _upload(caller, request, _of_metadata)
 
     @routes.post("/models/upload_stream", status_code=202)
-    async def upload_stream(request: Request) -> Document:
+    async def upload_stream(caller: CurrentCaller, request: Request) -> Document:
         """A form with the fields name, filename, visibility and workspace_id, and a part `file`: an ONNX file."""
-        return await _upload(request, _of_fields)
+        return await _upload(caller, request, _of_fields)
 
-    async def _upload(request: Request, read: Callable[[dict[str, str], str], NewUpload]) -> Document:
+    async def _upload(caller: Caller, request: Request, read: Callable[[dict[str, str], str], NewUpload]) -> Document:
+        # Before the form is read, which may be gigabytes.
+        check(caller, Action.UPLOAD_MODEL)
         most_bytes = int(control.settings.max_upload_mib * 2**20)
         stall_s = control.threads.stall_s
         async with receive_form(request, control.uploads, most_bytes=most_bytes, stall_s=stall_s) as form:
 
-            def take() -> ModelVersion:
-                announced = uploads.announce_upload(control, _named_workspace(read(form.fields, form.file_name)))
-                with form.path.open("rb") as file:
-                    try:
-                        return uploads.receive_upload(control, announced.id, iter(lambda: file.read(2**20), b""))
-                    except BaseException:
-                        # Nobody was told its id: it cannot be sent again.
-                        uploads.forget_upload(control, announced.id)
-                        raise
+            def receive() -> ModelVersion:
+                return uploads.receive_file(control, caller, read(form.fields, form.file_name), form.path)
 
-            version = await control.threads.run(take)
+            version = await control.threads.run(receive)
         return {"insert_models": {"returning": [{"models": [{"id": version.id}]}]}}
-
-    def _named_workspace(body: NewUpload) -> NewUpload:
-        is_number = NUMBER.fullmatch(body.workspace) is not None
-        known = control.catalog.workspaces.get(int(body.workspace) if is_number else body.workspace)
-        return body.model_copy(update={"workspace": known.name})
 
 
 def _of_metadata(fields: dict[str, str], file_name: str) -> NewUpload:

@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Body
 
 from trivet.control.context import Control
+from trivet.control.http.access import CurrentCaller
 from trivet.control.reference_api.reading import Document, field
-from trivet.domain.names import check_workspace_name
+from trivet.control.use_cases import workspaces
 
 __all__ = ["add_workspace_routes"]
 
@@ -13,7 +14,7 @@ def add_workspace_routes(routes: APIRouter, control: Control) -> None:
     """Below `workspaces`."""
 
     @routes.post("/workspaces/list")
-    def list_workspaces() -> Document:
+    def list_workspaces(caller: CurrentCaller) -> Document:
         """All workspaces, with the ids of what is in them."""
         return {
             "workspaces": [
@@ -23,15 +24,15 @@ def add_workspace_routes(routes: APIRouter, control: Control) -> None:
                     "created_at": each.created_at.isoformat(),
                     "created_by": each.created_by,
                     "archived": each.archived,
-                    "models": [model.id for model in control.catalog.models.all(each.id)],
-                    "pipelines": [pipeline.id for pipeline in control.catalog.pipelines.all(each.id)],
+                    "models": models,
+                    "pipelines": pipelines,
                 }
-                for each in control.catalog.workspaces.all()
+                for each, models, pipelines in workspaces.list_workspaces_with_contents(control, caller)
             ]
         }
 
     @routes.post("/workspaces/create")
-    def create_workspace(body: Document = Body()) -> Document:  # noqa: B008 - FastAPI's way of saying where it comes from
-        """Make a workspace: `{"workspace_name"}`."""
-        name = check_workspace_name(field(body, "workspace_name", str))
-        return {"workspace_id": control.catalog.workspaces.create(name, created_by=control.user).id}
+    def create_workspace(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008 - FastAPI's way of saying where it comes from
+        """Create a workspace: `{"workspace_name"}`."""
+        name = field(body, "workspace_name", str)
+        return {"workspace_id": workspaces.create_workspace(control, caller, name).id}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 
 from trivet.control.context import Control
+from trivet.domain.access import Action, Caller, check
 from trivet.errors import Invalid
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = ["pipeline_logs", "read_time", "records_of"]
 
 def pipeline_logs(
     control: Control,
+    caller: Caller,
     *,
     workspace: str | int,
     name: str,
@@ -28,13 +30,14 @@ def pipeline_logs(
     dataset: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> "LogPage":
-    """A page of a pipeline's log, up to what was answered this moment.
+    """A page of a pipeline's inference log, up to the last answer.
 
     Raises:
         NotFound: there is no such pipeline.
         Invalid: as `read_logs` says.
     """
-    # Not at the top: few ask for logs, and what reads Parquet takes its time to import.
+    check(caller, Action.READ_LOGS, workspace)
+    # Not at the top: Parquet takes long to import, and few requests need it.
     from trivet.inference_log import LogPage, folder_of, read_logs
 
     catalog = control.catalog

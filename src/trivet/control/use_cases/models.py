@@ -1,4 +1,4 @@
-"""Use cases: configuring model versions, and deleting models."""
+"""Use cases: models, their versions and configurations."""
 
 import logging
 from collections.abc import Iterable
@@ -9,18 +9,110 @@ import pyarrow as pa
 from trivet.control.context import Control
 from trivet.control.request_bodies import Configure
 from trivet.control.use_cases.schemas import read_schema
+from trivet.domain.access import Action, Caller, check
 from trivet.domain.digest import Digest
+from trivet.domain.events import UploadLogLine
 from trivet.domain.frameworks import FRAMEWORKS
+from trivet.domain.pipeline import ModelStep
 from trivet.domain.step_fit import configured_schemas
-from trivet.domain.version import ModelConfig, ModelVersion
-from trivet.errors import Conflict, Invalid, TrivetError
+from trivet.domain.version import Model, ModelConfig, ModelVersion, Workspace
+from trivet.errors import Conflict, Invalid, NotFound, TrivetError
 
-__all__ = ["configure", "delete_model", "forget_bytes", "schemas_of"]
+__all__ = [
+    "configure",
+    "delete_model",
+    "find_versions",
+    "forget_bytes",
+    "get_model",
+    "get_version",
+    "get_version_with_use",
+    "list_models",
+    "list_upload_log",
+    "schemas_of",
+]
 
 log = logging.getLogger(__name__)
 
 
-def configure(control: Control, uuid: str, body: Configure) -> ModelConfig:
+def list_models(
+    control: Control, caller: Caller, *, workspace: str | int
+) -> tuple[Workspace, list[tuple[Model, ModelVersion]]]:
+    """A workspace, and its models by name, each with its newest version.
+
+    Raises:
+        NotFound: there is no such workspace.
+    """
+    check(caller, Action.VIEW, workspace)
+    found = control.catalog.workspaces.get(workspace)
+    # A model that is created or deleted between the two queries is left out.
+    known = {each.id: each for each in control.catalog.models.all(found.id)}
+    newest = control.catalog.models.newest_versions(found.id)
+    return found, [(known[version.model_id], version) for version in newest if version.model_id in known]
+
+
+def get_model(
+    control: Control, caller: Caller, *, workspace: str, name: str
+) -> tuple[Workspace, Model, list[ModelVersion]]:
+    """A model with its workspace and its versions, the newest first.
+
+    Raises:
+        NotFound: there is no such workspace or model.
+    """
+    check(caller, Action.VIEW, workspace)
+    found = control.catalog.workspaces.get(workspace)
+    model = control.catalog.models.get(found.id, name)
+    return found, model, control.catalog.models.versions(found.id, name)
+
+
+def find_versions(
+    control: Control, caller: Caller, *, name: str | None, model_id: int | None
+) -> tuple[Model, list[ModelVersion]]:
+    """A model of any workspace by its id, or by its name where no id is given; and its versions, the newest first.
+
+    Raises:
+        NotFound: there is no such model.
+    """
+    check(caller, Action.VIEW)
+    for workspace in control.catalog.workspaces.all():
+        for model in control.catalog.models.all(workspace.id):
+            if model.id == model_id or (model_id is None and model.name == name):
+                return model, control.catalog.models.versions(workspace.id, model.name)
+    raise NotFound(f"A model with the name {name} does not exist.", fix="see models/list")
+
+
+def get_version(control: Control, caller: Caller, id_or_uuid: int | str) -> tuple[ModelVersion, Workspace]:
+    """A model version and its workspace.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    check(caller, Action.VIEW)
+    version = control.catalog.models.version(id_or_uuid)
+    return version, control.catalog.workspaces.get(version.workspace_id)
+
+
+def get_version_with_use(control: Control, caller: Caller, version_id: int) -> tuple[ModelVersion, bool]:
+    """A model version, and whether a pipeline that uses it answers requests.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    check(caller, Action.VIEW)
+    version = control.catalog.models.version(version_id)
+    return version, _is_deployed(control, version)
+
+
+def list_upload_log(control: Control, caller: Caller, id_or_uuid: int | str, *, after: int = 0) -> list[UploadLogLine]:
+    """The lines of a version's upload log behind line `after`, the oldest first.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    check(caller, Action.VIEW)
+    return control.catalog.journal.upload_logs(control.catalog.models.version(id_or_uuid).id, after=after)
+
+
+def configure(control: Control, caller: Caller, id_or_uuid: int | str, body: Configure) -> ModelConfig:
     """Add a configuration to a version.
 
     Raises:
@@ -28,7 +120,8 @@ def configure(control: Control, uuid: str, body: Configure) -> ModelConfig:
         Conflict: it is not ready, so that nothing can be checked.
         Invalid: it does not fit the version.
     """
-    version = control.catalog.models.version(uuid)
+    check(caller, Action.CONFIGURE_MODEL)
+    version = control.catalog.models.version(id_or_uuid)
     if body.batch_config == "single" and body.max_batch_delay_ms is not None:
         raise Invalid(
             "Dynamic batching is not supported with single batch mode. Please update the model configuration or contact "
@@ -63,10 +156,10 @@ def configure(control: Control, uuid: str, body: Configure) -> ModelConfig:
         if len(set(config.tensor_fields)) < len(config.tensor_fields) or "" in config.tensor_fields:
             raise Invalid("tensor fields need names, each its own", path="tensor_fields")
     schemas_of(version, config)
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         name: getattr(config, name) for name in config.__struct_fields__ if name not in {"id", "version_id"}
     }
-    return control.catalog.models.add_config(version.id, **said)
+    return control.catalog.models.add_config(version.id, **values)
 
 
 def schemas_of(version: ModelVersion, config: ModelConfig | None) -> tuple[pa.Schema, pa.Schema]:
@@ -78,7 +171,7 @@ def schemas_of(version: ModelVersion, config: ModelConfig | None) -> tuple[pa.Sc
     """
     fault = version.fault
     if version.loaded is None and fault is not None:
-        fix = "its status is error, and waiting does not help: upload a mended one"
+        fix = "its status is error, and waiting does not help: upload a corrected one"
         raise Conflict(
             f"model {version.name!r} version {version.number} is not ready",
             why=fault.message.partition("\n")[0],
@@ -89,20 +182,21 @@ def schemas_of(version: ModelVersion, config: ModelConfig | None) -> tuple[pa.Sc
     return configured_schemas(version, config)
 
 
-def delete_model(control: Control, *, workspace: str, name: str) -> None:
+def delete_model(control: Control, caller: Caller, *, workspace: str, name: str) -> None:
     """Delete a model with all its versions, and the bytes that no other version has.
 
     Raises:
         NotFound: there is no such model.
         Conflict: a deployment uses one of its versions.
     """
+    check(caller, Action.DELETE_MODEL, workspace)
     found = control.catalog.workspaces.get(workspace)
     with control.settling:
         versions = control.catalog.models.versions(found.id, name)
         control.catalog.models.delete(found.id, name)
         forget_bytes(control, {digest for version in versions for digest in _bytes_of(version)})
-    control.poke()
-    control.tell(
+    control.wake_supervisor()
+    control.add_event(
         workspace_id=found.id,
         subject="model",
         subject_id=name,
@@ -121,7 +215,7 @@ def _bytes_of(version: ModelVersion) -> Iterable[Digest]:
 def forget_bytes(control: Control, digests: Iterable[Digest]) -> None:
     """Delete the bytes that no version has. Called while `settling` is held.
 
-    What cannot be deleted now takes room and does no harm.
+    Bytes that cannot be deleted now take up space and do no harm.
     """
     for digest in digests:
         try:
@@ -129,3 +223,18 @@ def forget_bytes(control: Control, digests: Iterable[Digest]) -> None:
                 control.blobs.delete(digest)
         except TrivetError as error:
             log.warning("the bytes %s could not be deleted: %s", digest[:12], error.message)
+
+
+def _is_deployed(control: Control, version: ModelVersion) -> bool:
+    for deployment in control.catalog.deployments.all():
+        serving = deployment.status.serving
+        if deployment.wanted == "stopped" or serving is None:
+            continue
+        try:
+            steps = control.catalog.pipelines.version(serving).steps
+        except NotFound:
+            # Its pipeline was deleted since the deployments were read.
+            continue
+        if any(isinstance(step, ModelStep) and step.version == version.uuid for step in steps):
+            return True
+    return False

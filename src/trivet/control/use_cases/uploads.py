@@ -1,4 +1,4 @@
-"""Use case: uploading a model version. What it is is said and checked first; its bytes follow."""
+"""Use case: uploading a model version. It is announced and checked first; its bytes follow."""
 
 import contextlib
 import hashlib
@@ -17,26 +17,27 @@ from trivet.control.request_bodies import NewUpload
 from trivet.control.use_cases.models import forget_bytes
 from trivet.control.use_cases.schemas import read_schema
 from trivet.disk.replace import replace_file
+from trivet.domain.access import Action, Caller, check
 from trivet.domain.digest import Digest
 from trivet.domain.encoding import decode, encode
 from trivet.domain.frameworks import FRAMEWORKS, Framework
 from trivet.domain.names import check_name
 from trivet.domain.package import ModelSettings
-from trivet.domain.version import Acceleration, Architecture, ModelVersion
+from trivet.domain.version import Acceleration, Architecture, ModelVersion, Workspace
 from trivet.errors import BadPackage, Conflict, Invalid, NotFound, TooLarge, TrivetError, Unavailable
 
 __all__ = [
     "Upload",
     "announce_upload",
     "clear_uploads",
-    "forget_upload",
+    "disk_error",
+    "receive_file",
     "receive_upload",
-    "spool_trouble",
-    "workspace_of",
 ]
 
 KEPT_S = 24 * 3600.0
 UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
+WORKSPACE_ID = re.compile(r"[0-9]{1,18}")
 ZIP_START = (b"PK\x03\x04", b"PK\x05\x06")
 ZIP_END = b"PK\x05\x06"
 TAIL = 66 * 1024
@@ -44,7 +45,7 @@ MIB = 2**20
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
-    """An upload that was announced: everything but its bytes."""
+    """An announced upload: everything but its bytes."""
 
     id: str
     name: str
@@ -60,20 +61,25 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def version_uuid(self) -> str:
-        """The UUID that the version will have: whoever lost the answer to an upload finds it by that."""
+        """The UUID of the version to come. A client that lost the answer to its upload finds the version by it."""
         return _version_uuid(self.id)
 
 
-def announce_upload(control: Control, body: NewUpload) -> Upload:
-    """Check everything that is said of a file, before its bytes travel.
+def announce_upload(control: Control, caller: Caller, body: NewUpload) -> Upload:
+    """Check the description of a file, before its bytes travel.
 
     Raises:
-        Invalid: a name, a schema, a file name or a size that cannot be.
+        Invalid: a name, a schema, a file name or a size is invalid.
         NotFound: there is no such workspace.
     """
+    check(caller, Action.UPLOAD_MODEL, body.workspace)
+    return _announce(control, body, body.workspace)
+
+
+def _announce(control: Control, body: NewUpload, workspace: str | int) -> Upload:
     check_name(body.name)
     _check_file_name(body.file_name)
-    workspace = control.catalog.workspaces.get(body.workspace)
+    workspace_id = control.catalog.workspaces.get(workspace).id
     if body.size is not None:
         _check_size(control, body.size)
     settings = ModelSettings(
@@ -89,7 +95,7 @@ def announce_upload(control: Control, body: NewUpload) -> Upload:
         name=body.name,
         file_name=body.file_name,
         framework=body.framework,
-        workspace_id=workspace.id,
+        workspace_id=workspace_id,
         size=body.size,
         sha256=body.sha256,
         arch=body.arch,
@@ -101,34 +107,72 @@ def announce_upload(control: Control, body: NewUpload) -> Upload:
     try:
         replace_file(_file(control, upload.id), encode(upload), durable=False)
     except OSError as error:
-        raise spool_trouble(error) from error
+        raise disk_error(error) from error
     return upload
 
 
-def receive_upload(control: Control, upload_id: str, chunks: Iterable[bytes]) -> ModelVersion:
-    """Take a file's bytes in. When this returns, the version is there to stay. The same bytes sent again give the same.
+def receive_upload(
+    control: Control, caller: Caller, upload_id: str, chunks: Iterable[bytes]
+) -> tuple[ModelVersion, Workspace]:
+    """Receive a file's bytes. When this returns, the version is stored. The same bytes sent again give the same version.
+
+    Returns:
+        The version, and its workspace.
 
     Raises:
-        NotFound: nobody announced it, or that was long ago.
-        TooLarge: more bytes than are taken.
-        BadPackage: it is no zip where one is needed.
-        Invalid: the bytes are not those that were announced.
-        Conflict: other bytes came before.
+        NotFound: the upload was not announced, or not in the last 24 hours.
+        TooLarge: the file is larger than the limit.
+        BadPackage: it is not a zip where one is needed.
+        Invalid: the bytes are not the announced ones.
+        Conflict: the upload was finished with other bytes.
     """
+    check(caller, Action.UPLOAD_MODEL)
     made = _made(control, upload_id)
     if made is not None:
-        return _same(made, _digest_of(control, chunks))
+        workspace = control.catalog.workspaces.get(made.workspace_id)
+        return _same(made, _digest_of(control, chunks)), workspace
     upload = _announced(control, upload_id)
+    # Looked up first: once the version is stored, nothing that can fail is left to do.
+    workspace = control.catalog.workspaces.get(upload.workspace_id)
+    return _receive(control, caller, upload, chunks), workspace
+
+
+def receive_file(control: Control, caller: Caller, body: NewUpload, path: Path) -> ModelVersion:
+    """Announce and receive an upload whose bytes are in a file already. If that fails, nothing of it is kept.
+
+    Args:
+        control: the parts.
+        caller: who uploads.
+        body: the description of the file. `workspace` is a name, or a number in ASCII digits.
+        path: of the bytes.
+
+    Raises:
+        TrivetError: as `announce_upload` and `receive_upload` do.
+    """
+    check(caller, Action.UPLOAD_MODEL, body.workspace)
+    workspace = int(body.workspace) if WORKSPACE_ID.fullmatch(body.workspace) else body.workspace
+    upload = _announce(control, body, workspace)
+    try:
+        with path.open("rb") as file:
+            return _receive(control, caller, upload, iter(lambda: file.read(MIB), b""))
+    except BaseException:
+        # The client does not know the upload's id, so it cannot send the bytes again.
+        with contextlib.suppress(OSError):
+            _file(control, upload.id).unlink(missing_ok=True)
+        raise
+
+
+def _receive(control: Control, caller: Caller, upload: Upload, chunks: Iterable[bytes]) -> ModelVersion:
     expected = None if upload.sha256 is None else Digest(upload.sha256)
-    digest, size = control.blobs.put(_looked_at(control, upload, chunks), digest=expected)
+    digest, size = control.blobs.put(_checked(control, upload, chunks), digest=expected)
     with control.settling:
         try:
-            version = _settle(control, upload, digest, size)
+            version = _store(control, caller, upload, digest, size)
         except TrivetError:
             forget_bytes(control, [digest])
             raise
-    control.poke()
-    control.tell(
+    control.wake_supervisor()
+    control.add_event(
         workspace_id=version.workspace_id,
         subject="model_version",
         subject_id=version.uuid,
@@ -136,23 +180,6 @@ def receive_upload(control: Control, upload_id: str, chunks: Iterable[bytes]) ->
         text=f"{version.name} version {version.number}, {version.size} bytes",
     )
     return version
-
-
-def workspace_of(control: Control, upload_id: str) -> str:
-    """The name of the workspace that an announced upload is for.
-
-    Raises:
-        NotFound: nobody announced it, or that was long ago.
-    """
-    made = _made(control, upload_id)
-    workspace_id = _announced(control, upload_id).workspace_id if made is None else made.workspace_id
-    return control.catalog.workspaces.get(workspace_id).name
-
-
-def forget_upload(control: Control, upload_id: str) -> None:
-    """Have an announced upload wait for its bytes no longer."""
-    with contextlib.suppress(OSError):
-        _file(control, upload_id).unlink(missing_ok=True)
 
 
 def _announced(control: Control, upload_id: str) -> Upload:
@@ -163,7 +190,7 @@ def _announced(control: Control, upload_id: str) -> Upload:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise spool_trouble(error) from error
+        raise disk_error(error) from error
     raise NotFound(
         "there is no such upload", why="it was finished, or not announced in the last 24 hours", fix="begin it again"
     )
@@ -174,7 +201,7 @@ def _version_uuid(upload_id: str) -> str:
 
 
 def _made(control: Control, upload_id: str) -> ModelVersion | None:
-    """The version that came of an upload, if it is there."""
+    """The version that an upload became; None if it did not yet."""
     if UPLOAD_ID.fullmatch(upload_id):
         with contextlib.suppress(NotFound):
             return control.catalog.models.version(_version_uuid(upload_id))
@@ -185,7 +212,7 @@ def _same(version: ModelVersion, digest: Digest) -> ModelVersion:
     if version.sha != digest:
         raise Conflict(
             "this upload was finished with other bytes",
-            why=f"{version.name} version {version.number} came of it",
+            why=f"{version.name} version {version.number} is the result",
             fix="announce another upload",
             reason="upload_finished",
         )
@@ -201,7 +228,7 @@ def _digest_of(control: Control, chunks: Iterable[bytes]) -> Digest:
     return Digest(hashed.hexdigest())
 
 
-def _settle(control: Control, upload: Upload, digest: Digest, size: int) -> ModelVersion:
+def _store(control: Control, caller: Caller, upload: Upload, digest: Digest, size: int) -> ModelVersion:
     path = _file(control, upload.id)
     made = _made(control, upload.id)
     if made is not None:
@@ -223,7 +250,7 @@ def _settle(control: Control, upload: Upload, digest: Digest, size: int) -> Mode
         arch=upload.arch,
         accel=upload.accel,
         visibility=upload.visibility,
-        created_by=control.user,
+        created_by=caller.name,
         new_uuid=upload.version_uuid,
     )
     with contextlib.suppress(OSError):
@@ -238,10 +265,10 @@ def clear_uploads(control: Control) -> None:
     _forget_old(control)
 
 
-def spool_trouble(error: OSError) -> Unavailable:
-    """The folder for uploads cannot be written or read."""
+def disk_error(error: OSError) -> Unavailable:
+    """What a failure to read or write the folder of uploads means."""
     return Unavailable(
-        "the upload cannot be kept", why=error.strerror or str(error), fix="see to the disk that the home lies on"
+        "the upload cannot be kept", why=error.strerror or str(error), fix="check the disk of the platform's home"
     )
 
 
@@ -273,7 +300,7 @@ def _check_size(control: Control, size: int) -> None:
         )
 
 
-def _looked_at(control: Control, upload: Upload, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _checked(control: Control, upload: Upload, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes, counted, and refused if they cannot be what they are said to be."""
     is_zip = FRAMEWORKS[upload.framework].sent_as == "folder"
     size = 0

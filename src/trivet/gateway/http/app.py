@@ -69,7 +69,7 @@ class GatewayApp:
 
     def _allows(self, scope: Mapping[str, Any]) -> bool:
         assert self._access is not None
-        return self._access.allows(dict(scope["headers"]).get(b"authorization", b""))
+        return self._access.caller(dict(scope["headers"]).get(b"authorization", b"")) is not None
 
     async def _answer_prediction(
         self, address: Address, scope: Mapping[str, Any], receive: Receive, send: Send

@@ -1,0 +1,47 @@
+"""Use cases: the platform itself, and what happened on it."""
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from trivet import __version__
+from trivet.control.context import Control
+from trivet.domain.access import Action, Caller, check
+from trivet.domain.events import Event
+
+__all__ = ["PlatformFacts", "get_platform", "list_events"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlatformFacts:
+    """What runs here, and where predictions are answered."""
+
+    version: str
+    home: Path
+    infer_url: str
+    database: Literal["sqlite", "postgresql"]
+    python: str
+
+
+def get_platform(control: Control, caller: Caller) -> PlatformFacts:
+    """What runs here."""
+    check(caller, Action.VIEW)
+    return PlatformFacts(
+        version=__version__,
+        home=control.settings.home,
+        infer_url=control.infer_url,
+        database=control.catalog.database,
+        python=platform.python_version(),
+    )
+
+
+def list_events(control: Control, caller: Caller, *, workspace: str | None, after: int, limit: int) -> list[Event]:
+    """Events behind event `after`, the oldest first; of one workspace, if one is named.
+
+    Raises:
+        NotFound: there is no such workspace.
+    """
+    check(caller, Action.VIEW, workspace)
+    workspace_id = None if workspace is None else control.catalog.workspaces.get(workspace).id
+    return control.catalog.journal.events(after=after, limit=limit, workspace_id=workspace_id)

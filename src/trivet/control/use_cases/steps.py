@@ -1,0 +1,106 @@
+"""Steps of a pipeline: taken from a request, and checked one against the next."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from trivet.control.context import Control
+from trivet.control.request_bodies import CheckStepBody, Deploy
+from trivet.control.use_cases.models import schemas_of
+from trivet.domain.pipeline import CheckStep, ModelStep, PipelineStep, Validation
+from trivet.domain.step_fit import check_fit
+from trivet.domain.version import ModelVersion
+from trivet.errors import Invalid, NotFound
+
+__all__ = ["check_steps", "newest_step", "reconfigured", "steps_of"]
+
+
+def steps_of(control: Control, body: Deploy) -> tuple[PipelineStep, ...]:
+    """The steps that a deploy asks for.
+
+    Raises:
+        NotFound: there is no such model version or configuration.
+    """
+    steps: list[PipelineStep] = []
+    for each in body.steps or ():
+        if isinstance(each, CheckStepBody):
+            validations = tuple(Validation(name=one.name, expression=one.expression) for one in each.validations)
+            steps.append(CheckStep(validations=validations))
+            continue
+        version = control.catalog.models.version(each.version)
+        if each.config_id is not None and control.catalog.models.config(each.config_id).version_id != version.id:
+            raise NotFound(
+                f"configuration {each.config_id} is not one of {version.name!r}", fix="configure the version"
+            )
+        steps.append(ModelStep(name=version.name, version=version.uuid, sha=version.sha, config_id=each.config_id))
+    return tuple(steps)
+
+
+def newest_step(control: Control, version_uuid: str) -> ModelStep:
+    """A step that runs a model version with its newest configuration.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    version = control.catalog.models.version(version_uuid)
+    config_id = None if version.config is None else version.config.id
+    return ModelStep(name=version.name, version=version.uuid, sha=version.sha, config_id=config_id)
+
+
+def reconfigured(
+    control: Control, steps: tuple[PipelineStep, ...], config_ids: Sequence[int]
+) -> tuple[PipelineStep, ...]:
+    """Steps under other configurations of the same model versions.
+
+    Raises:
+        NotFound: there is no such configuration.
+    """
+    by_version = {}
+    for config_id in config_ids:
+        config = control.catalog.models.config(config_id)
+        by_version[control.catalog.models.version(config.version_id).uuid] = config.id
+    return tuple(
+        msgspec.structs.replace(step, config_id=by_version[step.version])
+        if isinstance(step, ModelStep) and step.version in by_version
+        else step
+        for step in steps
+    )
+
+
+def check_steps(control: Control, steps: Sequence[PipelineStep]) -> list[ModelVersion]:
+    """Check that steps can be run one after another.
+
+    Returns:
+        Their model versions, in order.
+    """
+    models: list[ModelVersion] = []
+    schemas = []
+    for index, step in enumerate(steps):
+        if isinstance(step, CheckStep):
+            if not models:
+                raise Invalid(
+                    "validations have no step before them", fix="add the model's step first", path=f"steps[{index}]"
+                )
+            for validation in step.validations:
+                _check_validation(control, validation, path=f"steps[{index}]")
+            continue
+        version = control.catalog.models.version(step.version)
+        config = None if step.config_id is None else control.catalog.models.config(step.config_id)
+        inputs, outputs = schemas_of(version, config)
+        models.append(version)
+        schemas.append((version.name, inputs, outputs))
+    if not models:
+        raise Invalid("a pipeline without a model has nothing to run", fix="add a model step", path="steps")
+    check_fit(schemas)
+    return models
+
+
+def _check_validation(control: Control, validation: Validation, *, path: str) -> None:
+    if not validation.name or validation.name == "count":
+        raise Invalid(
+            f"{validation.name!r} is not a name for a validation",
+            why="its column would be anomaly.count, which counts them",
+            fix="take another name",
+            path=path,
+        )
+    control.check_expression(validation.expression)

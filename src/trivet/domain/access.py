@@ -1,0 +1,73 @@
+"""Who may do what on a platform: the one rule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from trivet.errors import Forbidden
+
+__all__ = ["OWNER", "Action", "Caller", "Role", "check", "may"]
+
+
+class Action(StrEnum):
+    """What a caller can do. The text completes the sentence "the caller may not …"."""
+
+    VIEW = "view this platform"
+    READ_LOGS = "read inference logs"
+    CREATE_WORKSPACE = "create workspaces"
+    UPLOAD_MODEL = "upload models"
+    CONFIGURE_MODEL = "configure models"
+    DELETE_MODEL = "delete models"
+    CREATE_PIPELINE = "create pipelines"
+    DEPLOY = "deploy or undeploy pipelines"
+    DELETE_PIPELINE = "delete pipelines"
+
+
+class Role(StrEnum):
+    """What a caller is on a platform."""
+
+    OWNER = "owner"
+
+
+ALLOWED: Final[Mapping[Role, frozenset[Action]]] = {Role.OWNER: frozenset(Action)}
+"""The actions of each role. A new role is a row here."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """Who sends a request. Made where a token is checked, and handed to every use case."""
+
+    name: str
+    roles: frozenset[Role] = field(default_factory=frozenset)
+
+
+OWNER: Final = Caller(name="owner", roles=frozenset({Role.OWNER}))
+"""The only user so far: whose request has the platform's token."""
+
+
+def may(caller: Caller, action: Action, workspace: int | str | None = None) -> bool:
+    """Whether a caller may do something.
+
+    Args:
+        caller: who asks.
+        action: what for.
+        workspace: where, as the request names it; None for the whole platform, or where the request names none. No role
+            depends on it yet.
+    """
+    del workspace
+    return any(action in ALLOWED[role] for role in caller.roles)
+
+
+def check(caller: Caller, action: Action, workspace: int | str | None = None) -> None:
+    """Refuse what a caller may not do. The arguments are those of `may`.
+
+    Raises:
+        Forbidden: the caller may not.
+    """
+    if not may(caller, action, workspace):
+        raise Forbidden(
+            f"{caller.name!r} may not {action}",
+            why="no role of this caller allows it",
+            fix="use the owner's token, or ask the owner to do it",
+        )
