@@ -17,7 +17,7 @@ from pyarrow import flight
 from trivet.engine.batch import Batch, concat
 from trivet.engine.calls import Call, Outcome, Piece, Raw, Rows
 from trivet.engine.model_errors import ModelError, error_of
-from trivet.engine.raw_exchange import RawExchange
+from trivet.engine.raw_exchange import RawExchange, Stream
 from trivet.errors import Internal, TrivetError, Unavailable
 
 __all__ = ["Broken", "Job", "Link", "Worker"]
@@ -129,8 +129,12 @@ class Link:
         jobs: list[Job] = []
         try:
             with flight.FlightClient(self.worker.address) as client:
-                raw = RawExchange(client, most_bytes=self._most_raw_bytes)
-                writer, reader = client.do_exchange(flight.FlightDescriptor.for_path(b"predict"))
+
+                def open_stream(path: bytes) -> Stream:
+                    return client.do_exchange(flight.FlightDescriptor.for_path(path))  # type: ignore[no-any-return]
+
+                raw = RawExchange(open_stream, most_bytes=self._most_raw_bytes)
+                writer, reader = open_stream(b"predict")
                 # Also on a broken stream: closed here it raises, closed by its destructor it would write to stderr.
                 with closing(writer), closing(raw):
                     writer.begin(self._input_schema)

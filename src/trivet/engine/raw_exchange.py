@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 import pyarrow as pa
@@ -13,7 +13,10 @@ from trivet.engine.model_errors import ModelError, error_of
 from trivet.errors import Internal, ModelFailed, TrivetError, Unavailable
 from trivet_worker.raw import RAW_SCHEMA
 
-__all__ = ["RawExchange"]
+__all__ = ["OpenStream", "RawExchange", "Stream"]
+
+Stream: TypeAlias = tuple[flight.FlightStreamWriter, flight.FlightStreamReader]
+OpenStream: TypeAlias = Callable[[bytes], Stream]
 
 # What goes into a header must not hold a line's end. The worker checks this too, and names what is wrong.
 _Text = Annotated[str, msgspec.Meta(pattern=r"\A[\x20-\x7e]*\Z")]
@@ -39,14 +42,14 @@ class RawExchange:
     """Answers raw calls on a stream that is opened for the first of them. Belongs to the link's thread.
 
     Args:
-        client: connected to the worker.
+        open_stream: opens a stream with a path.
         most_bytes: that an answer may have.
     """
 
-    def __init__(self, client: flight.FlightClient, *, most_bytes: int) -> None:
-        self._client = client
+    def __init__(self, open_stream: OpenStream, *, most_bytes: int) -> None:
+        self._open_stream = open_stream
         self._most_bytes = most_bytes
-        self._stream: tuple[flight.FlightStreamWriter, flight.FlightStreamReader] | None = None
+        self._stream: Stream | None = None
 
     def answer(
         self, raw: Raw, *, on_piece: Callable[[Piece], None], left: Callable[[], bool]
@@ -108,9 +111,9 @@ class RawExchange:
         if self._stream is not None:
             self._stream[0].close()
 
-    def _open(self) -> tuple[flight.FlightStreamWriter, flight.FlightStreamReader]:
+    def _open(self) -> Stream:
         if self._stream is None:
-            self._stream = self._client.do_exchange(flight.FlightDescriptor.for_path(b"raw"))
+            self._stream = self._open_stream(b"raw")
             self._stream[0].begin(RAW_SCHEMA)
         return self._stream
 

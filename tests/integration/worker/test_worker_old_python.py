@@ -1,5 +1,6 @@
 """A worker on Python 3.8 with the libraries of its time, under a platform of today."""
 
+import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,25 @@ import pyarrow as pa
 import pytest
 
 from trivet.domain.environment import EnvironmentSpec
+from trivet.engine.calls import Raw
+from trivet.engine.limits import EngineLimits
+from trivet.engine.pool import WorkerPool
 from trivet.envs import EnvironmentStore
 from trivet_worker.tensors import to_arrow
 
+SHOUT = """
+from trivet_worker.raw import RawAnswer
+
+class Shout:
+    def predict(self, columns):
+        return columns
+
+    def answer(self, request):
+        return RawAnswer(200, request.content_type, iter([request.body.upper(), b"!"]))
+
+def load(package, stage):
+    return Shout()
+"""
 REQUIREMENTS = ("numpy==1.24.4", "pyarrow==17.0.0")
 
 
@@ -98,3 +115,24 @@ def test_images_are_the_same_on_both_sides(old_stand):
         np.testing.assert_array_equal(np.array(answer["x"], np.uint8), images[:, ::-1])
 
     old_stand.run(spec, use)
+
+
+def test_a_raw_request_is_answered_on_python_3_8(old_stand):
+    root = old_stand.package({"shout.py": SHOUT})
+    spec = replace(old_stand.spec(root, entry={}), adapter="shout:load")
+
+    async def main():
+        worker = await old_stand.launcher.start(spec)
+        pool = WorkerPool(
+            input_schema=spec.input_schema, output_schema=spec.output_schema, joins=True, limits=EngineLimits()
+        )
+        pool.attach(worker)
+        try:
+            for body in (b"a", b"", b"b" * 10_000_000):
+                answer = await pool.answer(Raw(content_type="text/plain", path="/shout", body=body))
+                assert (answer.status, await answer.body()) == (200, body.upper() + b"!")
+        finally:
+            await pool.close()
+            await worker.stop(5)
+
+    asyncio.run(main())
