@@ -104,7 +104,7 @@ $(TOOLS)/.ready: Makefile
 	fi
 	touch $@
 
-# The locked set. Where pip is told of another index, the same versions and hashes are taken from there.
+# The locked set. If pip is configured for another index, the same versions and hashes are taken from there.
 $(READY): $(TOOLS)/.ready pyproject.toml worker/pyproject.toml uv.lock
 	@echo "==> Installing the locked packages into .venv" >&2
 	python=$$(cat $(TOOLS)/python)

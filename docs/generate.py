@@ -2,7 +2,7 @@
 
     python docs/generate.py
 
-A test compares what it writes with what is there.
+A test compares its output with the files.
 """
 
 import enum
@@ -22,9 +22,9 @@ def rest_page(openapi: dict[str, Any]) -> str:
         "# The control API",
         "",
         "`trivet up` answers it on port 8000; `/docs` there shows it with its schemas, `/openapi.json` is it for programs. Bodies",
-        "are JSON, times RFC 3339. Every route but those marked *open* wants `Authorization: Bearer <token>`, with the token that",
-        "lies in the home (`token`, readable by its owner only). An error says `code`, `error`, `reason`, and where there is one a",
-        "`path` and a `fix`: see [errors](errors.md).",
+        "are JSON, times RFC 3339. Every route except those marked *open* requires `Authorization: Bearer <token>`, with the token in",
+        "the home (`token`, readable by its owner only). An error has `code`, `error`, `reason`, and if known",
+        "`path` and `fix`: see [errors](errors.md).",
         "",
         "This page is written by `docs/generate.py` from the routes themselves.",
         "",
@@ -41,9 +41,9 @@ def rest_page(openapi: dict[str, Any]) -> str:
         for method, path, operation in operations:
             is_open = "" if operation.get("security") else " *(open)*"
             lines += [f"### `{method.upper()} {path}`{is_open}", ""]
-            said = (operation.get("description") or operation.get("summary") or "").strip()
-            if said:
-                lines += [said, ""]
+            text = (operation.get("description") or operation.get("summary") or "").strip()
+            if text:
+                lines += [text, ""]
             lines += _parameters(operation.get("parameters", []))
             lines += _body(operation.get("requestBody"), schemas)
     return "\n".join(lines).rstrip() + "\n"
@@ -57,8 +57,8 @@ def _parameters(parameters: list[dict[str, Any]]) -> list[str]:
     for each in rows:
         kind = _kind(each.get("schema", {}))
         default = each.get("schema", {}).get("default")
-        said = " ".join([each.get("description", ""), "" if default is None else f"(default `{default}`)"]).strip()
-        lines.append(f"| `{each['name']}` | {each['in']} | {' '.join(filter(None, [kind, said]))} |")
+        text = " ".join([each.get("description", ""), "" if default is None else f"(default `{default}`)"]).strip()
+        lines.append(f"| `{each['name']}` | {each['in']} | {' '.join(filter(None, [kind, text]))} |")
     return [*lines, ""]
 
 
@@ -76,8 +76,8 @@ def _body(body: dict[str, Any] | None, schemas: dict[str, Any]) -> list[str]:
         lines += ["| field of the body | | |", "|---|---|---|"]
         for field, schema in properties.items():
             must = "required" if field in required else ""
-            said = " ".join(schema.get("description", "").split())
-            lines.append(f"| `{field}` | {' '.join(filter(None, [_kind(schema), must]))} | {said} |")
+            text = " ".join(schema.get("description", "").split())
+            lines.append(f"| `{field}` | {' '.join(filter(None, [_kind(schema), must]))} | {text} |")
         lines.append("")
     return lines
 
@@ -100,7 +100,7 @@ def sdk_page(names: dict[str, Any]) -> str:
     lines = [
         "# The SDK",
         "",
-        "What `from trivet import …` gives. Errors are those of `trivet.errors`, which say what, why and how to mend it.",
+        "The names of `from trivet import …`. Errors are those of `trivet.errors`: what, why and how to fix it.",
         "",
         "This page is written by `docs/generate.py` from the docstrings.",
         "",

@@ -2,7 +2,7 @@
 
     make demo
 
-What it builds lies in `.cache` beside the examples, unless TRIVET_HOME names another place. A platform's models and pipelines
+Its files are in `.cache` beside the examples, or in TRIVET_HOME. A platform's models and pipelines
 stay there: each run adds a version.
 """
 
@@ -35,7 +35,7 @@ READY = re.compile(r"^Ready: (?:http://\S+ \(control\), )?(?P<url>http://\S+)(?:
 PANDAS_RECORDS = "application/json; format=pandas-records"
 FEATURES = 18
 PRICE_FILES = {300.0: BUILD / "house-price.onnx", 330.0: BUILD / "house-price-dearer.onnx"}
-"""What a square foot costs in each version of the model, and where the version is written."""
+"""The price of a square foot in each version of the model, and the version's file."""
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ENVIRON = {"TRIVET_HOME": str(HOME)} | os.environ
@@ -57,15 +57,15 @@ def optional_inputs_zip() -> Path:
 
 
 def python(*words: str) -> None:
-    """Run a command, and show it; what it prints is shown where it fails."""
+    """Run a command and show it; show its output if it fails."""
     typed("python", *words)
-    said = subprocess.run([sys.executable, *words], cwd=EXAMPLES.parent, capture_output=True, text=True, check=False)
-    if said.returncode:
-        sys.exit(f"it ended with exit code {said.returncode}\n{said.stdout}{said.stderr}")
+    done = subprocess.run([sys.executable, *words], cwd=EXAMPLES.parent, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"it ended with exit code {done.returncode}\n{done.stdout}{done.stderr}")
 
 
 def trivet(*words: str) -> None:
-    """Run a command of Trivet, and show it, and all that it prints."""
+    """Run a command of Trivet, and show it with its output."""
     typed("trivet", *words)
     code = subprocess.run([TRIVET, *words], cwd=EXAMPLES.parent, env=ENVIRON, stdin=subprocess.DEVNULL, check=False)
     if code.returncode:
@@ -74,7 +74,7 @@ def trivet(*words: str) -> None:
 
 @contextmanager
 def started(*words: str, unshown: Sequence[str] = ()) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """A command of Trivet that runs while the block lasts: the URL where it answers. Its progress goes to this terminal."""
+    """Run a command of Trivet for the length of the block: its URL. Its progress goes to this terminal."""
     begun = time.monotonic()
     server = None
     try:
@@ -99,7 +99,7 @@ def started(*words: str, unshown: Sequence[str] = ()) -> Iterator[tuple[str, "su
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block: a process that it found half started would be nobody's to end."""
+    """Delay Ctrl-C until the end of the block, so that no half-started process is left behind."""
     came: list[int] = []
     before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in ENDING}
     try:
@@ -112,7 +112,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def end(server: "subprocess.Popen[str]") -> None:
-    """End a process well, or else at once: nothing is left running, however often Ctrl-C is pressed."""
+    """Stop a process, by force if needed: nothing is left running, even after several Ctrl-C."""
     try:
         if server.poll() is None:
             server.terminate()
@@ -123,7 +123,7 @@ def end(server: "subprocess.Popen[str]") -> None:
 
 
 def answers(url: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What `POST …/infer` says to some rows: one record for each."""
+    """The answer of `POST …/infer` to some rows: one record for each."""
     request = urllib.request.Request(  # noqa: S310 - the URL is the one that Trivet printed
         f"{url}/infer", data=json.dumps(rows).encode(), headers={"Content-Type": PANDAS_RECORDS}
     )
@@ -137,7 +137,7 @@ def answers(url: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @contextmanager
 def asking(url: str, rows: Sequence[dict[str, Any]]) -> Iterator[list[list[dict[str, Any]]]]:
-    """Somebody who asks again and again while the block lasts: the answers. One that fails ends the demo."""
+    """A client that sends requests for the length of the block: its answers. A failed one ends the demo."""
     done = threading.Event()
     seen: list[list[dict[str, Any]]] = []
 
@@ -155,9 +155,9 @@ def asking(url: str, rows: Sequence[dict[str, Any]]) -> Iterator[list[list[dict[
 
 
 def typed(*words: str, after: str = "") -> None:
-    """What one would type to get the same."""
+    """Show the command that gives the same result."""
     console.print(f"\n$ {shlex.join(words)}{after}", style="bold", markup=False, soft_wrap=True)
-    # What the command prints is not to come before it, where this is written to a file.
+    # In a file, the command must come before its output.
     sys.stdout.flush()
 
 
@@ -170,7 +170,7 @@ def show(rows: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]) -> Non
 
 
 def brief(values: dict[str, Any]) -> str:
-    """The first few fields, each cut so that two columns fit the terminal, one of them wide."""
+    """The first few fields, cut so that two columns fit the terminal."""
     width = max(30, (console.width - 20) * 2 // 3)
     lines = [f"{name}: {json.dumps(value)}" for name, value in values.items()]
     cut = [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines[:4]]
@@ -178,7 +178,7 @@ def brief(values: dict[str, Any]) -> str:
 
 
 def serve_packages() -> None:
-    """A file, a folder that says everything itself, and a zip with its schemas on the command line."""
+    """A file, a folder without flags, and a zip with its schemas on the command line."""
     packages: list[tuple[str, Callable[[], Path], list[str]]] = [
         ("fraud_onnx", fraud_file, ["--tensor-fields", "tensor"]),
         ("preprocess_step", lambda: EXAMPLES / "preprocess_step", []),
@@ -199,12 +199,12 @@ def serve_packages() -> None:
         typed("trivet", *words)
         with started(*words, unshown=["--http-port", "0"]) as (url, _server):
             found = answers(url, rows)
-        # Shown once the server is gone, so that what it says at its end does not land in the table.
+        # Shown after the server has ended, so that its last output is not in the table.
         show(rows, found)
 
 
 def run_platform() -> None:
-    """A Python step and an ONNX model as one pipeline, and another version of the model while somebody asks."""
+    """A Python step and an ONNX model as one pipeline, and a second version of the model during requests."""
     asked = EXAMPLES / "preprocess_step" / "rows.json"
     rows = json.loads(asked.read_text())
     infer = ("infer", "houses", str(asked.relative_to(EXAMPLES.parent)), "--dataset", "out")
@@ -221,9 +221,9 @@ def run_platform() -> None:
         with asking(f"{url}/pipelines/houses", rows) as seen:
             trivet("deploy", "houses", "house-features", "house-price")
         prices = list(dict.fromkeys(answer[0]["out"]["price"][0] for answer in seen))
-        said = " and then ".join(f"{price:.0f}" for price in prices)
+        worth = " and then ".join(f"{price:.0f}" for price in prices)
         console.print(
-            f"Meanwhile {len(seen)} requests were sent and all were answered. The first house was worth {said}.",
+            f"Meanwhile {len(seen)} requests were sent and all were answered. The first house was worth {worth}.",
             soft_wrap=True,
         )
         trivet(*infer)
@@ -235,7 +235,7 @@ def run_platform() -> None:
 
 
 def write_price_models() -> None:
-    """`tensor` float32[rows, 18] -> `price` float32[rows, 1]: so much a square foot, and less for every year."""
+    """`tensor` float32[rows, 18] -> `price` float32[rows, 1]: a price for each square foot, less for every year."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper, save
 
@@ -261,7 +261,7 @@ def main() -> None:
     if parser.parse_args().write_price_models:
         write_price_models()
         return
-    # A shell starts what it starts in the background deaf to Ctrl-C; and whoever is told to end ends what it started.
+    # A shell starts background jobs with Ctrl-C ignored. On SIGTERM the demo also stops the processes that it started.
     for number in ENDING:
         signal.signal(number, signal.default_int_handler)
     begun = time.monotonic()

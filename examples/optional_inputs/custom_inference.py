@@ -11,7 +11,7 @@ from mac.types import InferenceData
 
 
 class Combiner:
-    """What takes the place of a trained model here."""
+    """Stands in for a trained model."""
 
     def combine(self, first: np.ndarray, second: List[Any], factor: Optional[int]) -> np.ndarray:
         """`(first + second) * factor`, where an empty second list counts as zeros and no factor as one."""
@@ -21,7 +21,7 @@ class Combiner:
 
 
 class OptionalInputs(Inference):
-    """Calls the combiner row by row, since the lists of two rows may differ in length."""
+    """Calls the combiner row by row, because the lists of two rows may differ in length."""
 
     @property
     def expected_model_types(self) -> Set[Any]:
@@ -36,7 +36,7 @@ class OptionalInputs(Inference):
 
 
 class OptionalInputsBuilder(InferenceBuilder):
-    """There is nothing to load from `config.model_path`."""
+    """Loads nothing from `config.model_path`."""
 
     @property
     def inference(self) -> OptionalInputs:

@@ -1,4 +1,4 @@
-"""What the examples share: where they lie, a platform to talk to, and the models that they upload."""
+"""Shared by the examples: their folder, a platform, and the models that they upload."""
 
 import os
 import subprocess
@@ -14,15 +14,15 @@ BUILD = EXAMPLES / "build"
 
 
 def connect() -> AbstractContextManager[Client]:
-    """The platform at TRIVET_URL, or one that lasts as long as the `with` block (and whose home may be TRIVET_HOME)."""
+    """The platform at TRIVET_URL, or one for the length of the `with` block (its home may be TRIVET_HOME)."""
     return Client() if "TRIVET_URL" in os.environ else Client.local(home=os.environ.get("TRIVET_HOME"))
 
 
 def build(example: str) -> Path:
     """The ONNX file that an example's script writes."""
     script = EXAMPLES / example / "make_model.py"
-    said = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    return Path(said.stdout.strip().removeprefix("wrote "))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    return Path(done.stdout.strip().removeprefix("wrote "))
 
 
 def zipped(example: str, *files: str) -> Path:

@@ -1,9 +1,8 @@
-"""A first model on the platform: upload, deploy, ask, look at the log.
+"""A first model on the platform: upload, deploy, send rows, read the log.
 
     python examples/platform/first_model.py
 
-It starts a platform of its own and ends it again. With `trivet up` running somewhere, set TRIVET_URL (and TRIVET_TOKEN, if it
-runs on another machine) to use that one instead.
+It starts its own platform and stops it. To use a running one, set TRIVET_URL (and TRIVET_TOKEN, if it runs on another machine).
 """
 
 # %% A model as an exporter writes it
@@ -18,7 +17,7 @@ fraud_file = build("fraud_onnx")
 rows = pd.DataFrame(json.loads((EXAMPLES / "fraud_onnx" / "rows.json").read_text()))
 
 with connect() as client:
-    # %% Upload it. Its own input is called `dense_input`; our data call it `tensor`.
+    # %% Upload it. The model calls its input `dense_input`; our data calls it `tensor`.
     fraud = client.upload_model("ccfraud", fraud_file, framework=Framework.ONNX).configure(tensor_fields=["tensor"])
     print(fraud)
 
@@ -27,7 +26,7 @@ with connect() as client:
     pipeline.deploy()
     print(pipeline.status()["status"])
 
-    # %% Ask it: a DataFrame in, a DataFrame out
+    # %% Send rows: a DataFrame in, a DataFrame out
     answers = pipeline.infer(rows)
     print(answers[["time", "out.dense_1", "anomaly.count"]])
     assert [round(probability, 3) for [probability] in answers["out.dense_1"]] == [0.009, 0.999]
@@ -35,7 +34,7 @@ with connect() as client:
     # %% The same over HTTP, as any client would
     print("POST", pipeline.url())
 
-    # %% What was asked and answered is kept
+    # %% Requests and answers are logged
     print(pipeline.logs(limit=10)[["time", "out.dense_1"]])
 
     # %% Done

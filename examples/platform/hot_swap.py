@@ -1,4 +1,4 @@
-"""A new version takes the place of the old one while clients ask, and no request is lost.
+"""A new version replaces the old one while clients send requests, and no request is lost.
 
 python examples/platform/hot_swap.py
 """
@@ -17,7 +17,7 @@ from trivet import Framework
 
 
 def times(factor: float) -> Path:
-    """`x` float32[rows, 1] -> `y` float32[rows, 1], so many times as large."""
+    """`x` float32[rows, 1] -> `y` float32[rows, 1], multiplied by a constant."""
     graph = helper.make_graph(
         [helper.make_node("Mul", ["x", "factor"], ["y"])],
         "times",
@@ -40,13 +40,13 @@ with connect() as client:
     pipeline = client.build_pipeline("swapped").add_model_step(two)
     pipeline.deploy()
 
-    # %% Somebody asks without a pause
+    # %% Clients send requests without a pause
     done = threading.Event()
     seen: list[float] = []
     failures: list[Exception] = []
 
     def ask() -> None:
-        """An Arrow table in, an Arrow table out; whatever goes wrong is remembered."""
+        """An Arrow table in, an Arrow table out; failures are collected."""
         while not done.is_set():
             try:
                 answer = pipeline.infer(rows)
@@ -61,7 +61,7 @@ with connect() as client:
     for client_thread in clients:
         client_thread.start()
 
-    # %% Meanwhile the second version is deployed, and then the first once more
+    # %% Meanwhile the second version is deployed, then the first again
     for version in (three, two):
         time.sleep(0.5)
         pipeline.replace_with_model_step(0, version)
@@ -71,7 +71,7 @@ with connect() as client:
     for client_thread in clients:
         client_thread.join()
 
-    # %% Nobody noticed, but for the answers
+    # %% Only the answers have changed
     print(f"{len(seen)} answers, {len(failures)} failures; answers were {sorted(set(seen))}")
     assert failures == []
     assert set(seen) == {2.0, 3.0}

@@ -1,4 +1,4 @@
-"""Two steps: a Python step makes features of what a broker knows about a house, an ONNX model makes a price of them.
+"""Two steps: a Python step computes features from facts about a house, an ONNX model a price from features.
 
 python examples/platform/two_steps.py
 """
@@ -18,7 +18,7 @@ FEATURES = 18
 
 
 def price_model() -> Path:
-    """`tensor` float32[rows, 18] -> `price` float32[rows, 1]: so much a square foot, and less for every year."""
+    """`tensor` float32[rows, 18] -> `price` float32[rows, 1]: a price for each square foot, less for every year."""
     weights = np.zeros((FEATURES, 1), dtype=np.float32)
     weights[2], weights[15] = 300.0, -500.0
     graph = helper.make_graph(
@@ -38,7 +38,7 @@ step_zip = zipped("preprocess_step", "house_features.py", "trivet.yaml")
 houses = pd.DataFrame(json.loads((EXAMPLES / "preprocess_step" / "rows.json").read_text()))
 
 with connect() as client:
-    # %% The step runs in a worker, in an environment of its own; the model in the gateway
+    # %% The step runs in a worker with its own environment; the model in the gateway
     features = client.upload_model("house-features", step_zip, framework=Framework.PYTHON)
     price = client.upload_model("house-price", price_model(), framework=Framework.ONNX)
     print(features.config().runtime(), price.config().runtime())
@@ -49,7 +49,7 @@ with connect() as client:
     pipeline.deploy(deployment_config=config)
     print(pipeline.steps())
 
-    # %% Only the last step's outputs come back, beside what was sent
+    # %% The answer has the last step's outputs and the sent rows
     answers = pipeline.infer(houses)
     print(answers[["in.sqft_living", "in.yr_built", "out.price"]])
     assert "out.tensor" not in answers

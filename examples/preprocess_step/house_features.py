@@ -1,4 +1,4 @@
-"""Turn what a broker knows about a house into the eighteen numbers that a price model wants."""
+"""Turn facts about a house into the eighteen numbers of a price model."""
 
 import logging
 

@@ -1,6 +1,6 @@
-"""Train a small image clustering and zip it as its author would: run this in the environment the package asks for.
+"""Train a small image clustering and zip it as its author would: run this in the environment that the package requires.
 
-Writes into FOLDER: `feature_extractor.h5`, `kmeans.pkl`, `rows.json` (images as a caller sends them), `labels.json`
+Writes into FOLDER: `feature_extractor.h5`, `kmeans.pkl`, `rows.json` (images as a client sends them), `labels.json`
 (the groups that this process, the author's own, finds for these rows) and `vgg_clustering.zip`.
 
     python make_model.py FOLDER [--requirements requirements.txt]
