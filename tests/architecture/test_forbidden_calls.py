@@ -81,6 +81,6 @@ CLIENT = ("connecting.py", "local.py")
 """The SDK is a program of its own: these two modules are its settings, and what it starts."""
 
 
-def test_the_environment_is_read_where_the_parts_are_put_together_and_handed_on_from_there() -> None:
+def test_the_environment_is_read_only_where_parts_are_composed() -> None:
     others = [path for path in PLATFORM if not {"cli", "wiring", "settings.py", *CLIENT} & set(path.parts)]
     assert list(found(others, reads_environment)) == []

@@ -279,7 +279,7 @@ def test_it_is_refused_with_the_reason_and_the_remedy(shell, make, tmp_path, nam
     assert not (shell.home / "packages" / "escaped.txt").exists()
 
 
-def test_a_missing_python_is_said_with_what_there_is(shell, make, tmp_path):
+def test_a_missing_python_is_reported_with_those_found(shell, make, tmp_path):
     said = refused(shell, make.zip(tmp_path / "model.zip", make.byop_files()), *SCHEMAS, "--python", "3.77")
     assert "3.77" in said
     assert re.search(r"3\.1\d", said)
@@ -324,7 +324,7 @@ def test_check_reports_an_error_as_json(shell, make, tmp_path):
     assert "Traceback" not in ended.stderr
 
 
-def test_after_a_refusal_the_mended_package_is_served(shell, make, tmp_path):
+def test_after_a_refusal_the_fixed_package_is_served(shell, make, tmp_path):
     path = make.zip(tmp_path / "model.zip", make.byop_files(("def create", "def make")))
     refused(shell, path, *SCHEMAS)
     make.zip(path, make.byop_files())

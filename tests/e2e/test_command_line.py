@@ -74,7 +74,7 @@ def test_a_value_that_is_none_is_explained(shell, make, tmp_path, command, flags
     assert "Traceback" not in ended.stderr
 
 
-def test_a_port_that_is_taken_is_said_before_anything_else_is_done(shell, make, tmp_path):
+def test_a_port_in_use_is_reported_before_any_other_work(shell, make, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = shell.run("serve", make.step(tmp_path / "step"), "--http-port", port)
@@ -159,7 +159,7 @@ def test_a_home_without_environments_lists_none_and_prunes_none(fresh_shell):
     assert fresh_shell.run("env", "prune", "--json").stdout == "[]\n"
 
 
-def test_a_reader_that_goes_away_is_no_fault(shell):
+def test_a_reader_that_closes_the_pipe_is_not_an_error(shell):
     import subprocess
 
     found = subprocess.run(

@@ -97,7 +97,7 @@ def test_a_stop_waits_for_a_request_only_as_long_as_it_may(shell, make, tmp_path
             assert sent.result().status_code == 503
 
 
-def test_a_server_told_to_stop_says_so_and_answers_for_a_while_yet(shell, make, tmp_path):
+def test_a_stopping_server_reports_not_ready_and_still_answers(shell, make, tmp_path):
     with shell.serve(make.step(tmp_path / "step"), TRIVET_STOP_DELAY_S="2") as server:
         server.signal(signal.SIGTERM)
         make.eventually(lambda: server.get("/readyz").status_code == 503)

@@ -25,7 +25,7 @@ def workspaces(home: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name != ".sweep"] if folder.exists() else []
 
 
-def test_two_servers_at_once_build_one_environment_and_it_is_pruned_when_both_are_gone(fresh_shell, make, tmp_path):
+def test_two_servers_share_an_environment_that_is_pruned_after_both(fresh_shell, make, tmp_path):
     step = make.step(tmp_path / "step")
     with fresh_shell.start(step) as first, fresh_shell.start(step) as second:
         for server in (first, second):
@@ -75,9 +75,7 @@ def silent_index() -> Iterator[str]:
     ("number", "code"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
 )
-def test_a_server_that_ends_while_its_environment_is_built_leaves_no_process(
-    fresh_shell, make, tmp_path, silent_index, number, code
-):
+def test_a_server_that_ends_during_a_build_leaves_no_process(fresh_shell, make, tmp_path, silent_index, number, code):
     step = make.step(tmp_path / "step")
     with fresh_shell.start(step, UV_DEFAULT_INDEX=silent_index, UV_NO_CACHE="1") as server:
         server.until_said("resolving")
@@ -109,7 +107,7 @@ FULL = """
 """
 
 
-def test_a_full_disk_while_an_environment_is_built_is_said_and_leaves_nothing_half_made(fresh_shell, make, tmp_path):
+def test_a_full_disk_during_a_build_is_reported_and_leaves_nothing(fresh_shell, make, tmp_path):
     private = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--mount", "--map-root-user"]
     probe = [*private, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)]
     if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True, check=False).returncode:

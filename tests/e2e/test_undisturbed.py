@@ -26,7 +26,7 @@ NOISY = """
 """
 
 
-def test_what_a_model_prints_logs_and_changes_disturbs_nobody(shell, make, tmp_path):
+def test_output_logs_and_changes_of_a_model_do_no_harm(shell, make, tmp_path):
     with shell.serve(make.step(tmp_path / "step", NOISY)) as server:
         for value in (1, 2, 101, 3):
             assert server.outputs([{"x": [value, 0, 0]}]) == [{"y": float(value)}]

@@ -166,7 +166,7 @@ def test_a_long_header_is_refused_or_does_no_harm(connection):
     [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET\r\n\r\n", b"\0" * 100, b"POST /infer HTTP/9.9\r\n\r\n",
      b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", head(length=None) + b"", head("Content-Length: -5", length=None)],
 )  # fmt: skip
-def test_what_is_no_http_is_refused(connection, text):
+def test_input_that_is_not_http_is_refused(connection, text):
     connection.send(text)
     connection.socket.shutdown(socket.SHUT_WR)
     refused(connection, 400, 405, 404)

@@ -74,7 +74,7 @@ def ask(server, how: str, x: float = 0.0):
         ("_exit 0", "exit code 0"),
     ],
 )
-def test_a_request_that_ends_the_worker_learns_how_and_the_next_is_answered(doomed, how, said):
+def test_a_request_that_ends_its_worker_gets_the_reason_and_others_answers(doomed, how, said):
     with doomed() as server:
         answer = ask(server, how)
         assert (answer.status_code, answer.json()["reason"]) == (503, "worker_died"), answer.text
@@ -87,7 +87,7 @@ def test_a_request_that_ends_the_worker_learns_how_and_the_next_is_answered(doom
 
 
 @pytest.mark.parametrize(("how", "error"), [("sys.exit", "SystemExit"), ("interrupt", "KeyboardInterrupt")])
-def test_leaving_python_is_an_error_of_the_model_and_not_the_end_of_its_worker(doomed, how, error):
+def test_sys_exit_is_an_error_of_the_model_and_not_the_end_of_its_worker(doomed, how, error):
     with doomed() as server:
         before = [process.pid for process in server.model_processes()]
         answer = ask(server, how)
@@ -145,7 +145,7 @@ def test_a_worker_killed_under_load_fails_only_what_it_had_in_hand(doomed, make)
         make.eventually(lambda: len(server.model_processes()) == 2)
 
 
-def test_all_that_was_joined_into_a_lost_call_is_told_and_what_waited_is_answered(doomed, make):
+def test_requests_of_a_lost_call_get_an_error_and_waiting_ones_answers(doomed, make):
     with doomed() as server, ThreadPoolExecutor(8) as clients:
         first = clients.submit(ask, server, "sleep", 30.0)
         make.eventually(lambda: "asked for sleep" in server.log())
@@ -190,7 +190,7 @@ def test_programs_that_a_model_started_end_with_it(doomed, make):
         make.eventually(lambda: not program.is_running())
 
 
-def test_a_model_that_no_longer_loads_is_tried_ever_more_seldom_and_comes_back(shell, make, tmp_path):
+def test_a_model_that_stops_loading_is_retried_with_back_off_and_recovers(shell, make, tmp_path):
     flag, starts = tmp_path / "broken", tmp_path / "starts"
     code = f"""
         import os, pathlib
@@ -218,7 +218,7 @@ def test_a_model_that_no_longer_loads_is_tried_ever_more_seldom_and_comes_back(s
         assert server.outputs([{"x": [1, 2, 3]}]) == [{"y": 6.0}]
 
 
-def test_an_exception_in_the_model_is_told_and_nothing_ends(doomed):
+def test_an_exception_in_the_model_is_reported_and_its_worker_stays(doomed):
     with doomed() as server:
         before = [process.pid for process in server.model_processes()]
         answer = ask(server, "raise")

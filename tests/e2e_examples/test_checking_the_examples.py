@@ -101,7 +101,7 @@ def changed(tmp_path: Path) -> Callable[..., Path]:
     return change
 
 
-def test_a_test_that_expects_another_answer_fails_and_says_where_they_differ(check, changed):
+def test_a_failed_test_names_the_place_of_the_difference(check, changed):
     checked = check(changed("preprocess_step", "trivet.yaml", "1690, 7639, 63, 1, 23]", "1690, 7639, 63, 1, 22]"))
     assert (checked.code, checked.report["ok"]) == (1, False)
     good, bad = checked.details("test")

@@ -98,13 +98,13 @@ def in_a_terminal(*words: str, home: Path) -> tuple[int, str]:
 # Models
 
 
-def test_a_model_that_is_not_waited_for_is_told_of_as_it_is(trivet, step_times):
+def test_without_a_wait_the_models_current_status_is_printed(trivet, step_times):
     document = strictly(done(trivet("upload", "patient", step_times(2), *STEP_FLAGS, "--no-wait", "--json")))
     assert document["name"] == "patient"
     assert document["status"] in {"pending_load_container", "attempting_load_container"}
 
 
-def test_what_can_only_be_said_of_a_loaded_model_is_not_dropped_when_nobody_waits_for_it(trivet, times):
+def test_flags_that_need_a_loaded_model_are_refused_without_a_wait(trivet, times):
     for flags in (["--tensor-fields", "first"], ["--batch-config", "single"]):
         assert "--no-wait" in told(trivet("upload", "dropped", times(2), "--no-wait", *flags), 2)
     assert "dropped" not in done(trivet("models"))
@@ -151,7 +151,7 @@ def test_a_folder_is_uploaded_without_saying_what_it_is(trivet, tmp_path):
         ("model.onnx", b"no such model", ["model.onnx"]),
     ],
 )
-def test_a_file_that_is_no_model_is_said_to_be_none(trivet, tmp_path, name, content, texts):
+def test_a_file_that_is_not_a_model_is_refused(trivet, tmp_path, name, content, texts):
     (tmp_path / name).write_bytes(content)
     said = told(trivet("upload", "no-model", tmp_path / name))
     assert [text for text in texts if text not in said] == []
@@ -238,7 +238,7 @@ def test_a_pipeline_that_was_never_made_has_nothing_to_deploy_stop_or_tell(trive
         assert "did you mean 'tripled'?" in said
 
 
-def test_a_version_is_named_by_its_number_or_its_uuid_and_others_are_listed(trivet, tripled):
+def test_a_version_is_named_by_number_or_uuid_and_others_are_listed(trivet, tripled):
     [version] = strictly(done(trivet("models", tripled, "--json")))
     done(trivet("deploy", "by-uuid", f"{tripled}@{version['uuid']}"))
     for which in ("", "0", "two", version["uuid"][:-1]):
@@ -284,7 +284,7 @@ def test_the_status_of_all_pipelines_is_one_document(trivet, tripled):
         (b'"x"', "it is not a list of records"),
     ],
 )
-def test_a_file_that_holds_no_rows_is_said_to_hold_none(trivet, tripled, tmp_path, content, text):
+def test_a_file_without_rows_is_refused(trivet, tripled, tmp_path, content, text):
     path = tmp_path / "rows.json"
     path.write_bytes(content)
     said = told(trivet("infer", tripled, path))
@@ -320,7 +320,7 @@ def write_arrow(path: Path, **columns: pa.Array) -> Path:
     return path
 
 
-def test_an_arrow_file_without_the_models_column_or_with_another_type_is_refused(trivet, tripled, tmp_path):
+def test_an_arrow_file_without_the_column_or_with_another_type_is_refused(trivet, tripled, tmp_path):
     other = write_arrow(tmp_path / "other.arrow", y=pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)))
     said = told(trivet("infer", tripled, other))
     assert "'x'" in said
@@ -358,7 +358,7 @@ def test_an_answer_goes_where_it_is_sent_and_nowhere_else(trivet, tripled, tmp_p
     assert table.to_pylist() == [{"out.y": [3.0, 6.0]}, {"out.y": [9.0, 12.0]}]
 
 
-def test_parts_and_columns_are_chosen_and_misspelt_ones_are_told(trivet, tripled):
+def test_parts_and_columns_are_selected_and_misspelt_ones_refused(trivet, tripled):
     chosen = strictly(done(trivet("infer", tripled, "-", "-d", "time", "-d", "out.y", stdin=ROWS)))
     assert set(chosen[0]) == {"time", "out.y"}
     assert "unknown dataset 'uot'" in told(trivet("infer", tripled, "-", "-d", "uot", stdin=ROWS))
@@ -392,7 +392,7 @@ def test_the_log_goes_on_behind_a_change_of_columns(trivet, times, step_times):
     assert (len(times_ms), times_ms) == (6, sorted(times_ms))
 
 
-def test_moments_have_the_zone_that_they_name_and_are_utc_if_they_name_none(trivet, shared_platform, times):
+def test_times_have_their_zone_and_are_utc_by_default(trivet, shared_platform, times):
     from datetime import UTC, datetime, timedelta, timezone
 
     shared_platform.deploy("zones", shared_platform.upload("zones", times(3)))
@@ -410,7 +410,7 @@ def test_moments_have_the_zone_that_they_name_and_are_utc_if_they_name_none(triv
     assert [rows(zone) for zone in (None, UTC, timezone(timedelta(hours=9)))] == [1, 1, 1]
 
 
-def test_a_log_nobody_asked_is_empty_and_rows_beyond_the_limit_cannot_be_asked_for(trivet, shared_platform, times):
+def test_a_log_without_requests_is_empty_and_has_a_limit_of_rows(trivet, shared_platform, times):
     shared_platform.deploy("silent", shared_platform.upload("silent", times(3)))
     assert done(trivet("logs", "silent")) == ""
     for limit in ("0", "-1", "1000001", "many"):
@@ -426,7 +426,7 @@ def test_what_is_not_to_be_kept_is_not_in_the_log(trivet, tripled):
     assert done(trivet("logs", "unlogged")) == ""
 
 
-def test_a_reader_that_goes_away_is_no_error_of_ours(shared_platform, tripled):
+def test_a_reader_that_closes_the_pipe_is_no_error_of_ours(shared_platform, tripled):
     shared_platform.trivet("infer", tripled, "-", stdin=json.dumps([{"x": [1, 2]}] * 5000))
     with subprocess.Popen(
         [TRIVET, "logs", tripled, "--limit", "5000"],
@@ -454,14 +454,14 @@ def test_a_reader_that_goes_away_is_no_error_of_ours(shared_platform, tripled):
         ("http://nowhere.invalid", "cannot be reached"),
     ],
 )
-def test_an_address_where_no_platform_is_is_said_to_be_wrong(trivet, url, text):
+def test_an_address_without_a_platform_is_reported(trivet, url, text):
     for words, environ in ((["models", "--url", url], {}), (["status"], {"TRIVET_URL": url})):
         said = told(trivet(*words, **environ))
         assert text in said
         assert " fix " in said
 
 
-def test_the_address_of_predictions_is_told_from_the_one_of_the_platform(trivet, shared_platform):
+def test_the_address_of_predictions_is_refused_as_the_platforms(trivet, shared_platform):
     assert "there is nothing at /v1/models" in told(trivet("models", "--url", shared_platform.infer_url))
 
 
@@ -481,18 +481,18 @@ def test_an_address_and_a_token_are_enough_from_a_home_without_a_platform(trivet
     assert f"trivet up --home {tmp_path}" in told(trivet("status", "--home", tmp_path))
 
 
-def test_a_home_that_is_named_counts_more_than_an_address_of_the_environment(trivet, shared_platform, tripled):
+def test_a_given_home_overrides_an_address_in_the_environment(trivet, shared_platform, tripled):
     nowhere = {"TRIVET_URL": "http://127.0.0.1:9"}
     assert tripled in done(trivet("pipelines", "--home", shared_platform.home, **nowhere))
     assert "cannot be reached" in told(trivet("pipelines", **nowhere))
 
 
-def test_a_workspace_that_nobody_made_is_named(trivet, times):
+def test_an_unknown_workspace_is_named(trivet, times):
     for words in (["models"], ["pipelines"], ["status"], ["upload", "m", times(3)], ["deploy", "p", "m"]):
         assert "nowhere" in told(trivet(*words, "--workspace", "nowhere"))
 
 
-def test_whoever_stops_waiting_is_told_that_the_platform_goes_on(shared_platform, tmp_path):
+def test_an_interrupted_wait_reports_that_the_platform_continues(shared_platform, tmp_path):
     (tmp_path / "slow").mkdir()
     (tmp_path / "slow" / "step.py").write_text(
         "import time\ntime.sleep(10)\n\ndef process_data(data):\n    return data\n"

@@ -122,13 +122,13 @@ def test_models_and_pipelines_are_listed_for_people_and_for_programs(trivet, tim
     assert "listed" in [each["name"] for each in json.loads(done(trivet("pipelines", "--json")))]
 
 
-def test_progress_and_waiting_are_said_on_standard_error(trivet, step_times):
+def test_progress_is_printed_on_standard_error(trivet, step_times):
     ran = trivet("upload", "said", step_times(1), *STEP_FLAGS)
     assert "Waiting for model loading" in ran.stderr
     assert re.fullmatch(r"said version 1: [0-9a-f-]{36}\n", done(ran))
 
 
-def test_names_that_nobody_has_are_answered_with_the_nearest(trivet, times):
+def test_unknown_names_are_answered_with_the_nearest(trivet, times):
     done(trivet("upload", "nearest", times(3)))
     done(trivet("deploy", "nearest", "nearest"))
     for words in (["models", "nearst"], ["deploy", "p", "nearst"], ["models", "nearst", "--delete"]):
@@ -148,7 +148,7 @@ def test_names_that_nobody_has_are_answered_with_the_nearest(trivet, times):
         (["deploy", "two-words", "no-such"], ["no-such"]),
     ],
 )
-def test_what_cannot_be_uploaded_or_deployed_is_said_to_be_so(trivet, times, words, texts):
+def test_invalid_uploads_and_deploys_are_refused(trivet, times, words, texts):
     refused(trivet(*[times(3) if word == "FILE" else word for word in words]), *texts)
 
 
@@ -190,7 +190,7 @@ def test_a_model_that_cannot_be_loaded_says_why_and_is_not_deployed(trivet, tmp_
         ('[{"x": null}]', ["may not be null"]),
     ],
 )
-def test_rows_that_are_none_are_said_to_be_wrong_where_they_are(trivet, times, stdin, texts):
+def test_invalid_rows_are_refused_with_their_place(trivet, times, stdin, texts):
     if "rows-asked" not in done(trivet("pipelines")):
         done(trivet("upload", "rows-asked", times(3)))
         done(trivet("deploy", "rows-asked", "rows-asked"))
@@ -215,7 +215,7 @@ def test_what_is_in_use_is_not_deleted(trivet, times):
     assert json.loads(done(trivet("infer", "user", "-", stdin=ROWS)))[0]["out.y"] == [3.0, 6.0]
 
 
-def test_a_failed_update_is_told_with_what_goes_on_answering(trivet, times, tmp_path):
+def test_a_failed_update_is_reported_with_the_version_that_answers(trivet, times, tmp_path):
     done(trivet("upload", "steady", times(3)))
     done(trivet("deploy", "steady", "steady"))
     flag = tmp_path / "flag"
@@ -235,7 +235,7 @@ def test_a_failed_update_is_told_with_what_goes_on_answering(trivet, times, tmp_
     assert json.loads(done(trivet("infer", "steady", "-", stdin=ROWS)))[0]["out.y"] == [3.0, 6.0]
 
 
-def test_an_update_that_refuses_the_row_that_it_answered_when_it_was_uploaded_changes_nothing(trivet, times, tmp_path):
+def test_an_update_that_refuses_its_uploads_row_changes_nothing(trivet, times, tmp_path):
     done(trivet("upload", "calm", times(3)))
     done(trivet("deploy", "calm", "calm"))
     flag = tmp_path / "flag"

@@ -123,7 +123,7 @@ def answer(platform: Any, pipeline: str, *, within_s: float) -> Any:
     "seconds",
     [SECONDS, pytest.param(LONG_SECONDS, marks=[pytest.mark.slow, pytest.mark.timeout(LONG_SECONDS * 4 + 240)])],
 )
-def test_whatever_is_killed_what_was_acknowledged_is_there_and_no_answer_is_wrong(
+def test_after_any_kill_acknowledged_data_exists_and_answers_are_right(
     platform, times, step_times, step_schema, free_home, seconds
 ):
     ends = threading.Event()

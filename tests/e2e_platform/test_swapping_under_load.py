@@ -120,7 +120,7 @@ def test_a_version_that_cannot_run_leaves_the_one_that_does_untouched(
     assert asking.failures == []
 
 
-def test_undeploying_during_inference_answers_what_was_asked_and_refuses_what_comes(
+def test_an_undeploy_answers_requests_in_flight_and_refuses_later_ones(
     platform: Any, versions: list[dict[str, Any]]
 ) -> None:
     platform.deploy("short", versions[0])

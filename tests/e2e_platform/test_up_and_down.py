@@ -35,7 +35,7 @@ def gone(pids: list[int], *, within_s: float = 10.0) -> bool:
     return True
 
 
-def test_a_detached_platform_is_ready_when_the_command_returns_and_ends_with_down(free_home: Path):
+def test_a_detached_platform_is_ready_on_return_and_ends_with_down(free_home: Path):
     said = trivet("up", "--port", "0", "--http-port", "0", "--detach", home=free_home)
     try:
         assert said.returncode == 0, said.stderr
@@ -221,9 +221,7 @@ def test_what_was_deployed_is_back_after_the_platform_was_killed(
     assert {path: path.stat().st_mtime for path in (free_home / "envs" / "environments").iterdir()} == environments
 
 
-def test_processes_that_start_again_while_the_database_is_away_say_so_and_go_on_when_it_is_back(
-    platform: Any, times: Any, free_home: Path
-):
+def test_processes_restart_without_a_database_and_recover_when_it_is_back(platform: Any, times: Any, free_home: Path):
     platform.deploy("triple", platform.upload("triple", times(3)))
     away = free_home / "away"
     away.mkdir()

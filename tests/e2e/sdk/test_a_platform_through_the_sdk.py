@@ -171,7 +171,7 @@ def test_an_earlier_version_is_deployed_again(client, negated):
         again.infer([{"x": [1.0, 2.0]}])
 
 
-def test_a_package_that_cannot_be_loaded_comes_back_with_the_references_words(client, tmp_path, capsys):
+def test_a_failed_load_prints_the_references_text(client, tmp_path, capsys):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("model.py", "print('no requirements')")
@@ -204,7 +204,7 @@ def test_uploads_that_are_refused_say_why_in_the_references_words(client, tmp_pa
         client.upload_model("fraud", negated(), input_schema={"a": 1})
 
 
-def test_what_is_not_there_is_said_in_the_references_words(client):
+def test_missing_things_have_the_references_error_texts(client):
     with pytest.raises(
         NotFound, match=r"Error: Workspace with name nowhere does not exist. If you would like to create one"
     ):
@@ -217,7 +217,7 @@ def test_what_is_not_there_is_said_in_the_references_words(client):
         client.get_pipeline("a/../../b?c#d")
 
 
-def test_how_to_make_a_workspace_is_said_once(client):
+def test_the_advice_to_create_a_workspace_is_given_once(client):
     with pytest.raises(NotFound) as caught:
         client.get_workspace("defualt")
     assert str(caught.value).count("create_if_not_exist") == 1
@@ -261,7 +261,7 @@ def test_each_workspace_has_its_own(client, negated):
     assert {each.name() for each in client.list_workspaces()} == {"default", "other-team"}
 
 
-def test_without_the_right_token_nothing_is_told(client):
+def test_without_the_right_token_no_information_is_given(client):
     with Client(client.url, token="not-the-right-one-0123456789") as stranger, pytest.raises(TrivetError) as caught:
         stranger.list_models()
     assert caught.value.reason == "unauthorized"

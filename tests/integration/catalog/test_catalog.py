@@ -60,7 +60,7 @@ class TestWorkspaces:
         )
 
     @pytest.mark.parametrize("number", [0, -1, 2, 2**63, 10**30])
-    def test_a_number_that_nobody_has_is_not_found(self, catalog, number) -> None:
+    def test_an_unknown_number_is_not_found(self, catalog, number) -> None:
         with pytest.raises(NotFound, match=f"Workspace with id {number} does not exist"):
             catalog.workspaces.get(number)
         for ask in (catalog.models.all, catalog.pipelines.all):
@@ -405,7 +405,7 @@ class TestDeployments:
         with pytest.raises(Conflict, match="pipelines 'p0', 'p1', 'p2', 'p3', 'p4' and 2 more use it"):
             filled.catalog.models.delete(1, "a")
 
-    def test_a_model_that_still_answers_while_its_successor_starts_is_not_deleted(self, filled) -> None:
+    def test_a_model_that_answers_while_its_successor_starts_is_not_deleted(self, filled) -> None:
         first = filled.deployed("p", filled.version("old"))
         running = DeploymentStatus(
             state=DeploymentState.RUNNING, generation=1, serving=first.pipeline_version, answered=first.pipeline_version

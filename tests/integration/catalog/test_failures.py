@@ -127,7 +127,7 @@ class TestSqlite:
     def url(self, tmp_path) -> str:
         return f"sqlite:///{tmp_path / 'catalog.db'}"
 
-    def test_a_full_disk_is_said_and_costs_nothing_that_was_there(self, prepared, url) -> None:
+    def test_a_full_disk_is_reported_and_loses_no_data(self, prepared, url) -> None:
         catalog = prepared.catalog
         limit = [0]
 
@@ -225,7 +225,7 @@ class TestPostgres:
             prepared.catalog.deployments.undeploy(1)
         assert (caught.value.what, caught.value.reason) == ("the catalog is read-only", "read_only")
 
-    def test_a_lock_that_somebody_holds_is_waited_for_within_limits(self, prepared, url) -> None:
+    def test_a_held_lock_is_waited_for_within_limits(self, prepared, url) -> None:
         engine = prepared.catalog._database.engine
         event.listen(engine, "connect", lambda it, _: (it.execute("SET lock_timeout = 300"), it.commit()))
         engine.dispose()
@@ -254,7 +254,7 @@ for _ in range(25):
 """
 
 
-def test_deploys_of_one_pipeline_from_two_processes_are_all_there_and_the_last_one_counts(prepared, url) -> None:
+def test_deploys_from_two_processes_are_all_kept_and_the_last_one_counts(prepared, url) -> None:
     at = str(time.time() + 2)
     processes = [
         subprocess.Popen([sys.executable, "-c", DEPLOYER, url, at, by], stdout=subprocess.PIPE, text=True)

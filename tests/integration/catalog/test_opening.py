@@ -75,7 +75,7 @@ class TestUrls:
             ("postgresql://u:SECRET@localhost:port/x", "the catalog's database URL cannot be read"),
         ],
     )
-    def test_what_is_no_url_is_refused(self, url, what) -> None:
+    def test_an_invalid_url_is_refused(self, url, what) -> None:
         with pytest.raises(Invalid) as caught:
             open_catalog(url.replace("SECRET", SECRET))
         assert caught.value.what == what
@@ -237,7 +237,7 @@ class TestWhatCannotBeUsed:
         with pytest.raises(Unavailable, match="the catalog cannot be reached"):
             open_catalog(f"sqlite:///{tmp_path / 'file' / 'catalog.db'}")
 
-    def test_a_file_that_is_no_database(self, tmp_path) -> None:
+    def test_a_file_that_is_not_a_database(self, tmp_path) -> None:
         path = tmp_path / "catalog.db"
         path.write_bytes(os.urandom(8192))
         with pytest.raises(Unavailable, match="the catalog is no database"):

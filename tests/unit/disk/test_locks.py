@@ -22,7 +22,7 @@ def test_a_lock_is_held_by_one(tmp_path):
         pass
 
 
-def test_shared_holders_keep_out_only_the_one_that_wants_it_alone(tmp_path):
+def test_shared_holders_exclude_only_an_exclusive_one(tmp_path):
     shared = held(tmp_path / "lock", shared=True)
     with shared, held(tmp_path / "lock", shared=True), pytest.raises(LockBusyError), held(tmp_path / "lock"):
         pass
@@ -93,7 +93,7 @@ def test_records_come_back_as_they_went(tmp_path):
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "{}", '{"lock": 7}', "\udcff"])
-def test_what_is_no_record_is_none(tmp_path, text):
+def test_an_invalid_record_reads_as_none(tmp_path, text):
     if text is not None:
         (tmp_path / "record.json").write_text(text, errors="surrogateescape")
     assert read_record(tmp_path / "record.json", LockRecord) is None

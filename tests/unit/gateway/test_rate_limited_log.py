@@ -20,7 +20,7 @@ def said_by(caplog: pytest.LogCaptureFixture) -> int:
     return len(caplog.messages) + sum(int(each[1]) for each in found if each)
 
 
-def test_a_gateway_whose_pipeline_does_not_answer_says_so_once_a_second_and_every_request_is_counted(caplog):
+def test_a_failing_pipeline_is_logged_once_a_second_and_all_requests_count(caplog):
     pipelines = Pipelines()
     app = GatewayApp(pipelines, open_doors(pipelines, partition="here", max_body=2**20), max_body=2**20)
     pipelines.refuse(Place("p", 1), Unavailable("pipeline p is starting", fix="ask again in a moment"))
