@@ -113,9 +113,9 @@ def serve(
         for note in model.notes:
             report("note", note)
 
-        def ready(port: int) -> None:
+        def ready() -> None:
             report.done()
             shown = f"[{host}]" if ":" in host else host
-            print(f"Ready: http://{shown}:{port}", flush=True)
+            print(f"Ready: http://{shown}:{listener.getsockname()[1]}", flush=True)
 
-        serve_prepared(package, model, settings=settings, listener=listener, report=report, on_ready=ready)
+        serve_prepared(package, model, settings=settings, listeners={"http": listener}, report=report, on_ready=ready)

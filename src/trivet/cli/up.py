@@ -51,17 +51,6 @@ def up(
             rich_help_panel=LISTENERS,
         ),
     ] = None,
-    grpc_port: Annotated[
-        int | None,
-        typer.Option(
-            "--grpc-port",
-            min=0,
-            max=65535,
-            help="Reserved for predictions over gRPC, which is not supported yet: nothing listens on it.",
-            show_default=False,
-            rich_help_panel=LISTENERS,
-        ),
-    ] = None,
     host: Annotated[
         str | None,
         typer.Option(
@@ -141,8 +130,6 @@ def up(
     )
     from trivet.wiring.platform import run_platform
 
-    if grpc_port is not None:
-        print("note: predictions over gRPC are not supported yet; nothing listens on that port", file=sys.stderr)
     if detach and until_input_ends:
         raise typer.BadParameter("cannot be combined with --detach", param_hint="--until-input-ends")
     if detach:

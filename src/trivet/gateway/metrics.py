@@ -60,10 +60,6 @@ class PipelineMetrics:
         self.workers: Callable[[], int] = int
         self.log_dropped: Callable[[], int] = int
 
-    def ended(self, kind: Kind | None) -> None:
-        """Count the end of one request."""
-        self.outcomes[kind] = self.outcomes.get(kind, 0) + 1
-
 
 class GatewayMetrics:
     """The metrics of all pipelines that one gateway serves, by name and workspace; workspace 0 is none."""

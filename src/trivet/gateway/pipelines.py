@@ -95,10 +95,12 @@ class Taken:
     ) -> None:
         self.pipeline.in_flight -= 1
         self._metrics.in_flight -= 1
+        outcomes = self._metrics.outcomes
         if error is None:
-            self._metrics.ended(None)
+            outcomes[None] = outcomes.get(None, 0) + 1
         elif not isinstance(error, Abandoned):
-            self._metrics.ended(_kind(error))
+            kind = _kind(error)
+            outcomes[kind] = outcomes.get(kind, 0) + 1
 
 
 class Pipelines:

@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Be control, supervisor or gateway until told to stop. Ends with the process that started it."""
+    """Be control, supervisor or gateway until a signal to stop. Ends with the process that started it."""
     role = sys.argv[1]
     config = json.loads(sys.stdin.readline() or "null")
     if config is None:
@@ -32,13 +32,17 @@ def main() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(format=f"%(asctime)s %(levelname)s {role}: %(message)s", level=logging.WARNING)
     settings = settings_from_json(config["settings"])
-    listener = None if config["listener"] is None else socket.socket(fileno=config["listener"])
+    listeners = {name: socket.socket(fileno=number) for name, number in config["listeners"].items()}
     try:
         if role == "control":
             from trivet.wiring.control_process import run_control
 
-            assert listener is not None
-            run_control(settings, listener=listener, infer_url=config["infer_url"], again=config.get("again", False))
+            run_control(
+                settings,
+                listener=listeners["control"],
+                infer_url=config["infer_url"],
+                again=config.get("again", False),
+            )
         elif role == "supervisor":
             from trivet.wiring.supervisor_process import run_supervisor
 
@@ -47,10 +51,9 @@ def main() -> None:
             from trivet.control.http.access import token_of
             from trivet.wiring.gateway_process import run_gateway
 
-            assert listener is not None
-            # On this machine whoever can connect may ask; from another one, who knows the token.
-            tokens = () if is_loopback(listener) else (token_of(settings.home, os.environ),)
-            run_gateway(settings, listener=listener, tokens=tokens)
+            # On this machine all that can connect may ask; requests from another one need the token.
+            tokens = () if all(map(is_loopback, listeners.values())) else (token_of(settings.home, os.environ),)
+            run_gateway(settings, listeners=listeners, tokens=tokens)
     except TrivetError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trivet.disk.replace import replace_file
@@ -22,10 +22,10 @@ from trivet.gateway.doors.table import open_doors
 from trivet.gateway.formats.examples import example_maker
 from trivet.gateway.http.access import GatewayAccess
 from trivet.gateway.http.app import GatewayApp
-from trivet.gateway.http.server import HttpServer
 from trivet.gateway.inference_log import InferenceLog
 from trivet.gateway.loading import Loader
 from trivet.gateway.pipelines import Pipelines
+from trivet.gateway.servers import open_servers
 from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
@@ -44,7 +44,7 @@ FLUSH_S = 5.0
 def run_gateway(
     settings: Settings,
     *,
-    listener: socket.socket,
+    listeners: Mapping[str, socket.socket],
     tokens: Sequence[str] = (),
 ) -> None:
     """Answer predictions until SIGINT or SIGTERM.
@@ -53,20 +53,20 @@ def run_gateway(
 
     Args:
         settings: home, limits, TLS files, times.
-        listener: bound and listening. It stays open, so that whoever owns it can hand it to the next gateway.
+        listeners: bound and listening, by name. They stay open, so that their owner can hand them to the next gateway.
         tokens: one of them must come with each request; none are asked for if this is empty.
 
     Raises:
         TrivetError: it cannot start: an unusable certificate, or a path too long for a socket.
     """
     with asyncio.Runner(loop_factory=event_loops()) as runner:
-        runner.run(_run(settings, listener=listener, tokens=tokens))
+        runner.run(_run(settings, listeners=listeners, tokens=tokens))
 
 
 async def _run(
     settings: Settings,
     *,
-    listener: socket.socket,
+    listeners: Mapping[str, socket.socket],
     tokens: Sequence[str],
 ) -> None:
     stop = StopSignals()
@@ -76,8 +76,10 @@ async def _run(
     max_body = int(settings.max_body_mib * 2**20)
     doors = open_doors(pipelines, partition=process_name(), max_body=max_body)
     app = GatewayApp(pipelines, doors, max_body=max_body, access=GatewayAccess(tokens) if tokens else None)
-    http = HttpServer(app, listener, drain_s=settings.drain_s, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
-    stop.serving(http)
+    servers = open_servers(
+        app, listeners, drain_s=settings.drain_s, tls_cert=settings.tls_cert, tls_key=settings.tls_key
+    )
+    stop.serving(servers)
     loader = Loader(NativeSessions(example_maker), limits=EngineLimits(max_waiting=settings.max_waiting))
     routing = ServedDeployments(pipelines, loader)
     kept = _KeptTable(run / "routes.json")
@@ -85,7 +87,8 @@ async def _run(
     if remembered is not None:
         routing.take(remembered)
         await _until_back(routing, remembered)
-    await http.start()
+    for server in servers:
+        await server.start()
 
     async def take(table: RouteTable) -> None:
         await asyncio.to_thread(kept.write, table)

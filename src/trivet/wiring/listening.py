@@ -1,15 +1,51 @@
-"""Listening sockets, and who may reach them."""
+"""Listening sockets: the table of those that a platform has, and which machines may reach them."""
 
+import contextlib
 import ipaddress
 import socket
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from trivet.errors import Conflict, Invalid
+from trivet.settings import Settings
 
-__all__ = ["check_exposure", "is_loopback", "listen"]
+__all__ = ["LISTENERS", "check_exposure", "is_loopback", "listen", "listening"]
 
 SEND_BUFFER = 4 * 2**20
 FRIGHTENING = "--let-anyone-on-the-network-run-code-here"
+
+
+class Listener(NamedTuple):
+    """One listener of a platform.
+
+    Attributes:
+        role: the process that answers on it.
+        setting: the setting that has its port.
+        flag: the flag that chooses the port.
+    """
+
+    role: str
+    setting: str
+    flag: str
+
+
+LISTENERS: Final[Mapping[str, Listener]] = {
+    "control": Listener(role="control", setting="port", flag="--port"),
+    "http": Listener(role="gateway", setting="http_port", flag="--http-port"),
+}
+"""By name. What answers for a gateway on each of its own is in `trivet.gateway.servers`."""
+
+
+@contextlib.contextmanager
+def listening(settings: Settings) -> Iterator[dict[str, socket.socket]]:
+    """All of a platform's listeners, for the length of a `with` block. Raises as `listen` does."""
+    with contextlib.ExitStack() as stack:
+        listeners: dict[str, socket.socket] = {}
+        for name, row in LISTENERS.items():
+            listener = listen(settings.host, getattr(settings, row.setting), flag=row.flag)
+            listeners[name] = stack.enter_context(contextlib.closing(listener))
+        yield listeners
 
 
 def listen(host: str, port: int, *, flag: str) -> socket.socket:

@@ -23,7 +23,7 @@ from types import FrameType
 from trivet.disk.replace import replace_file
 from trivet.errors import Conflict, Unavailable
 from trivet.settings import Settings, settings_to_json
-from trivet.wiring.listening import check_exposure, listen
+from trivet.wiring.listening import LISTENERS, check_exposure, listening
 from trivet_worker.process import become_subreaper
 
 __all__ = ["ROLES", "PlatformInfo", "read_platform", "run_platform", "stop_platform"]
@@ -107,13 +107,9 @@ def run_platform(
     settings.home.chmod(0o700)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_only_one(settings.home))
-        listeners = {
-            "control": stack.enter_context(contextlib.closing(listen(settings.host, settings.port, flag="--port"))),
-            "gateway": stack.enter_context(
-                contextlib.closing(listen(settings.host, settings.http_port, flag="--http-port"))
-            ),
-        }
-        check_exposure(listeners["control"], tls_cert=settings.tls_cert, tls_key=settings.tls_key, anyone=anyone)
+        listeners = stack.enter_context(listening(settings))
+        for listener in listeners.values():
+            check_exposure(listener, tls_cert=settings.tls_cert, tls_key=settings.tls_key, anyone=anyone)
         become_subreaper()
         if listeners["control"].getsockname()[0] in EVERYWHERE:
             # It is called by the names that it was given, or by the machine's.
@@ -122,7 +118,7 @@ def run_platform(
             settings=settings,
             listeners=listeners,
             control_url=_url(listeners["control"], settings),
-            infer_url=_url(listeners["gateway"], settings),
+            infer_url=_url(listeners["http"], settings),
             probe_url=_url(listeners["control"], settings, here=True),
             anyone=anyone,
             lifeline=os.pipe(),
@@ -246,18 +242,17 @@ def _signals(platform: _Platform) -> Iterator[int]:
 
 def _start(platform: _Platform, child: _Child) -> None:
     """Start a process. What it must know, secrets among it, goes through its standard input."""
-    listener = platform.listeners.get(child.role)
-    descriptors = [platform.lifeline[0]] + ([] if listener is None else [listener.fileno()])
+    listeners = {name: platform.listeners[name].fileno() for name, row in LISTENERS.items() if row.role == child.role}
     process = subprocess.Popen(
         [sys.executable, "-m", "trivet.wiring.child", child.role],
         stdin=subprocess.PIPE,
-        pass_fds=descriptors,
+        pass_fds=[platform.lifeline[0], *listeners.values()],
         # A Ctrl-C in the terminal is for the parent, which stops the others in order.
         process_group=0,
     )
     config = {
         "settings": settings_to_json(platform.settings),
-        "listener": None if listener is None else listener.fileno(),
+        "listeners": listeners,
         "lifeline": platform.lifeline[0],
         "control_url": platform.control_url,
         "infer_url": platform.infer_url,

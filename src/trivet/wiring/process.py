@@ -5,12 +5,12 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trivet.gateway.http.server import HttpServer
     from trivet.gateway.pipelines import Pipelines
+    from trivet.gateway.servers import Server
 
 __all__ = ["StopSignals", "event_loops", "process_name"]
 
@@ -26,7 +26,7 @@ class StopSignals:
         self._asked = asyncio.Event()
         self._hurried = asyncio.Event()
         self._before = before
-        self._http: HttpServer | None = None
+        self._servers: Sequence[Server] = ()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._arrived)
@@ -36,27 +36,26 @@ class StopSignals:
         """Whether one has come."""
         return self._asked.is_set()
 
-    def serving(self, http: "HttpServer") -> None:
-        """From now on there are requests to finish."""
+    def serving(self, servers: "Sequence[Server]") -> None:
+        """From now on there are requests to finish, on each of these."""
         self._before = None
-        self._http = http
+        self._servers = servers
 
     async def finish(self, pipelines: "Pipelines", *, stop_delay_s: float) -> None:
         """Wait for the first signal, then say "not ready" for a while, and let requests in flight end."""
-        assert self._http is not None
         await self._asked.wait()
         pipelines.begin_stop()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurried.wait(), stop_delay_s)
-        await self._http.stop()
+        await asyncio.gather(*(server.stop() for server in self._servers))
 
     def _arrived(self) -> None:
         if self._before is not None:
             self._before()
         elif self._asked.is_set():
             self._hurried.set()
-            if self._http is not None:
-                self._http.stop_now()
+            for server in self._servers:
+                server.stop_now()
         self._asked.set()
 
 

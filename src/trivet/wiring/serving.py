@@ -3,14 +3,14 @@
 import asyncio
 import gc
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from trivet.domain.package import Package
 from trivet.domain.version import LoadedModel
 from trivet.gateway.doors.table import open_doors
 from trivet.gateway.http.app import GatewayApp
-from trivet.gateway.http.server import HttpServer
 from trivet.gateway.pipelines import Pipelines
+from trivet.gateway.servers import open_servers
 from trivet.loading.prepare import Report
 from trivet.settings import Settings
 from trivet.wiring.process import StopSignals, event_loops, process_name
@@ -24,9 +24,9 @@ def serve(
     model: LoadedModel,
     *,
     settings: Settings,
-    listener: socket.socket,
+    listeners: Mapping[str, socket.socket],
     report: Report,
-    on_ready: Callable[[int], None],
+    on_ready: Callable[[], None],
 ) -> None:
     """Serve a prepared package until SIGINT or SIGTERM.
 
@@ -36,15 +36,15 @@ def serve(
         package: from `prepare`, as `model` is.
         model: how it runs.
         settings: limits.
-        listener: bound and listening.
+        listeners: bound and listening, by name.
         report: called with what is going on.
-        on_ready: called with the port once requests are answered.
+        on_ready: called once requests are answered.
 
     Raises:
         TrivetError: the model cannot be loaded.
     """
     with asyncio.Runner(loop_factory=event_loops()) as runner:
-        runner.run(_serve(package, model, settings=settings, listener=listener, report=report, on_ready=on_ready))
+        runner.run(_serve(package, model, settings=settings, listeners=listeners, report=report, on_ready=on_ready))
 
 
 async def _serve(
@@ -52,9 +52,9 @@ async def _serve(
     model: LoadedModel,
     *,
     settings: Settings,
-    listener: socket.socket,
+    listeners: Mapping[str, socket.socket],
     report: Report,
-    on_ready: Callable[[int], None],
+    on_ready: Callable[[], None],
 ) -> None:
     main = asyncio.current_task()
     assert main is not None
@@ -76,13 +76,14 @@ async def _serve(
             on_exit=count_exit,
         ) as pipeline:
             pipelines.put(pipeline)
-            http = HttpServer(app, listener, drain_s=settings.drain_s)
-            stop.serving(http)
-            await http.start()
+            servers = open_servers(app, listeners, drain_s=settings.drain_s)
+            stop.serving(servers)
+            for server in servers:
+                await server.start()
             # What start-up made stays: the collector need not look at it again.
             gc.collect()
             gc.freeze()
-            on_ready(http.port)
+            on_ready()
             await stop.finish(pipelines, stop_delay_s=settings.stop_delay_s)
     except asyncio.CancelledError:
         if not stop.asked:

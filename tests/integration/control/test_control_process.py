@@ -45,7 +45,7 @@ class Process:
     def start(self) -> "Process":
         config = {
             "settings": settings_to_json(Settings(home=self.home, **self.said)),
-            "listener": self.listener.fileno(),
+            "listeners": {"control": self.listener.fileno()},
             "lifeline": None,
             "infer_url": self.infer_url,
             "parent": os.getpid(),

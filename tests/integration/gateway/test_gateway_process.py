@@ -95,7 +95,7 @@ class Platform:
             )
         config = {
             "settings": settings_to_json(self.settings),
-            "listener": self.listener.fileno(),
+            "listeners": {"http": self.listener.fileno()},
             "lifeline": None,
             "control_url": "",
             "infer_url": "",

@@ -69,7 +69,7 @@ class Gateway:
             )
         config = {
             "settings": settings_to_json(self.settings),
-            "listener": self.listener.fileno(),
+            "listeners": {"http": self.listener.fileno()},
             "lifeline": None,
             "control_url": "",
             "infer_url": "",

@@ -82,19 +82,18 @@ class Parent:
         self.pipelines: dict[str, int] = {}
 
     def start(self, role: str) -> None:
-        listener = self.listener.fileno() if role == "gateway" else None
-        inherited = [self.lifeline[0], *([] if listener is None else [listener])]
+        listeners = {"http": self.listener.fileno()} if role == "gateway" else {}
         with (self.home / f"{role}.log").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "trivet.wiring.child", role],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                pass_fds=inherited,
+                pass_fds=[self.lifeline[0], *listeners.values()],
             )
         config = {
             "settings": settings_to_json(self.settings),
-            "listener": listener,
+            "listeners": listeners,
             "lifeline": self.lifeline[0],
             "control_url": "",
             "infer_url": self.url,

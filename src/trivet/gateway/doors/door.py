@@ -7,19 +7,7 @@ from trivet.errors import TrivetError
 from trivet.gateway.live_pipeline import Exchange, LivePipeline
 from trivet.gateway.pipelines import Place
 
-__all__ = ["Door", "Find", "Head", "HttpExchange", "OpenExchange", "Page", "PageMaker", "Source"]
-
-
-class Head(NamedTuple):
-    """A request before its body.
-
-    Attributes:
-        headers: by lower-case name.
-    """
-
-    path: str
-    query: bytes
-    headers: Mapping[bytes, bytes]
+__all__ = ["Door", "Find", "HttpExchange", "OpenExchange", "Page", "PageMaker", "Source"]
 
 
 class Page(NamedTuple):
@@ -31,19 +19,17 @@ class Page(NamedTuple):
 
 
 class HttpExchange(Exchange[bytes, Any, bytes | memoryview], Protocol):
-    """How one request's body is read and its answer is written.
+    """How one request's body is read and its answer is written."""
 
-    Attributes:
-        content_type: of the answer.
-    """
-
-    content_type: bytes
+    @property
+    def content_type(self) -> bytes:
+        """Of the answer."""
 
 
 PageMaker: TypeAlias = Callable[[], Awaitable[Page]]
 
-OpenExchange: TypeAlias = Callable[[Head], HttpExchange]
-"""What a request's head asks for. It raises an error for what the protocol does not have."""
+OpenExchange: TypeAlias = Callable[[str, bytes, Mapping[bytes, bytes]], HttpExchange]
+"""What a request asks for with its path, its query and its headers by lower-case name; an error for what there is not."""
 
 Find: TypeAlias = Callable[[str], LivePipeline | None]
 """What answers at a path; an error where a pipeline is there that cannot."""

@@ -9,7 +9,7 @@ import orjson
 
 from trivet.errors import TrivetError
 from trivet.gateway.answer import Answer
-from trivet.gateway.doors.door import Find, Head, Page, PageMaker, Source
+from trivet.gateway.doors.door import Find, OpenExchange, Page, PageMaker, Source
 from trivet.gateway.doors.reference_addresses import (
     DESCRIPTION,
     INFER,
@@ -59,7 +59,7 @@ class ReferenceDoor:
         """See `Door.addresses`."""
         return addresses_of(self._pipelines.places)
 
-    def exchanges(self, pipeline: LivePipeline) -> "Callable[[Head], ReferenceExchange]":
+    def exchanges(self, pipeline: LivePipeline) -> OpenExchange:
         """See `Door.exchanges`."""
         return _Exchanges(pipeline, partition=self._partition, max_body=self._max_body).of
 
@@ -144,23 +144,22 @@ class _Exchanges:
         self._records = RecordsDecoder(self._input_schema)
         self._known: dict[tuple[bytes, bytes, bytes, bytes], ReferenceExchange] = {}
 
-    def of(self, head: Head) -> ReferenceExchange:
+    def of(self, _path: str, query: bytes, headers: Mapping[bytes, bytes]) -> ReferenceExchange:
         """What a request asks for.
 
         Raises:
             Unsupported, NotAcceptable, Invalid: it asks for something that is not there.
         """
-        headers = head.headers
         content_type, accept = headers.get(b"content-type", b""), headers.get(b"accept", b"")
         encoding = headers.get(b"content-encoding", b"")
-        key = (content_type, accept, encoding, head.query)
+        key = (content_type, accept, encoding, query)
         known = self._known.get(key)
         if known is not None:
             return known
         came, wanted = negotiate(content_type, accept)
         exchange = ReferenceExchange(
             read=self._reader(came, encoding),
-            write=self._writer(wanted, parse_selection(head.query)),
+            write=self._writer(wanted, parse_selection(query)),
             content_type=CONTENT_TYPES[wanted],
             compressed=encoding.strip().lower() not in (b"", b"identity"),
         )

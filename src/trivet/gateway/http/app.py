@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from trivet.errors import Internal, Invalid, NotFound, TrivetError, Unavailable
-from trivet.gateway.doors.door import Door, Head, Source
+from trivet.gateway.doors.door import Door, Source
 from trivet.gateway.formats.inflation import too_large
 from trivet.gateway.http.access import GatewayAccess
 from trivet.gateway.http.addresses import Address, Addresses
@@ -81,11 +81,11 @@ class GatewayApp:
                 length = headers.get(b"content-length", b"")
                 if len(length) >= self._too_long and int(length) > self._max_body:
                     raise too_large(self._max_body)
-                head = Head(scope["path"], scope["query_string"], headers)
-                exchange = address.exchange(head)
+                exchange = address.exchange(scope["path"], scope["query_string"], headers)
                 body = await read_body(receive, max_bytes=self._max_body)
                 if taken.moved():
-                    exchange = self._addresses.exchange(address.door, taken.pipeline)(head)
+                    newer = self._addresses.exchange(address.door, taken.pipeline)
+                    exchange = newer(scope["path"], scope["query_string"], headers)
                 content = await taken.pipeline.answer(exchange, body)
         except Abandoned:
             return

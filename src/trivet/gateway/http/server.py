@@ -15,12 +15,12 @@ __all__ = ["HttpServer"]
 
 
 class HttpServer:
-    """Serves a gateway on a listening socket.
+    """Serves a gateway on a listening socket: see `Server`.
 
     Args:
         app: the application.
         listener: bound and listening.
-        drain_s: how long requests in flight may take once a stop was asked for.
+        drain_s: how long requests in flight may take once it is to stop.
         tls_cert: PEM file with the certificate and its chain; plain HTTP without it.
         tls_key: PEM file with its key.
 
@@ -65,12 +65,6 @@ class HttpServer:
             ) from error
         self._server = DrainingServer(config)
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def port(self) -> int:
-        """The port that was bound."""
-        port: int = self._listener.getsockname()[1]
-        return port
 
     async def start(self) -> None:
         """Begin to answer."""

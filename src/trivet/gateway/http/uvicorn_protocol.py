@@ -2,6 +2,9 @@
 
 uvicorn writes the head of an answer and its body separately, and each write is a system call that wakes the reader. Here what is
 written within one turn of the event loop leaves together.
+
+It uses attributes that uvicorn does not promise (`scope`, `cycle`, `timeout_keep_alive_task`), and so does `draining`
+(`server_state`): pyproject.toml bounds uvicorn's version for that reason.
 """
 
 import asyncio
