@@ -90,6 +90,24 @@ class TestFactors(AdapterContract):
         return path
 """
 
+# A factor is converted to a multiplication; `4 lies` to one with another factor, `4 stays` to nothing.
+CONVERTER = """
+from onnx import TensorProto, helper, save
+
+from trivet.errors import Unsupported
+
+
+def convert(package, *, python, target):
+    factor, _, kind = (package.root / package.contents.files["model"]).read_text().strip().partition(" ")
+    if kind == "stays":
+        raise Unsupported("this factor has no ONNX form")
+    node = helper.make_node("Mul", ["x", "factor"], ["y"])
+    ends = [helper.make_tensor_value_info(name, TensorProto.INT64, ["rows"]) for name in "xy"]
+    number = helper.make_tensor("factor", TensorProto.INT64, [], [int(factor) + (kind == "lies")])
+    graph = helper.make_graph([node], "factor", ends[:1], ends[1:], [number])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(target))
+"""
+
 CHANGED = {"trivet/domain/frameworks.py", "trivet_worker/adapters/__init__.py"}
 ADDED = {"trivet/packaging/frameworks/factor.py", "trivet_worker/adapters/factor.py"}
 SCHEMAS = {"--input-schema": "x: int64", "--output-schema": "y: int64"}
@@ -115,6 +133,21 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     insert(folder / "trivet_worker/adapters/__init__.py", before='    "python": ', text=row)
     (folder / "trivet/packaging/frameworks/factor.py").write_text(INSPECTOR)
     (folder / "trivet_worker/adapters/factor.py").write_text(ADAPTER)
+    return folder
+
+
+@pytest.fixture
+def converting_tree(tree: Path, tmp_path: Path) -> Path:
+    """The same code, and a converter for the framework."""
+    folder = tmp_path / "converting"
+    shutil.copytree(tree, folder, ignore=shutil.ignore_patterns("__pycache__", "suite"))
+    insert(
+        folder / "trivet/domain/frameworks.py",
+        before='            adapter="factor",\n',
+        text='            converter="factor",\n',
+    )
+    (folder / "trivet/loading/converters").mkdir()
+    (folder / "trivet/loading/converters/factor.py").write_text(CONVERTER)
     return folder
 
 
@@ -166,3 +199,42 @@ def test_its_models_are_checked_uploaded_deployed_and_answer(tree: Path, tmp_pat
     said = ran(tree, TRIVET, "infer", "doubled", rows, *home)
     assert "42" in said
     assert "8" in said
+
+
+def test_a_version_runs_natively_where_its_converted_file_answers_the_same(
+    converting_tree: Path, tmp_path: Path, platform_in
+) -> None:
+    running = platform_in(PYTHONPATH=str(converting_tree)).start()
+    home = ("--home", str(running.home))
+    flags = [word for pair in SCHEMAS.items() for word in pair]
+    for name, text in {"converted": "4", "lying": "4 lies", "staying": "4 stays"}.items():
+        (tmp_path / f"{name}.factor").write_text(text)
+        ran(converting_tree, TRIVET, "upload", name, tmp_path / f"{name}.factor", *flags, *home)
+    versions = {
+        name: running.call("GET", f"/v1/models/{name}")["version_list"][0] for name in ("converted", "lying", "staying")
+    }
+    assert {name: each["where"] for name, each in versions.items()} == {
+        "converted": "native",
+        "lying": "isolated",
+        "staying": "isolated",
+    }
+    assert "gives another answer: [0].y is 5, expected 4" in str(versions["lying"]["notes"])
+    assert "this factor has no ONNX form" in str(versions["staying"]["notes"])
+    blobs = {path.name for path in (running.home / "blobs").iterdir()}
+    converted = blobs - {each["sha"] for each in versions.values()}
+    assert len(converted) == 1
+    # The platform runs the blob, wherever its unpacked copy went.
+    copy = running.home / "packages" / converted.pop()
+    for each in (copy, *copy.rglob("*")):
+        each.chmod(0o700)
+    shutil.rmtree(copy)
+    ran(converting_tree, TRIVET, "deploy", "converted", "converted", *home)
+    rows = tmp_path / "rows.json"
+    rows.write_text('[{"x": 21}]')
+    assert "84" in ran(converting_tree, TRIVET, "infer", "converted", rows, *home)
+    assert running.workers() == []
+    ran(converting_tree, TRIVET, "undeploy", "converted", *home)
+    running.call("DELETE", "/v1/pipelines/converted")
+    running.call("DELETE", "/v1/models/converted")
+    left = {path.name for path in (running.home / "blobs").iterdir()}
+    assert left == {versions[name]["sha"] for name in ("lying", "staying")}

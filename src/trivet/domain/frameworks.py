@@ -48,7 +48,8 @@ class Facts:
         inspector: the module of `trivet.packaging.frameworks` that reads such a package.
         suffixes: of the model's own file, which can be sent alone; empty where a package is always a folder or a zip.
         adapter: the worker's adapter, a key of `trivet_worker.adapters.ADAPTERS`; None where no worker runs such models.
-        converts_to: what its file may be converted to, for a native runtime; None where the file is taken as it is, or not at all.
+        converter: the module of `trivet.loading.converters` that makes of such a model a file for the native runtime. A version
+            whose converted file answers as it does itself runs natively.
         first_try: where a version is tried first. Where it runs is what the trial proves.
         schemas: `asked` of the owner where the package does not say them, or the model file's `own`.
         tensor_fields: whether columns can be given other names than the model's tensors have.
@@ -60,7 +61,7 @@ class Facts:
     inspector: str
     suffixes: tuple[str, ...] = ()
     adapter: str | None = None
-    converts_to: Literal["onnx"] | None = None
+    converter: str | None = None
     first_try: Runtime
     schemas: Literal["asked", "own"] = "asked"
     tensor_fields: bool = False

@@ -6,13 +6,17 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from trivet.domain.answers import difference
+from trivet.domain.frameworks import Runtime
 from trivet.domain.package import Package, TestCase
-from trivet.domain.routes import Route, WorkerAddress, WorkerEnded, WorkerStep
+from trivet.domain.routes import NativeStep, Route, WorkerAddress, WorkerEnded, WorkerStep
 from trivet.domain.version import LoadedModel
+from trivet.engine.batch import Batch
 from trivet.engine.limits import EngineLimits
 from trivet.engine.native.shared import NativeSessions
 from trivet.engine.pipeline import ServedPipeline
@@ -27,7 +31,7 @@ from trivet.loading.steps import Identity, native_step, work_of, worker_step
 from trivet.settings import Settings
 from trivet.workers import Failed, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec
 
-__all__ = ["NO_WORKSPACE", "run_tests", "standalone"]
+__all__ = ["NO_WORKSPACE", "rows_of", "run_tests", "standalone"]
 
 NO_WORKSPACE = 0
 NO_DEPLOYMENT = 0
@@ -41,6 +45,7 @@ async def standalone(
     *,
     settings: Settings,
     report: Report,
+    root: Path | None = None,
     workers: int = 1,
     on_exit: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[ServedPipeline]:
@@ -51,6 +56,7 @@ async def standalone(
         model: how it runs.
         settings: home and limits.
         report: called with what is going on.
+        root: the folder of a converted file, if that is what runs.
         workers: how many to start, if the model runs in workers.
         on_exit: called whenever a worker ended by itself.
 
@@ -61,8 +67,10 @@ async def standalone(
     # The same bytes are the same version, on every machine.
     version = str(uuid.uuid5(MODEL_NAMESPACE, package.digest))
     identity = Identity(name, version, 0, package.digest, package.framework.value)
-    native = model.environment is None
-    step = native_step(identity, model, None, root=package.root) if native else worker_step(identity, model, None)
+    if model.runtime is Runtime.NATIVE:
+        step: NativeStep | WorkerStep = native_step(identity, model, None, root=root or package.root)
+    else:
+        step = worker_step(identity, model, None)
     route = Route(
         deployment_id=NO_DEPLOYMENT,
         pipeline=name,
@@ -162,8 +170,12 @@ async def run_tests(runner: Runner, tests: Sequence[TestCase]) -> list[tuple[str
         except TrivetError as error:
             results.append((test.name, error.message))
             continue
-        names = outputs.schema.names
-        columns = [[msgspec.json.decode(text) for text in column_texts(outputs, index)] for index in range(len(names))]
-        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-        results.append((test.name, difference(list(test.expect), rows, rtol=test.rtol)))
+        results.append((test.name, difference(list(test.expect), rows_of(outputs), rtol=test.rtol)))
     return results
+
+
+def rows_of(batch: Batch) -> list[dict[str, Any]]:
+    """A batch as records, with the values that JSON would have."""
+    names = batch.schema.names
+    columns = [[msgspec.json.decode(text) for text in column_texts(batch, index)] for index in range(len(names))]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -8,23 +8,35 @@ import asyncio
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
+from trivet.domain.answers import difference
 from trivet.domain.encoding import decode, encode
 from trivet.domain.fault import Fault
 from trivet.domain.package import Package
-from trivet.domain.version import LoadedModel
+from trivet.domain.schema import format_schema
+from trivet.domain.version import CONVERTED_FILE, LoadedModel
+from trivet.engine.batch import Batch
+from trivet.engine.canned import canned_batch
+from trivet.engine.pipeline import ServedPipeline
+from trivet.engine.served import Runner, predict
 from trivet.errors import Internal, ModelFailed, TrivetError
+from trivet.gateway.formats.records import RecordsDecoder
+from trivet.loading.convert import convert
 from trivet.loading.prepare import Report, prepare
 from trivet.loading.trials import Doing, TrialFailed, TrialJob, TrialLoaded, TrialSaid
 from trivet.settings import Settings, settings_from_json
-from trivet.wiring.standalone import run_tests, standalone
+from trivet.wiring.standalone import rows_of, run_tests, standalone
 from trivet_worker.process import die_with_parent, read_line, take_streams
 
 __all__ = ["main", "try_out"]
+
+SAME = 1e-5
+"""How far numbers of a converted file may be from the model's own, relative to these."""
 
 
 def main() -> None:
@@ -79,11 +91,14 @@ def try_out(job: TrialJob, *, report: Report) -> LoadedModel:
         report=listen,
         file_name=job.file_name,
     )
-    answered = asyncio.run(_answer(package, model, settings=settings, report=listen))
+    target = Path(job.path).with_name(CONVERTED_FILE)
+    answered = asyncio.run(_answer(package, model, target=target, settings=settings, report=listen))
     return msgspec.structs.replace(answered, notes=(*model.notes, *warnings))
 
 
-async def _answer(package: Package, model: LoadedModel, *, settings: Settings, report: Report) -> LoadedModel:
+async def _answer(
+    package: Package, model: LoadedModel, *, target: Path, settings: Settings, report: Report
+) -> LoadedModel:
     """Load it and send it its canned row and its own tests. Gives the model with what was learned from that."""
     async with standalone(package, model, settings=settings, report=report) as pipeline:
         answered = pipeline.probe.refused is None
@@ -103,7 +118,54 @@ async def _answer(package: Package, model: LoadedModel, *, settings: Settings, r
                 reason="test_failed",
             )
         schemas = {"input_schema": pipeline.runner.input_schema, "output_schema": pipeline.runner.output_schema}
-        return msgspec.structs.replace(model, answered=answered, **schemas)
+        proved = msgspec.structs.replace(model, answered=answered, **schemas)
+        try:
+            return await _natively(package, proved, pipeline, target=target, settings=settings, report=report)
+        except TrivetError as error:
+            report("warning", f"the model runs in workers: {error.message}")
+            return proved
+
+
+async def _natively(
+    package: Package, model: LoadedModel, own: ServedPipeline, *, target: Path, settings: Settings, report: Report
+) -> LoadedModel:
+    """The model as its converted file, if that answers as the model itself does; else as it is."""
+    converted = await asyncio.to_thread(convert, package, model, target=target, settings=settings, report=report)
+    if converted is None:
+        return model
+    root, native = converted
+    async with standalone(package, native, root=root, settings=settings, report=report) as pipeline:
+        differs = await _difference(own.runner, pipeline.runner, await asyncio.to_thread(_rows_to_compare, model))
+    if differs is not None:
+        report("warning", f"the model runs in workers: its converted file {differs}")
+        return model
+    return native
+
+
+async def _difference(own: Runner, converted: Runner, batches: Sequence[Batch]) -> str | None:
+    """How a converted model differs from the model itself; None where both answer the same."""
+    columns = [[(field.name, field.type) for field in runner.input_schema] for runner in (own, converted)]
+    if columns[0] != columns[1]:
+        return f"takes {format_schema(converted.input_schema)}, not {format_schema(own.input_schema)}"
+    compared = 0
+    for batch in batches:
+        try:
+            expected = rows_of(await predict(own, batch))
+        except TrivetError:
+            continue  # a row that the model refuses proves nothing
+        differs = difference(expected, rows_of(await predict(converted, batch)), rtol=SAME)
+        if differs is not None:
+            return f"gives another answer: {differs}"
+        compared += 1
+    return None if compared else "could not be compared: the model refuses every row that was made up"
+
+
+def _rows_to_compare(model: LoadedModel) -> list[Batch]:
+    """The example, the rows of the model's own tests, and rows that are made up."""
+    decoder = RecordsDecoder(model.input_schema)
+    said = [model.settings.example, *(test.rows for test in model.settings.tests)]
+    own = [decoder.decode(msgspec.json.encode(rows)).batch for rows in said if rows]
+    return [*own, *(canned_batch(model.input_schema, ones=ones) for ones in (False, True))]
 
 
 def _end_with(lifeline: int) -> None:
