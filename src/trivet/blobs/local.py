@@ -7,23 +7,22 @@ A blob gets its name after all of it is on the disk, so it is there whole or not
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from trivet.blobs.protocol import CHUNK, Source, check_expected, check_name, checked, chunks_of, corrupt, missing
+from trivet.disk.drafts import draft_file, sweep_drafts
 from trivet.disk.errors import disk
+from trivet.disk.files import sync, write_all
 from trivet.domain.digest import Digest
 
 __all__ = ["LocalBlobs"]
 
-_TEMPORARY = "tmp-"
-_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # A hard link needs one file system, permission, and a file below its limit of links.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
 
@@ -44,15 +43,17 @@ class LocalBlobs:
             check_name(digest)
         with disk(self._folder):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._sweep()
-        with self._draft() as (draft, descriptor):
+            sweep_drafts(self._folder)
+        with ExitStack() as stack:
+            with disk(self._folder):
+                draft, descriptor = stack.enter_context(draft_file(self._folder))
             hashed = hashlib.sha256()
             size = 0
             for chunk in chunks_of(source):
                 hashed.update(chunk)
                 size += len(chunk)
                 with disk(self._folder):
-                    _write_all(descriptor, chunk)
+                    write_all(descriptor, chunk)
             found = Digest(hashed.hexdigest())
             check_expected(found, digest)
             with disk(self._folder):
@@ -60,7 +61,7 @@ class LocalBlobs:
                 os.fsync(descriptor)
                 # Replaces a blob of the same name: if that one is damaged, this repairs it.
                 draft.rename(self._folder / found)
-                _sync_folder(self._folder)
+                sync(self._folder)
         return found, size
 
     def has(self, digest: Digest) -> bool:
@@ -109,7 +110,7 @@ class LocalBlobs:
         check_name(digest)
         with disk(self._folder), suppress(FileNotFoundError):
             (self._folder / digest).unlink()
-            _sync_folder(self._folder)
+            sync(self._folder)
 
     def _read(self, descriptor: int) -> Iterator[bytes]:
         at = 0
@@ -121,35 +122,6 @@ class LocalBlobs:
             at += len(chunk)
             yield chunk
 
-    @contextmanager
-    def _draft(self) -> Iterator[tuple[Path, int]]:
-        """A new locked file with its descriptor; removed after the block unless it was renamed."""
-        while True:
-            path = self._folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
-            with disk(self._folder):
-                descriptor = os.open(path, _NEW_FILE, 0o600)
-            try:
-                with disk(self._folder):
-                    fcntl.flock(descriptor, fcntl.LOCK_EX)
-                # A sweep between creating and locking removed it as abandoned.
-                if os.fstat(descriptor).st_nlink:
-                    yield path, descriptor
-                    return
-            finally:
-                path.unlink(missing_ok=True)
-                os.close(descriptor)
-
-    def _sweep(self) -> None:
-        """Removes unfinished files of dead writers: those that are not locked."""
-        for path in self._folder.glob(f"{_TEMPORARY}*"):
-            with suppress(OSError):
-                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
-                finally:
-                    os.close(descriptor)
-
 
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
@@ -159,18 +131,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
             raise
         shutil.copyfile(source, target, follow_symlinks=False)
         target.chmod(0o400)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        # On a disk that fills up, one call writes a part and the next one fails.
-        left = left[os.write(descriptor, left) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

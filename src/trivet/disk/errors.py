@@ -1,4 +1,4 @@
-"""What a disk says, as errors that say what to do."""
+"""Errors of the disk, as errors that say how to fix them."""
 
 import errno
 from collections.abc import Iterator
@@ -7,17 +7,14 @@ from pathlib import Path
 
 from trivet.errors import Unavailable
 
-__all__ = ["disk"]
+__all__ = ["disk", "disk_error"]
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def disk(folder: Path) -> Iterator[None]:
-    """Turns what the disk says into an error that names the folder.
-
-    Args:
-        folder: what is read from or written to.
+def disk(folder: Path, *, reason: str = "store_not_writable") -> Iterator[None]:
+    """Turn an error of the disk into one that names the folder: see `disk_error`.
 
     Raises:
         Unavailable: there is no room, or the folder cannot be used.
@@ -25,24 +22,35 @@ def disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = error.strerror or str(error)
-        if error.errno in _NO_ROOM:
-            raise Unavailable(
-                f"There is no room for the package in {folder}",
-                why=why,
-                fix="free some space there, or raise the quota or file size limit that holds for it",
-                reason="disk_full",
-            ) from error
-        if error.errno in {errno.EMFILE, errno.ENFILE}:
-            raise Unavailable(
-                f"No file can be opened in {folder} at present",
-                why=why,
-                fix="try again when fewer files are open, or raise the limit on open files (`ulimit -n`, LimitNOFILE=)",
-                reason="too_many_open_files",
-            ) from error
-        raise Unavailable(
-            f"Packages cannot be read from or written to {folder}",
+        raise disk_error(error, folder=folder, reason=reason) from error
+
+
+def disk_error(error: OSError, *, folder: Path, reason: str) -> Unavailable:
+    """The error for a folder that cannot be read from or written to.
+
+    Args:
+        error: from the operating system.
+        folder: what was read from or written to.
+        reason: of an error other than a full disk or too many open files.
+    """
+    why = error.strerror or str(error)
+    if error.errno in _NO_ROOM:
+        return Unavailable(
+            f"There is no room in {folder}",
             why=why,
-            fix="see that the folder is there and that the user Trivet runs as may write to it",
-            reason="store_not_writable",
-        ) from error
+            fix="free some space there, or raise the quota or file size limit that holds for it",
+            reason="disk_full",
+        )
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return Unavailable(
+            f"No file can be opened in {folder} at present",
+            why=why,
+            fix="try again when less is going on, or raise the limit on open files (`ulimit -n`, LimitNOFILE=)",
+            reason="too_many_open_files",
+        )
+    return Unavailable(
+        f"{folder} cannot be read from or written to",
+        why=why,
+        fix="check that the folder is there and that the user Trivet runs as may write to it",
+        reason=reason,
+    )

@@ -1,35 +1,35 @@
-"""Locks between processes, and temporary folders that a dead process leaves behind for the next one to sweep.
+"""Locks between processes, and temporary folders, which the next process removes where their makers died.
 
-A lock is `flock` on a file that is never deleted, so everybody locks the same inode, and the kernel lets go of it
+A lock is `flock` on a file that is never deleted, so that all processes lock the same inode. The kernel releases it
 however its holder ends.
 """
 
 import fcntl
 import os
 import secrets
-import shutil
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LockBusyError", "Workspace", "held", "remove_tree", "workspace"]
+from trivet.disk.files import remove_tree
+
+__all__ = ["LockBusyError", "TemporaryFolder", "held", "temporary_folder"]
 
 _POLL_S = 0.1
 _SWEEP_WAIT_S = 60.0
 
 
 class LockBusyError(Exception):
-    """Somebody else kept the lock for longer than the caller would wait."""
+    """Another process held the lock for longer than the caller waits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workspace:
-    """A private temporary folder, and the descriptor of the lock that says that its maker is alive."""
+class TemporaryFolder:
+    """A private folder, and the descriptor of the lock that its maker holds while it lives."""
 
-    folder: Path
+    path: Path
     lock: int
 
 
@@ -37,12 +37,12 @@ class Workspace:
 def held(
     path: Path, *, shared: bool = False, wait_s: float = 0.0, on_wait: Callable[[], None] | None = None
 ) -> Iterator[int]:
-    """Holds a lock for the length of a `with` block.
+    """Hold a lock for the length of a `with` block.
 
     Args:
         path: the lock's file; made, with its folder, where it is missing.
         shared: others may hold it shared too.
-        wait_s: how long to wait for somebody else's; 0 does not wait.
+        wait_s: how long to wait for another holder; 0 does not wait.
         on_wait: called once, before the first wait.
 
     Yields:
@@ -79,8 +79,8 @@ def _lock(descriptor: int, *, path: Path, shared: bool, wait_s: float, on_wait: 
 
 
 @contextmanager
-def workspace(parent: Path) -> Iterator[Workspace]:
-    """Makes a folder in `parent` that is gone after the block, and sweeps the ones whose makers died.
+def temporary_folder(parent: Path) -> Iterator[TemporaryFolder]:
+    """A new folder in `parent`, removed after the block. Folders whose makers died are removed, too.
 
     Raises:
         LockBusyError: another process has been sweeping for a minute.
@@ -91,7 +91,7 @@ def workspace(parent: Path) -> Iterator[Workspace]:
     folder = parent / name
     lock = parent / f"{name}.lock"
     with ExitStack() as own:
-        # One at a time here, so that nobody takes a folder for a dead one between its making and its locking.
+        # One at a time, so that no process takes a folder for a dead one's between its making and its locking.
         with ExitStack() as dead:
             with held(parent / ".sweep", wait_s=_SWEEP_WAIT_S):
                 stale = _claim_stale(parent, claims=dead)
@@ -100,11 +100,11 @@ def workspace(parent: Path) -> Iterator[Workspace]:
                 folder.mkdir(mode=0o700)
             for old in stale:
                 _discard(folder=old, lock=old.with_name(f"{old.name}.lock"))
-        yield Workspace(folder=folder, lock=descriptor)
+        yield TemporaryFolder(path=folder, lock=descriptor)
 
 
 def _claim_stale(parent: Path, *, claims: ExitStack) -> list[Path]:
-    """The folders whose makers are dead; their locks are ours until `claims` ends."""
+    """The folders whose makers are dead; their locks are held until `claims` ends."""
     stale = []
     for lock in parent.glob("*.lock"):
         with suppress(LockBusyError):
@@ -118,21 +118,3 @@ def _discard(*, folder: Path, lock: Path) -> None:
     # What could not be removed stays claimed by its lock file, so the next sweep tries again.
     if not folder.exists():
         lock.unlink(missing_ok=True)
-
-
-def remove_tree(folder: Path) -> None:
-    """Removes a folder as far as that is possible, folders that are not writable included; never raises."""
-
-    def unlock_and_retry(function: Callable[..., object], path: str, _error: BaseException) -> None:
-        with suppress(OSError):
-            parent = os.path.dirname(path)  # noqa: PTH120 - shutil hands out plain strings
-            os.chmod(parent, os.lstat(parent).st_mode | stat.S_IRWXU)  # noqa: PTH101
-            if not os.path.islink(path):  # noqa: PTH114
-                os.chmod(path, os.lstat(path).st_mode | stat.S_IRWXU)  # noqa: PTH101
-            if function in (os.unlink, os.rmdir):
-                function(path)
-            else:
-                shutil.rmtree(path, ignore_errors=True)
-
-    # `onerror` rather than `onexc`: the latter came with Python 3.12.
-    shutil.rmtree(folder, onerror=lambda function, path, info: unlock_and_retry(function, path, info[1]))

@@ -48,7 +48,7 @@ def build(
         OSError: the disk is full.
     """
     packages = packages_of(lock)
-    draft = uv.workspace.folder / "environment"
+    draft = uv.temporary.path / "environment"
     report("installing", f"{len(packages)} packages", 0, len(packages))
     try:
         uv.make_environment(draft, python=interpreter)
@@ -68,7 +68,7 @@ def build(
         size_bytes=_size_bytes(draft),
         made=datetime.now(UTC),
     )
-    write_record(draft / RECORD, record, drafts=uv.workspace.folder)
+    write_record(draft / RECORD, record, drafts=uv.temporary.path)
     target.parent.mkdir(mode=0o700, exist_ok=True)
     _flush(draft)
     draft.rename(target)

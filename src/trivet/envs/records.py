@@ -69,7 +69,7 @@ def write_atomically(path: Path, data: bytes, *, drafts: Path) -> None:
     Args:
         path: what they become; its folder is made where it is missing.
         data: the bytes.
-        drafts: a folder on the same file system for the unfinished file; a workspace's, so that it is swept after a crash.
+        drafts: a folder on the same file system for the unfinished file: a temporary folder, which is swept after a crash.
 
     Raises:
         OSError: the disk is full, or the folder is not writable.

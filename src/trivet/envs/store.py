@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from trivet.disk.locks import LockBusyError, Workspace, held, workspace
+from trivet.disk.locks import LockBusyError, TemporaryFolder, held, temporary_folder
 from trivet.domain.digest import Digest, digest_of_bytes
 from trivet.domain.environment import Environment, EnvironmentSpec
 from trivet.envs.build import RECORD, build
@@ -146,9 +146,9 @@ class EnvironmentStore:
             BadEnvironment: the folder is not writable.
         """
         try:
-            with workspace(self._root / "tmp") as space:
+            with temporary_folder(self._root / "tmp") as space:
                 record = ReplacementRecord(environment=environment.digest)
-                write_record(self._replacement(lost), record, drafts=space.folder)
+                write_record(self._replacement(lost), record, drafts=space.path)
         except OSError as error:
             raise disk_error(error, folder=self._root) from error
 
@@ -199,7 +199,7 @@ class EnvironmentStore:
         """
         before = None if unused_for is None else datetime.now(UTC) - unused_for
         try:
-            with workspace(self._root / "tmp") as space:
+            with temporary_folder(self._root / "tmp") as space:
                 removed = [info for info in self.list() if self._prune_one(info.digest, before=before, space=space)]
                 self._discard_strangers(space)
             gone = {info.digest for info in removed}
@@ -282,8 +282,8 @@ class EnvironmentStore:
             found = self._ready(want.key)
             if found is not None:
                 return found
-            with workspace(self._root / "tmp") as space:
-                uv = Uv(program=uv_program(), settings=want.settings, workspace=space)
+            with temporary_folder(self._root / "tmp") as space:
+                uv = Uv(program=uv_program(), settings=want.settings, temporary=space)
                 self._make_here(want, uv=uv, report=report)
         found = self._ready(want.key)
         if found is None:
@@ -313,7 +313,7 @@ class EnvironmentStore:
                 python_version=interpreter.version_text,
                 notes=resolved.notes,
             )
-            write_record(self._lock_record(want.key), lock, drafts=uv.workspace.folder)
+            write_record(self._lock_record(want.key), lock, drafts=uv.temporary.path)
 
         # The users of a finished environment hold it while their workers run: do not wait for them.
         if self._is_finished(lock.environment):
@@ -328,7 +328,7 @@ class EnvironmentStore:
             target = self._folder(lock.environment)
             if target.exists():
                 # Its interpreter or some of its files were removed.
-                target.rename(uv.workspace.folder / "broken")
+                target.rename(uv.temporary.path / "broken")
             build(
                 lock.lock,
                 target=target,
@@ -339,26 +339,26 @@ class EnvironmentStore:
                 report=report,
             )
 
-    def _prune_one(self, digest: Digest, *, before: datetime | None, space: Workspace) -> bool:
+    def _prune_one(self, digest: Digest, *, before: datetime | None, space: TemporaryFolder) -> bool:
         folder = self._folder(digest)
         try:
             with held(self._lock_file(digest)):
                 record = read_record(folder / RECORD, EnvironmentRecord)
                 if record is None or (before is not None and _last_used(folder, made=record.made) > before):
                     return False
-                # The rename removes it at once; the workspace removes its files.
-                folder.rename(space.folder / digest)
+                # The rename removes it at once; the temporary folder takes its files.
+                folder.rename(space.path / digest)
                 return True
         except LockBusyError:
             return False
 
-    def _discard_strangers(self, space: Workspace) -> None:
+    def _discard_strangers(self, space: TemporaryFolder) -> None:
         """Removes what no version of this code uses: folders without a readable record."""
         for folder in self._root.glob("environments/*"):
             if read_record(folder / RECORD, EnvironmentRecord) is not None:
                 continue
             with suppress(LockBusyError), held(self._lock_file(Digest(folder.name))):
-                folder.rename(space.folder / folder.name)
+                folder.rename(space.path / folder.name)
 
     def _is_finished(self, digest: Digest) -> bool:
         folder = self._folder(digest)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uv
 
-from trivet.disk.locks import Workspace
+from trivet.disk.locks import TemporaryFolder
 from trivet.envs.interpreters import Interpreter
 from trivet.envs.processes import Finished, run
 from trivet.envs.uv_settings import UvSettings
@@ -37,7 +37,7 @@ class Uv:
 
     program: Path
     settings: UvSettings
-    workspace: Workspace
+    temporary: TemporaryFolder
 
     def compile(
         self, requirements: Sequence[str], *, constraints: Sequence[str], python: Interpreter, as_of: date | None
@@ -114,13 +114,13 @@ class Uv:
         limit_s: float,
         on_tick: Callable[[Sequence[str]], None] | None = None,
     ) -> Finished:
-        empty = self.workspace.folder / "empty"
+        empty = self.temporary.path / "empty"
         empty.mkdir(exist_ok=True)
-        # The workspace removes the files of a killed uv.
-        temporary = self.workspace.folder / "tmp"
+        # The files of a killed uv go with the temporary folder.
+        temporary = self.temporary.path / "tmp"
         temporary.mkdir(exist_ok=True)
         environ = {**environ, "TMPDIR": str(temporary)}
-        keep = (self.workspace.lock,)
+        keep = (self.temporary.lock,)
         finished = run(command, environ=environ, folder=empty, limit_s=limit_s, keep=keep, on_tick=on_tick)
         if finished.code or finished.timed_out:
             text = self.settings.redact(finished.stderr)
@@ -128,7 +128,7 @@ class Uv:
         return finished
 
     def _input(self, name: str, lines: Sequence[str]) -> Path:
-        file = self.workspace.folder / name
+        file = self.temporary.path / name
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return file
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from trivet.disk.locks import workspace
+from trivet.disk.locks import temporary_folder
 from trivet.domain.digest import Digest, digest_of_bytes, digest_of_file
 from trivet.envs.records import write_atomically
 from trivet.errors import BadEnvironment
@@ -21,7 +21,7 @@ def digest_of_wheels(folder: Path, *, memory: Path, drafts: Path, now_ns: int) -
     Args:
         folder: where they lie.
         memory: a file that caches digests by inode, size and times, so that gigabytes are read once.
-        drafts: a folder of workspaces on the same file system, where that file is written before it is renamed.
+        drafts: a folder for temporary folders on the same file system, where that file is written before it is renamed.
         now_ns: the time, in nanoseconds since 1970. Files that changed a moment ago are not cached: they may change again
             within one tick of the file system's clock.
 
@@ -47,8 +47,8 @@ def digest_of_wheels(folder: Path, *, memory: Path, drafts: Path, now_ns: int) -
         if key not in known and max(about.st_mtime_ns, about.st_ctime_ns) < now_ns - _SETTLED_NS:
             fresh[key] = digest
     if fresh:
-        with workspace(drafts) as space:
-            write_atomically(memory, msgspec.json.encode(known | fresh), drafts=space.folder)
+        with temporary_folder(drafts) as space:
+            write_atomically(memory, msgspec.json.encode(known | fresh), drafts=space.path)
     return digest_of_bytes("\n".join(lines).encode())
 
 

@@ -1,12 +1,12 @@
 """What a loaded version needs in order to run again: its files and its environment, made anew where they are gone."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from trivet.blobs import Blobs
-from trivet.disk.locks import LockBusyError, workspace
+from trivet.disk.errors import disk
+from trivet.disk.locks import LockBusyError, temporary_folder
 from trivet.domain.digest import Digest
 from trivet.domain.environment import Environment, EnvironmentSpec
 from trivet.domain.version import CONVERTED_FILE, LoadedModel, ModelVersion
@@ -26,19 +26,19 @@ def scratch_folder(home: Path) -> Iterator[Path]:
     Raises:
         Unavailable: the home cannot be written to.
     """
+    tmp = home / "tmp"
     with ExitStack() as stack:
         try:
-            space = stack.enter_context(workspace(home / "tmp"))
-        except (OSError, LockBusyError) as error:
+            with disk(tmp, reason="home_not_writable"):
+                space = stack.enter_context(temporary_folder(tmp))
+        except LockBusyError as error:
             raise Unavailable(
-                f"There can be no new folder in {home / 'tmp'}",
-                why=str(error),
-                fix="see that there is room, and that the user Trivet runs as may write to it",
-                reason="disk_full"
-                if isinstance(error, OSError) and error.errno == errno.ENOSPC
-                else "home_not_writable",
+                f"No new folder can be made in {tmp}",
+                why="another process has been removing old ones for a minute",
+                fix="try again; the disk of the home may be very slow",
+                reason="home_not_writable",
             ) from error
-        yield space.folder
+        yield space.path
 
 
 def package_root(version: ModelVersion, *, blobs: Blobs, home: Path) -> Path:

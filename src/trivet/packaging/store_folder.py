@@ -1,35 +1,31 @@
 """The store's own side: finding a package by its digest, and putting one there so that it is whole or not at all."""
 
-import errno
-import fcntl
 import json
 import os
-import secrets
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from trivet.disk.drafts import draft_folder, draft_name, locked_folder, sweep_drafts
+from trivet.disk.errors import disk
+from trivet.disk.files import remove
 from trivet.domain.digest import Digest, digest_of_file
 from trivet.domain.package import PackageFile
-from trivet.errors import Unavailable
 from trivet.packaging.limits import Budget
 from trivet.packaging.paths import Entry
-from trivet.packaging.writing import make_durable, remove_tree, write_bytes, write_files
+from trivet.packaging.writing import make_durable, write_bytes, write_files
 
 __all__ = ["FILES", "Form", "Record", "add", "canonical_json", "find"]
 
 FILES = "files"
 Form = Literal["file", "zip", "folder"]
 
-_TEMPORARY = "tmp-"
 _MANIFEST = "manifest.json"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,10 +88,10 @@ def add(
         Unavailable: the store cannot be written to, or its disk is full.
         TrivetError: what the entries' chunks, the budget and `verify` raise.
     """
-    with _writing(store):
+    with disk(store):
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sweep(store)
-        with _temporary(store) as (folder, descriptor):
+        sweep_drafts(store)
+        with draft_folder(store) as (folder, descriptor):
             os.mkdir(FILES, 0o700, dir_fd=descriptor)
             files_descriptor = os.open(FILES, _FOLDER, dir_fd=descriptor)
             try:
@@ -115,93 +111,22 @@ def canonical_json(value: object) -> bytes:
     return json.dumps(builtin, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-@contextmanager
-def _writing(store: Path) -> Iterator[None]:
-    """Turns what the disk says into an error that names the store."""
-    try:
-        yield
-    except OSError as error:
-        why = error.strerror or str(error)
-        if error.errno in _NO_ROOM:
-            raise Unavailable(
-                f"There is no room for the package in {store}",
-                why=why,
-                fix="free some space there, or raise the quota or file size limit that holds for it",
-                reason="disk_full",
-            ) from error
-        raise Unavailable(
-            f"The package cannot be written to {store}",
-            why=why,
-            fix="see that the folder is there and that the user Trivet runs as may write to it",
-            reason="store_not_writable",
-        ) from error
-
-
-@contextmanager
-def _temporary(store: Path) -> Iterator[tuple[Path, int]]:
-    """A new folder, locked by us, with its descriptor; gone after the block unless it was renamed."""
-    while True:
-        folder = store / f"{_TEMPORARY}{secrets.token_hex(8)}"
-        folder.mkdir(mode=0o700)
-        # A sweeper may come between the making and the locking, and take the folder for a dead one's.
-        try:
-            descriptor = os.open(folder, _FOLDER)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is_at(folder, descriptor):
-                yield folder, descriptor
-                return
-        finally:
-            remove_tree(folder)
-            os.close(descriptor)
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _sweep(store: Path) -> None:
-    """Removes what dead processes left half-made: nobody holds a lock on it."""
-    for folder in store.glob(f"{_TEMPORARY}*"):
-        with suppress(OSError):
-            descriptor = os.open(folder, _FOLDER)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_tree(folder)
-            finally:
-                os.close(descriptor)
-
-
 def _publish(folder: Path, *, store: Path, digest: Digest, record: Record) -> Record:
-    """Renames a finished folder to its digest, unless somebody else was faster."""
+    """Renames a finished folder to its digest, unless another process was faster."""
     target = store / digest
     damaged: Path | None = None
-    descriptor = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # One at a time: two that found the same damaged package must not take each other's new one away.
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        found = find(store, digest=digest, form=record.form)
-        if found == record:
-            return found
-        if target.is_symlink() or target.exists():
-            damaged = store / f"{_TEMPORARY}{secrets.token_hex(8)}"
-            target.rename(damaged)
-        folder.rename(target)
-        os.fsync(descriptor)
+        with locked_folder(store) as descriptor:
+            found = find(store, digest=digest, form=record.form)
+            if found == record:
+                return found
+            if target.is_symlink() or target.exists():
+                damaged = draft_name(store)
+                target.rename(damaged)
+            folder.rename(target)
+            os.fsync(descriptor)
     finally:
-        os.close(descriptor)
         if damaged is not None:
-            _discard(damaged)
+            remove(damaged)
     return record
-
-
-def _discard(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        remove_tree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -2,17 +2,16 @@
 
 import hashlib
 import os
-import shutil
-import stat
 from contextlib import suppress
 from pathlib import Path
 
+from trivet.disk.files import sync, write_all
 from trivet.domain.digest import Digest
 from trivet.domain.package import PackageFile
 from trivet.packaging.limits import Budget
 from trivet.packaging.paths import Entry
 
-__all__ = ["make_durable", "remove_tree", "write_bytes", "write_files"]
+__all__ = ["make_durable", "write_bytes", "write_files"]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -73,7 +72,7 @@ def _copy(entry: Entry, descriptor: int, *, budget: Budget) -> tuple[int, Digest
         budget.spend(len(chunk))
         hashed.update(chunk)
         size += len(chunk)
-        _write_all(descriptor, chunk)
+        write_all(descriptor, chunk)
     return size, Digest(hashed.hexdigest())
 
 
@@ -85,17 +84,10 @@ def write_bytes(name: str, data: bytes, *, into: int) -> None:
     """
     descriptor = os.open(name, _NEW_FILE, 0o400, dir_fd=into)
     try:
-        _write_all(descriptor, data)
+        write_all(descriptor, data)
         os.fchmod(descriptor, 0o444)
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        # A disk that fills up takes a part and fails at the next call.
-        left = left[os.write(descriptor, left) :]
 
 
 def make_durable(folder: Path) -> None:
@@ -111,7 +103,7 @@ def make_durable(folder: Path) -> None:
     for above, folders, files in os.walk(folder, topdown=False, onerror=fail):
         # Files after all of them are written: the first fsync then carries most of the rest along.
         for name in files:
-            _sync(Path(above, name))
+            sync(Path(above, name))
         for name in folders:
             _seal(Path(above, name))
     _seal(folder)
@@ -124,27 +116,3 @@ def _seal(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove_tree(folder: Path) -> None:
-    """Removes a folder of read-only files and folders as far as that is possible; links are not followed.
-
-    A folder that is not there is no error. Nothing is raised: what stays is swept later.
-    """
-    if folder.is_symlink():
-        return
-    with suppress(OSError):
-        folder.chmod(stat.S_IRWXU)
-        for above, folders, _ in os.walk(folder):
-            for name in folders:
-                if not (below := Path(above, name)).is_symlink():
-                    below.chmod(stat.S_IRWXU)
-    shutil.rmtree(folder, ignore_errors=True)

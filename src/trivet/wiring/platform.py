@@ -6,7 +6,6 @@ that may fail runs in it.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
+from trivet.disk.locks import LockBusyError, held
 from trivet.disk.replace import replace_file
 from trivet.errors import Conflict, Unavailable
 from trivet.settings import Settings, settings_to_json
@@ -175,11 +175,10 @@ def stop_platform(home: Path, *, within_s: float) -> bool:
 def _only_one(home: Path) -> Iterator[None]:
     """One platform a home: the lock goes with this process, however it ends."""
     path = home / "run" / "up.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            descriptor = stack.enter_context(held(path))
+        except LockBusyError as error:
             pid = path.read_text().strip() or "unknown"
             raise Conflict(
                 f"a platform runs from {home} already (pid {pid})",
@@ -189,23 +188,19 @@ def _only_one(home: Path) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _is_locked(home: Path) -> bool:
-    try:
-        descriptor = os.open(home / "run" / "up.lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+    path = home / "run" / "up.lock"
+    if not path.exists():
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+        with held(path, shared=True):
+            return False
+    except LockBusyError:
         return True
-    else:
+    except OSError:
         return False
-    finally:
-        os.close(descriptor)
 
 
 def _url(listener: socket.socket, settings: Settings, *, here: bool = False) -> str:

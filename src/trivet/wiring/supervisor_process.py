@@ -9,15 +9,21 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from trivet.blobs import Blobs, open_blobs
 from trivet.catalog import Catalog
 from trivet.domain.routes import WorkerEnded
 from trivet.errors import Conflict
+from trivet.loading.queue import LoadQueue, LoadQueueLimits
+from trivet.loading.restore import scratch_folder
 from trivet.loading.steps import Steps
-from trivet.settings import Settings
+from trivet.loading.trials import ProcessTrials
+from trivet.settings import Settings, settings_to_json
 from trivet.supervisor.catalog_reader import CatalogReader
 from trivet.supervisor.catalog_writer import CatalogWriter
 from trivet.supervisor.fleets import Fleets
@@ -26,15 +32,20 @@ from trivet.supervisor.loop import Changes, Supervisor
 from trivet.supervisor.prepared_steps import Preparations
 from trivet.supervisor.remembering import MemoryFile
 from trivet.wiring.catalogs import catalog_of
-from trivet.wiring.converting import conversions
 from trivet.wiring.process import event_loops
 from trivet.workers.adopt import adopt_workers
 from trivet.workers.processes import ProcessLauncher
 
-__all__ = ["ALIVE", "run_supervisor"]
+__all__ = ["ALIVE", "TRIAL_PROGRAM", "load_queue", "run_supervisor"]
 
 log = logging.getLogger(__name__)
 
+# Not from the current folder: its modules are not Trivet's.
+TRIAL_PROGRAM = (sys.executable, "-P", "-m", "trivet.wiring.trial_process")
+# A trial runs code of the model's author, which needs none of these.
+SECRETS = {"TRIVET_TOKEN", "TRIVET_DATABASE_URL"}
+# Above the worker's own limit, whose error says more.
+LOAD_MARGIN_S = 60.0
 ALIVE = b"alive\n"
 """What it says to whoever connects."""
 
@@ -88,7 +99,7 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         preparations=Preparations(
             Steps(catalog.models, blobs=blobs, settings=settings).prepare, on_change=changes.seen
         ),
-        loads=conversions(settings, catalog=catalog, blobs=blobs, environ=os.environ, on_change=changes.look),
+        loads=load_queue(settings, catalog=catalog, blobs=blobs, environ=os.environ, on_change=changes.look),
         memory=MemoryFile(run / "supervisor.json", table=run / "routes.json"),
     )
     async with _door(run / "supervisor.sock", changes):
@@ -106,6 +117,38 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         # An orderly end of this event loop would end the workers that it watches.
         logging.shutdown()
         os._exit(1 if broke_off else 0)
+
+
+def load_queue(
+    settings: Settings,
+    *,
+    catalog: Catalog,
+    blobs: Blobs,
+    environ: Mapping[str, str],
+    on_change: Callable[[], None],
+    program: Sequence[str] = TRIAL_PROGRAM,
+) -> LoadQueue:
+    """The queue that tries uploaded versions. It is made and used within an event loop.
+
+    Args:
+        settings: home and limits.
+        catalog: has the versions; what became of them is written there.
+        blobs: holds the uploaded files.
+        environ: this process's environment; trials get it without Trivet's own secrets.
+        on_change: called when a version became ready or failed.
+        program: runs one trial.
+    """
+    return LoadQueue(
+        models=catalog.models,
+        journal=catalog.journal,
+        blobs=blobs,
+        trials=ProcessTrials(program, environ={name: value for name, value in environ.items() if name not in SECRETS}),
+        scratch=partial(scratch_folder, settings.home),
+        settings=settings_to_json(replace(settings, database_url=None)),
+        parent=os.getpid(),
+        limits=LoadQueueLimits(load_s=settings.load_timeout_s + LOAD_MARGIN_S),
+        on_change=on_change,
+    )
 
 
 class _Stop:

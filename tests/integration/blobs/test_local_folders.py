@@ -95,7 +95,7 @@ def test_a_disk_that_fills_up_keeps_what_it_had_and_nothing_of_the_new(local: Bl
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert caught.value.reason == "disk_full"
-    assert caught.value.what == f"There is no room for the package in {folder}"
+    assert caught.value.what == f"There is no room in {folder}"
     assert names(folder) == [kept]
     digest, _ = local.put(io.BytesIO(DATA))
     assert names(folder) == sorted([kept, digest])
@@ -103,7 +103,7 @@ def test_a_disk_that_fills_up_keeps_what_it_had_and_nothing_of_the_new(local: Bl
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "blobs").write_text("in the way")
-    with pytest.raises(Unavailable, match="Packages cannot be read from or written to") as caught:
+    with pytest.raises(Unavailable, match=f"{tmp_path / 'blobs'} cannot be read from or written to") as caught:
         open_blobs(None, home=tmp_path).put(io.BytesIO(b"x"))
     assert caught.value.reason == "store_not_writable"
 

@@ -347,7 +347,9 @@ def test_bytes_that_were_deleted_between_their_coming_and_their_row_are_asked_fo
 def test_a_disk_that_does_not_take_the_announcement_is_said_to_be_unavailable(api) -> None:
     api.control.uploads.rmdir()
     body = {"name": "fraud", "file_name": "a.onnx", "framework": "onnx"}
-    assert api.refused(503, "POST", "/v1/uploads", json=body)["what"] == "the upload cannot be kept"
+    assert api.refused(503, "POST", "/v1/uploads", json=body)["what"] == (
+        f"{api.control.uploads} cannot be read from or written to"
+    )
 
 
 def test_a_start_removes_what_an_earlier_process_left_and_keeps_what_may_still_come(api) -> None:

@@ -20,7 +20,7 @@ from trivet.domain.package import ModelSettings
 from trivet.domain.version import LoadedModel
 from trivet.loading.trials import Doing, ProcessTrials, TrialJob
 from trivet.settings import Settings, settings_to_json
-from trivet.wiring.converting import PROGRAM
+from trivet.wiring.supervisor_process import TRIAL_PROGRAM
 
 NUMBERS = pa.schema([pa.field("x", pa.list_(pa.float32(), 3), nullable=False)])
 SUMS = pa.schema([pa.field("y", pa.float32())])
@@ -77,7 +77,7 @@ class Bench:
 
     @property
     def trials(self) -> ProcessTrials:
-        return ProcessTrials(PROGRAM, environ=os.environ)
+        return ProcessTrials(TRIAL_PROGRAM, environ=os.environ)
 
     def zip(self, files: Mapping[str, str | None], *, name: str = "model.zip") -> Path:
         """A zip; one without a requirements file gets an empty one, where `files` does not say None to it."""

@@ -24,7 +24,7 @@ from trivet.loading.queue import LoadQueue, LoadQueueLimits
 from trivet.loading.restore import scratch_folder
 from trivet.loading.trials import Doing, ProcessTrials
 from trivet.settings import settings_to_json
-from trivet.wiring.converting import PROGRAM, conversions
+from trivet.wiring.supervisor_process import TRIAL_PROGRAM, load_queue
 
 NUMBERS = pa.schema([pa.field("x", pa.list_(pa.float32(), 3), nullable=False)])
 SUMS = pa.schema([pa.field("y", pa.float32())])
@@ -127,7 +127,7 @@ class Platform:
             visibility="private", created_by="me",
         )  # fmt: skip
 
-    def conversions(self, trials, *, limits: LoadQueueLimits = LIMITS) -> LoadQueue:
+    def load_queue(self, trials, *, limits: LoadQueueLimits = LIMITS) -> LoadQueue:
         return LoadQueue(
             models=self.models,
             journal=self.journal,
@@ -147,12 +147,12 @@ class Platform:
         """All that waits."""
 
         async def main() -> None:
-            converting = self.conversions(trials or self.bench.trials, limits=limits)
+            queue = self.load_queue(trials or self.bench.trials, limits=limits)
             while True:
-                await converting.run_once()
-                if not converting.busy:
+                await queue.run_once()
+                if not queue.busy:
                     return
-                await asyncio.wait_for(converting.settled(), 120)
+                await asyncio.wait_for(queue.settled(), 120)
 
         asyncio.run(main())
 
@@ -274,15 +274,15 @@ def test_two_are_tried_at_once_and_the_others_wait_for_their_turn(platform):
 
     async def main() -> None:
         trials.gate = asyncio.Event()
-        converting = platform.conversions(trials)
+        queue = platform.load_queue(trials)
         for _ in range(3):
-            await converting.run_once()
+            await queue.run_once()
         while trials.running < 2:
             await asyncio.sleep(0.01)
         assert [platform.now(each).status for each in versions[:2]] == [VersionStatus.ATTEMPTING_LOAD_NATIVE] * 2
         assert {platform.now(each).status for each in versions[2:]} == {VersionStatus.PENDING_LOAD_NATIVE}
         trials.gate.set()
-        await converting.settled()
+        await queue.settled()
         assert platform.changes == 2
 
     asyncio.run(main())
@@ -305,15 +305,15 @@ def test_what_loads_in_a_moment_does_not_wait_for_environments(platform):
 
     async def main() -> None:
         trials.gate = asyncio.Event()
-        converting = platform.conversions(trials)
-        await converting.run_once()
+        queue = platform.load_queue(trials)
+        await queue.run_once()
         async with asyncio.timeout(20):
             while trials.running < 4:
                 await asyncio.sleep(0.01)
         waits = [platform.now(each).status.startswith("pending") for each in (*slow, *quick)]
         assert waits == [False, False, True] * 2
         trials.gate.set()
-        await converting.settled()
+        await queue.settled()
 
     asyncio.run(main())
     assert trials.most == 4
@@ -327,13 +327,13 @@ def test_what_a_dead_supervisor_left_half_way_begins_again_from_its_pending_stat
 
     async def main() -> None:
         trials.gate = asyncio.Event()
-        converting = platform.conversions(trials)
-        await converting.run_once()
+        queue = platform.load_queue(trials)
+        await queue.run_once()
         while trials.running < 2:
             await asyncio.sleep(0.01)
         assert {platform.now(each).status for each in versions[2:]} == {VersionStatus.PENDING_LOAD_NATIVE}
         trials.gate.set()
-        await converting.settled()
+        await queue.settled()
 
     asyncio.run(main())
     platform.convert(trials)
@@ -353,13 +353,13 @@ def test_a_supervisor_that_is_told_to_stop_ends_its_trials_and_the_next_one_fini
     )
 
     async def main() -> list[psutil.Process]:
-        converting = platform.conversions(bench.trials)
-        await converting.run_once()
+        queue = platform.load_queue(bench.trials)
+        await queue.run_once()
         async with asyncio.timeout(60):
             while not any(stage == "loading" and "worker" in text for _, stage, text in platform.log(version)):
                 await asyncio.sleep(0.05)
         below = await asyncio.to_thread(bench.below_once_loading)
-        await converting.close()
+        await queue.close()
         return below
 
     below = asyncio.run(main())
@@ -396,13 +396,13 @@ def test_a_catalog_that_is_away_is_told_and_what_runs_goes_on(platform):
 
     async def main() -> None:
         trials.gate = asyncio.Event()
-        converting = platform.conversions(trials)
-        await converting.run_once()
+        queue = platform.load_queue(trials)
+        await queue.run_once()
         platform.models.failures["versions_to_load"] = [Unavailable("the catalog cannot be reached")]
         with pytest.raises(Unavailable):
-            await converting.run_once()
+            await queue.run_once()
         trials.gate.set()
-        await converting.settled()
+        await queue.settled()
 
     asyncio.run(main())
     assert platform.now(version).status is VersionStatus.READY
@@ -414,20 +414,20 @@ def test_a_version_that_ends_while_the_catalog_is_read_is_not_begun_again(platfo
 
     async def main() -> None:
         trials.gate = asyncio.Event()
-        converting = platform.conversions(trials)
-        await converting.run_once()
+        queue = platform.load_queue(trials)
+        await queue.run_once()
         before = platform.catalog.models.versions_to_load()
         loop = asyncio.get_running_loop()
 
         def slowly():
             # What was read is answered only when both have ended.
             loop.call_soon_threadsafe(trials.gate.set)
-            asyncio.run_coroutine_threadsafe(converting.settled(), loop).result(30)
+            asyncio.run_coroutine_threadsafe(queue.settled(), loop).result(30)
             return before
 
         platform.models.versions_to_load = slowly
-        await converting.run_once()
-        assert not converting.busy
+        await queue.run_once()
+        assert not queue.busy
 
     asyncio.run(main())
     assert {platform.now(each).status for each in versions} == {VersionStatus.READY}
@@ -481,13 +481,13 @@ def test_a_version_that_is_deleted_meanwhile_ends_its_trial_and_is_forgotten(pla
 
     async def main() -> None:
         trials.gate = asyncio.Event()
-        converting = platform.conversions(trials)
-        await converting.run_once()
+        queue = platform.load_queue(trials)
+        await queue.run_once()
         while not trials.running:
             await asyncio.sleep(0.01)
         await asyncio.to_thread(platform.catalog.models.delete, 1, "deleted")
         trials.gate.set()
-        await asyncio.wait_for(converting.settled(), 20)
+        await asyncio.wait_for(queue.settled(), 20)
         assert await asyncio.to_thread(platform.catalog.models.versions_to_load) == []
 
     asyncio.run(main())
@@ -515,16 +515,16 @@ def test_trials_get_none_of_the_platforms_own_secrets(platform, bench):
     platform.row()
 
     async def main() -> None:
-        converting = conversions(
+        queue = load_queue(
             replace(bench.settings, database_url="postgresql://me:hush@there/db"),
             catalog=platform.catalog,
             blobs=platform.blobs,
             environ={**os.environ, "TRIVET_TOKEN": "hush", "TRIVET_DATABASE_URL": "postgresql://me:hush@there/db"},
             on_change=lambda: None,
-            program=(PROGRAM[0], "-c", program),
+            program=(TRIAL_PROGRAM[0], "-c", program),
         )
-        await converting.run_once()
-        await asyncio.wait_for(converting.settled(), 60)
+        await queue.run_once()
+        await asyncio.wait_for(queue.settled(), 60)
 
     asyncio.run(main())
     assert "hush" not in seen.read_text()
@@ -545,7 +545,7 @@ def test_a_real_trial_that_is_killed_is_made_up_for(platform, bench):
 
             return await super().run(job, limit_s=limit_s, load_limit_s=load_limit_s, report=hear)
 
-    platform.convert(Killing(PROGRAM, environ=os.environ))
+    platform.convert(Killing(TRIAL_PROGRAM, environ=os.environ))
     assert killed
     assert platform.now(version).status is VersionStatus.READY
     assert not bench.left()

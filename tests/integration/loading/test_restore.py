@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from trivet.blobs import open_blobs
+from trivet.disk.files import remove_tree
 from trivet.domain.digest import digest_of_file
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import ModelSettings
@@ -16,7 +17,6 @@ from trivet.domain.version import Acceleration, Architecture, LoadedModel, Model
 from trivet.errors import Internal, NotFound, Unavailable
 from trivet.loading.prepare import environment_store
 from trivet.loading.restore import environment_of, native_root, package_root, scratch_folder
-from trivet.packaging.writing import remove_tree
 from trivet.settings import Settings
 
 NOW = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
@@ -148,6 +148,9 @@ def test_scratch_folders_are_gone_afterwards_and_a_home_that_cannot_hold_one_is_
     assert not folder.exists()
     shutil.rmtree(bench.home / "tmp")
     (bench.home / "tmp").write_text("in the way")
-    with pytest.raises(Unavailable, match="There can be no new folder in") as caught, scratch_folder(bench.home):
+    with (
+        pytest.raises(Unavailable, match="tmp cannot be read from or written to") as caught,
+        scratch_folder(bench.home),
+    ):
         pass
     assert caught.value.reason == "home_not_writable"

@@ -19,7 +19,7 @@ from trivet.domain.package import EntryPoint
 from trivet.domain.version import LoadedModel
 from trivet.errors import BadEnvironment, BadPackage, DeadlineExceeded, Invalid, ModelFailed, TrivetError, Unavailable
 from trivet.loading.trials import ProcessTrials
-from trivet.wiring.converting import PROGRAM
+from trivet.wiring.supervisor_process import TRIAL_PROGRAM
 
 NUMBERS = pa.schema([pa.field("x", pa.list_(pa.float32(), 3), nullable=False)])
 SUMS = pa.schema([pa.field("y", pa.float32())])
@@ -262,7 +262,7 @@ PARENT = """
 def test_a_trial_ends_with_the_process_that_wanted_it(bench) -> None:
     job = bench.job(bench.custom(create="time.sleep(600)"), **SCHEMAS)
     parent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PARENT), json.dumps(PROGRAM)],
+        [sys.executable, "-c", textwrap.dedent(PARENT), json.dumps(TRIAL_PROGRAM)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert parent.stdin is not None

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from trivet.disk.locks import LockBusyError, held, remove_tree, workspace
+from trivet.disk.files import remove_tree
+from trivet.disk.locks import LockBusyError, held, temporary_folder
 from trivet.domain.digest import Digest, digest_of_bytes
 from trivet.envs.records import EnvironmentRecord, LockRecord, read_record, write_record
 from trivet.envs.wheel_folder import digest_of_wheels
@@ -48,9 +49,9 @@ def test_who_waits_says_so_once_and_gets_it(tmp_path):
 
 
 def test_a_workspace_is_gone_afterwards_whatever_happens(tmp_path):
-    with pytest.raises(ValueError, match="no"), workspace(tmp_path / "tmp") as space:
-        (space.folder / "file").write_text("x")
-        assert space.folder.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(ValueError, match="no"), temporary_folder(tmp_path / "tmp") as space:
+        (space.path / "file").write_text("x")
+        assert space.path.stat().st_mode & 0o777 == 0o700
         raise ValueError("no")
     assert [path.name for path in (tmp_path / "tmp").iterdir()] == [".sweep"]
 
@@ -60,10 +61,10 @@ def test_what_the_dead_left_is_swept_and_what_the_living_use_is_not(tmp_path):
     dead.mkdir()
     (dead / "file").write_text("x")
     (tmp_path / "0123.lock").write_text("")
-    with workspace(tmp_path) as first, workspace(tmp_path) as second:
+    with temporary_folder(tmp_path) as first, temporary_folder(tmp_path) as second:
         assert not dead.exists()
-        assert first.folder.is_dir()
-        assert second.folder.is_dir()
+        assert first.path.is_dir()
+        assert second.path.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == [".sweep"]
 
 

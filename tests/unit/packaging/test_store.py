@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trivet.disk.files import remove_tree
 from trivet.domain.package import PackageFile
 from trivet.errors import BadPackage, NotFound, TooLarge, Unavailable
 from trivet.packaging.limits import Limits
 from trivet.packaging.store import StoredPackage, put_file, put_folder, put_zip
-from trivet.packaging.writing import remove_tree
 
 LIMITS = Limits()
 FILES = {"custom_inference.py": b"x = 1\n", "weights/a/w.bin": bytes(range(256)) * 9, "weights/b.bin": b""}
@@ -436,7 +436,7 @@ def test_a_write_that_is_cut_short_is_an_error_that_names_the_folder(
     process = another_process(large_archive, store, largest=3_000_001)
     go(process)
     said = ended(process)
-    assert said.startswith("Unavailable disk_full There is no room for the package in ")
+    assert said.startswith("Unavailable disk_full There is no room in ")
     assert str(store) in said
     assert "File too large" in said
     assert "fix free some space there" in said
@@ -459,14 +459,14 @@ def test_a_full_disk_is_an_error_that_names_the_folder(tmp_path: Path, large_arc
     if "ready" not in said.stdout:
         pytest.skip(f"no disk of one's own can be had here: {said.stderr.strip()}")
     lines = said.stdout.splitlines()
-    assert lines[1].startswith(f"Unavailable disk_full There is no room for the package in {disk / 'store'}")
+    assert lines[1].startswith(f"Unavailable disk_full There is no room in {disk / 'store'}")
     assert "No space left on device" in lines[1]
     assert len(lines) == 3  # and nothing that `ls` would list
 
 
 def test_a_store_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
     in_the_way = write_file(tmp_path / "store")
-    with pytest.raises(Unavailable, match="cannot be written to .*store") as refused:
+    with pytest.raises(Unavailable, match="store cannot be read from or written to") as refused:
         put_zip(write_zip(tmp_path / "m.zip"), store=in_the_way, limits=LIMITS)
     assert refused.value.reason == "store_not_writable"
     assert refused.value.fix

@@ -8,11 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from trivet.disk.files import remove_tree
 from trivet.domain.digest import Digest, digest_of_file
 from trivet.domain.frameworks import Framework
 from trivet.errors import BadPackage, NotFound
 from trivet.packaging import find_package, open_package, unpack_again
-from trivet.packaging.writing import remove_tree
 
 STEP = "def process_data(input_data):\n    return input_data\n"
 

@@ -12,7 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from trivet.control.streaming import broken_off, pieces_of
-from trivet.control.use_cases.uploads import disk_error
+from trivet.disk.errors import disk_error
 from trivet.errors import Invalid, TooLarge
 
 __all__ = ["Form", "receive_form"]
@@ -141,6 +141,6 @@ async def receive_form(request: Request, folder: Path, *, most_bytes: int, stall
             raise Invalid("the form has no part `file`", fix="send the model's file as the part `file`")
         yield form
     except OSError as error:
-        raise disk_error(error) from error
+        raise disk_error(error, folder=folder, reason="home_not_writable") from error
     finally:
         path.unlink(missing_ok=True)

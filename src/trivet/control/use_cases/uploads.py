@@ -16,6 +16,7 @@ from trivet.control.context import Control
 from trivet.control.request_bodies import NewUpload
 from trivet.control.use_cases.models import forget_bytes
 from trivet.control.use_cases.schemas import read_schema
+from trivet.disk.errors import disk_error
 from trivet.disk.replace import replace_file
 from trivet.domain.access import Action, Caller, check
 from trivet.domain.digest import Digest
@@ -30,7 +31,6 @@ __all__ = [
     "Upload",
     "announce_upload",
     "clear_uploads",
-    "disk_error",
     "receive_file",
     "receive_upload",
 ]
@@ -107,7 +107,7 @@ def _announce(control: Control, body: NewUpload, workspace: str | int) -> Upload
     try:
         replace_file(_file(control, upload.id), encode(upload), durable=False)
     except OSError as error:
-        raise disk_error(error) from error
+        raise disk_error(error, folder=control.uploads, reason="home_not_writable") from error
     return upload
 
 
@@ -190,7 +190,7 @@ def _announced(control: Control, upload_id: str) -> Upload:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise disk_error(error) from error
+        raise disk_error(error, folder=control.uploads, reason="home_not_writable") from error
     raise NotFound(
         "there is no such upload", why="it was finished, or not announced in the last 24 hours", fix="begin it again"
     )
@@ -263,13 +263,6 @@ def clear_uploads(control: Control) -> None:
     for path in (*control.uploads.glob("*.form"), *control.uploads.glob("*.new")):
         path.unlink(missing_ok=True)
     _forget_old(control)
-
-
-def disk_error(error: OSError) -> Unavailable:
-    """What a failure to read or write the folder of uploads means."""
-    return Unavailable(
-        "the upload cannot be kept", why=error.strerror or str(error), fix="check the disk of the platform's home"
-    )
 
 
 def _forget_old(control: Control) -> None:
