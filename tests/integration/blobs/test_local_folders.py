@@ -74,7 +74,7 @@ def test_damage_is_found_on_reading_and_repaired_by_another_upload(local: Blobs,
             pass
     assert caught.value.reason == "corrupt_blob"
     assert caught.value.fix is not None
-    assert caught.value.fix.startswith("upload the same file again, which mends it")
+    assert caught.value.fix.startswith("upload the same file again, which repairs it")
     with pytest.raises(Internal, match="is damaged"):
         local.fetch(digest, tmp_path / "target")
     assert not (tmp_path / "target").exists()
