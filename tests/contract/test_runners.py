@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from trivet.domain.digest import digest_of_bytes
 from trivet.domain.package import EntryPoint
 from trivet.engine.batch import Batch
 from trivet.engine.canned import canned_batch
@@ -25,7 +26,7 @@ from trivet.engine.native.session import NativeSession
 from trivet.engine.pool import WorkerPool
 from trivet.engine.served import Probe, predict
 from trivet.errors import Invalid, ModelFailed, TrivetError
-from trivet.workers import ProcessLauncher, WorkerSpec
+from trivet.workers import ProcessLauncher, WorkerFiles, WorkerSpec
 
 INPUTS = pa.schema([pa.field("x", pa.int64(), nullable=False)])
 OUTPUTS = pa.schema([pa.field("y", pa.int64(), nullable=False)])
@@ -68,18 +69,23 @@ async def isolated(folder, *, joins):
     (package / "step.py").write_text(textwrap.dedent(STEP))
     spec = WorkerSpec(
         name="model-under-test",
-        python=Path(sys.executable),
-        package_root=package,
+        package=digest_of_bytes(STEP.encode()),
+        environment=digest_of_bytes(sys.version.encode()),
         adapter="python",
         entry={"function": EntryPoint(file="step.py", name="process_data", line=2)},
         input_schema=INPUTS,
         output_schema=OUTPUTS,
-        home=folder / "home",
         load_timeout_s=60,
     )
     # A socket's path is short, and pytest's folders have long names.
     with tempfile.TemporaryDirectory(prefix="tt-") as short:
-        worker = await ProcessLauncher(environ=dict(os.environ), temporary=Path(short)).start(spec)
+        launcher = ProcessLauncher(
+            environ=dict(os.environ),
+            home=folder / "home",
+            files=lambda _: WorkerFiles(python=Path(sys.executable), package=package),
+            temporary=Path(short),
+        )
+        worker = await launcher.start(spec)
         pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, joins=joins, limits=EngineLimits())
         pool.attach(worker)
         try:

@@ -13,6 +13,7 @@ from trivet.domain.fault import Fault
 from trivet.domain.pipeline import Validation
 
 __all__ = [
+    "EndWorker",
     "FlushLogs",
     "Flushed",
     "GatewayMessage",
@@ -35,20 +36,24 @@ StepKey: TypeAlias = tuple[str, int | None]
 
 
 class WorkerAddress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a ready worker listens, and the process that ends it.
+    """Where a ready worker answers. It holds a token that opens the worker, so it is kept in private files only.
 
     Attributes:
         id: never used twice.
-        address: `grpc+unix:///…`.
-        pid: of its guardian: SIGTERM to it ends the worker with all that it started.
-        started: when that process started, as the kernel counts it (field 22 of `/proc/<pid>/stat`): a pid alone may have
-            been given to another process.
+        location: an Arrow Flight location: `grpc+unix://…`, `grpc+tcp://…` or `grpc+tls://…`.
+        handle: what the launcher that started it needs to find it again; opaque to everything else.
+        token: sent with each call; empty for a worker of a release that did not ask for one.
+        ca: certificates in PEM that a `grpc+tls` location is checked with.
     """
 
     id: str
-    address: str
-    pid: int
-    started: int
+    location: str
+    handle: dict[str, str] = {}
+    token: str = ""
+    ca: str = ""
+
+    def __repr__(self) -> str:
+        return f"WorkerAddress(id={self.id!r}, location={self.location!r})"
 
 
 class NativeStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="native"):
@@ -144,7 +149,16 @@ class WorkerEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     """How a worker ended, for the errors of the requests that it held."""
 
     id: str
-    obituary: str
+    ending: str
+
+
+class EndWorker(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="end_worker"):
+    """Asks the supervisor to end a worker that is of no use any more: a call in it ran over its deadline, or its stream broke.
+
+    Repeated on each connection until the worker has ended or is no longer in the table. A worker that is gone stays gone.
+    """
+
+    worker: WorkerAddress
 
 
 class FlushLogs(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="flush_logs"):
@@ -195,4 +209,4 @@ class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     token: str
 
 
-GatewayMessage: TypeAlias = GatewayReport | Flushed
+GatewayMessage: TypeAlias = GatewayReport | EndWorker | Flushed

@@ -14,6 +14,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import flight
 
+from trivet.domain.routes import WorkerAddress
 from trivet.engine.batch import Batch, concat
 from trivet.engine.calls import Call, Outcome, Piece, Raw, Rows
 from trivet.engine.model_errors import ModelError, error_of
@@ -24,17 +25,17 @@ __all__ = ["Broken", "Job", "Link", "Worker"]
 
 
 class Worker(Protocol):
-    """What the engine knows of a running worker process."""
+    """What the engine knows of a running worker."""
 
     @property
-    def address(self) -> str:
-        """`grpc+unix:///…`."""
+    def address(self) -> WorkerAddress:
+        """Where it answers."""
 
-    async def obituary(self) -> str:
-        """How it ended and the last lines of its log; waits a moment for the end."""
+    async def wait(self) -> str:
+        """Wait for its end. Returns how it ended, with the last lines of its log."""
 
     def kill(self) -> None:
-        """End it at once."""
+        """Have it ended at once."""
 
 
 class Broken(Exception):
@@ -128,10 +129,12 @@ class Link:
     def _run(self) -> None:
         jobs: list[Job] = []
         try:
-            with flight.FlightClient(self.worker.address) as client:
+            address = self.worker.address
+            options = flight.FlightCallOptions(headers=[(b"authorization", f"Bearer {address.token}".encode())])
+            with flight.FlightClient(address.location, tls_root_certs=address.ca or None) as client:
 
                 def open_stream(path: bytes) -> Stream:
-                    return client.do_exchange(flight.FlightDescriptor.for_path(path))  # type: ignore[no-any-return]
+                    return client.do_exchange(flight.FlightDescriptor.for_path(path), options)  # type: ignore[no-any-return]
 
                 raw = RawExchange(open_stream, most_bytes=self._most_raw_bytes)
                 writer, reader = open_stream(b"predict")

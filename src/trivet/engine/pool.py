@@ -20,6 +20,7 @@ __all__ = ["WorkerPool"]
 
 SWEEP_S = 0.05
 CLOSE_S = 2.0
+ENDING_WAIT_S = 2.0
 
 
 class WorkerPool:
@@ -45,7 +46,7 @@ class WorkerPool:
         self._live_bytes = 0
         self._failure: TrivetError | None = None
         self._attached = asyncio.Event()
-        self._obituaries: set[asyncio.Task[None]] = set()
+        self._explanations: set[asyncio.Task[None]] = set()
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
     @property
@@ -167,8 +168,8 @@ class WorkerPool:
             self.detach(worker)
         for link in links:
             await asyncio.to_thread(link.join, CLOSE_S)
-        if self._obituaries:
-            await asyncio.wait(self._obituaries, timeout=CLOSE_S)
+        if self._explanations:
+            await asyncio.wait(self._explanations, timeout=CLOSE_S)
 
     # Below: called by the links' threads.
 
@@ -252,8 +253,8 @@ class WorkerPool:
     def _bury(self, link: Link, jobs: list[Job]) -> None:
         self._links.pop(link.worker, None)
         task = self._loop.create_task(self._explain(link, jobs))
-        self._obituaries.add(task)
-        task.add_done_callback(self._obituaries.discard)
+        self._explanations.add(task)
+        task.add_done_callback(self._explanations.discard)
 
     async def _explain(self, link: Link, jobs: list[Job]) -> None:
         if link.cut:
@@ -265,12 +266,12 @@ class WorkerPool:
         else:
             cause = Unavailable(
                 "the worker ended while it held this request",
-                why=await link.worker.obituary(),
+                why=await _ending(link.worker),
                 fix="send it again: a new worker is being started; if it ends again, the model's log says why",
                 reason="worker_died",
             )
-        # A stream that broke while its process lives on is of no use either. Not before: a worker that is told to go ends
-        # without a word about what it would have died of.
+        # A worker that lives on without its stream is of no use either. It is ended last: a worker that is ended on purpose
+        # does not say what it would have died of.
         link.worker.kill()
         for job in jobs:
             self._finish(job, cause)
@@ -295,6 +296,13 @@ class WorkerPool:
                 link.cut = True
                 link.worker.kill()
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+
+async def _ending(worker: Worker) -> str:
+    try:
+        return await asyncio.wait_for(worker.wait(), ENDING_WAIT_S)
+    except TimeoutError:
+        return "its connection broke, and it has not been seen to end; the model's log says more"
 
 
 def _deliver_to(future: "asyncio.Future[Outcome]") -> Callable[[Outcome], None]:

@@ -1,78 +1,106 @@
-"""Workers that another process started: how the engine reaches them, ends them, and hears of their end."""
+"""Workers that another process started: how the engine reaches them, has them ended, and learns of their end."""
 
 import asyncio
 import contextlib
-import os
-import signal
+from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
-from trivet.disk.processes import started_at
 from trivet.domain.routes import WorkerAddress, WorkerEnded
 
-__all__ = ["RemoteWorker", "RemoteWorkers"]
+__all__ = ["RemoteWorker", "RemoteWorkers", "answers"]
 
-OBITUARY_WAIT_S = 2.0
+# Less than a pool waits for an ending, so that it can still say what was seen.
+REPORT_WAIT_S = 1.5
+CONNECT_S = 1.0
 
 
 class RemoteWorker:
     """A worker that the supervisor started; see `trivet.engine.links.Worker`. Belongs to the event loop's thread.
 
     Args:
-        at: where it listens, and the process that ends it.
+        address: where it answers.
+        end: has its supervisor end it.
     """
 
-    def __init__(self, at: WorkerAddress) -> None:
-        self.id = at.id
-        self.address = at.address
-        self._at = at
-        self._obituary = ""
-        self._told = asyncio.Event()
+    def __init__(self, address: WorkerAddress, *, end: Callable[[WorkerAddress], None]) -> None:
+        self.address = address
+        self._end = end
+        self._ending = ""
+        self._reported = asyncio.Event()
 
-    async def obituary(self) -> str:
-        """What the supervisor tells of its end. Should nobody tell within two seconds: what can be seen from here."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._told.wait(), OBITUARY_WAIT_S)
-        if self._told.is_set():
-            return self._obituary
-        if self._lives():
-            return "its connection broke, and its process has not ended"
-        return "its process ended; the model's log says more"
+    async def wait(self) -> str:
+        """Wait for the supervisor to report its end. Where no report comes, an end is seen as a location that refuses."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._reported.wait(), REPORT_WAIT_S)
+            if self._reported.is_set():
+                return self._ending
+            if not await answers(self.address):
+                return "its process ended; the model's log says more"
 
-    def ended(self, obituary: str) -> None:
-        """The supervisor told how it ended."""
-        self._obituary = obituary
-        self._told.set()
-
-    def _lives(self) -> bool:
-        return started_at(self._at.pid) == self._at.started
+    def ended(self, ending: str) -> None:
+        """The supervisor reported how it ended."""
+        self._ending = ending
+        self._reported.set()
 
     def kill(self) -> None:
-        """End it at once, if its process is still the one that it was."""
-        with contextlib.suppress(OSError):
-            descriptor = os.pidfd_open(self._at.pid)
-            try:
-                # From here on the number cannot go to another process unnoticed.
-                if self._lives():
-                    signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            finally:
-                os.close(descriptor)
+        """Have it ended at once."""
+        if not self._reported.is_set():
+            self._end(self.address)
 
 
 class RemoteWorkers:
-    """Every worker that some route uses, by its id. Two versions of a pipeline may use the same one."""
+    """Every worker that some route uses, by its id. Two versions of a pipeline may use the same one.
+
+    Attributes:
+        on_end: called with each worker that its supervisor must end.
+    """
 
     def __init__(self) -> None:
+        self.on_end: Callable[[WorkerAddress], None] = lambda _: None
         self._workers: WeakValueDictionary[str, RemoteWorker] = WeakValueDictionary()
+        self._to_end: dict[str, WorkerAddress] = {}
+
+    @property
+    def to_end(self) -> tuple[WorkerAddress, ...]:
+        """Workers that must be ended and are not known to have: a supervisor that comes later learns of them, too."""
+        return tuple(self._to_end.values())
 
     def at(self, address: WorkerAddress) -> RemoteWorker:
         """The worker at an address."""
         worker = self._workers.get(address.id)
         if worker is None:
-            worker = self._workers[address.id] = RemoteWorker(address)
+            worker = self._workers[address.id] = RemoteWorker(address, end=self._have_ended)
         return worker
 
-    def ended(self, told: WorkerEnded) -> None:
-        """Pass on how a worker ended, if any route still cares."""
-        worker = self._workers.get(told.id)
+    def listed(self, ids: Iterable[str]) -> None:
+        """The newest table lists these workers; what it does not list is seen to by the supervisor."""
+        for worker_id in self._to_end.keys() - set(ids):
+            del self._to_end[worker_id]
+
+    def ended(self, report: WorkerEnded) -> None:
+        """Pass on how a worker ended, if a route still uses it."""
+        self._to_end.pop(report.id, None)
+        worker = self._workers.get(report.id)
         if worker is not None:
-            worker.ended(told.obituary)
+            worker.ended(report.ending)
+
+    def _have_ended(self, address: WorkerAddress) -> None:
+        self._to_end[address.id] = address
+        self.on_end(address)
+
+
+async def answers(address: WorkerAddress) -> bool:
+    """Whether something listens at a worker's location."""
+    location = urlsplit(address.location)
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            if location.scheme == "grpc+unix":
+                _, writer = await asyncio.open_unix_connection(location.path)
+            else:
+                _, writer = await asyncio.open_connection(location.hostname, location.port)
+    except (OSError, ValueError, TimeoutError):
+        return False
+    writer.close()
+    return True

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trivet.domain.fault import Fault
-from trivet.domain.routes import Route, RouteState, RouteTable, WorkerEnded
+from trivet.domain.routes import Route, RouteState, RouteTable, WorkerEnded, WorkerStep
 from trivet.errors import Internal, TrivetError, Unavailable
 from trivet.gateway.live_pipeline import LivePipeline
 from trivet.gateway.loading import LoadedPipeline, Loader
@@ -84,6 +84,8 @@ class ServedDeployments:
             self._withdraw(deployment_id)
         for route in wanted.values():
             self._offer(route)
+        steps = (step for route in table.routes for step in route.steps if isinstance(step, WorkerStep))
+        self._loader.workers.listed(worker.id for step in steps for worker in step.workers)
         if self._settling is None:
             self._settling = asyncio.create_task(self._settle())
         self.on_change()

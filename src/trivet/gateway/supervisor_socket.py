@@ -9,12 +9,13 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Self
 
 from trivet.domain.encoding import decode, encode
 from trivet.domain.routes import (
+    EndWorker,
     Flushed,
     FlushLogs,
     GatewayMessage,
@@ -22,6 +23,7 @@ from trivet.domain.routes import (
     RouteState,
     RouteTable,
     ToGateway,
+    WorkerAddress,
     WorkerEnded,
 )
 from trivet.errors import Conflict, TrivetError
@@ -69,6 +71,7 @@ class GatewaySocket:
         states: what is served now.
         take_table: called with each table that is news; tables come one after the other, in order.
         take_end: called with each worker that ended.
+        to_end: workers that every supervisor is asked to end when it connects.
         flush: writes the inference log out.
     """
 
@@ -80,6 +83,7 @@ class GatewaySocket:
         states: Callable[[], tuple[RouteState, ...]],
         take_table: Callable[[RouteTable], Awaitable[None]],
         take_end: Callable[[WorkerEnded], None],
+        to_end: Callable[[], Iterable[WorkerAddress]] = tuple,
         flush: Callable[[], Awaitable[None]],
     ) -> None:
         self._path = path
@@ -87,6 +91,7 @@ class GatewaySocket:
         self._states = states
         self._take_table = take_table
         self._take_end = take_end
+        self._to_end = to_end
         self._flush = flush
         self._peers: set[_Peer] = set()
         self._connections = 0
@@ -120,6 +125,11 @@ class GatewaySocket:
         for peer in self._peers:
             self._report(peer)
 
+    def end_worker(self, worker: WorkerAddress) -> None:
+        """Ask every supervisor that is connected to end a worker."""
+        for peer in self._peers:
+            peer.send(EndWorker(worker=worker))
+
     def _report(self, peer: _Peer) -> None:
         """What is served now, under the number of the peer's own newest table: others' numbers say nothing to it."""
         peer.send(GatewayReport(gateway=self._name, number=peer.number, states=self._states()))
@@ -133,6 +143,8 @@ class GatewaySocket:
         self._peers.add(peer)
         try:
             self._report(peer)
+            for worker in self._to_end():
+                peer.send(EndWorker(worker=worker))
             while line := await reader.readline():
                 await self._hear(peer, decode(line, ToGateway))  # type: ignore[arg-type]
         except (ConnectionError, ValueError, TrivetError) as error:

@@ -1,6 +1,6 @@
 """What a loaded version needs in order to run again: its files and its environment, made anew where they are gone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from trivet.errors import Internal, Unavailable
 from trivet.loading.prepare import Report, environment_store
 from trivet.packaging import find_package, unpack_again
 from trivet.settings import Settings
+from trivet.workers.processes import WorkerFiles
+from trivet.workers.spec import WorkerSpec
 
-__all__ = ["environment_of", "native_root", "package_root", "scratch_folder"]
+__all__ = ["environment_of", "native_root", "package_root", "scratch_folder", "worker_files"]
 
 
 @contextmanager
@@ -107,3 +109,20 @@ def environment_of(loaded: LoadedModel, settings: Settings, report: Report) -> E
         wheels=settings.wheels,
         report=report,
     )
+
+
+def worker_files(settings: Settings) -> Callable[[WorkerSpec], WorkerFiles]:
+    """How a launcher on this machine finds what a spec names by digest: see `ProcessLauncher`."""
+
+    def find(spec: WorkerSpec) -> WorkerFiles:
+        package = find_package(settings.home / "packages", spec.package)
+        environment = environment_store(settings).find(spec.environment)
+        if package is None or environment is None:
+            raise Unavailable(
+                f"the files of {spec.name} were removed while its workers were being started",
+                why=f"{'its package' if package is None else 'its environment'} is missing in {settings.home}",
+                fix="deploy it again",
+            )
+        return WorkerFiles(python=environment.python, package=package)
+
+    return find

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from trivet.blobs import Blobs
+from trivet.domain.digest import Digest
 from trivet.domain.frameworks import Runtime
 from trivet.domain.routes import NativeStep, StepKey, WorkerStep
 from trivet.domain.version import LoadedModel, ModelConfig, ModelVersion
@@ -123,7 +124,7 @@ def work_of(
     Args:
         step: what they answer.
         loaded: the model.
-        root: gives the folder with the package's files. Called each time that workers are started.
+        root: unpacks the package's files where they are gone. Called each time that workers are started.
         settings: the home, and how environments are built.
         report: called with what is going on.
         log_name: the name of the workers' log, if it is not the model's.
@@ -136,17 +137,17 @@ def work_of(
     def work() -> Iterator[WorkerSpec]:
         environment = environment_of(loaded, settings, report)
         with environment_store(settings).in_use(environment):
+            root()
             yield WorkerSpec(
                 name=step.name,
                 log_name=log_name,
-                python=environment.python,
-                package_root=root(),
+                package=Digest(step.sha),
+                environment=environment.digest,
                 adapter=adapter,
                 entry=loaded.entry,
                 files=loaded.files,
                 input_schema=step.input_schema,
                 output_schema=step.output_schema,
-                home=settings.home,
                 memory_bytes=loaded.settings.memory_bytes,
                 open_files=loaded.settings.open_files,
                 load_timeout_s=settings.load_timeout_s,

@@ -33,7 +33,7 @@ from trivet.packaging.paths import Entry, shown
 __all__ = ["StoredPackage", "find_package", "put_file", "put_folder", "put_zip"]
 
 _CHUNK = 1 << 20
-_FILE_FORMS: tuple[store_folder.Form, ...] = ("file", "zip")
+_FORMS: tuple[store_folder.Form, ...] = ("file", "zip", "folder")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
 
 
@@ -57,11 +57,11 @@ class StoredPackage:
 
 
 def find_package(store: Path, digest: Digest) -> Path | None:
-    """The folder with the files of a package that was one file, an archive or a plain one; None where it is not whole.
+    """The folder with a package's files; None where it is not whole.
 
     The bytes of its files are not read, but for a file that was touched since it came in.
     """
-    known = any(store_folder.find(store, digest=digest, form=form) for form in _FILE_FORMS)
+    known = any(store_folder.find(store, digest=digest, form=form) for form in _FORMS)
     return store / digest / store_folder.FILES if known else None
 
 

@@ -51,7 +51,7 @@ class CatalogWriter:
 
     def worker_ended(self, deployment_id: int, told: WorkerEnded) -> None:
         """A worker ended unasked."""
-        self._event(deployment_id, "worker_ended", f"a worker ended: {told.obituary.partition(chr(10))[0]}")
+        self._event(deployment_id, "worker_ended", f"a worker ended: {told.ending.partition(chr(10))[0]}")
 
     async def run(self) -> None:
         """Write, until cancelled."""

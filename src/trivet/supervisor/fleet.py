@@ -6,30 +6,23 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from trivet.domain.deployment import DeploymentState
 from trivet.domain.fault import Fault
-from trivet.domain.routes import WorkerAddress, WorkerEnded
+from trivet.domain.routes import WorkerEnded
 from trivet.errors import Internal, TrivetError
 from trivet.loading.steps import Work
 from trivet.supervisor.states import FleetState, SlotState
 from trivet.workers.backoff import BackoffPolicy
-from trivet.workers.processes import Launcher, RunningWorker
+from trivet.workers.launcher import Launcher, RunningWorker
 from trivet.workers.worker_set import Failed, Pausing, Ready, Starting, WorkerSet, WorkerState
 
-__all__ = ["AddressedWorker", "Fleet", "FleetRules"]
+__all__ = ["Fleet", "FleetRules"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-class AddressedWorker(RunningWorker, Protocol):
-    """A worker that other processes can reach."""
-
-    def address_value(self) -> WorkerAddress:
-        """Where it is, and which process it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +69,7 @@ class Fleet:
         self._count = 0
         self._generation = 0
         self._fault: Fault | None = None
-        self._adopted: dict[AddressedWorker, asyncio.Task[None]] = {}
+        self._adopted: dict[RunningWorker, asyncio.Task[None]] = {}
         self._workers: WorkerSet | None = None
         self._running: asyncio.Task[None] | None = None
         self._again = asyncio.Event()
@@ -100,7 +93,7 @@ class Fleet:
             slots = adopted + (SlotState(status=word, reason=reason),) * (self._count - len(adopted))
         return FleetState(slots=slots, fault=fault, kept=self._running is not None, generation=self._generation)
 
-    def adopt(self, worker: AddressedWorker) -> None:
+    def adopt(self, worker: RunningWorker) -> None:
         """Take a worker that runs already. It is watched; only `start` sees to it that it is replaced."""
         self._adopted[worker] = asyncio.create_task(self._watch(worker))
 
@@ -202,7 +195,7 @@ class Fleet:
     def _slot(self, number: int, state: WorkerState) -> SlotState:
         match state:
             case Ready(worker):
-                return _ready(worker)  # type: ignore[arg-type]
+                return _ready(worker)
             case Starting(error) | Pausing(error, _) | Failed(error) if error is not None:
                 bad = number in self._struggling or isinstance(state, Failed)
                 word = DeploymentState.ERROR if bad else DeploymentState.STARTING
@@ -217,22 +210,22 @@ class Fleet:
         if worker in self._dismissed:
             self._dismissed.discard(worker)
             return
-        telling = asyncio.create_task(self._tell(worker))  # type: ignore[arg-type]
+        telling = asyncio.create_task(self._tell(worker))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
-    async def _tell(self, worker: AddressedWorker) -> None:
-        self._on_ended(WorkerEnded(id=worker.address_value().id, obituary=await worker.obituary()))
+    async def _tell(self, worker: RunningWorker) -> None:
+        self._on_ended(WorkerEnded(id=worker.address.id, ending=await worker.wait()))
 
-    async def _watch(self, worker: AddressedWorker) -> None:
+    async def _watch(self, worker: RunningWorker) -> None:
         await worker.wait()
         del self._adopted[worker]
         self._on_change()
         await self._tell(worker)
 
 
-def _ready(worker: AddressedWorker) -> SlotState:
-    return SlotState(address=worker.address_value(), status=DeploymentState.RUNNING, pid=worker.pid)
+def _ready(worker: RunningWorker) -> SlotState:
+    return SlotState(address=worker.address, status=DeploymentState.RUNNING, pid=worker.pid)
 
 
 @contextlib.asynccontextmanager

@@ -9,9 +9,9 @@ from dataclasses import replace
 from trivet.domain.routes import WorkerEnded
 from trivet.loading.steps import Work
 from trivet.supervisor.desired import DesiredFleet, deployment_of
-from trivet.supervisor.fleet import AddressedWorker, Fleet, FleetRules
+from trivet.supervisor.fleet import Fleet, FleetRules
 from trivet.supervisor.states import FleetState
-from trivet.workers.processes import Launcher
+from trivet.workers.launcher import Launcher, RunningWorker
 from trivet.workers.spec import WorkerSpec
 
 __all__ = ["Fleets"]
@@ -54,7 +54,7 @@ class Fleets:
         """Deployments of which some worker is still about to end."""
         return frozenset(self._ending.values())
 
-    def adopt(self, key: str, worker: AddressedWorker) -> None:
+    def adopt(self, key: str, worker: RunningWorker) -> None:
         """Take a worker that an earlier supervisor started; `start` or `stop` will say what becomes of its fleet."""
         self._fleet(key).adopt(worker)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trivet.domain.encoding import decode, encode
-from trivet.domain.routes import GatewayMessage, GatewayReport, RouteTable, WorkerEnded
+from trivet.domain.routes import EndWorker, GatewayMessage, GatewayReport, RouteTable, WorkerAddress, WorkerEnded
 from trivet.errors import TrivetError
 
 __all__ = ["GatewayChannel"]
@@ -27,11 +27,19 @@ class GatewayChannel:
     Args:
         path: the gateway's socket.
         on_change: called with each report, and when the connection ends.
+        on_end: called with each worker that the gateway asks to have ended.
     """
 
-    def __init__(self, path: Path, *, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        on_change: Callable[[], None],
+        on_end: Callable[[WorkerAddress], None] = lambda _: None,
+    ) -> None:
         self._path = path
         self._on_change = on_change
+        self._on_end = on_end
         self._report: GatewayReport | None = None
         self._table: RouteTable | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -83,6 +91,8 @@ class GatewayChannel:
         self._writer = writer
         while line := await reader.readline():
             message: GatewayMessage = decode(line, GatewayMessage)  # type: ignore[arg-type]
+            if isinstance(message, EndWorker):
+                self._on_end(message.worker)
             if not isinstance(message, GatewayReport):
                 continue
             first, self._report = self._report is None, message

@@ -4,7 +4,8 @@ import logging
 from pathlib import Path
 
 from trivet.disk.replace import replace_file
-from trivet.domain.encoding import decode, encode
+from trivet.domain.encoding import encode
+from trivet.domain.released_forms import decode_released
 from trivet.domain.routes import RouteTable
 from trivet.errors import TrivetError
 from trivet.supervisor.desired import Memory, memory_of_table
@@ -29,13 +30,13 @@ class MemoryFile:
     def read(self) -> Memory:
         """What was kept last."""
         try:
-            return decode(self._path.read_bytes(), Memory)
+            return decode_released(self._path.read_bytes(), Memory)
         except FileNotFoundError:
             pass
         except (OSError, TrivetError) as error:
             log.warning("what the supervisor knew cannot be read: %s", error)
         try:
-            return memory_of_table(decode(self._table.read_bytes(), RouteTable))
+            return memory_of_table(decode_released(self._table.read_bytes(), RouteTable))
         except (OSError, TrivetError):
             return Memory()
 

@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trivet.disk.replace import replace_file
-from trivet.domain.encoding import decode, encode
+from trivet.domain.encoding import encode
+from trivet.domain.released_forms import decode_released
 from trivet.domain.routes import RouteStep, RouteTable, WorkerStep
 from trivet.engine.limits import EngineLimits
 from trivet.engine.native.shared import NativeSessions
+from trivet.engine.remote_workers import answers
 from trivet.errors import TrivetError
 from trivet.gateway.deployments import ServedDeployments
 from trivet.gateway.doors.table import open_doors
@@ -30,7 +32,6 @@ from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
 from trivet.wiring.process import StopSignals, event_loops, process_name
-from trivet.workers.records import lives
 
 __all__ = ["run_gateway"]
 
@@ -104,9 +105,11 @@ async def _run(
         states=routing.states,
         take_table=take,
         take_end=routing.worker_ended,
+        to_end=lambda: loader.workers.to_end,
         flush=flush,
     ) as door:
         routing.on_change = door.tell
+        loader.workers.on_end = door.end_worker
         settling = asyncio.create_task(_settle(routing))
         await stop.finish(pipelines, stop_delay_s=settings.stop_delay_s)
         settling.cancel()
@@ -123,8 +126,8 @@ def _inference_log(settings: Settings) -> InferenceLog | None:
 
 
 async def _until_back(routing: ServedDeployments, table: RouteTable) -> None:
-    """Wait a moment until what can come back at once is there: connections wait meanwhile, and nobody is told "not found"."""
-    soon = {route.deployment_id for route in table.routes if all(map(_at_once, route.steps))}
+    """Wait a moment until what can come back at once is there: connections wait meanwhile, and are not answered "not found"."""
+    soon = {route.deployment_id for route in table.routes if all([await _at_once(step) for step in route.steps])}
     deadline = asyncio.get_running_loop().time() + HOLD_S
     while asyncio.get_running_loop().time() < deadline:
         if not any(state.deployment_id in soon and state.state == "loading" for state in routing.states()):
@@ -132,11 +135,11 @@ async def _until_back(routing: ServedDeployments, table: RouteTable) -> None:
         await asyncio.sleep(0.005)
 
 
-def _at_once(step: RouteStep) -> bool:
+async def _at_once(step: RouteStep) -> bool:
     """Whether a step needs no worker that has yet to be started."""
     if not isinstance(step, WorkerStep):
         return True
-    return any(map(lives, step.workers))
+    return any(await asyncio.gather(*map(answers, step.workers)))
 
 
 async def _settle(routing: ServedDeployments) -> None:
@@ -161,7 +164,7 @@ class _KeptTable:
         """The table of the last time; None if there was none, or it cannot be read."""
         try:
             content = self._path.read_bytes()
-            table = decode(content, RouteTable)
+            table = decode_released(content, RouteTable)
         except FileNotFoundError:
             return None
         except (OSError, TrivetError) as error:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +27,10 @@ from trivet.gateway.formats.json_text import column_texts
 from trivet.gateway.formats.records import RecordsDecoder
 from trivet.gateway.loading import LoadedPipeline, Loader
 from trivet.loading.prepare import Report
+from trivet.loading.restore import worker_files
 from trivet.loading.steps import Identity, native_step, work_of, worker_step
 from trivet.settings import Settings
-from trivet.workers import Failed, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec
+from trivet.workers import Failed, Launcher, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec
 
 __all__ = ["NO_WORKSPACE", "rows_of", "run_tests", "standalone"]
 
@@ -97,7 +98,8 @@ async def standalone(
             report("loading", f"in {workers} worker{'s' if workers > 1 else ''}, {python}")
             work = work_of(step, model, root=lambda: package.root, settings=settings, report=report)
             spec = replace(stack.enter_context(work()), workers=workers)
-            await stack.enter_async_context(_workers(spec, route, loaded, loader, on_exit=on_exit))
+            launcher = ProcessLauncher(environ=os.environ, home=settings.home, files=worker_files(settings))
+            await stack.enter_async_context(_workers(launcher, spec, route, loaded, loader, on_exit=on_exit))
         else:
             report("loading", model.native_file or "")
         # Closed before the workers are stopped, so that their streams end in order.
@@ -113,12 +115,18 @@ async def standalone(
 
 @asynccontextmanager
 async def _workers(
-    spec: WorkerSpec, route: Route, loaded: LoadedPipeline, loader: Loader, *, on_exit: Callable[[], None]
+    launcher: Launcher,
+    spec: WorkerSpec,
+    route: Route,
+    loaded: LoadedPipeline,
+    loader: Loader,
+    *,
+    on_exit: Callable[[], None],
 ) -> AsyncIterator[None]:
     """Keep the workers of a route's only step running, and the loaded route at those that are ready."""
     (step,) = route.steps
     ready: dict[RunningWorker, WorkerAddress] = {}
-    reports: set[asyncio.Task[None]] = set()
+    tasks: set[asyncio.Task[None]] = set()
     stopping = False
 
     def update() -> None:
@@ -126,7 +134,7 @@ async def _workers(
         loaded.update(msgspec.structs.replace(route, steps=(current,)))
 
     def came(worker: RunningWorker) -> None:
-        ready[worker] = worker.address_value()  # type: ignore[attr-defined]
+        ready[worker] = worker.address
         update()
 
     def gone(worker: RunningWorker) -> None:
@@ -135,19 +143,22 @@ async def _workers(
             return
         update()
         on_exit()
-        task = asyncio.create_task(report_end(worker, address))
-        reports.add(task)
-        task.add_done_callback(reports.discard)
+        start(report_end(worker, address))
+
+    def start(work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def report_end(worker: RunningWorker, address: WorkerAddress) -> None:
-        loader.workers.ended(WorkerEnded(id=address.id, obituary=await worker.obituary()))
+        loader.workers.ended(WorkerEnded(id=address.id, ending=await worker.wait()))
 
     def changed() -> None:
         failures = [state.error for state in workers.states if isinstance(state, Failed)]
         if failures and len(failures) == len(workers.states):
             loaded.fail(failures[0])
 
-    launcher = ProcessLauncher(environ=os.environ)
+    loader.workers.on_end = lambda address: start(launcher.end(address))
     workers = WorkerSet(launcher, spec, count=spec.workers, on_ready=came, on_gone=gone, on_state=changed)
     async with workers:
         try:

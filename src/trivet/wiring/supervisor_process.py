@@ -17,10 +17,10 @@ from pathlib import Path
 
 from trivet.blobs import Blobs, open_blobs
 from trivet.catalog import Catalog
-from trivet.domain.routes import WorkerEnded
+from trivet.domain.routes import WorkerAddress, WorkerEnded
 from trivet.errors import Conflict
 from trivet.loading.queue import LoadQueue, LoadQueueLimits
-from trivet.loading.restore import scratch_folder
+from trivet.loading.restore import scratch_folder, worker_files
 from trivet.loading.steps import Steps
 from trivet.loading.trials import ProcessTrials
 from trivet.settings import Settings, settings_to_json
@@ -33,7 +33,6 @@ from trivet.supervisor.prepared_steps import Preparations
 from trivet.supervisor.remembering import MemoryFile
 from trivet.wiring.catalogs import catalog_of
 from trivet.wiring.process import event_loops
-from trivet.workers.adopt import adopt_workers
 from trivet.workers.processes import ProcessLauncher
 
 __all__ = ["ALIVE", "TRIAL_PROGRAM", "load_queue", "run_supervisor"]
@@ -77,19 +76,33 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
     run = settings.home / "run"
     changes = Changes()
     teller = CatalogWriter(catalog)
-    gateway = GatewayChannel(run / "gateway.sock", on_change=changes.seen)
+    launcher = ProcessLauncher(
+        environ=os.environ,
+        home=settings.home,
+        files=worker_files(settings),
+        lifeline=lifeline,
+        records=run / "workers",
+    )
+    ending: set[asyncio.Task[None]] = set()
+
+    def end(worker: WorkerAddress) -> None:
+        task = asyncio.create_task(launcher.end(worker), name=f"end {worker.id}")
+        ending.add(task)
+        task.add_done_callback(ending.discard)
+
+    gateway = GatewayChannel(run / "gateway.sock", on_change=changes.seen, on_end=end)
 
     def ended(deployment_id: int, told: WorkerEnded) -> None:
         gateway.worker_ended(told)
         teller.worker_ended(deployment_id, told)
 
     fleets = Fleets(
-        ProcessLauncher(environ=os.environ, lifeline=lifeline, records=run / "workers"),
+        launcher,
         on_change=changes.seen,
         on_ended=ended,
     )
-    for worker in adopt_workers(run / "workers"):
-        fleets.adopt(worker.fleet, worker)
+    for adopted in await launcher.adopt():
+        fleets.adopt(adopted.fleet, adopted.worker)
     supervisor = Supervisor(
         changes=changes,
         wishes=CatalogReader(catalog),

@@ -1,20 +1,24 @@
 """What runs model workers: starts them, watches them, replaces them, and leaves nothing behind."""
 
 from trivet.workers.backoff import BackoffPolicy
-from trivet.workers.processes import Launcher, ProcessLauncher, RunningWorker
+from trivet.workers.launcher import Adopted, Launcher, RunningWorker
+from trivet.workers.processes import Network, ProcessLauncher, WorkerFiles
 from trivet.workers.spec import WorkerSpec
 from trivet.workers.worker_set import Failed, Pausing, Ready, Starting, Stopped, WorkerSet, WorkerState
 
 __all__ = [
+    "Adopted",
     "BackoffPolicy",
     "Failed",
     "Launcher",
+    "Network",
     "Pausing",
     "ProcessLauncher",
     "Ready",
     "RunningWorker",
     "Starting",
     "Stopped",
+    "WorkerFiles",
     "WorkerSet",
     "WorkerSpec",
     "WorkerState",

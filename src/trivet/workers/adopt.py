@@ -1,4 +1,4 @@
-"""Workers that an earlier supervisor started: watched and ended as if they were our own children."""
+"""Workers that another process started: watched and ended as if they were children of this one."""
 
 import asyncio
 import contextlib
@@ -9,67 +9,51 @@ from pathlib import Path
 
 from trivet.domain.routes import WorkerAddress
 from trivet.workers.log import FileLog
-from trivet.workers.records import WorkerRecord, lives, living_records
+from trivet.workers.records import WorkerRecord, living_records, pid_of, process_lives
 
-__all__ = ["AdoptedWorker", "adopt_workers"]
+__all__ = ["AdoptedWorker", "adopt_workers", "end_process"]
 
-_EXIT_WAIT_S = 2.0
 _HARD_KILL_S = 8.0
 _TRIM_EVERY_S = 30.0
 
 
 class AdoptedWorker:
-    """A worker that runs already; see `RunningWorker`. Belongs to the event loop's thread.
+    """A worker that runs already. Keeps `RunningWorker`; belongs to the event loop's thread.
 
     Attributes:
-        address: where its Flight server listens.
+        address: where it answers.
         pid: the process that runs the model.
-        fleet: whose worker it is.
+        fleet: see `WorkerSpec`.
+        log: what it writes.
 
     Raises:
         ProcessLookupError: it has ended.
     """
 
     def __init__(self, path: Path, record: WorkerRecord) -> None:
-        self.address = record.worker.address
+        self.address = record.worker
         self.pid = record.model_pid
         self.fleet = record.fleet
         self._record = record
         self._path = path
-        self._log = FileLog(Path(record.log), start=record.log_start)
+        self.log = FileLog(Path(record.log), start=record.log_start)
         self._loop = asyncio.get_running_loop()
-        self._end: asyncio.Future[int] = self._loop.create_future()
+        self._end: asyncio.Future[None] = self._loop.create_future()
         self._ended_by_us = False
         self._hard_kill: asyncio.TimerHandle | None = None
-        self._descriptor = os.pidfd_open(record.worker.pid)
-        # From here on the number cannot go to another process unnoticed.
-        if not lives(record.worker):
-            os.close(self._descriptor)
-            raise ProcessLookupError(record.worker.pid)
+        self._guardian, self._descriptor = _opened(record.worker)
         self._loop.add_reader(self._descriptor, self._ended)
         self._trim = self._loop.call_later(_TRIM_EVERY_S, self._trim_log)
 
-    def address_value(self) -> WorkerAddress:
-        """Where it is, for other processes."""
-        return self._record.worker
-
-    async def wait(self) -> int:
-        """Wait for its end. Its exit code is its parent's to know: 0 stands for any."""
-        return await asyncio.shield(self._end)
-
-    async def obituary(self) -> str:
-        """What is known of its end, with the last lines of its log. Waits two seconds at most for the end."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._end), _EXIT_WAIT_S)
-        if not self._end.done():
-            how = "its connection broke, and its process has not ended"
-        else:
-            how = "ended by Trivet" if self._ended_by_us else "its process ended"
-        tail = self._log.tail()
+    async def wait(self) -> str:
+        """See `RunningWorker.wait`. Its exit code is known to its parent only."""
+        await asyncio.shield(self._end)
+        how = "ended by Trivet" if self._ended_by_us else "its process ended"
+        tail = self.log.tail()
         return f"{how}; its log ends with\n{tail}" if tail else f"{how}; its log is empty"
 
     def kill(self) -> None:
-        """End it at once, with all that it started."""
+        """See `RunningWorker.kill`."""
         if self._end.done():
             return
         self._ended_by_us = True
@@ -78,7 +62,7 @@ class AdoptedWorker:
             self._hard_kill = self._loop.call_later(_HARD_KILL_S, self._send, signal.SIGKILL)
 
     async def stop(self, grace_s: float) -> None:
-        """Let it finish the call at hand for so long, then end it; nothing is left when this returns."""
+        """See `RunningWorker.stop`."""
         if not self._end.done() and grace_s > 0:
             self._ended_by_us = True
             self._send(signal.SIGUSR1)
@@ -93,7 +77,7 @@ class AdoptedWorker:
         with contextlib.suppress(ProcessLookupError):
             if number is signal.SIGKILL:
                 # It leads a group of its own.
-                os.killpg(self._record.worker.pid, number)
+                os.killpg(self._guardian, number)
             else:
                 signal.pidfd_send_signal(self._descriptor, number)
 
@@ -105,10 +89,10 @@ class AdoptedWorker:
             self._hard_kill.cancel()
         self._path.unlink(missing_ok=True)
         shutil.rmtree(self._record.folder, ignore_errors=True)
-        self._end.set_result(0)
+        self._end.set_result(None)
 
     def _trim_log(self) -> None:
-        self._log.trim()
+        self.log.trim()
         self._trim = self._loop.call_later(_TRIM_EVERY_S, self._trim_log)
 
 
@@ -121,3 +105,41 @@ def adopt_workers(records: Path) -> list[AdoptedWorker]:
         except ProcessLookupError:
             path.unlink(missing_ok=True)
     return found
+
+
+async def end_process(worker: WorkerAddress) -> None:
+    """End a worker that is known by its address only. Returns when its process has ended; one that is gone is no error."""
+    loop = asyncio.get_running_loop()
+    try:
+        guardian, descriptor = _opened(worker)
+    except ProcessLookupError:
+        return
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        with contextlib.suppress(ProcessLookupError, TimeoutError):
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            await asyncio.wait_for(ended.wait(), _HARD_KILL_S)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(guardian, signal.SIGKILL)
+            await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _opened(worker: WorkerAddress) -> tuple[int, int]:
+    """A worker's guardian: its pid, and a descriptor that stays with this process should the number be given away.
+
+    Raises:
+        ProcessLookupError: it has ended, or the address is of another launcher.
+    """
+    pid = pid_of(worker)
+    if pid is None:
+        raise ProcessLookupError(worker.id)
+    descriptor = os.pidfd_open(pid)
+    if not process_lives(worker):
+        os.close(descriptor)
+        raise ProcessLookupError(pid)
+    return pid, descriptor

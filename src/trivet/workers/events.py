@@ -1,4 +1,4 @@
-"""What a worker tells while it starts, and the errors that become of it."""
+"""What a worker reports while it starts, and the errors that follow from it."""
 
 from typing import TypeAlias
 
@@ -34,12 +34,13 @@ class Loading(msgspec.Struct, frozen=True, tag_field="event", tag="loading"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="event", tag="ready"):
-    """The worker answers. One that says no protocol speaks version 1."""
+    """The worker answers; `port` is the one that it was given, 0 on a Unix socket. Without `protocol` it speaks version 1."""
 
     pid: int
     python: str
     seconds: float
     protocol: int = 1
+    port: int = 0
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -67,12 +68,12 @@ def read_event(line: bytes) -> WorkerEvent:
     """Read one line of a worker.
 
     Raises:
-        Internal: it is no event. Model code cannot write here, so it is Trivet's own fault.
+        Internal: it is not an event. Model code cannot write here, so it is Trivet's own fault.
     """
     try:
         return _decoder.decode(line)
     except msgspec.DecodeError as error:
-        raise Internal("a worker said something that is no event", why=str(error)) from error
+        raise Internal("a worker sent a line that is not an event", why=str(error)) from error
 
 
 def check_protocol(ready: Ready, *, name: str) -> None:

@@ -1,4 +1,7 @@
-"""What is written down of a worker that is ready, so that another supervisor can take it over."""
+"""What is written down of a worker that is ready, so that another process can adopt it; and the handle of a process.
+
+A process is named by its pid and by when it started (field 22 of `/proc/<pid>/stat`): a pid alone may have been given away.
+"""
 
 import logging
 from pathlib import Path
@@ -7,11 +10,12 @@ import msgspec
 
 from trivet.disk.processes import started_at
 from trivet.disk.replace import replace_file
-from trivet.domain.encoding import decode, encode
+from trivet.domain.encoding import encode
+from trivet.domain.released_forms import decode_released
 from trivet.domain.routes import WorkerAddress
 from trivet.errors import TrivetError
 
-__all__ = ["WorkerRecord", "lives", "living_records", "write_record"]
+__all__ = ["WorkerRecord", "handle_of", "living_records", "pid_of", "process_lives", "write_record"]
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +24,9 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A worker.
 
     Attributes:
-        worker: where it listens, and its guardian.
+        worker: where it answers; its handle is the guardian's.
         model_pid: the process that runs the model.
-        fleet: whose worker it is.
+        fleet: see `WorkerSpec`.
         name: the model's.
         log: the file that it writes to.
         log_start: where in that file its own lines begin.
@@ -38,9 +42,22 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
 
 
-def lives(worker: WorkerAddress) -> bool:
+def handle_of(pid: int, started: int) -> dict[str, str]:
+    """A process, as an address's handle: SIGTERM to it ends the worker with all that it started."""
+    return {"pid": str(pid), "started": str(started)}
+
+
+def pid_of(worker: WorkerAddress) -> int | None:
+    """The process in an address's handle; None if the address is of another launcher."""
+    pid = worker.handle.get("pid", "")
+    return int(pid) if pid.isascii() and pid.isdigit() else None
+
+
+def process_lives(worker: WorkerAddress) -> bool:
     """Whether a worker's process lives and is still the one that it was."""
-    return started_at(worker.pid) == worker.started
+    pid = pid_of(worker)
+    started = None if pid is None else started_at(pid)
+    return started is not None and str(started) == worker.handle.get("started")
 
 
 def write_record(path: Path, record: WorkerRecord) -> bool:
@@ -61,10 +78,10 @@ def living_records(folder: Path) -> list[tuple[Path, WorkerRecord]]:
     living = []
     for path in sorted(folder.glob("*.json")):
         try:
-            record = decode(path.read_bytes(), WorkerRecord)
+            record = decode_released(path.read_bytes(), WorkerRecord)
         except (OSError, TrivetError):
             record = None
-        if record is not None and lives(record.worker):
+        if record is not None and process_lives(record.worker):
             living.append((path, record))
         else:
             path.unlink(missing_ok=True)

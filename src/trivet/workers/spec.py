@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 
 from trivet.domain.deployment import Resources
+from trivet.domain.digest import Digest
 from trivet.domain.package import EntryPoint
 
 __all__ = ["WorkerSpec"]
@@ -14,36 +14,34 @@ __all__ = ["WorkerSpec"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerSpec:
-    """One model in one environment.
+    """One model in one environment: what is run. Where it runs, and where its files are, is known to the launcher.
 
     Attributes:
         name: the model's name, a DNS label.
-        python: the environment's interpreter.
-        package_root: the unpacked package.
+        package: the package's digest.
+        environment: the environment's digest.
         adapter: how the worker loads it, a key of `trivet_worker.adapters.ADAPTERS`.
         entry: entry points by role: `inference` and `builder` of a custom model, `function` of a Python step.
         files: paths inside the package by role: the `model` file.
         input_schema: one column a field, in this order.
         output_schema: what the model must answer.
-        home: where Trivet keeps its own files; the worker's code and the logs go below it.
         memory_bytes: limit on the worker's private memory; None for none.
         open_files: limit on its open files; None for the system's.
         load_timeout_s: from its start until it must be ready.
         resources: what its deployment grants; its memory limit counts before `memory_bytes`.
         workers: how many run this at once: together they share the cores where `resources` does not say how many they get.
-        fleet: whose worker it is, for whoever adopts it.
+        fleet: which workers it belongs to; an adopted worker says so, too.
         log_name: what its log is called, where versions of one model are told apart; else as the model.
     """
 
     name: str
-    python: Path
-    package_root: Path
+    package: Digest
+    environment: Digest
     adapter: str
     entry: Mapping[str, EntryPoint]
     files: Mapping[str, str] = field(default_factory=dict)
     input_schema: pa.Schema
     output_schema: pa.Schema
-    home: Path
     memory_bytes: int | None = None
     open_files: int | None = None
     load_timeout_s: float = 600.0

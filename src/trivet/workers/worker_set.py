@@ -7,7 +7,7 @@ from typing import Self, TypeAlias
 
 from trivet.errors import TrivetError, Unavailable
 from trivet.workers.backoff import BackoffPolicy, GiveUp, after_end
-from trivet.workers.processes import Launcher, RunningWorker
+from trivet.workers.launcher import Launcher, RunningWorker
 from trivet.workers.spec import WorkerSpec
 
 __all__ = ["Failed", "Pausing", "Ready", "Starting", "Stopped", "WorkerSet", "WorkerState"]
@@ -191,14 +191,11 @@ class WorkerSet:
             self._set(slot, Starting(error))
 
     async def _serve(self, slot: int, worker: RunningWorker) -> TrivetError:
-        """One worker's time from ready to its end; gives the error that its end is."""
+        """Watch one worker until it ends; the error says how."""
         try:
             self._set(slot, Ready(worker))
             self._on_ready(worker)
-            await worker.wait()
-            return Unavailable(
-                f"the worker of {self.spec.name} died", why=await worker.obituary(), reason="worker_died"
-            )
+            return Unavailable(f"the worker of {self.spec.name} died", why=await worker.wait(), reason="worker_died")
         finally:
             self._on_gone(worker)
             await worker.stop(self._grace_s)

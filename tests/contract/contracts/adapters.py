@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, TypeAlias
 import pyarrow as pa
 import pytest
 
+from trivet.domain.digest import digest_of_bytes
 from trivet.domain.frameworks import FRAMEWORKS, Framework
 from trivet.domain.package import ModelSettings
 from trivet.engine.batch import Batch
@@ -19,7 +20,7 @@ from trivet.engine.pool import WorkerPool
 from trivet.engine.served import predict
 from trivet.errors import BadPackage, ModelFailed
 from trivet.packaging import open_package
-from trivet.workers import ProcessLauncher, WorkerSpec
+from trivet.workers import ProcessLauncher, WorkerFiles, WorkerSpec
 from trivet_worker.adapters import ADAPTERS
 
 INPUTS = pa.schema([pa.field("x", pa.int64(), nullable=False)])
@@ -95,21 +96,26 @@ class AdapterContract:
         assert adapter is not None
         spec = WorkerSpec(
             name="model-under-test",
-            python=Path(sys.executable),
-            package_root=package.root,
+            package=package.digest,
+            environment=digest_of_bytes(sys.version.encode()),
             adapter=adapter,
             entry=package.contents.entry,
             files=package.contents.files,
             input_schema=INPUTS,
             output_schema=OUTPUTS,
-            home=folder / "home",
             load_timeout_s=60,
         )
 
         async def main() -> None:
             # A socket's path is short, and pytest's folders have long names.
             with tempfile.TemporaryDirectory(prefix="tt-") as short:
-                worker = await ProcessLauncher(environ=dict(os.environ), temporary=Path(short)).start(spec)
+                launcher = ProcessLauncher(
+                    environ=dict(os.environ),
+                    home=folder / "home",
+                    files=lambda _: WorkerFiles(python=Path(sys.executable), package=package.root),
+                    temporary=Path(short),
+                )
+                worker = await launcher.start(spec)
                 pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, joins=True, limits=EngineLimits())
                 pool.attach(worker)
                 try:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from onnx import TensorProto, helper
 
+from trivet.domain.digest import digest_of_bytes
 from trivet.domain.encoding import encode
 from trivet.domain.package import EntryPoint
 from trivet.domain.routes import NativeStep, Route, RouteTable, WorkerAddress, WorkerStep
@@ -29,7 +30,7 @@ from trivet.gateway.formats.examples import example_maker
 from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.loading import Loader
 from trivet.gateway.pipelines import Pipelines
-from trivet.workers import ProcessLauncher, WorkerSpec
+from trivet.workers import ProcessLauncher, WorkerFiles, WorkerSpec
 
 X = pa.schema([pa.field("x", pa.int64(), nullable=False)])
 Y = pa.schema([pa.field("y", pa.int64(), nullable=False)])
@@ -183,7 +184,13 @@ class Workers:
 
     def __init__(self, folder: Path, short: Path) -> None:
         self.folder = folder
-        self.launcher = ProcessLauncher(environ=dict(os.environ), temporary=short)
+        self.packages: dict[str, Path] = {}
+        self.launcher = ProcessLauncher(
+            environ=dict(os.environ),
+            home=folder / "home",
+            files=lambda spec: WorkerFiles(python=Path(sys.executable), package=self.packages[spec.package]),
+            temporary=short,
+        )
         self.count = 0
 
     async def start(self, source: str) -> tuple[Any, WorkerAddress]:
@@ -192,28 +199,20 @@ class Workers:
         package = self.folder / f"package-{self.count}"
         package.mkdir()
         (package / "step.py").write_text(textwrap.dedent(source))
+        digest = digest_of_bytes(str(package).encode())
+        self.packages[digest] = package
         spec = WorkerSpec(
             name="step",
-            python=Path(sys.executable),
-            package_root=package,
+            package=digest,
+            environment=digest_of_bytes(sys.version.encode()),
             adapter="python",
             entry={"function": EntryPoint(file="step.py", name="process_data", line=1)},
             input_schema=X,
             output_schema=Y,
-            home=self.folder / "home",
             load_timeout_s=60,
         )
         worker = await self.launcher.start(spec)
-        guardian = worker._process.pid
-        address = WorkerAddress(
-            id=f"worker-{self.count}", address=worker.address, pid=guardian, started=started(guardian)
-        )
-        return worker, address
-
-
-def started(pid: int) -> int:
-    """Field 22 of a process's stat."""
-    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+        return worker, worker.address
 
 
 @pytest.fixture

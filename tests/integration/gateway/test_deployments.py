@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 
 import msgspec
 
@@ -229,7 +228,7 @@ async def test_the_end_of_a_worker_is_told_to_those_whose_requests_it_held(stand
             await here.serves(route)
             asking = asyncio.create_task(here.ask(13))
             await one.wait()
-            here.routing.worker_ended(WorkerEnded(id=first.id, obituary="exit code 3; its log is empty"))
+            here.routing.worker_ended(WorkerEnded(id=first.id, ending="exit code 3; its log is empty"))
             status, error = await asking
             assert (status, error["reason"]) == (503, "worker_died")
             assert "exit code 3" in error["error"]
@@ -259,34 +258,59 @@ async def test_without_the_supervisor_the_end_is_told_as_far_as_it_can_be_seen(s
             await one.stop(0)
 
 
-async def test_a_call_beyond_its_deadline_ends_the_worker_through_its_guardian(stand, offers, workers, isolated):
+SLEEPS = "import time\ndef process_data(d):\n    time.sleep(d['x'][0])\n    return {'y': d['x']}\n"
+
+
+async def test_a_call_beyond_its_deadline_has_the_supervisor_end_the_worker(stand, offers, workers, isolated):
     async with stand() as here:
-        one, first = await workers.start(
-            "import time\ndef process_data(d):\n    time.sleep(d['x'][0])\n    return {'y': d['x']}\n"
-        )
+        one, first = await workers.start(SLEEPS)
+        asked = asyncio.Queue()
+        here.loader.workers.on_end = asked.put_nowait
         try:
             route = offers.route(isolated(first, timeout_s=0.5))
             here.routing.take(offers.table(1, route))
             await here.serves(route)
             status, _ = await here.ask(30)
             assert status == 504
-            await asyncio.wait_for(one.wait(), 5)
+            assert await asyncio.wait_for(asked.get(), 5) == first
+            assert await workers.launcher.lives(first)
+            await workers.launcher.end(first)
+            assert not await workers.launcher.lives(first)
         finally:
             await one.stop(0)
 
 
-async def test_another_process_with_the_workers_number_is_left_alone(stand, workers):
-    one, first = await workers.start(TIMES.format(factor=5))
-    try:
-        async with stand() as here:
-            stranger = msgspec.structs.replace(first, id="stranger", started=first.started + 1)
-            here.loader.workers.at(stranger).kill()
-            await asyncio.sleep(0.2)
-            os.kill(first.pid, 0)
-            here.loader.workers.at(first).kill()
-            await asyncio.wait_for(one.wait(), 5)
-    finally:
-        await one.stop(0)
+async def test_a_worker_to_end_is_remembered_until_it_has_ended_or_left_the_table(stand, offers, workers, isolated):
+    async with stand() as here:
+        one, first = await workers.start(SLEEPS)
+        try:
+            route = offers.route(isolated(first, timeout_s=0.5))
+            here.routing.take(offers.table(1, route))
+            await here.serves(route)
+            assert (await here.ask(30))[0] == 504
+            here.routing.take(offers.table(2, route))
+            assert here.loader.workers.to_end == (first,)
+            here.routing.worker_ended(WorkerEnded(id=first.id, ending="ended by Trivet"))
+            assert here.loader.workers.to_end == ()
+            here.loader.workers.at(msgspec.structs.replace(first, id="another")).kill()
+            here.routing.take(offers.table(3, offers.route(isolated())))
+            assert here.loader.workers.to_end == ()
+        finally:
+            await one.stop(0)
+
+
+async def test_a_hanging_worker_that_is_not_ended_works_again_once_it_answers(stand, offers, workers, isolated):
+    async with stand() as here:
+        one, first = await workers.start(SLEEPS)
+        try:
+            route = offers.route(isolated(first, timeout_s=0.5))
+            here.routing.take(offers.table(1, route))
+            await here.serves(route)
+            assert (await here.ask(1))[0] == 504
+            await asyncio.sleep(0.7)
+            assert (await here.ask(0))[0] == 200
+        finally:
+            await one.stop(0)
 
 
 async def test_requests_in_a_workers_hands_are_answered_though_their_version_is_replaced(

@@ -41,6 +41,7 @@ from trivet.supervisor.loop import Changes, Supervisor
 from trivet.supervisor.prepared_steps import Preparations
 from trivet.supervisor.remembering import MemoryFile
 from trivet.workers.backoff import BackoffPolicy
+from trivet.workers.launcher import Adopted
 from trivet.workers.spec import WorkerSpec
 
 NUMBERS = pa.schema([pa.field("x", pa.float32(), nullable=False)])
@@ -59,18 +60,11 @@ class ProcesslessWorker:
     def __init__(self, number: int, spec: WorkerSpec) -> None:
         self.id = f"w{number}"
         self.pid = number
-        self.address = f"grpc+unix:///nowhere/{number}"
-        self.fleet = spec.fleet
+        self.address = WorkerAddress(id=self.id, location=f"grpc+unix:///nowhere/{number}")
         self.spec = spec
         self.ended = asyncio.Event()
         # Of a handle whose supervisor was killed.
         self.powerless = False
-
-    def address_value(self) -> WorkerAddress:
-        return WorkerAddress(id=self.id, address=self.address, pid=self.pid, started=1)
-
-    async def obituary(self) -> str:
-        return "killed by SIGKILL (signal 9); its log is empty"
 
     def kill(self) -> None:
         if not self.powerless:
@@ -79,9 +73,9 @@ class ProcesslessWorker:
     async def stop(self, grace_s: float) -> None:
         self.kill()
 
-    async def wait(self) -> int:
+    async def wait(self) -> str:
         await self.ended.wait()
-        return -9
+        return "killed by SIGKILL (signal 9); its log is empty"
 
 
 class ProcesslessLauncher:
@@ -102,6 +96,27 @@ class ProcesslessLauncher:
         self.workers.append(worker)
         return worker
 
+    async def end(self, address: WorkerAddress) -> None:
+        for worker in self.workers:
+            if worker.id == address.id:
+                worker.kill()
+
+    async def lives(self, address: WorkerAddress) -> bool:
+        return any(worker.id == address.id for worker in self.living())
+
+    async def adopt(self) -> list[Adopted]:
+        """A new supervisor has objects of its own for the workers that it finds."""
+        found = []
+        for worker in self.living():
+            again = ProcesslessWorker(worker.pid, worker.spec)
+            again.ended = worker.ended
+            self.workers.append(again)
+            found.append(Adopted(worker=again, fleet=worker.spec.fleet))
+        return found
+
+    async def logs(self, address: WorkerAddress) -> str:
+        return ""
+
     def living(self, name: str | None = None) -> list[ProcesslessWorker]:
         """One handle for each worker that lives."""
         handles = {worker.id: worker for worker in self.workers if not worker.ended.is_set()}
@@ -118,6 +133,7 @@ class ShortGateway:
         self.tables: list[RouteTable] = []
         self.ended: list[WorkerEnded] = []
         self.held: set[str] = set()
+        self.to_end: list[WorkerAddress] = []
         self.path = path
 
     @contextlib.asynccontextmanager
@@ -129,6 +145,7 @@ class ShortGateway:
             states=self._states,
             take_table=self._take,
             take_end=self.ended.append,
+            to_end=lambda: tuple(self.to_end),
             flush=lambda: asyncio.sleep(0),
         ) as door:
             self.door = door
@@ -249,13 +266,12 @@ class Place:
             return NativeStep(**said, framework="onnx", path="/nowhere/model.onnx"), None
         spec = WorkerSpec(
             name=version.name,
-            python=Path("/nowhere/python"),
-            package_root=Path("/nowhere"),
+            package=version.sha,
+            environment=digest_of_bytes(b"an environment"),
             adapter="custom",
             entry={},
             input_schema=NUMBERS,
             output_schema=NUMBERS,
-            home=self.run,
         )
         step = WorkerStep(**said, framework="custom", input_schema=NUMBERS, output_schema=NUMBERS)
         return step, lambda: contextlib.nullcontext(spec)
@@ -266,7 +282,12 @@ class Place:
         catalog = self.catalog if records is None else records
         changes = Changes()
         teller = CatalogWriter(catalog)
-        channel = GatewayChannel(self.gateway.path, on_change=changes.seen)
+        ends: set[asyncio.Task[None]] = set()
+        channel = GatewayChannel(
+            self.gateway.path,
+            on_change=changes.seen,
+            on_end=lambda worker: ends.add(asyncio.create_task(self.launcher.end(worker))),
+        )
 
         def ended(deployment_id: int, told: WorkerEnded) -> None:
             channel.worker_ended(told)
@@ -274,12 +295,8 @@ class Place:
 
         handles = self.launcher.workers
         fleets = Fleets(self.launcher, on_change=changes.seen, on_ended=ended, rules=RULES)
-        for worker in self.launcher.living():
-            # A new supervisor has objects of its own for the processes that it finds.
-            again = ProcesslessWorker(worker.pid, worker.spec)
-            again.ended = worker.ended
-            handles.append(again)
-            fleets.adopt(worker.fleet, again)
+        for adopted in await self.launcher.adopt():
+            fleets.adopt(adopted.fleet, adopted.worker)
         preparations = Preparations(self.prepare, on_change=changes.seen, retry_s=0.05)
         supervisor = Supervisor(
             changes=changes,

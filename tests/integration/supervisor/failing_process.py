@@ -35,7 +35,7 @@ from trivet.loading import steps
 from trivet.supervisor.gateway_client import GatewayChannel
 from trivet.supervisor.remembering import MemoryFile
 from trivet.wiring import child, gateway_process
-from trivet.workers import processes
+from trivet.workers import process_worker, processes
 
 
 def beside(name: str) -> Any:
@@ -140,7 +140,7 @@ def supervisor(faults: Steps) -> None:
             if not name.startswith("_") and name not in {"open", "close"}:
                 faults.at(part, name, "catalog")
     faults.within(MemoryFile, "write", "memory")
-    faults.within(processes, "write_record", "record")
+    faults.within(process_worker, "write_record", "record")
     faults.within(processes.ProcessLauncher, "start", "worker")
     # It reads dozens of files, each in the same way.
     faults.within(processes, "worker_code", "")

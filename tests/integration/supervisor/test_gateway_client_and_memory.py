@@ -22,7 +22,7 @@ def test_each_gateway_is_told_the_newest_table_and_is_heard(place: Callable[[], 
         channel = GatewayChannel(gateway.path, on_change=lambda: changes.append(channel.report is not None))
         talking = asyncio.create_task(channel.run())
         channel.offer(RouteTable(number=1, routes=()))
-        channel.worker_ended(WorkerEnded(id="w", obituary="nobody hears it"))
+        channel.worker_ended(WorkerEnded(id="w", ending="nobody hears it"))
         for number in (2, 3):
             async with gateway.answering():
                 await soon(lambda: channel.report is not None and gateway.tables)
@@ -30,7 +30,7 @@ def test_each_gateway_is_told_the_newest_table_and_is_heard(place: Callable[[], 
                 await soon(lambda n=number: channel.report.number == n)
                 assert channel.report.states[0].serving == "d"
                 assert changes[-1]
-                channel.worker_ended(WorkerEnded(id=f"w{number}", obituary="gone"))
+                channel.worker_ended(WorkerEnded(id=f"w{number}", ending="gone"))
                 await soon(lambda n=number: [told.id for told in gateway.ended][-1:] == [f"w{n}"])
             await soon(lambda: channel.report is None)
             assert not changes[-1]

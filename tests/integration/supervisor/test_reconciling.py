@@ -148,9 +148,30 @@ def test_a_worker_that_dies_is_replaced_and_the_gateway_hears_how_it_died(place:
             await soon(lambda: victim.id not in str(here.gateway.routes[deployment.id]))
             await soon(lambda: len(here.gateway.routes[deployment.id].steps[0].workers) == 2)
             assert [told.id for told in here.gateway.ended] == [victim.id]
-            assert "SIGKILL" in here.gateway.ended[0].obituary
+            assert "SIGKILL" in here.gateway.ended[0].ending
             await soon(lambda: [each for each in here.catalog.journal.events() if each.kind == "worker_ended"])
             assert here.status("p").state is DeploymentState.RUNNING
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_the_gateway_asks_to_end_is_ended_and_replaced(place: Callable[[], Any], soon: Any) -> None:
+    async def scenario() -> None:
+        here = place()
+        async with here.gateway.answering():
+            async with here.supervised(killed=True):
+                here.deploy("p", here.model("m"))
+                await soon(lambda: here.status("p").state is DeploymentState.RUNNING)
+                (first,) = here.launcher.living()
+                here.gateway.door.end_worker(first.address)
+                await soon(lambda: [each for each in here.launcher.living() if each.id != first.id])
+                (second,) = here.launcher.living()
+            # No supervisor is there to ask: the next one is asked when it connects.
+            here.gateway.to_end.append(second.address)
+            assert here.launcher.living() == [second]
+            async with here.supervised():
+                await soon(lambda: [each for each in here.launcher.living() if each.id != second.id])
+                await soon(lambda: second.id in {report.id for report in here.gateway.ended})
 
     asyncio.run(scenario())
 

@@ -8,16 +8,20 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import flight
 
+from trivet.domain.digest import Digest, digest_of_bytes
 from trivet.domain.package import EntryPoint
-from trivet.workers.processes import ProcessLauncher, RunningWorker
+from trivet.domain.routes import WorkerAddress
+from trivet.workers.launcher import RunningWorker
+from trivet.workers.processes import ProcessLauncher, WorkerFiles
 from trivet.workers.spec import WorkerSpec
 
 NUMBERS = pa.schema([pa.field("x", pa.list_(pa.float32(), 3), nullable=False)])
@@ -54,9 +58,12 @@ PREDICT = "return {'y': input_data['x'].sum(axis=1) * self.model}"
 class Link:
     """One stream to a worker."""
 
-    def __init__(self, address: str, schema: pa.Schema) -> None:
-        self._client = flight.connect(address)
-        self._writer, self._reader = self._client.do_exchange(flight.FlightDescriptor.for_path(b"predict"))
+    def __init__(self, address: WorkerAddress, schema: pa.Schema) -> None:
+        self._client = flight.FlightClient(address.location, tls_root_certs=address.ca or None)
+        self.options = flight.FlightCallOptions(headers=[(b"authorization", f"Bearer {address.token}".encode())])
+        self._writer, self._reader = self._client.do_exchange(
+            flight.FlightDescriptor.for_path(b"predict"), self.options
+        )
         self._writer.begin(schema)
         self._schema = schema
 
@@ -91,6 +98,7 @@ class Stand:
     home: Path
     python: Path
     short_folder: Path
+    roots: dict[str, Path] = field(default_factory=dict)
 
     def package(self, files: dict[str, str]) -> Path:
         root = self.folder / f"package-{time.monotonic_ns()}"
@@ -122,24 +130,43 @@ class Stand:
     def spec(self, root: Path, *, entry: dict[str, EntryPoint]) -> WorkerSpec:
         return WorkerSpec(
             name="model-under-test",
-            python=self.python,
-            package_root=root,
+            package=self.digest(root),
+            environment=digest_of_bytes(str(self.python).encode()),
             adapter="custom",
             entry=entry,
             input_schema=NUMBERS,
             output_schema=SUMS,
-            home=self.home,
             load_timeout_s=60,
         )
 
+    def digest(self, root: Path) -> Digest:
+        """What a spec calls a package's folder."""
+        digest = digest_of_bytes(str(root).encode())
+        self.roots[digest] = root
+        return digest
+
+    def root(self, spec: WorkerSpec) -> Path:
+        """The package's folder."""
+        return self.roots[spec.package]
+
     @property
     def launcher(self) -> ProcessLauncher:
-        return ProcessLauncher(environ=dict(os.environ), temporary=self.short_folder)
+        return self.launcher_with()
+
+    def launcher_with(self, **more: Any) -> ProcessLauncher:
+        """A launcher that knows this stand's packages."""
+        return ProcessLauncher(
+            environ={**os.environ, **more.pop("environ", {})},
+            home=more.pop("home", self.home),
+            files=lambda spec: WorkerFiles(python=self.python, package=self.root(spec)),
+            temporary=self.short_folder,
+            **more,
+        )
 
     def link(self, worker: RunningWorker, spec: WorkerSpec) -> Link:
         return Link(worker.address, spec.input_schema)
 
-    def link_to(self, address: str, spec: WorkerSpec) -> Link:
+    def link_to(self, address: WorkerAddress, spec: WorkerSpec) -> Link:
         return Link(address, spec.input_schema)
 
     def run(self, spec: WorkerSpec, use: Callable[[Link], object]) -> list[str]:

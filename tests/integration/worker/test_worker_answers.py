@@ -232,7 +232,7 @@ def test_a_stream_of_another_schema_is_refused_and_harms_no_other(stand, row):
         from pyarrow import flight
 
         wrong = pa.schema([("x", pa.int64())])
-        writer, reader = link._client.do_exchange(flight.FlightDescriptor.for_path(b"predict"))
+        writer, reader = link._client.do_exchange(flight.FlightDescriptor.for_path(b"predict"), link.options)
         writer.begin(wrong)
         with pytest.raises(flight.FlightServerError, match="not the model's"):
             reader.read_chunk()

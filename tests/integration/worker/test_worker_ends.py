@@ -10,9 +10,11 @@ import textwrap
 import time
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
+from trivet.domain.routes import WorkerAddress
 from trivet.workers.backoff import BackoffPolicy
 from trivet.workers.worker_set import Failed, Ready, WorkerSet
 
@@ -32,7 +34,7 @@ def wait_until(condition, *, limit_s=20):
 
 
 def private_folder(worker):
-    return Path(worker.address.removeprefix("grpc+unix://")).parent
+    return Path(worker.address.location.removeprefix("grpc+unix://")).parent
 
 
 ENDS = {
@@ -46,7 +48,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize(("statement", "said"), ENDS.items())
-def test_a_worker_that_dies_in_a_call_has_an_obituary_with_its_last_lines(stand, row, statement, said):
+def test_a_worker_that_dies_in_a_call_says_how_with_its_last_lines(stand, row, statement, said):
     spec = stand.custom(predict=f"print('the last words')\n{statement}")
 
     async def main():
@@ -54,15 +56,14 @@ def test_a_worker_that_dies_in_a_call_has_an_obituary_with_its_last_lines(stand,
         folder = private_folder(worker)
         with pytest.raises(Exception, match=r"(?i)unavailable|socket closed|reset"):
             await asyncio.to_thread(stand.link(worker, spec).send, row)
-        obituary = await worker.obituary()
-        await worker.wait()
+        ending = await worker.wait()
         assert not folder.exists()
         assert not alive(worker.pid)
-        return obituary
+        return ending
 
-    obituary = asyncio.run(main())
-    assert obituary.startswith(f"{said}; its log ends with\n")
-    assert "the last words" in obituary
+    ending = asyncio.run(main())
+    assert ending.startswith(f"{said}; its log ends with\n")
+    assert "the last words" in ending
 
 
 HANGS = {
@@ -95,7 +96,7 @@ def test_a_worker_that_hangs_is_ended_with_all_that_it_started(stand, row, how):
         await asyncio.wait_for(worker.wait(), 10)
         with pytest.raises(Exception, match=r"(?i)unavailable|socket closed|reset"):
             await sending
-        assert (await worker.obituary()).startswith("ended by Trivet")
+        assert (await worker.wait()).startswith("ended by Trivet")
         return worker.pid, folder
 
     pid, folder = asyncio.run(main())
@@ -127,44 +128,48 @@ import asyncio, json, os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import pickle_free_spec as given
-from trivet.workers.processes import ProcessLauncher
+from trivet.domain.encoding import encode
 
 async def main():
-    launcher = ProcessLauncher(environ=dict(os.environ))
-    starting = asyncio.create_task(launcher.start(given.spec()))
+    starting = asyncio.create_task(given.launcher().start(given.spec()))
     if sys.argv[1] == "while loading":
         await asyncio.sleep(1.5)
         print(json.dumps({}), flush=True)
     worker = await starting
-    print(json.dumps({"pid": worker.pid, "address": worker.address}), flush=True)
+    print(json.dumps({"pid": worker.pid, "address": json.loads(encode(worker.address))}), flush=True)
     await asyncio.sleep(1000)
 
 asyncio.run(main())
 """
 
 SPEC = """
+import os
 from pathlib import Path
 import pyarrow as pa
 from trivet.domain.package import EntryPoint
+from trivet.workers.processes import ProcessLauncher, WorkerFiles
 from trivet.workers.spec import WorkerSpec
+
+def launcher():
+    files = WorkerFiles(python=Path({python!r}), package=Path({root!r}))
+    return ProcessLauncher(environ=dict(os.environ), home=Path({home!r}), files=lambda _: files)
 
 def spec():
     return WorkerSpec(
-        name="model-under-test", python=Path({python!r}), package_root=Path({root!r}), adapter="custom",
+        name="model-under-test", package="0" * 64, environment="0" * 64, adapter="custom",
         entry={{
             "inference": EntryPoint(file="custom_inference.py", name="Doubler", line=1),
             "builder": EntryPoint(file="custom_inference.py", name="DoublerBuilder", line=1),
         }},
         input_schema=pa.schema([pa.field("x", pa.list_(pa.float32(), 3), nullable=False)]),
         output_schema=pa.schema([pa.field("y", pa.float32())]),
-        home=Path({home!r}),
     )
 """
 
 
 def parent_of(stand, spec, when):
     (stand.folder / "pickle_free_spec.py").write_text(
-        SPEC.format(python=str(spec.python), root=str(spec.package_root), home=str(spec.home))
+        SPEC.format(python=str(stand.python), root=str(stand.root(spec)), home=str(stand.home))
     )
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PARENT), when, str(stand.folder)],
@@ -180,7 +185,7 @@ def test_when_the_parent_is_killed_nothing_is_left(stand, row, how):
     spec = stand.custom(predict=BEGETS + tell + HANGS.get(how, "return {'y': input_data['x'][:, 0]}"))
     with parent_of(stand, spec, "in a call") as parent:
         told = json.loads(parent.stdout.readline())
-        link = stand.link_to(told["address"], spec)
+        link = stand.link_to(msgspec.convert(told["address"], WorkerAddress), spec)
         if how == "idle":
             assert link.send(row)[0] == {"y": [1.0]}
         else:
@@ -211,7 +216,7 @@ def test_when_the_guardian_is_killed_the_model_ends_too(stand, row):
         worker = await stand.launcher.start(spec)
         folder = private_folder(worker)
         psutil.Process(worker.pid).parent().kill()
-        assert await asyncio.wait_for(worker.wait(), 10) == -signal.SIGKILL
+        assert (await asyncio.wait_for(worker.wait(), 10)).startswith("killed by SIGKILL (signal 9)")
         await asyncio.to_thread(wait_until, lambda: not alive(worker.pid))
         assert not folder.exists()
 
@@ -232,7 +237,7 @@ def test_a_worker_that_dies_is_replaced_and_the_callers_are_told(stand, row):
             while len(ready) < 3:
                 await asyncio.sleep(0.01)
             assert gone == [victim]
-            assert (await victim.obituary()).startswith("killed by SIGKILL (signal 9)")
+            assert (await victim.wait()).startswith("killed by SIGKILL (signal 9)")
             assert all(isinstance(state, Ready) for state in workers.states)
             answer = await asyncio.to_thread(stand.link(ready[2], spec).send, row)
             assert answer[0] == {"y": [1.0]}
@@ -246,7 +251,7 @@ def test_a_worker_that_cannot_start_again_fails_in_the_end_and_says_why(stand):
     spec = stand.custom(
         create="open(config.model_path / 'weights').close()\n" + "made = self.inference()\nmade.model = 1\nreturn made"
     )
-    (spec.package_root / "weights").touch()
+    (stand.root(spec) / "weights").touch()
     policy = BackoffPolicy(first_s=0.01, give_up_after=2)
     ready = []
 
@@ -254,7 +259,7 @@ def test_a_worker_that_cannot_start_again_fails_in_the_end_and_says_why(stand):
         workers = WorkerSet(stand.launcher, spec, on_ready=ready.append, on_gone=lambda _: None, policy=policy)
         async with workers:
             await asyncio.sleep(0)
-            (spec.package_root / "weights").unlink()
+            (stand.root(spec) / "weights").unlink()
             ready[0].kill()
             while not isinstance(workers.states[0], Failed):
                 await asyncio.sleep(0.01)
@@ -273,7 +278,6 @@ def test_fifty_restarts_leave_no_open_files_and_no_folders(stand):
             worker = await launcher.start(spec)
             os.kill(worker.pid, signal.SIGKILL)
             await worker.wait()
-            await worker.obituary()
             if turn == 0:
                 await asyncio.sleep(0.2)
                 before = (me.num_fds(), me.num_threads())
@@ -295,6 +299,6 @@ def test_a_client_that_keeps_its_stream_open_does_not_hold_up_the_end(stand, row
         await asyncio.to_thread(link.send, row)
         async with asyncio.timeout(10):
             await worker.stop(1000)
-        assert await worker.wait() == 0
+        assert (await worker.wait()).startswith("ended by Trivet")
 
     asyncio.run(main())

@@ -196,14 +196,14 @@ def test_a_worker_that_loads_for_too_long_is_ended(stand):
 
 
 def test_an_interpreter_that_is_not_there_is_told(stand, tmp_path):
-    error = failure_of(stand, replace(stand.custom(), python=tmp_path / "gone" / "python"))
+    error = failure_of(replace(stand, python=tmp_path / "gone" / "python"), stand.custom())
     assert isinstance(error, BadEnvironment)
     assert "No such file" in error.message
 
 
 def test_an_environment_without_numpy_is_told(stand, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
-    error = failure_of(stand, replace(stand.custom(), python=tmp_path / "bare" / "bin" / "python"))
+    error = failure_of(replace(stand, python=tmp_path / "bare" / "bin" / "python"), stand.custom())
     assert isinstance(error, BadEnvironment)
     assert "No module named" in error.message
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import flight
 
+from trivet.domain.routes import WorkerAddress
 from trivet.engine.batch import Batch
 from trivet.engine.calls import Raw
 from trivet.engine.limits import EngineLimits
@@ -39,7 +40,7 @@ class ScriptedWorker(flight.FlightServerBase):
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
-        self.address = address
+        self.address = WorkerAddress(id=address, location=address)
         self.calls: list[object] = []
         self.raw_streams = 0
         self.busy = threading.Event()
@@ -51,7 +52,7 @@ class ScriptedWorker(flight.FlightServerBase):
         self.killed.set()
         self.go_on.set()
 
-    async def obituary(self) -> str:
+    async def wait(self) -> str:
         return "exit code 3; its log is empty"
 
     def do_exchange(self, context, descriptor, reader, writer):

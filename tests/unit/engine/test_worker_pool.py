@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import flight
 
+from trivet.domain.routes import WorkerAddress
 from trivet.engine.batch import Batch
 from trivet.engine.limits import EngineLimits
 from trivet.engine.pool import WorkerPool
@@ -46,7 +47,7 @@ class FlightWorker(flight.FlightServerBase):
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
-        self.address = address
+        self.address = WorkerAddress(id=address, location=address)
         self.calls: list[list[int]] = []
         self.go_on = threading.Event()
         self.one_at_a_time = False
@@ -57,7 +58,7 @@ class FlightWorker(flight.FlightServerBase):
         self.killed.set()
         self.go_on.set()
 
-    async def obituary(self) -> str:
+    async def wait(self) -> str:
         return "killed by SIGKILL (signal 9); its last words: out of memory"
 
     def do_exchange(self, context, descriptor, reader, writer):

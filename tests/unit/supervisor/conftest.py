@@ -285,7 +285,7 @@ class World:
 
     def _worker(self) -> WorkerAddress:
         name = next(self.ids)
-        return WorkerAddress(id=name, address=f"grpc+unix:///{name}", pid=1, started=1)
+        return WorkerAddress(id=name, location=f"grpc+unix:///{name}")
 
     def lose_worker(self, number: int) -> None:
         ready = [

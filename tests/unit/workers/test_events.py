@@ -14,7 +14,7 @@ def test_events_are_read():
 
 
 def test_what_is_no_event_is_our_own_fault():
-    with pytest.raises(Internal, match="no event"):
+    with pytest.raises(Internal, match="not an event"):
         read_event(b"hello\n")
 
 

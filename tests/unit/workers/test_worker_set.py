@@ -17,9 +17,6 @@ class FakeWorker:
         self.address = f"fake://{number}"
         self.ended = asyncio.Event()
 
-    async def obituary(self):
-        return f"exit code {self.pid}"
-
     def kill(self):
         self.ended.set()
 
@@ -28,7 +25,7 @@ class FakeWorker:
 
     async def wait(self):
         await self.ended.wait()
-        return self.pid
+        return f"exit code {self.pid}"
 
 
 class FakeLauncher:

@@ -3,8 +3,6 @@
 Nothing but a few modules of the standard library is imported before the guardian has been forked off, so that it stays small.
 """
 
-# ruff: noqa: PTH120 - pathlib would be one more import in the guardian
-
 import os
 import sys
 import time
@@ -29,7 +27,7 @@ def main() -> None:
         sys.exit(str(error))
     if config.lock is not None:
         os.set_inheritable(config.lock, False)  # for this process and the model's, not for what the model starts
-    fork_guarded(os.path.dirname(config.socket), config.lifeline)
+    fork_guarded(config.folder, config.lifeline)
     events = Events(take_streams())
     apply_limits(memory_bytes=config.memory_bytes, open_files=config.open_files)
     try:

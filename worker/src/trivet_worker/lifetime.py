@@ -45,11 +45,16 @@ def run(config: Config, events: Events, *, started: float) -> None:
         calls: SimpleQueue[Optional[Call]] = SimpleQueue()
         _stop_on_sigterm(calls)
         server = ModelServer(
-            "grpc+unix://" + config.socket, calls=calls, input_schema=input_schema, output_schema=output_schema
+            config.location,
+            token=config.token,
+            identity=None if config.certificate is None else (config.certificate, config.key or ""),
+            calls=calls,
+            input_schema=input_schema,
+            output_schema=output_schema,
         )
         version = "{}.{}.{}".format(*sys.version_info)
         seconds = round(time.monotonic() - started, 3)
-        events.send("ready", pid=os.getpid(), python=version, seconds=seconds, protocol=PROTOCOL)
+        events.send("ready", pid=os.getpid(), python=version, seconds=seconds, protocol=PROTOCOL, port=server.tcp_port)
         run_calls(model, calls)
         server.settle(1.0)
         _end(0)

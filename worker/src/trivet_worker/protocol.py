@@ -25,7 +25,10 @@ class Config(NamedTuple):
     """What a worker gets.
 
     Attributes:
-        socket: where to listen, a Unix socket in a private folder.
+        location: where to listen: `grpc+unix://…`, `grpc+tcp://…` or `grpc+tls://…`; with port 0 the system gives one.
+        token: asked for in each call.
+        certificate: for `grpc+tls`, in PEM with its chain, and its `key`.
+        folder: a private folder, removed at the end of everything.
         package_root: the unpacked package.
         adapter: a key of `trivet_worker.adapters.ADAPTERS`.
         entry: the package's entry points by role.
@@ -39,7 +42,9 @@ class Config(NamedTuple):
         lock: a descriptor that is held open as long as the worker lives.
     """
 
-    socket: str
+    location: str
+    token: str
+    folder: str
     package_root: str
     adapter: str
     entry: Dict[str, Entry]
@@ -51,6 +56,8 @@ class Config(NamedTuple):
     open_files: Optional[int]
     lifeline: Optional[int] = None
     lock: Optional[int] = None
+    certificate: Optional[str] = None
+    key: Optional[str] = None
 
 
 def parse_config(line: bytes) -> Config:
@@ -66,7 +73,9 @@ def parse_config(line: bytes) -> Config:
             f"the platform speaks version {spoken} of the worker protocol, and the worker version {PROTOCOL}"
         )
     return Config(
-        socket=raw["socket"],
+        location=raw["location"],
+        token=raw["token"],
+        folder=raw["folder"],
         package_root=raw["package_root"],
         adapter=raw["adapter"],
         entry={role: Entry(file=place["file"], name=place["name"]) for role, place in raw["entry"].items()},
@@ -78,6 +87,8 @@ def parse_config(line: bytes) -> Config:
         open_files=raw.get("open_files"),
         lifeline=raw.get("lifeline"),
         lock=raw.get("lock"),
+        certificate=raw.get("certificate"),
+        key=raw.get("key"),
     )
 
 

@@ -3,11 +3,12 @@
 import time
 import weakref
 from queue import SimpleQueue
-from typing import Optional
+from typing import Optional, Tuple
 
 import pyarrow as pa
 from pyarrow import flight
 
+from trivet_worker.access import TokenCheck
 from trivet_worker.calls import Answer, Call, RawCall, RawReply, RowsCall
 from trivet_worker.raw import RAW_SCHEMA, read_request
 
@@ -21,7 +22,9 @@ class ModelServer(flight.FlightServerBase):  # type: ignore[misc]
     """Takes batches and raw requests from streams and hands them to the thread that runs the model.
 
     Args:
-        location: `grpc+unix:///…`.
+        location: `grpc+unix://…`, `grpc+tcp://…` or `grpc+tls://…`.
+        token: asked for in each call.
+        identity: certificate and key in PEM, for `grpc+tls`.
         calls: where that thread takes its work from.
     """
 
@@ -29,11 +32,15 @@ class ModelServer(flight.FlightServerBase):  # type: ignore[misc]
         self,
         location: str,
         *,
+        token: str,
+        identity: Optional[Tuple[str, str]],
         calls: "SimpleQueue[Optional[Call]]",
         input_schema: pa.Schema,
         output_schema: pa.Schema,
     ) -> None:
-        super().__init__(location)
+        certificates = None if identity is None else [identity]
+        super().__init__(location, tls_certificates=certificates, middleware={"token": TokenCheck(token)})
+        self.tcp_port = 0 if location.startswith("grpc+unix:") else int(self.port)
         self._forgo_the_orderly_end()
         self._calls = calls
         self._input_schema = input_schema

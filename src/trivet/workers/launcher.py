@@ -1,0 +1,72 @@
+"""The seam between what runs and where it runs: a launcher starts workers and is the only one that knows where they are."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from trivet.domain.routes import WorkerAddress
+from trivet.workers.spec import WorkerSpec
+
+__all__ = ["Adopted", "Launcher", "RunningWorker"]
+
+
+class RunningWorker(Protocol):
+    """A worker that is ready."""
+
+    @property
+    def address(self) -> WorkerAddress:
+        """Where it answers, for other processes too."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs the model, where that is a process of this machine."""
+
+    async def wait(self) -> str:
+        """Wait for its end. Returns how it ended, with the last lines of its log."""
+
+    def kill(self) -> None:
+        """End it at once, with all that it started."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Let it finish the call at hand for so long, then end it; nothing is left when this returns."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adopted:
+    """A worker that an earlier process started, and what that one started it for.
+
+    Attributes:
+        fleet: see `WorkerSpec`.
+    """
+
+    worker: RunningWorker
+    fleet: str
+
+
+class Launcher(Protocol):
+    """A way of starting workers. `LauncherContract` in `tests/contract` says what each one keeps."""
+
+    async def start(self, spec: WorkerSpec) -> RunningWorker:
+        """Start a worker and wait until it is ready. A start that is cancelled leaves nothing behind.
+
+        Raises:
+            BadPackage: the package's modules cannot be imported or do not keep their contract.
+            ModelFailed: the model's own code raised while it was loaded.
+            BadEnvironment: the environment's interpreter does not start.
+            Unavailable: the worker died or was not ready in time.
+        """
+
+    async def end(self, address: WorkerAddress) -> None:
+        """End a worker at once, whichever process started it; nothing of it is left when this returns.
+
+        A worker that has ended, or that another launcher started, is no error.
+        """
+
+    async def lives(self, address: WorkerAddress) -> bool:
+        """Whether a worker has not ended."""
+
+    async def adopt(self) -> Iterable[Adopted]:
+        """Every worker that an earlier process started through such a launcher, and that lives."""
+
+    async def logs(self, address: WorkerAddress) -> str:
+        """The last lines that a worker wrote, each indented; empty if it wrote nothing or is not known."""

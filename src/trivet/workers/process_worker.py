@@ -1,0 +1,234 @@
+"""A worker as a process of this machine, from its start until nothing of it is left."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from pathlib import Path
+
+import msgspec
+
+from trivet.disk.processes import started_at
+from trivet.domain.routes import WorkerAddress
+from trivet.errors import Unavailable
+from trivet.workers.events import Failed, Ready, WorkerEvent, check_protocol, error_of, read_event
+from trivet.workers.folders import PrivateFolder
+from trivet.workers.log import FileLog, WorkerLog
+from trivet.workers.records import WorkerRecord, handle_of, write_record
+from trivet.workers.spec import WorkerSpec
+
+__all__ = ["ProcessWorker"]
+
+EXIT_WAIT_S = 2.0
+HARD_KILL_S = 8.0
+TRIM_EVERY_S = 30.0
+
+
+class ProcessWorker:
+    """A guardian, and below it the process that runs the model: see `trivet_worker.guardian`. Keeps `RunningWorker`.
+
+    Args:
+        process: the guardian.
+        folder: its private folder.
+        log: what it writes.
+        location: where it is to listen; a port 0 becomes the one that it gets.
+        token: what it asks of each call.
+        ca: what its certificate is checked with.
+        records: where it is written down once it is ready; None if it ends with this process.
+
+    Attributes:
+        address: where it answers, once it is ready.
+        pid: the process that runs the model; until it is ready, the guardian's.
+    """
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        *,
+        folder: PrivateFolder,
+        log: WorkerLog | FileLog,
+        location: str,
+        token: str,
+        ca: str = "",
+        records: Path | None = None,
+    ) -> None:
+        self.pid = process.pid
+        self.log = log
+        self.address = WorkerAddress(
+            id=secrets.token_hex(8),
+            location=location,
+            handle=handle_of(process.pid, started_at(process.pid) or 0),
+            token=token,
+            ca=ca,
+        )
+        self._record = None if records is None else records / f"{self.address.id}.json"
+        self._process = process
+        self._folder = folder
+        self._ended_by_us = False
+        self._hard_kill: asyncio.TimerHandle | None = None
+        self._output = asyncio.create_task(self._read_output())
+        self._end = asyncio.create_task(self._await_end())
+
+    async def load(self, spec: WorkerSpec, config: bytes) -> None:
+        """Say what to run, and wait until the worker is ready. Raises as `Launcher.start` does.
+
+        Args:
+            spec: what it runs.
+            config: the same as the line that a worker reads.
+        """
+        assert self._process.stdin is not None
+        try:
+            async with asyncio.timeout(spec.load_timeout_s):
+                with contextlib.suppress(ConnectionError):  # it died: its end is reported below
+                    self._process.stdin.write(config)
+                    await self._process.stdin.drain()
+                event = await self._read_until_ready()
+        except TimeoutError:
+            self.kill()
+            await self.wait()
+            raise Unavailable(
+                f"the worker of {spec.name} was not ready within {spec.load_timeout_s:g} s",
+                why=_last_lines(self.log),
+                fix="a model that takes longer to load needs a longer load time limit",
+            ) from None
+        if event is None:
+            raise Unavailable(
+                f"the worker of {spec.name} ended while it was loading the model",
+                why=await self._ending_soon(),
+                fix="fix what it did last; a library that ends the process needs other versions of itself or more memory",
+                reason="worker_died",
+            )
+        if isinstance(event, Failed):
+            await self._ending_soon()  # the log is whole when the process has ended
+            raise error_of(event.error, name=spec.name, tail=self.log.tail())
+        check_protocol(event, name=spec.name)
+        self.pid = event.pid
+        if event.port:
+            location = self.address.location.rpartition(":")[0]
+            self.address = msgspec.structs.replace(self.address, location=f"{location}:{event.port}")
+        if self._record is not None:
+            await self._write_down(spec, self._record)
+
+    async def wait(self) -> str:
+        """See `RunningWorker.wait`."""
+        await asyncio.shield(self._end)
+        return f"{self._how_it_ended()}; {_last_lines(self.log)}"
+
+    def kill(self) -> None:
+        """See `RunningWorker.kill`."""
+        self._ended_by_us = self._ended_by_us or self._process.returncode is None
+        self._tell_guardian(signal.SIGTERM)
+        if self._hard_kill is None and not self._end.done():
+            self._hard_kill = asyncio.get_running_loop().call_later(HARD_KILL_S, self._kill_group)
+
+    async def stop(self, grace_s: float) -> None:
+        """See `RunningWorker.stop`."""
+        self._ended_by_us = self._ended_by_us or self._process.returncode is None
+        if grace_s > 0:
+            self._tell_guardian(signal.SIGUSR1)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._end), grace_s)
+        self.kill()
+        await self.wait()
+
+    async def _write_down(self, spec: WorkerSpec, path: Path) -> None:
+        assert isinstance(self.log, FileLog)
+        assert self._process.stdin is not None
+        record = WorkerRecord(
+            worker=self.address,
+            model_pid=self.pid,
+            fleet=spec.fleet,
+            name=spec.name,
+            log=str(self.log.path),
+            log_start=self.log.start,
+            folder=str(self._folder.path),
+        )
+        if write_record(path, record):
+            # Now that others can find it, it need not end with this process any more.
+            with contextlib.suppress(ConnectionError):
+                self._process.stdin.write(b"\n")
+                await self._process.stdin.drain()
+
+    async def _ending_soon(self) -> str:
+        """How it ended. Waits two seconds at most: a process that closed its pipe may go on for ever."""
+        try:
+            return await asyncio.wait_for(self.wait(), EXIT_WAIT_S)
+        except TimeoutError:
+            return f"its connection broke, and its process has not ended; {_last_lines(self.log)}"
+
+    async def _read_until_ready(self) -> Ready | Failed | None:
+        """None if the worker ends before it is ready or has failed."""
+        reading = asyncio.create_task(self._read_event())
+        try:
+            while True:
+                await asyncio.wait([reading, self._end], return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    # What it wrote last is still in the pipe.
+                    with contextlib.suppress(TimeoutError):
+                        return await asyncio.wait_for(reading, EXIT_WAIT_S)
+                    return None
+                return reading.result()
+        finally:
+            reading.cancel()
+
+    async def _read_event(self) -> Ready | Failed | None:
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            event: WorkerEvent = read_event(line)
+            if isinstance(event, (Ready, Failed)):
+                return event
+        return None
+
+    async def _read_output(self) -> None:
+        if isinstance(self.log, FileLog):
+            while True:
+                await asyncio.sleep(TRIM_EVERY_S)
+                await asyncio.to_thread(self.log.trim)
+        assert self._process.stderr is not None
+        while data := await self._process.stderr.read(65536):
+            self.log.feed(data)
+        self.log.close()
+
+    async def _await_end(self) -> int:
+        try:
+            code = await self._process.wait()
+            if isinstance(self.log, WorkerLog):
+                # A program that it started and that escaped may hold its stderr open for ever.
+                await asyncio.wait([self._output], timeout=EXIT_WAIT_S / 2)
+            return code
+        finally:
+            if self._record is not None:
+                self._record.unlink(missing_ok=True)
+            self._kill_group()
+            self._output.cancel()
+            if self._hard_kill is not None:
+                self._hard_kill.cancel()
+            self._folder.remove()
+            # Closes the pipes; asyncio does so only once all of them have ended.
+            self._process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
+
+    def _tell_guardian(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def _kill_group(self) -> None:
+        """The worker leads a session and a group of its own; whatever remains in it ends here."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _how_it_ended(self) -> str:
+        code = self._end.result()
+        if self._ended_by_us and code in {0, -signal.SIGKILL, -signal.SIGTERM}:
+            return "ended by Trivet"  # with any other code it was faster than we were
+        if code >= 0:
+            return f"exit code {code}"
+        try:
+            return f"killed by {signal.Signals(-code).name} (signal {-code})"
+        except ValueError:
+            return f"killed by signal {-code}"
+
+
+def _last_lines(log: WorkerLog | FileLog) -> str:
+    tail = log.tail()
+    return f"its log ends with\n{tail}" if tail else "its log is empty"
