@@ -126,7 +126,7 @@ class LoadQueue:
             if self._has_room_for(version):
                 self._begin(version)
             elif version.status is not _pending(version):
-                # Nobody tries it: whoever did has ended. It waits for its turn again.
+                # The process that tried it has ended: it waits for its turn again.
                 with contextlib.suppress(NotFound, Conflict):
                     await asyncio.to_thread(self._models.set_status, version.id, _pending(version))
 
@@ -158,7 +158,7 @@ class LoadQueue:
             if task.cancelled():
                 return
             if error := task.exception():
-                # Whoever asks for the next `run_once` decides when it is tried again.
+                # It is tried again at the next `run_once`.
                 log.error("trying version %s of %s broke off: %r", version.number, version.name, error)
             else:
                 self._on_change()

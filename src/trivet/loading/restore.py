@@ -86,7 +86,7 @@ def environment_of(loaded: LoadedModel, settings: Settings, report: Report) -> E
     Args:
         loaded: of a version that runs in workers.
         settings: the home, and how environments are built.
-        report: told what is going on.
+        report: called with what is going on.
 
     Raises:
         BadEnvironment: it cannot be built again.

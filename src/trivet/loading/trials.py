@@ -1,6 +1,6 @@
-"""Trials: an uploaded version is first loaded in a process of its own, whose crash harms nobody.
+"""Trials: an uploaded version is first loaded in a process of its own, whose crash ends nothing else.
 
-The process is told what to try in one JSON line on its standard input, and tells what it does in JSON lines on its standard
+The process reads what to try from one JSON line on its standard input, and writes what it does in JSON lines to its standard
 output. It ends when its standard input does.
 """
 
@@ -94,7 +94,7 @@ class Trials(Protocol):
             job: what.
             limit_s: how long all of it may take.
             load_limit_s: how long it may take from the moment on when the model begins to load.
-            report: told what the trial does.
+            report: called with what the trial does.
 
         Raises:
             TrivetError: it cannot be served.
@@ -162,7 +162,7 @@ async def _converse(
     last = loop.time() + limit_s
     try:
         async with asyncio.timeout_at(last) as limit:
-            with contextlib.suppress(ConnectionError):  # it died: its end is told below
+            with contextlib.suppress(ConnectionError):  # it died: its end is reported below
                 process.stdin.write(encode(job) + b"\n")
                 await process.stdin.drain()
             loading = False
@@ -238,6 +238,6 @@ def _death(name: str, code: int, tail: str) -> Unavailable:
     return Unavailable(
         f"trying {name} ended before the model had answered",
         why=f"{how}; it said last\n{tail}" if tail else how,
-        fix="a crash wants another file or another version of the library that wrote it; a kill wants more memory",
+        fix="a crash needs another file or another version of the library that wrote it; a kill needs more memory",
         reason=TRIAL_DIED,
     )

@@ -1,7 +1,7 @@
-"""Reading ZIP archives that nobody vouches for.
+"""Reading ZIP archives that are not trusted.
 
 `zipfile` reads the table of contents; everything else is done here: an entry counts only where its own header agrees
-with the table, its bytes belong to nobody else, and what comes out is what was announced. Nothing is ever extracted by
+with the table, its bytes belong to no other entry, and what comes out is what was announced. Nothing is ever extracted by
 name: the caller gets checked paths and streams.
 """
 
@@ -208,7 +208,10 @@ def _check_kind(info: zipfile.ZipInfo, *, name: str) -> None:
 def _check_method(info: zipfile.ZipInfo, *, name: str) -> None:
     if info.flag_bits & _ENCRYPTED or info.compress_type == 99:
         raise BadPackage(
-            "The archive is encrypted", why="nobody could read it here", fix="pack it without a password", path=name
+            "The archive is encrypted",
+            why="Trivet does not have its password",
+            fix="pack it without a password",
+            path=name,
         )
     if info.flag_bits & _PATCH_DATA or info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         method = _METHODS.get(info.compress_type, f"method {info.compress_type}")

@@ -1,6 +1,6 @@
 """`requirements.txt`: PEP 508 lines, and nothing that would fetch from elsewhere.
 
-What comes from where is decided by whoever runs the server, in pip's or uv's own configuration; so options and addresses
+Where packages come from is set on the server, in pip's or uv's own configuration; so options and addresses
 are refused. `-r other.txt` may name another file of the package. `--hash` is taken and not used: the environment's lock
 holds the hashes of what the index has.
 """
@@ -84,7 +84,7 @@ _SPACED = re.compile(r"([A-Za-z0-9][\w.-]*)\s+v?(\d[\w.*+!]*)")
 
 
 def _silent(_text: str) -> None:
-    """Nobody is told."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +113,7 @@ def parse_requirements(
         root: the folder that holds the manifest's files.
         manifest: the package's files; nothing else is read.
         file: where to begin.
-        report: told what is taken and not used.
+        report: called with what is accepted and not used.
 
     Returns:
         PEP 508 lines in their usual form, without addresses and options.

@@ -48,7 +48,7 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
         try:
             catalog.revision()
         except TrivetError as error:
-            # Whoever asks has no token: nothing of addresses or users.
+            # The page is open to requests without a token: it shows no addresses and no users.
             silent["database"] = error.what
         for part, path in (("supervisor", supervisor), ("gateway", gateway)):
             if not _answers(str(path)):

@@ -94,6 +94,6 @@ def check_exposure(listener: socket.socket, *, tls_cert: Path | None, tls_key: P
         return
     raise Invalid(
         f"{listener.getsockname()[0]} can be reached from other machines, and nothing would be encrypted",
-        why="whoever reads the token on the way may upload models, and models are programs that run here",
+        why="a program that reads the token on the way can upload models, and models are programs that run here",
         fix=f"give --tls-cert and --tls-key, listen on loopback behind a proxy that does, or say {FRIGHTENING}",
     )

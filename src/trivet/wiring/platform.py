@@ -91,7 +91,7 @@ def run_platform(
 
     Args:
         settings: home, addresses, database, limits.
-        report: told what is going on.
+        report: called with what is going on.
         on_ready: called once everything answers.
         anyone: be reachable from other machines without TLS.
 
@@ -322,7 +322,7 @@ def _answers(url: str) -> bool:
     scheme, _, address = url.partition("://")
     connection: http.client.HTTPConnection
     if scheme == "https":
-        # It is asked on this machine, and nothing is told to it.
+        # The request stays on this machine and has no secret in it.
         connection = http.client.HTTPSConnection(address, timeout=2, context=ssl._create_unverified_context())  # noqa: S323, SLF001
     else:
         connection = http.client.HTTPConnection(address, timeout=2)
