@@ -1,4 +1,4 @@
-"""What exists and what is wanted: workspaces, models, pipelines, deployments, in SQLite or PostgreSQL."""
+"""What exists and what is to run: workspaces, models, pipelines, deployments, in SQLite or PostgreSQL."""
 
 from trivet.catalog.catalog import Catalog, open_catalog
 from trivet.domain.events import Event, UploadLogLine

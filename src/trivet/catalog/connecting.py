@@ -31,14 +31,14 @@ MIGRATION_BUSY_MS: Final = 120_000
 STATEMENT_LIMIT_MS: Final = 15_000
 
 POSTGRES_DEFAULTS: Final = {"connect_timeout": "5", "tcp_user_timeout": "15000", "keepalives_idle": "15"}
-"""What libpq is told where the URL does not say it: a server that vanished is noticed within seconds."""
+"""libpq's parameters unless the URL sets them: a server that disappears is noticed within seconds."""
 
 
 def read_url(text: str) -> URL:
     """The parts of a database URL.
 
     Raises:
-        Invalid: it is none, or of a database that is not supported. The error never shows a password.
+        Invalid: it is not a URL, or the database is not supported. The error never shows a password.
         Unsupported: the driver is not installed.
     """
     scheme, colon, rest = text.partition(":")
@@ -47,21 +47,21 @@ def read_url(text: str) -> URL:
         # A path is taken literally, whatever characters it has.
         path = rest.removeprefix("///")
         if not rest.startswith("///") or path in {"", ":memory:"}:
-            raise Invalid("the catalog's database URL names no file", fix="sqlite:////an/absolute/path.db")
+            raise Invalid("the catalog's database URL does not name a file", fix="sqlite:////an/absolute/path.db")
         return URL.create("sqlite+pysqlite", database=str(Path(path).absolute()))
     known = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")
     if scheme not in known or not colon:
         close = get_close_matches(scheme, known, n=1) if colon else []
         hint = f"did you mean {close[0]}://? " if close else ""
         raise Invalid(
-            "this is no database URL that the catalog can use",
+            "this is not a database URL for the catalog",
             why=f"it begins with {scheme[:20]!r}" if colon else "it has no scheme",
             fix=f"{hint}sqlite:///PATH and postgresql://USER:PASSWORD@HOST/DATABASE are possible",
         )
     try:
         url = sa.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        # What it says might repeat the password.
+        # Its text might repeat the password.
         raise Invalid(
             "the catalog's database URL cannot be read",
             fix="postgresql://USER:PASSWORD@HOST:PORT/DATABASE; in user and password write @ as %40, : as %3A, / as %2F",
@@ -72,10 +72,10 @@ def read_url(text: str) -> URL:
 
 
 def connect(url: URL) -> Engine:
-    """An engine for a database. SQLite's file is made, readable for its owner only.
+    """An engine for a database. SQLite's file is created, readable for its owner only.
 
     Raises:
-        Unavailable: SQLite's file cannot be made.
+        Unavailable: SQLite's file cannot be created.
     """
     return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url)
 
@@ -87,7 +87,7 @@ def _sqlite(url: URL) -> Engine:
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise Unavailable(
-            "the catalog cannot be reached", why=str(error), fix="see to it that its folder can be written"
+            "the catalog cannot be reached", why=str(error), fix="check that its folder can be written"
         ) from error
     engine = sa.create_engine(url, pool_size=4, max_overflow=28, pool_timeout=10, hide_parameters=True)
     event.listen(engine, "connect", _on_sqlite_connect)
@@ -96,12 +96,12 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _on_sqlite_connect(connection: Any, _entry: ConnectionPoolEntry) -> None:
-    # The driver shall begin nothing by itself: `_on_sqlite_begin` does.
+    # The driver must not begin transactions: `_on_sqlite_begin` does.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     cursor.execute("PRAGMA foreign_keys = ON")
-    # What was acknowledged survives a power cut.
+    # Committed data survives a power cut.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
 
@@ -110,7 +110,7 @@ def _on_sqlite_begin(connection: sa.Connection) -> None:
     options: Mapping[str, Any] = connection.get_execution_options()
     if options.get(MIGRATING):
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {MIGRATION_BUSY_MS}")
-    # One that reads first and writes later could find that somebody wrote in between, and fail.
+    # One that reads first and writes later would fail if another connection wrote in between.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITING) else "BEGIN")
 
 
@@ -122,7 +122,7 @@ def _postgres(url: URL) -> Engine:
         pool_size=4,
         max_overflow=12,
         pool_timeout=10,
-        # A server that was restarted is connected to again, without an error.
+        # After a restart of the server, connections are made again without an error.
         pool_pre_ping=True,
         hide_parameters=True,
     )
@@ -159,7 +159,7 @@ def _write_ahead(raw: sqlite3.Connection) -> None:
         try:
             raw.execute("PRAGMA journal_mode = WAL").fetchone()
         except sqlite3.OperationalError as error:
-            # Of two that switch a file at once, each has what the other waits for: SQLite refuses one then, whatever its timeout.
+            # Of two connections that switch a file at once, each holds a lock that the other waits for. SQLite then refuses one at once.
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The catalog's deployments: what is wanted, and what was seen of it."""
+"""The catalog's deployments: the desired state, and the observed status."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ __all__ = ["Deployments"]
 
 
 class Deployments:
-    """What the catalog knows of deployments."""
+    """The deployments in the catalog."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -32,18 +32,18 @@ class Deployments:
         version: str | None = None,
         expected_generation: int | None = None,
     ) -> tuple[PipelineVersion, Deployment]:
-        """Make a pipeline version with these steps, or take one that is there, and want it running: one transaction.
+        """Deploy a new pipeline version with these steps, or an existing one: one transaction.
 
         Args:
             pipeline_id: of the pipeline.
-            config: how it shall run.
+            config: how it runs.
             steps: of the new version.
             version: instead of steps, the UUID of one of the pipeline's versions.
-            expected_generation: the deployment's, as it was when the caller decided; None takes any, 0 none at all.
+            expected_generation: the deployment's, as it was when the caller decided; None accepts any, 0 means never deployed.
 
         Raises:
-            NotFound: the pipeline, its version, or a model version or configuration in the steps is not there.
-            Conflict: the deployment's generation is another one.
+            NotFound: the pipeline, its version, or a model version or configuration in the steps does not exist.
+            Conflict: the deployment has another generation.
             Invalid: neither steps nor a version were given, or both.
         """
         if (steps is None) == (version is None):
@@ -58,7 +58,7 @@ class Deployments:
                 if row.pipeline_id != pipeline.id:
                     raise NotFound(
                         f"Pipeline version {version} not found in this workspace",
-                        why=f"it is no version of pipeline {pipeline.name!r}",
+                        why=f"it is not a version of pipeline {pipeline.name!r}",
                         reason="unknown_pipeline_version",
                     )
             made = pipeline_version_of(row)
@@ -67,12 +67,12 @@ class Deployments:
             generation = 0 if there is None else there.generation
             if expected_generation is not None and expected_generation != generation:
                 raise Conflict(
-                    f"pipeline {pipeline.name!r} was deployed or undeployed by somebody else meanwhile",
+                    f"pipeline {pipeline.name!r} was deployed or undeployed by another request meanwhile",
                     why=f"its generation is {generation}, and {expected_generation} was expected",
                     fix="look at what is deployed now, then deploy again",
                     reason="other_generation",
                 )
-            wish = {
+            desired = {
                 "wanted": "running",
                 "pipeline_version_id": row.id,
                 "config": json_text(config),
@@ -83,7 +83,7 @@ class Deployments:
                 status = DeploymentStatus(state=DeploymentState.STARTING, generation=0)
                 connection.execute(
                     deployments.insert().values(
-                        **wish,
+                        **desired,
                         workspace_id=pipeline.workspace_id,
                         pipeline_id=pipeline.id,
                         status=json_text(status),
@@ -92,12 +92,12 @@ class Deployments:
                     )
                 )
             else:
-                connection.execute(deployments.update().where(deployments.c.id == there.id).values(**wish))
+                connection.execute(deployments.update().where(deployments.c.id == there.id).values(**desired))
             connection.execute(pipelines.update().where(pipelines.c.id == pipeline.id).values(updated_at=now))
             return made, deployment_of(_deployment_row(connection, pipeline_id))
 
     def undeploy(self, pipeline_id: int) -> Deployment:
-        """Want a pipeline's deployment stopped. One that is wanted stopped already stays as it is.
+        """Stop a pipeline's deployment. One that is stopped already stays as it is.
 
         Raises:
             NotFound: there is no such pipeline, or it was never deployed.
@@ -131,9 +131,9 @@ class Deployments:
         return None if row is None else deployment_of(row)
 
     def set_status(self, deployment_id: int, status: DeploymentStatus) -> None:
-        """Say what was seen of a deployment.
+        """Set the status of a deployment.
 
-        It is ignored if something was seen of a later generation already, or the deployment is gone.
+        It is ignored if there is a status of a later generation, or if the deployment does not exist.
         """
         text = json_text(status)
         changed = (

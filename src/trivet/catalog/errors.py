@@ -1,4 +1,4 @@
-"""What a database says, as errors of ours. Every constraint that can fail has its text here."""
+"""A database's errors as Trivet's errors. Every constraint that can fail has its text here."""
 
 import re
 import sqlite3
@@ -11,12 +11,12 @@ from trivet.errors import Conflict, Internal, NotFound, TrivetError, Unavailable
 __all__ = ["database_error"]
 
 _TAKEN: Final = {
-    "uq_workspaces_name": "a workspace of that name is there already",
-    "uq_models_workspace_id_name": "a model of that name is there already",
-    "uq_pipelines_workspace_id_name": "a pipeline of that name is there already",
-    "uq_deployments_pipeline_id": "the pipeline has a deployment already",
+    "uq_workspaces_name": "a workspace of that name exists",
+    "uq_models_workspace_id_name": "a model of that name exists",
+    "uq_pipelines_workspace_id_name": "a pipeline of that name exists",
+    "uq_deployments_pipeline_id": "the pipeline is deployed already",
 }
-"""What each unique constraint means to a caller; one that is not here was never meant to fail."""
+"""What each unique constraint means to a caller; the others never fail."""
 
 _SQLITE_UNIQUE: Final = re.compile(r"UNIQUE constraint failed: (?P<columns>.+)")
 _READ_ONLY = "the catalog is read-only"
@@ -27,22 +27,30 @@ _BUSY = "the catalog is busy"
 _SQLITE: Final[dict[int, tuple[str, str, str]]] = {
     sqlite3.SQLITE_READONLY: (
         _READ_ONLY,
-        "see to it that Trivet may write the database file and its folder",
+        "allow Trivet to write the database file and its folder",
         "read_only",
     ),
-    sqlite3.SQLITE_PERM: (_READ_ONLY, "see to it that Trivet may write the database file and its folder", "read_only"),
-    sqlite3.SQLITE_FULL: (_FULL, "make room on the disk, then try again; nothing was changed", "disk_full"),
-    sqlite3.SQLITE_BUSY: (_BUSY, "try again; if it lasts, find out who else keeps the database file open", "busy"),
+    sqlite3.SQLITE_PERM: (_READ_ONLY, "allow Trivet to write the database file and its folder", "read_only"),
+    sqlite3.SQLITE_FULL: (_FULL, "free space on the disk, then try again; nothing was changed", "disk_full"),
+    sqlite3.SQLITE_BUSY: (
+        _BUSY,
+        "try again; if it lasts, find out which other program keeps the database file open",
+        "busy",
+    ),
     sqlite3.SQLITE_LOCKED: (_BUSY, "try again", "busy"),
     sqlite3.SQLITE_CORRUPT: ("the catalog is damaged", "restore the database file from a backup", "damaged"),
-    sqlite3.SQLITE_NOTADB: ("the catalog is no database", "restore the database file from a backup", "damaged"),
+    sqlite3.SQLITE_NOTADB: (
+        "the catalog's file is not a database",
+        "restore the database file from a backup",
+        "damaged",
+    ),
     sqlite3.SQLITE_CANTOPEN: (
         _UNREACHABLE,
-        "see to it that the database file's folder is there and can be read",
+        "check that the database file's folder exists and can be read",
         "unreachable",
     ),
-    sqlite3.SQLITE_IOERR: (_UNREACHABLE, "look after the disk that the database file lies on", "unreachable"),
-    sqlite3.SQLITE_AUTH: (_UNREACHABLE, "see to it that Trivet may read the database file", "unreachable"),
+    sqlite3.SQLITE_IOERR: (_UNREACHABLE, "check the disk of the database file", "unreachable"),
+    sqlite3.SQLITE_AUTH: (_UNREACHABLE, "allow Trivet to read the database file", "unreachable"),
 }
 
 _POSTGRES: Final[dict[str, tuple[str, str, str]]] = {
@@ -51,20 +59,20 @@ _POSTGRES: Final[dict[str, tuple[str, str, str]]] = {
         "the server is a standby, or was set read-only: name the primary in the database URL",
         "read_only",
     ),
-    "53100": (_FULL, "make room on the database server's disk, then try again; nothing was changed", "disk_full"),
+    "53100": (_FULL, "free space on the database server's disk, then try again; nothing was changed", "disk_full"),
     "53200": (_BUSY, "the database server is out of memory; try again", "busy"),
     "53300": (_BUSY, "the database server takes no more connections; raise its max_connections", "busy"),
-    "55P03": (_BUSY, "try again; if it lasts, find out who holds locks in the database", "busy"),
-    "57014": (_BUSY, "try again; if it lasts, look after the database server", "busy"),
+    "55P03": (_BUSY, "try again; if it lasts, find out which client holds locks in the database", "busy"),
+    "57014": (_BUSY, "try again; if it lasts, check the database server", "busy"),
     "40001": (_BUSY, "try again", "busy"),
     "40P01": (_BUSY, "try again", "busy"),
     "25P03": (_BUSY, "try again", "busy"),
     "28000": (_UNREACHABLE, "check user and password in the database URL", "unreachable"),
     "28P01": (_UNREACHABLE, "check user and password in the database URL", "unreachable"),
-    "55000": (_UNREACHABLE, "see to it that the database accepts connections", "unreachable"),
+    "55000": (_UNREACHABLE, "check that the database accepts connections", "unreachable"),
     "3D000": (_UNREACHABLE, "create the database, or name another one in the database URL", "unreachable"),
     "42501": (
-        "the catalog may not be used",
+        "access to the catalog is denied",
         "grant the database user the right to create and change tables",
         "forbidden",
     ),
@@ -77,11 +85,11 @@ _POSTGRES: Final[dict[str, tuple[str, str, str]]] = {
 
 
 def database_error(error: Exception, *, secret: str | None = None) -> TrivetError:
-    """What a database's error means.
+    """A database's error as one of Trivet's.
 
     Args:
         error: of SQLAlchemy, or of a driver.
-        secret: the password, which no error ever shows.
+        secret: the password, which no error shows.
     """
     if isinstance(error, sqlalchemy.exc.TimeoutError):
         return Unavailable(_BUSY, why="all connections are in use", fix="try again", reason="busy")
@@ -100,11 +108,11 @@ def _of_sqlite(error: sqlite3.Error, why: str) -> TrivetError:
         tables, columns = zip(*(column.strip().split(".") for column in unique["columns"].split(",")), strict=True)
         return _taken(f"uq_{tables[0]}_{'_'.join(columns)}", why)
     if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-        return _gone(why)
+        return _deleted(why)
     if code is not None and (known := _SQLITE.get(code & 0xFF)):
         what, fix, reason = known
         return Unavailable(what, why=why, fix=fix, reason=reason)
-    return _odd(why)
+    return _unexpected(why)
 
 
 def _of_postgres(error: BaseException, why: str) -> TrivetError:
@@ -112,28 +120,28 @@ def _of_postgres(error: BaseException, why: str) -> TrivetError:
     if state == "23505":
         return _taken(getattr(getattr(error, "diag", None), "constraint_name", None) or "", why)
     if state == "23503":
-        return _gone(why)
+        return _deleted(why)
     if state in _POSTGRES:
         what, fix, reason = _POSTGRES[state]
         return Unavailable(what, why=why, fix=fix, reason=reason)
     # Without a state it was the connection that failed; 08: connection, 57P: the server goes down or comes up.
     if state is None or state[:2] in {"08", "28"} or state[:3] == "57P":
-        fix = "see to it that the database server runs and that the database URL names it"
+        fix = "check that the database server runs and that the database URL names it"
         return Unavailable(_UNREACHABLE, why=why, fix=fix, reason="unreachable")
     if state[:2] in {"53", "58"}:
-        return Unavailable(_BUSY, why=why, fix="look after the database server", reason="busy")
-    return _odd(why)
+        return Unavailable(_BUSY, why=why, fix="check the database server", reason="busy")
+    return _unexpected(why)
 
 
 def _taken(constraint: str, why: str) -> TrivetError:
     if constraint in _TAKEN:
-        return Conflict(_TAKEN[constraint], fix="take another name, or use what is there", reason="name_taken")
-    return _odd(why)
+        return Conflict(_TAKEN[constraint], fix="choose another name, or use the existing one", reason="name_taken")
+    return _unexpected(why)
 
 
-def _gone(why: str) -> TrivetError:
-    return NotFound("what this belongs to is not there any more", why=why, fix="somebody deleted it meanwhile")
+def _deleted(why: str) -> TrivetError:
+    return NotFound("the owner of this row was deleted", why=why, fix="look at what is there now, then try again")
 
 
-def _odd(why: str) -> TrivetError:
+def _unexpected(why: str) -> TrivetError:
     return Internal("the catalog refused a statement", why=why)

@@ -1,4 +1,4 @@
-"""Finding one thing by name or number, and saying what there is where it is not."""
+"""Find one thing by name or number, or propose the nearest name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ LARGEST_ID = 2**63 - 1
 
 
 def is_id(number: int) -> bool:
-    """Whether a database could have counted to it."""
+    """Whether a number can be an id."""
     return 0 < number <= LARGEST_ID
 
 
@@ -30,7 +30,7 @@ def find_workspace(connection: sa.Connection, id_or_name: int | str) -> sa.Row[A
     """The workspace's row.
 
     Raises:
-        NotFound: there is none.
+        NotFound: it does not exist.
     """
     row = None
     if isinstance(id_or_name, str):
@@ -54,7 +54,7 @@ def find_model(connection: sa.Connection, workspace_id: int, name: str) -> sa.Ro
     """The model's row.
 
     Raises:
-        NotFound: there is none.
+        NotFound: it does not exist.
     """
     return _named(connection, models, workspace_id, name, what=f"A model with the name {name} does not exist")
 
@@ -63,7 +63,7 @@ def find_pipeline(connection: sa.Connection, workspace_id: int, name: str) -> sa
     """The pipeline's row.
 
     Raises:
-        NotFound: there is none.
+        NotFound: it does not exist.
     """
     return _named(connection, pipelines, workspace_id, name, what=f"Pipeline {name} not found in this workspace")
 

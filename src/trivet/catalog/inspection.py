@@ -1,4 +1,4 @@
-"""A look at a database that changes nothing in it."""
+"""Inspect a database without changing it."""
 
 from pathlib import Path
 
@@ -10,19 +10,22 @@ from trivet.catalog.errors import database_error
 from trivet.catalog.migrating import HEAD, VERSION_TABLE, revisions
 from trivet.errors import Conflict, Unavailable
 
-__all__ = ["look_at_catalog"]
+__all__ = ["inspect_catalog"]
 
 
-def look_at_catalog(url: str) -> str:
-    """Whether a catalog can be opened: a sentence about it.
+def inspect_catalog(url: str) -> str:
+    """Check that a catalog can be opened.
+
+    Returns:
+        A sentence about it.
 
     Raises:
-        TrivetError: it cannot, and why.
+        TrivetError: it cannot be opened, and why.
     """
     parts = read_url(url)
     if parts.get_backend_name() == "sqlite" and not Path(parts.database or "").exists():
         raise Unavailable(
-            f"there is no database file {parts.database}", fix="check the path; `trivet up` makes the file"
+            f"database file not found: {parts.database}", fix="check the path; `trivet up` makes the file"
         )
     engine = connect(parts)
     try:

@@ -14,7 +14,7 @@ TEXT_LIMIT = 65_536
 
 
 class Journal:
-    """What the catalog keeps of what happened."""
+    """The upload logs and events in the catalog."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

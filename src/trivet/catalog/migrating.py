@@ -1,4 +1,4 @@
-"""A database of whichever earlier release, or an empty one, becomes one of this release's."""
+"""Migrate a database of an earlier release, or an empty one, to this release."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 OLDEST_POSTGRES = 15
 
 _LOCK = 0x7472697665740001
-"""Of PostgreSQL: whoever migrates holds it. An arbitrary number that others will hardly take."""
+"""A PostgreSQL lock that is held during a migration. An arbitrary number that other programs hardly use."""
 
 
 def revisions() -> list[str]:
@@ -42,7 +42,7 @@ def migrate(engine: Engine, *, to: str = HEAD, secret: str | None = None) -> Non
     try:
         with engine.connect() as connection:
             _check_server(connection)
-            if _is_there(connection, to):
+            if _is_current(connection, to):
                 return
         options = {WRITING: True, MIGRATING: True}
         with engine.connect().execution_options(**options) as connection, connection.begin():
@@ -51,16 +51,16 @@ def migrate(engine: Engine, *, to: str = HEAD, secret: str | None = None) -> Non
                 connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            if not _is_there(connection, to):
+            if not _is_current(connection, to):
                 _upgrade(connection, to)
-        # Its connection waits longer for locks than others shall.
+        # Its connection waits longer for locks than others may.
         engine.dispose()
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise database_error(error, secret=secret) from error
 
 
-def _is_there(connection: sa.Connection, to: str) -> bool:
-    """Whether nothing is left to do."""
+def _is_current(connection: sa.Connection, to: str) -> bool:
+    """Whether there is nothing to migrate."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return False
     current = connection.execute(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))).scalar()

@@ -42,7 +42,7 @@ _MODELS = (
 
 
 class Models:
-    """What the catalog knows of models, versions and configurations."""
+    """The models, versions and configurations in the catalog."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -58,7 +58,7 @@ class Models:
         """A model by its name.
 
         Raises:
-            NotFound: there is none; the error proposes the nearest name.
+            NotFound: it does not exist; the error proposes the nearest name.
         """
         with self._database.reading() as connection:
             found = find_model(connection, workspace_id, name)
@@ -68,7 +68,7 @@ class Models:
         """Delete a model with all its versions, configurations and upload logs.
 
         Raises:
-            NotFound: there is none.
+            NotFound: it does not exist.
             Conflict: a deployment uses a version of it; the error names its pipelines.
         """
         with self._database.writing() as connection:
@@ -101,7 +101,7 @@ class Models:
         new_uuid: str | None = None,
     ) -> ModelVersion:
         """Add a version of a model, which is made if it is new. The bytes are in the blob store already.
-        Its UUID is `new_uuid`, where somebody was told it before, and otherwise made up.
+        Its UUID is `new_uuid`, if the client knows it already, and otherwise a new one.
 
         Raises:
             NotFound: there is no such workspace.
@@ -145,7 +145,7 @@ class Models:
         """A version by its number among all versions, or by its UUID.
 
         Raises:
-            NotFound: there is none.
+            NotFound: it does not exist.
         """
         with self._database.reading() as connection:
             return _version(connection, id_or_uuid)
@@ -172,7 +172,7 @@ class Models:
             return [version_of(row) for row in connection.execute(query)]
 
     def versions_to_load(self) -> list[ModelVersion]:
-        """All versions with which something is still to happen, the oldest first."""
+        """All versions whose status is not final, the oldest first."""
         open_ones = [status.value for status in VersionStatus if not status.is_final]
         query = VERSIONS.where(model_versions.c.status.in_(open_ones)).order_by(model_versions.c.id)
         with self._database.reading() as connection:
@@ -186,7 +186,7 @@ class Models:
         loaded: LoadedModel | None = None,
         fault: Fault | None = None,
     ) -> ModelVersion:
-        """Say what became of a version; what was said of it before is replaced.
+        """Set the status of a version; the earlier one is replaced.
 
         Raises:
             NotFound: it was deleted meanwhile.
@@ -249,14 +249,14 @@ class Models:
         """A configuration.
 
         Raises:
-            NotFound: there is none.
+            NotFound: it does not exist.
         """
         if is_id(config_id):
             with self._database.reading() as connection:
                 row = connection.execute(sa.select(model_configs).where(model_configs.c.id == config_id)).first()
             if row is not None:
                 return config_of(row)
-        raise NotFound(f"there is no model configuration {config_id}", reason="unknown_config")
+        raise NotFound(f"model configuration not found: {config_id}", reason="unknown_config")
 
 
 def _version(connection: sa.Connection, id_or_uuid: int | str) -> ModelVersion:

@@ -22,13 +22,13 @@ _PIPELINES = sa.select(pipelines, deployments.c.wanted).outerjoin_from(
 
 
 class Pipelines:
-    """What the catalog knows of pipelines and their versions."""
+    """The pipelines and their versions in the catalog."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def create(self, workspace_id: int, name: str) -> Pipeline:
-        """Make a pipeline, with a first version that has no steps.
+        """Create a pipeline, with a first version that has no steps.
 
         Raises:
             NotFound: there is no such workspace.
@@ -46,7 +46,7 @@ class Pipelines:
         """A pipeline by its name.
 
         Raises:
-            NotFound: there is none; the error proposes the nearest name.
+            NotFound: it does not exist; the error proposes the nearest name.
         """
         with self._database.reading() as connection:
             return _with_versions(connection, pipelines.c.id == find_pipeline(connection, workspace_id, name).id)[0]
@@ -55,7 +55,7 @@ class Pipelines:
         """A pipeline by its number.
 
         Raises:
-            NotFound: there is none.
+            NotFound: it does not exist.
         """
         with self._database.reading() as connection:
             return _with_versions(connection, pipelines.c.id == pipeline_row(connection, pipeline_id).id)[0]
@@ -70,7 +70,7 @@ class Pipelines:
         """A pipeline version by its UUID.
 
         Raises:
-            NotFound: there is none.
+            NotFound: it does not exist.
         """
         with self._database.reading() as connection:
             return pipeline_version_of(pipeline_version_row(connection, uuid))
@@ -79,7 +79,7 @@ class Pipelines:
         """Add a version to a pipeline without deploying it.
 
         Raises:
-            NotFound: the pipeline, or a model version or configuration in the steps is not there.
+            NotFound: the pipeline, or a model version or configuration in the steps does not exist.
         """
         now = self._database.now()
         with self._database.writing() as connection:
@@ -92,7 +92,7 @@ class Pipelines:
         """Delete a pipeline with its versions and what is left of its deployment.
 
         Raises:
-            NotFound: there is none.
+            NotFound: it does not exist.
             Conflict: it is deployed.
         """
         with self._database.writing() as connection:
@@ -109,7 +109,7 @@ def pipeline_row(connection: sa.Connection, pipeline_id: int) -> sa.Row[Any]:
     """A pipeline's row by its number.
 
     Raises:
-        NotFound: there is none.
+        NotFound: it does not exist.
     """
     if is_id(pipeline_id):
         row = connection.execute(sa.select(pipelines).where(pipelines.c.id == pipeline_id)).first()
@@ -122,7 +122,7 @@ def pipeline_version_row(connection: sa.Connection, uuid: str) -> sa.Row[Any]:
     """A pipeline version's row by its UUID.
 
     Raises:
-        NotFound: there is none.
+        NotFound: it does not exist.
     """
     row = connection.execute(sa.select(pipeline_versions).where(pipeline_versions.c.uuid == plain(uuid))).first()
     if row is None:
@@ -147,10 +147,10 @@ def insert_version(
 
 
 def check_models(connection: sa.Connection, steps: Sequence[PipelineStep]) -> None:
-    """See that the models in steps are there. None of them can be deleted between this and the end of the transaction.
+    """Check that the models in steps exist. None of them can be deleted between this and the end of the transaction.
 
     Raises:
-        NotFound: a model version or a configuration is not there.
+        NotFound: a model version or a configuration does not exist.
     """
     used = [step for step in steps if isinstance(step, ModelStep)]
     found = {
@@ -173,7 +173,7 @@ def check_models(connection: sa.Connection, steps: Sequence[PipelineStep]) -> No
         if step.version not in found:
             raise NotFound(
                 f"step {step.name!r} cannot be in a pipeline",
-                why=f"there is no model version {step.version}; was the model deleted?",
+                why=f"model version {step.version} not found; was the model deleted?",
                 fix=f"upload {step.name!r} again and deploy that version",
                 reason="unknown_version",
             )

@@ -1,4 +1,4 @@
-"""Rows become domain values."""
+"""From rows to domain values."""
 
 from typing import Any
 
@@ -130,7 +130,7 @@ def json_text(value: Any) -> str | None:
 
 
 def plain(text: str) -> str:
-    """A text that every database takes: no NUL characters, no lone surrogates."""
+    """A text that every database can store: no NUL characters, no lone surrogates."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

@@ -1,4 +1,4 @@
-"""The tables, as today's release has them. `migrations/` says how a database got there."""
+"""The tables of this release. `migrations/` leads an older database here."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
-"""Constraints are called alike in every database, so that one table says what each of them means."""
+"""Constraints have the same names in every database, so that one table can explain them."""
 
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """64 bits everywhere; SQLite counts up by itself only in what is called INTEGER."""
@@ -43,11 +43,11 @@ class Moment(sa.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002 - what is overridden
-        """As SQLAlchemy wants it."""
+        """The value for the database."""
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as above
-        """The time again."""
+        """The value from the database."""
         if value is None:
             return None
         moment: datetime = value
@@ -80,7 +80,7 @@ catalog_state = sa.Table(
     sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1", name="one_row"), primary_key=True, autoincrement=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
 )
-"""One row. Whoever writes adds to it first, so that writers queue there in every database."""
+"""One row. Every writer increments it first, so that writers queue there in every database."""
 
 workspaces = sa.Table(
     "workspaces",
@@ -91,7 +91,7 @@ workspaces = sa.Table(
     _text("created_by"),
     _moment("created_at"),
     sa.UniqueConstraint("name"),
-    # An id is never given twice, not even after what had it was deleted: ids are in addresses.
+    # An id is never used twice, not even after a deletion: ids are in addresses.
     sqlite_autoincrement=True,
 )
 
@@ -225,4 +225,4 @@ events = sa.Table(
     _text("text"),
     sqlite_autoincrement=True,
 )
-"""The newest ones; `workspace_id` is no reference, so that an event outlives what it tells of."""
+"""The newest ones; `workspace_id` is not a foreign key, so that an event outlives its subject."""

@@ -12,13 +12,13 @@ __all__ = ["Workspaces"]
 
 
 class Workspaces:
-    """What the catalog knows of workspaces. Number 1, `default`, is there from the start."""
+    """The workspaces in the catalog. Number 1, `default`, exists from the start."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def create(self, name: str, *, created_by: str) -> Workspace:
-        """Make a workspace.
+        """Create a workspace.
 
         Raises:
             Conflict: the name is taken.
@@ -32,7 +32,7 @@ class Workspaces:
         """A workspace by its number or its name.
 
         Raises:
-            NotFound: there is none; the error proposes the nearest name.
+            NotFound: it does not exist; the error proposes the nearest name.
         """
         with self._database.reading() as connection:
             return Workspace(**find_workspace(connection, id_or_name)._asdict())

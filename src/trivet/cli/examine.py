@@ -125,12 +125,12 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 
 def _database(settings: Settings) -> Finding:
-    from trivet.catalog.inspection import look_at_catalog
+    from trivet.catalog.inspection import inspect_catalog
 
     if settings.database_url is None and not (settings.home / "catalog.db").exists():
         return Finding(subject="database", verdict="ok", detail="a SQLite file in the home, which `trivet up` creates")
     try:
-        detail = look_at_catalog(settings.database_url or f"sqlite:///{settings.home / 'catalog.db'}")
+        detail = inspect_catalog(settings.database_url or f"sqlite:///{settings.home / 'catalog.db'}")
     except TrivetError as error:
         return Finding(subject="database", verdict="fail", detail=error.message, fix=error.fix)
     return Finding(subject="database", verdict="ok", detail=detail)

@@ -23,8 +23,8 @@ from trivet.control.reference_api import absent_routes, mlops_routes
 
 __all__ = ["build_app", "openapi_document", "routes_of"]
 
-TOKEN = HTTPBearer(auto_error=False, description="The token that lies in the platform's home.")
-"""Says in the API's description that a token is wanted. `Access` is what wants it."""
+TOKEN = HTTPBearer(auto_error=False, description="The token in the platform's home.")
+"""Documents in the API's description that a token is required. `Access` checks it."""
 
 
 def build_app(control: Control, *, token: str, hosts: Sequence[str] = ()) -> App:
@@ -32,20 +32,20 @@ def build_app(control: Control, *, token: str, hosts: Sequence[str] = ()) -> App
 
     Args:
         control: the parts.
-        token: what every request but a few must bring.
-        hosts: names besides loopback ones that it is known by.
+        token: the owner's.
+        hosts: names of the platform besides the loopback ones.
     """
     return Access(JsonBodies(routes_of(control)), token=token, hosts=hosts)
 
 
 def openapi_document() -> dict[str, Any]:
-    """What `/openapi.json` says, without a platform: for documentation."""
+    """The content of `/openapi.json`, without a platform: for documentation."""
     nothing: Any = None
     return routes_of(nothing).openapi()
 
 
 def routes_of(control: Control) -> FastAPI:
-    """Every route, open to everybody: only `build_app` makes something of it that may be served."""
+    """Every route, without the check of a token: only the application of `build_app` may be served."""
     app = FastAPI(
         title="Trivet's control API", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
     )
@@ -55,19 +55,21 @@ def routes_of(control: Control) -> FastAPI:
     def docs() -> HTMLResponse:
         return HTMLResponse(docs_page(app.openapi()), headers={"content-security-policy": DOCS_POLICY})
 
-    wanted = [Depends(TOKEN)]
+    with_token = [Depends(TOKEN)]
     app.include_router(platform_routes(control, TOKEN))
-    app.include_router(workspace_routes(control), prefix="/v1", dependencies=wanted, tags=["Workspaces"])
-    app.include_router(model_routes(control), prefix="/v1", dependencies=wanted, tags=["Models"])
-    app.include_router(pipeline_routes(control), prefix="/v1", dependencies=wanted, tags=["Pipelines"])
-    app.include_router(event_routes(control), prefix="/v1", dependencies=wanted, tags=["Platform"])
-    app.include_router(mlops_routes(control), prefix="/v1/api", dependencies=wanted, tags=["The reference's MLOps API"])
-    app.include_router(absent_routes(), dependencies=wanted)
+    app.include_router(workspace_routes(control), prefix="/v1", dependencies=with_token, tags=["Workspaces"])
+    app.include_router(model_routes(control), prefix="/v1", dependencies=with_token, tags=["Models"])
+    app.include_router(pipeline_routes(control), prefix="/v1", dependencies=with_token, tags=["Pipelines"])
+    app.include_router(event_routes(control), prefix="/v1", dependencies=with_token, tags=["Platform"])
+    app.include_router(
+        mlops_routes(control), prefix="/v1/api", dependencies=with_token, tags=["The reference's MLOps API"]
+    )
+    app.include_router(absent_routes(), dependencies=with_token)
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
         return with_errors(described())
 
-    # This is how FastAPI wants its description added to.
+    # FastAPI documents this as the way to extend its description.
     app.openapi = openapi  # type: ignore[method-assign]
     return app

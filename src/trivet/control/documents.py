@@ -1,4 +1,4 @@
-"""What the control API says of the domain's values, as JSON."""
+"""The domain's values as the control API's JSON."""
 
 from datetime import datetime
 from typing import Any
@@ -40,7 +40,7 @@ def _text(schema: pa.Schema | None) -> str | None:
 
 
 def fault_document(fault: Fault | None) -> dict[str, Any] | None:
-    """An error, without what it does not say."""
+    """An error, without the fields that it lacks."""
     if fault is None:
         return None
     said = {"what": fault.what, "why": fault.why, "fix": fault.fix, "path": fault.path, "reason": fault.reason}
@@ -72,7 +72,7 @@ def model_document(model: Model, *, workspace: str) -> dict[str, Any]:
 
 
 def runtime_of(version: ModelVersion) -> str | None:
-    """The reference's word for where a version runs; None until that is known."""
+    """The reference's name for the runtime of a version; None until it is known."""
     if version.loaded is None:
         return None
     return "onnx" if version.loaded.runtime is Runtime.NATIVE else "flight"
@@ -175,7 +175,7 @@ def pipeline_document(pipeline: Pipeline, *, workspace: str) -> dict[str, Any]:
 
 
 def deployment_document(deployment: Deployment) -> dict[str, Any]:
-    """A deployment with what was last seen of it."""
+    """A deployment with its last status."""
     status = deployment.status
     workers = [
         {
@@ -213,16 +213,16 @@ def deployment_document(deployment: Deployment) -> dict[str, Any]:
 def status_document(
     pipeline: str, deployment: Deployment | None, models: list[ModelVersion], *, address: str
 ) -> dict[str, Any]:
-    """What the reference's `pipeline.status()` gives (contract of its SDK).
+    """The result of the reference's `pipeline.status()` (contract of its SDK).
 
     Args:
         pipeline: its name.
         deployment: None if it was never deployed.
-        models: the versions of the wanted pipeline version.
+        models: the model versions of the deployed pipeline version.
         address: where the gateway listens.
     """
     if deployment is None or deployment.wanted == "stopped":
-        # The reference has no word for one that is stopping. `Starting` would keep whoever waits for `Running` waiting for ever.
+        # The reference has no word for one that is stopping. `Starting` would keep a client that waits for `Running` waiting for ever.
         return {"status": f"Pipeline {pipeline} is not deployed"}
     status = deployment.status
     current = status.generation >= deployment.generation

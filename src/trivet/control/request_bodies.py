@@ -1,4 +1,4 @@
-"""What bodies of the control API hold."""
+"""Bodies of the control API."""
 
 from typing import Annotated, Any, Literal
 
@@ -25,30 +25,30 @@ class NewWorkspace(_Body):
 
 
 class NewUpload(_Body):
-    """All that is said of a model's file before its bytes are sent. Schemas are base64 of Arrow's IPC form, or the short text."""
+    """The description of a model's file, sent before its bytes. Schemas are base64 of Arrow's IPC form, or the short text."""
 
     name: str = Field(description="The model's name: lower-case letters, digits and dashes.")
-    file_name: str = Field(description="What the file is called; its suffix may say what it is.")
+    file_name: str = Field(description="The file's name; its suffix can name the framework.")
     framework: Framework = Field(description=f"What kind of model it is: {listed_frameworks()}.")
     workspace: str = Field("default", description="A workspace's name.")
-    size: int | None = Field(None, ge=0, le=2**63 - 1, description="In bytes, if it is known.")
+    size: int | None = Field(None, ge=0, le=2**63 - 1, description="In bytes, if known.")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="The bytes' digest, to be checked.")
     input_schema: str | None = Field(None, description=f"What a row holds, {_SCHEMA_FORM}; null takes the model's own.")
     output_schema: str | None = Field(
         None, description=f"What an answer holds, {_SCHEMA_FORM}; null takes the model's own."
     )
-    arch: Architecture = Field(Architecture.X86, description="The processor that it is meant for; it is only noted.")
-    accel: Acceleration = Field(
-        Acceleration.NONE, description="The accelerator that it is meant for; it is only noted."
+    arch: Architecture = Field(Architecture.X86, description="The intended processor; for information only.")
+    accel: Acceleration = Field(Acceleration.NONE, description="The intended accelerator; for information only.")
+    visibility: Literal["private", "public"] = Field(
+        "private", description="The intended audience; for information only."
     )
-    visibility: Literal["private", "public"] = Field("private", description="Whom it is meant for; it is only noted.")
-    python: str | None = Field(None, description="The wanted interpreter, as in 3.10.")
+    python: str | None = Field(None, description="The Python version, as in 3.10.")
     tensor_fields: list[str] | None = Field(None, description=_TENSOR_FIELDS)
     batch_config: Literal["single"] | None = Field(None, description=_BATCH_CONFIG)
 
 
 class Configure(_Body):
-    """How a version is to be run."""
+    """How a version runs."""
 
     tensor_fields: list[str] | None = Field(None, description=_TENSOR_FIELDS)
     batch_config: Literal["single"] | None = Field(None, description=_BATCH_CONFIG)
@@ -98,7 +98,7 @@ StepBody = Annotated[ModelStepBody | CheckStepBody, Field(discriminator="step")]
 
 
 class Deploy(_Body):
-    """Steps to be run, or an earlier version of the pipeline."""
+    """Steps to run, or an earlier version of the pipeline."""
 
     steps: list[StepBody] | None = Field(
         default=None,
@@ -109,4 +109,4 @@ class Deploy(_Body):
     config: dict[str, Any] = Field(
         default_factory=dict, description="Resources, as the reference's DeploymentConfigBuilder builds them."
     )
-    log_inferences: bool = Field(True, description="Whether requests and answers are kept.")
+    log_inferences: bool = Field(True, description="Whether requests and answers are logged.")

@@ -1,4 +1,4 @@
-"""A request's body for a thread that reads it in pieces, and the threads that do."""
+"""A request's body for a thread that reads it in pieces, and these threads."""
 
 import asyncio
 import concurrent.futures
@@ -17,18 +17,18 @@ STALL_S = 60.0
 
 
 def broken_off() -> Invalid:
-    """The caller went away in the middle of its body."""
+    """The client disconnected in the middle of its body."""
     return Invalid(
         "the upload broke off", why="the connection ended before the body did", fix="send it again", reason="broken_off"
     )
 
 
 async def pieces_of(request: Request, *, stall_s: float) -> AsyncIterator[bytes]:
-    """A body as it comes; nothing is held but the piece at hand.
+    """A body in pieces, as they arrive; only one piece is in memory.
 
     Raises:
-        Invalid: the caller went away.
-        DeadlineExceeded: nothing came for `stall_s` seconds.
+        Invalid: the client disconnected.
+        DeadlineExceeded: nothing arrived for `stall_s` seconds.
     """
     stream = request.stream()
     while True:
@@ -37,7 +37,7 @@ async def pieces_of(request: Request, *, stall_s: float) -> AsyncIterator[bytes]
                 piece = await anext(stream, None)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"nothing of the body came for {stall_s:g} s", fix="send it again", reason="stalled"
+                f"no part of the body arrived for {stall_s:g} s", fix="send it again", reason="stalled"
             ) from None
         except ClientDisconnect:
             raise broken_off() from None
@@ -48,11 +48,11 @@ async def pieces_of(request: Request, *, stall_s: float) -> AsyncIterator[bytes]
 
 
 class UploadThreads:
-    """Threads of their own for uploads, so that slow ones hold up nothing but others of their kind.
+    """Threads for uploads only, so that slow uploads delay nothing but other uploads.
 
     Args:
-        most_at_once: uploads that are taken in at the same time; more of them wait.
-        stall_s: how long one may send nothing.
+        most_at_once: uploads that are received at the same time; others wait.
+        stall_s: how long an upload may pause.
     """
 
     def __init__(self, *, most_at_once: int = MOST_AT_ONCE, stall_s: float = STALL_S) -> None:
@@ -60,11 +60,11 @@ class UploadThreads:
         self._threads = concurrent.futures.ThreadPoolExecutor(most_at_once, thread_name_prefix="upload")
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do something that blocks."""
+        """Run something that blocks."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def feed(self, request: Request, take: Callable[[Iterator[bytes]], T]) -> T:
-        """Have a thread take a request's body in. If this is cancelled, the thread sees the body break off."""
+        """Have a thread receive a request's body. If this is cancelled, the thread sees the body break off."""
         body = _Body(pieces_of(request, stall_s=self.stall_s), asyncio.get_running_loop())
         try:
             return await self.run(lambda: take(iter(body)))
@@ -73,7 +73,7 @@ class UploadThreads:
             raise
 
     def close(self) -> None:
-        """Take nothing more in."""
+        """Receive no more uploads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -88,24 +88,24 @@ class _Body:
 
     def __iter__(self) -> Iterator[bytes]:
         while not self._is_cut:
-            question = self._following()
+            piece_to_come = self._next()
             try:
-                self._waiting = asyncio.run_coroutine_threadsafe(question, self._loop)
+                self._waiting = asyncio.run_coroutine_threadsafe(piece_to_come, self._loop)
                 piece = self._waiting.result()
             except (concurrent.futures.CancelledError, RuntimeError):
                 # Cut, or the loop is closed already.
-                question.close()
+                piece_to_come.close()
                 break
             if piece is None:
                 return
             yield piece
         raise broken_off()
 
-    async def _following(self) -> bytes | None:
+    async def _next(self) -> bytes | None:
         return await anext(self._pieces, None)
 
     def cut(self) -> None:
-        """Let the thread go."""
+        """End the thread's wait."""
         self._is_cut = True
         if self._waiting is not None:
             self._waiting.cancel()

@@ -47,7 +47,7 @@ class TestWorkspaces:
         made = catalog.workspaces.create("team-a", created_by="somebody")
         assert catalog.workspaces.all() == [catalog.workspaces.get(1), made]
         assert catalog.workspaces.get("team-a") == catalog.workspaces.get(made.id) == made
-        with pytest.raises(Conflict, match="a workspace of that name is there already"):
+        with pytest.raises(Conflict, match="a workspace of that name exists"):
             catalog.workspaces.create("team-a", created_by="somebody")
 
     def test_an_unknown_name_proposes_the_nearest_one(self, catalog) -> None:
@@ -245,7 +245,7 @@ class TestConfigurations:
         with pytest.raises(NotFound):
             filled.catalog.models.add_config(77)
         for number in (0, 1, 2**80):
-            with pytest.raises(NotFound, match="there is no model configuration"):
+            with pytest.raises(NotFound, match="model configuration not found"):
                 filled.catalog.models.config(number)
 
 
@@ -262,7 +262,7 @@ class TestPipelines:
     def test_a_name_is_taken_once(self, catalog) -> None:
         catalog.pipelines.create(1, "p")
         before = catalog.revision()
-        with pytest.raises(Conflict, match="a pipeline of that name is there already"):
+        with pytest.raises(Conflict, match="a pipeline of that name exists"):
             catalog.pipelines.create(1, "p")
         assert catalog.revision() == before
         assert len(catalog.pipelines.all(1)) == 1
@@ -375,7 +375,7 @@ class TestDeployments:
 
     def test_an_old_version_of_another_pipeline_is_refused(self, filled) -> None:
         first, other = filled.deployed("p", filled.version()), filled.catalog.pipelines.create(1, "q")
-        with pytest.raises(NotFound, match="it is no version of pipeline 'q'"):
+        with pytest.raises(NotFound, match="it is not a version of pipeline 'q'"):
             filled.catalog.deployments.deploy(other.id, version=first.pipeline_version, config=CONFIG)
 
     def test_a_deploy_takes_either_steps_or_a_version(self, filled) -> None:

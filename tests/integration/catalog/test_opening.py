@@ -65,13 +65,13 @@ class TestUrls:
     @pytest.mark.parametrize(
         ("url", "what"),
         [
-            ("mysql://root@localhost/x", "this is no database URL that the catalog can use"),
-            ("postgressql://u:SECRET@localhost/x", "this is no database URL that the catalog can use"),
-            ("/just/a/path", "this is no database URL that the catalog can use"),
-            ("", "this is no database URL that the catalog can use"),
-            ("sqlite://", "the catalog's database URL names no file"),
-            ("sqlite:///", "the catalog's database URL names no file"),
-            ("sqlite:///:memory:", "the catalog's database URL names no file"),
+            ("mysql://root@localhost/x", "this is not a database URL for the catalog"),
+            ("postgressql://u:SECRET@localhost/x", "this is not a database URL for the catalog"),
+            ("/just/a/path", "this is not a database URL for the catalog"),
+            ("", "this is not a database URL for the catalog"),
+            ("sqlite://", "the catalog's database URL does not name a file"),
+            ("sqlite:///", "the catalog's database URL does not name a file"),
+            ("sqlite:///:memory:", "the catalog's database URL does not name a file"),
             ("postgresql://u:SECRET@localhost:port/x", "the catalog's database URL cannot be read"),
         ],
     )
@@ -229,7 +229,7 @@ class TestWhatCannotBeUsed:
             assert postgres_server.password not in str(caught.value)
             assert caught.value.fix in {
                 fix,
-                "see to it that the database server runs and that the database URL names it",
+                "check that the database server runs and that the database URL names it",
             }
 
     def test_a_folder_that_cannot_be_made(self, tmp_path) -> None:
@@ -240,7 +240,7 @@ class TestWhatCannotBeUsed:
     def test_a_file_that_is_not_a_database(self, tmp_path) -> None:
         path = tmp_path / "catalog.db"
         path.write_bytes(os.urandom(8192))
-        with pytest.raises(Unavailable, match="the catalog is no database"):
+        with pytest.raises(Unavailable, match="the catalog's file is not a database"):
             open_catalog(f"sqlite:///{path}")
 
     def test_a_file_that_may_not_be_written(self, tmp_path_factory) -> None:

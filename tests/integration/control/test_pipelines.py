@@ -336,8 +336,8 @@ SINGLE_WITH_DYNAMIC = (
             SINGLE_WITH_DYNAMIC,
         ),
         ({"batch_size_target": 9, "batch_size_limit": 8}, "a target of 9 rows with a limit of 8"),
-        ({"max_batch_delay_ms": -1}, "this is no value for the field"),
-        ({"tensor_feilds": ["a"]}, "there is no field 'tensor_feilds'"),
+        ({"max_batch_delay_ms": -1}, "invalid value for the field"),
+        ({"tensor_feilds": ["a"]}, "unknown field 'tensor_feilds'"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(api, said: dict[str, Any], what: str) -> None:

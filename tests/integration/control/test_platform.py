@@ -135,7 +135,7 @@ def test_a_question_about_the_log_that_cannot_be_is_refused(api, query: str) -> 
 def test_a_time_without_a_zone_is_utc() -> None:
     assert read_time("2026-01-31T12:00:00", "start") == datetime(2026, 1, 31, 12, tzinfo=UTC)
     assert read_time("2026-01-31T12:00:00Z", "start") == datetime(2026, 1, 31, 12, tzinfo=UTC)
-    with pytest.raises(Invalid, match="is no time"):
+    with pytest.raises(Invalid, match="is not a time"):
         read_time("noon", "start")
 
 

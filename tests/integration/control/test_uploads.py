@@ -339,7 +339,7 @@ def test_bytes_that_were_deleted_between_their_coming_and_their_row_are_asked_fo
             return blobs.has(digest)
 
     unlucky = replace(api, control=replace(api.control, blobs=Gone()))
-    assert "were removed" in unlucky.refused(503, "PUT", url, content=ONNX)["what"]
+    assert "were deleted" in unlucky.refused(503, "PUT", url, content=ONNX)["what"]
     assert api.call("GET", "/v1/models")["models"] == []
     assert api.call("PUT", url, content=ONNX)["number"] == 1
 

@@ -45,7 +45,7 @@ def test_a_framework_that_is_misspelt_is_told_the_nearest(said: str) -> None:
     error = of_details([{"type": "enum", "loc": ("body", "framework"), "input": said, "msg": ""}])
     nearest = {"p": "python", "c": "custom"}.get(said[0], "onnx")
     assert str(error) == (
-        f"there is no framework {said!r}: known are onnx, custom and python\n"
+        f"unknown framework {said!r}: known are onnx, custom and python\n"
         "  at  framework\n"
         f"  fix did you mean {nearest!r}?"
     )

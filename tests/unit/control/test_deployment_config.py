@@ -148,6 +148,6 @@ def test_a_publishs_autoscaling_of_type_none_and_no_gpus_are_taken() -> None:
 
 
 def test_an_unknown_model_is_told_the_known_ones() -> None:
-    with pytest.raises(Invalid, match="is no model of this pipeline") as caught:
+    with pytest.raises(Invalid, match="is not a model of this pipeline") as caught:
         read({"engineAux": {"images": {"score-8": {}}}})
     assert "clean-7, score-9" in str(caught.value)

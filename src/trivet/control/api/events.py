@@ -27,10 +27,10 @@ def event_routes(control: Control) -> APIRouter:
     async def list_events(
         request: Request,
         caller: CurrentCaller,
-        after: Annotated[int, Query(ge=0, le=MOST_ID, description="The `id` of the last event that is known.")] = 0,
+        after: Annotated[int, Query(ge=0, le=MOST_ID, description="The `id` of the last known event.")] = 0,
         limit: Annotated[int, Query(ge=1, le=MOST_EVENTS, description="Events at most.")] = 100,
-        wait_s: Annotated[float, Query(ge=0, le=MOST_WAIT_S, description="How long to wait where there is none.")] = 0,
-        workspace: Annotated[str | None, Query(description="A workspace's name; all of them if not said.")] = None,
+        wait_s: Annotated[float, Query(ge=0, le=MOST_WAIT_S, description="How long to wait if there is none.")] = 0,
+        workspace: Annotated[str | None, Query(description="A workspace's name; all workspaces by default.")] = None,
     ) -> dict[str, Any]:
         """What happened, the oldest first: uploads, deploys, workers."""
         until = time.monotonic() + wait_s

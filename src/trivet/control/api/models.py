@@ -56,7 +56,7 @@ def model_routes(control: Control) -> APIRouter:
 
     @routes.post("/uploads", status_code=201)
     def announce_upload(caller: CurrentCaller, body: NewUpload) -> dict[str, Any]:
-        """Say what a file is, before its bytes are sent: everything that can be checked is checked now."""
+        """Announce a file, before its bytes are sent: everything that can be checked is checked now."""
         upload = uploads.announce_upload(control, caller, body)
         return {"id": upload.id, "url": f"/v1/uploads/{upload.id}/content", "uuid": upload.version_uuid}
 
@@ -66,7 +66,7 @@ def model_routes(control: Control) -> APIRouter:
         upload_id: Annotated[str, Path(description="The `id` that announcing it gave.")],
         request: Request,
     ) -> dict[str, Any]:
-        """The file's bytes, as they are. May be sent again if it breaks off, or if the answer does not come. Gives the new
+        """Send the file's bytes. Send them again if the connection breaks, or if the answer does not arrive. The answer is the new
         model version.
         """
 
@@ -78,7 +78,7 @@ def model_routes(control: Control) -> APIRouter:
 
     @routes.get("/versions/{uuid}")
     def get_version(caller: CurrentCaller, uuid: Version) -> dict[str, Any]:
-        """A model version: its status, what it takes and answers, and why it cannot be loaded if it cannot."""
+        """A model version: its status, its schemas, and the error if it failed to load."""
         version, workspace = models.get_version(control, caller, uuid)
         return version_document(version, workspace=workspace.name)
 
@@ -86,9 +86,9 @@ def model_routes(control: Control) -> APIRouter:
     def upload_logs(
         caller: CurrentCaller,
         uuid: Version,
-        after: Annotated[int, Query(ge=0, le=MOST_ID, description="The `id` of the last line that is known.")] = 0,
+        after: Annotated[int, Query(ge=0, le=MOST_ID, description="The `id` of the last known line.")] = 0,
     ) -> dict[str, Any]:
-        """What was said while the version was loaded, from a line on."""
+        """The log of a version's loading, from a line on."""
         lines = models.list_upload_log(control, caller, uuid, after=after)
         return {
             "lines": [
@@ -99,7 +99,7 @@ def model_routes(control: Control) -> APIRouter:
 
     @routes.post("/versions/{uuid}/configurations", status_code=201)
     def configure(caller: CurrentCaller, uuid: Version, body: Configure) -> dict[str, Any]:
-        """Add a configuration to a version. It is used by deploys that name it."""
+        """Add a configuration to a version. Deploys that name it use it."""
         return config_document(models.configure(control, caller, uuid, body))
 
     return routes

@@ -36,7 +36,7 @@ def pipeline_routes(control: Control) -> APIRouter:
 
     @routes.post("/pipelines", status_code=201)
     def build_pipeline(caller: CurrentCaller, body: NewPipeline) -> JSONResponse:
-        """Make a pipeline; 200 and the one that is there if the name is taken."""
+        """Create a pipeline; 200 and the existing one if the name is taken."""
         pipeline, is_new = pipelines.build_pipeline(control, caller, workspace=body.workspace, name=body.name)
         document = pipeline_document(pipeline, workspace=body.workspace)
         return JSONResponse(document, status_code=201 if is_new else 200)
@@ -57,7 +57,7 @@ def pipeline_routes(control: Control) -> APIRouter:
     def deploy(
         caller: CurrentCaller, name: PipelineName, body: Deploy, workspace: Workspace = "default"
     ) -> dict[str, Any]:
-        """Want a pipeline running with these steps; each deploy is a new version. What serves goes on until that is warm."""
+        """Deploy a pipeline with these steps; each deploy is a new version. The old version answers until the new one is warm."""
         version, deployment = pipelines.deploy(control, caller, workspace=workspace, name=name, body=body)
         return {
             "pipeline_version": pipeline_version_document(version),
@@ -66,13 +66,13 @@ def pipeline_routes(control: Control) -> APIRouter:
 
     @routes.post("/pipelines/{name}/undeploy", status_code=202)
     def undeploy(caller: CurrentCaller, name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
-        """Want a pipeline stopped. Requests in flight are answered first."""
+        """Stop a pipeline. Requests in flight are answered first."""
         deployment = pipelines.undeploy(control, caller, workspace=workspace, name=name)
         return {"deployment": deployment_document(deployment)}
 
     @routes.get("/pipelines/{name}/deployment")
     def get_deployment(caller: CurrentCaller, name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
-        """What is wanted of a pipeline, and what was last seen."""
+        """A pipeline's deployment and its last status."""
         found = pipelines.get_deployment(control, caller, workspace=workspace, name=name)
         return {"deployment": None if found is None else deployment_document(found)}
 
@@ -84,7 +84,7 @@ def pipeline_routes(control: Control) -> APIRouter:
 
     @routes.get("/pipelines/{name}/url")
     def get_url(caller: CurrentCaller, name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
-        """Where a pipeline answers."""
+        """The addresses of a pipeline."""
         found = pipelines.get_deployment(control, caller, workspace=workspace, name=name)
         full = None if found is None else f"{control.infer_url}/v1/api/pipelines/infer/{name}-{found.id}/{name}"
         return {"url": full, "pipeline_url": f"{control.infer_url}/pipelines/{name}/infer"}
@@ -96,14 +96,14 @@ def pipeline_routes(control: Control) -> APIRouter:
         request: Request,
         workspace: Workspace = "default",
         limit: Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows at most.")] = 100,
-        start: Annotated[str | None, Query(description="The first moment; needs `end`.")] = None,
-        end: Annotated[str | None, Query(description="The last moment; needs `start`.")] = None,
+        start: Annotated[str | None, Query(description="The first time; needs `end`.")] = None,
+        end: Annotated[str | None, Query(description="The last time; needs `start`.")] = None,
         order: Annotated[Literal["Asc", "Desc"] | None, Query(description="`Desc`: the newest first.")] = None,
         cursor: Annotated[str | None, Query(description="The `x-iteration-cursor` of the page before.")] = None,
         dataset: Annotated[list[str] | None, Query(alias="dataset[]", description="Parts or columns.")] = None,
         exclude: Annotated[list[str] | None, Query(alias="dataset.exclude[]", description="Likewise.")] = None,
     ) -> Response:
-        """What was asked and answered: an Arrow stream, or records where `Accept` says JSON."""
+        """The inference log: an Arrow stream, or records if `Accept` says JSON."""
         page = logs.pipeline_logs(
             control,
             caller,

@@ -13,7 +13,7 @@ __all__ = ["platform_routes"]
 
 
 def platform_routes(control: Control, token: Any) -> APIRouter:
-    """Health, readiness, and what runs here. What is public says nothing of models, pipelines or rows."""
+    """Health, readiness, and facts about the platform. Public routes reveal nothing about models, pipelines or rows."""
     routes = APIRouter(tags=["Platform"])
 
     @routes.get("/healthz")
@@ -21,7 +21,7 @@ def platform_routes(control: Control, token: Any) -> APIRouter:
         """Whether the process runs."""
         return {"status": "alive"}
 
-    @routes.get("/readyz", responses={503: {"description": "One does not; the body says which."}})
+    @routes.get("/readyz", responses={503: {"description": "One does not answer; the body says which."}})
     def readyz() -> JSONResponse:
         """Whether database, supervisor and gateway answer; 503 where one does not."""
         silent = control.probe()
@@ -31,7 +31,7 @@ def platform_routes(control: Control, token: Any) -> APIRouter:
 
     @routes.get("/v1/platform", dependencies=[Depends(token)])
     def get_platform(caller: CurrentCaller) -> dict[str, Any]:
-        """What runs here, and where predictions are answered."""
+        """Version, home, database, and the address for predictions."""
         facts = platform.get_platform(control, caller)
         return {
             "version": facts.version,

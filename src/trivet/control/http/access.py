@@ -22,7 +22,7 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
-"""Paths that may be read without a token. They say nothing of models, pipelines or rows."""
+"""Paths that need no token. They reveal nothing about models, pipelines or rows."""
 
 CALLER: Final = "trivet.caller"
 """Key of the ASGI scope: the request's `Caller`. Public paths have none."""
@@ -68,9 +68,9 @@ def token_of(home: Path, environ: Mapping[str, str]) -> str:
             os.fsync(file.fileno())
     except OSError as error:
         raise Unavailable(
-            f"the token in {path} cannot be read or made",
+            f"the token in {path} cannot be read or created",
             why=error.strerror or str(error),
-            fix="see to the home's rights",
+            fix="check the permissions of the home",
         ) from error
     return token
 

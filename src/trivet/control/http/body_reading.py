@@ -1,4 +1,4 @@
-"""Bodies of JSON: read whole within a limit, and only if they are plain JSON. Bodies of files pass through untouched."""
+"""JSON bodies: read whole within a limit, and only if they are plain JSON. Bodies of files pass through unchanged."""
 
 import asyncio
 import re
@@ -21,13 +21,13 @@ MOST_BYTES = 8 * 2**20
 WITHIN_S = 60.0
 
 STREAMED = re.compile(r"PUT /v1/uploads/[^/]+/content|POST /v1/api/models/(upload_and_convert|upload_stream)")
-"""Method and path of what reads its body in pieces, and counts them itself."""
+"""Method and path of routes that read their body in pieces, and limit it themselves."""
 
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class JsonBodies:
-    """ASGI: hands the application JSON that every part of Trivet can keep.
+    """ASGI: passes on JSON that every part of Trivet can store.
 
     That is UTF-8 without lone surrogates or NUL characters, numbers that are finite and integers of at most 64 bits, and no
     more than some hundred levels. A body of another media type is refused.
@@ -35,7 +35,7 @@ class JsonBodies:
     Args:
         app: the application.
         most_bytes: of a body.
-        within_s: how long a body may take to come.
+        within_s: how long a body may take to arrive.
     """
 
     def __init__(self, app: App, *, most_bytes: int = MOST_BYTES, within_s: float = WITHIN_S) -> None:
@@ -56,7 +56,7 @@ class JsonBodies:
                     body = await self._read(receive)
             except TimeoutError:
                 await error_response(
-                    Invalid("the body did not come in time", fix="send it again", reason="stalled"), status=408
+                    Invalid("the body did not arrive in time", fix="send it again", reason="stalled"), status=408
                 )(scope, receive, send)
                 return
             if body is None:
@@ -66,7 +66,7 @@ class JsonBodies:
                 if kind.partition(b";")[0].strip().lower() != b"application/json":
                     refusal = Invalid(
                         "the body's media type is not supported",
-                        why=f"it is {kind.decode('latin-1')[:80] or 'not said'}",
+                        why=f"it is {kind.decode('latin-1')[:80] or 'missing'}",
                         fix="send JSON, with Content-Type: application/json",
                         reason="media_type",
                     )
@@ -79,7 +79,7 @@ class JsonBodies:
         await self._app({**scope, "headers": _with_length(scope["headers"], body)}, _replayed(body, receive), send)
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body; None if the caller went away."""
+        """The whole body; None if the client disconnected."""
         pieces, size = [], 0
         while True:
             message = await receive()
@@ -101,12 +101,12 @@ def plain_json(body: bytes) -> bytes:
     """The same JSON, written the usual way.
 
     Raises:
-        Invalid: it is none, or holds what cannot be kept.
+        Invalid: it is not JSON, or holds what cannot be stored.
     """
     try:
         text = orjson.dumps(orjson.loads(body))
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
-        raise Invalid("the body is no JSON", why=str(error), fix="send JSON", path="body") from error
+        raise Invalid("the body is not JSON", why=str(error), fix="send JSON", path="body") from error
     if NUL.search(text):
         raise Invalid("a NUL character in the body", fix="leave it out", path="body")
     return text
@@ -120,11 +120,11 @@ def _with_length(headers: list[tuple[bytes, bytes]], body: bytes) -> list[tuple[
 def _replayed(body: bytes, receive: Receive) -> Receive:
     is_given = False
 
-    async def following() -> MutableMapping[str, Any]:
+    async def replay() -> MutableMapping[str, Any]:
         nonlocal is_given
         if is_given:
             return await receive()
         is_given = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return following
+    return replay

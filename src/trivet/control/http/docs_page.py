@@ -23,6 +23,6 @@ def docs_page(document: dict[str, Any]) -> str:
         "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
         "td{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}</style></head><body>"
         "<h1>Trivet's control API</h1><p>Every route but <code>/healthz</code>, <code>/readyz</code>, this page and "
-        "<a href='/openapi.json'>/openapi.json</a> wants <code>Authorization: Bearer &lt;token&gt;</code>.</p>"
+        "<a href='/openapi.json'>/openapi.json</a> requires <code>Authorization: Bearer &lt;token&gt;</code>.</p>"
         f"<table>{''.join(rows)}</table></body></html>"
     )

@@ -1,4 +1,4 @@
-"""What the API's description says of errors: which a route may answer, and what is in one."""
+"""Errors in the API's description: which statuses a route answers, and the fields of an error."""
 
 import copy
 from http import HTTPStatus
@@ -15,7 +15,7 @@ REFERENCE = {"$ref": "#/components/schemas/Error"}
 
 
 def with_errors(document: dict[str, Any]) -> dict[str, Any]:
-    """An OpenAPI document of which every route says what errors it answers. Its `422` goes: a wrong field is a 400 here."""
+    """An OpenAPI document with the errors of every route. `422` is removed: an invalid field is a 400 here."""
     document = copy.deepcopy(document)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
@@ -55,7 +55,7 @@ def _text(description: str) -> dict[str, Any]:
 ERROR: dict[str, Any] = {
     "title": "Error",
     "type": "object",
-    "description": "What went wrong, why, and how to mend it.",
+    "description": "What went wrong, why, and how to fix it.",
     "required": ["code", "status", "error", "msg", "source", "reason", "what", "request_id"],
     "properties": {
         "code": {"type": "integer", "description": "The HTTP status."},
@@ -66,7 +66,7 @@ ERROR: dict[str, Any] = {
         "reason": _text("A word that programs can match."),
         "class": _text("The name of the error in `trivet.errors`."),
         "what": _text("What went wrong."),
-        "why": _text("Why, where that is known."),
+        "why": _text("Why, if known."),
         "path": _text("Where in the request, where that is known."),
         "fix": _text("What to do about it, where that is known."),
         "request_id": _text("The platform's log has it, too."),

@@ -1,4 +1,4 @@
-"""What an error becomes in the control API: a status code and a body."""
+"""Errors of the control API: a status code and a body."""
 
 import logging
 import secrets
@@ -62,19 +62,19 @@ def error_response(error: TrivetError, *, status: int | None = None) -> Response
         headers["retry-after"] = str(error.retry_after_s)
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    said = {name: _sayable(value) for name, value in body.items() if value is not None}
-    return Response(orjson.dumps(said), status_code=status, media_type="application/json", headers=headers)
+    content = {name: _encodable(value) for name, value in body.items() if value is not None}
+    return Response(orjson.dumps(content), status_code=status, media_type="application/json", headers=headers)
 
 
-def _sayable(value: Any) -> Any:
-    """Without lone surrogates, which a message may quote."""
+def _encodable(value: Any) -> Any:
+    """A text without lone surrogates, which a message can quote."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def add_error_answers(app: FastAPI) -> None:
-    """Have every error answered in the same form."""
+    """Answer every error in the same form."""
 
-    async def ours(_request: Request, error: Exception) -> Response:
+    async def known(_request: Request, error: Exception) -> Response:
         assert isinstance(error, TrivetError)
         return error_response(error)
 
@@ -87,7 +87,7 @@ def add_error_answers(app: FastAPI) -> None:
         path = request.url.path
         match error.status_code:
             case 404:
-                said: TrivetError = NotFound(f"there is nothing at {path}", fix="see /docs")
+                said: TrivetError = NotFound(f"path not found: {path}", fix="see /docs")
             case 405:
                 said = Invalid(f"{path} does not take {request.method}", fix="see /docs", reason="method")
             case _:
@@ -98,7 +98,7 @@ def add_error_answers(app: FastAPI) -> None:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return error_response(Internal("Internal processing error", fix="the platform's log says more"))
 
-    app.add_exception_handler(TrivetError, ours)
+    app.add_exception_handler(TrivetError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
@@ -109,7 +109,7 @@ def _of_validation(error: RequestValidationError) -> TrivetError:
 
 
 def of_details(details: Sequence[Any]) -> Invalid:
-    """The first thing that is wrong with a body, path or query. A name that nobody knows tells more than one that misses."""
+    """The first error in a body, path or query. An unknown name explains more than a missing one, so it comes first."""
     first = next((each for each in details if each["type"] == "extra_forbidden"), details[0])
     place = [str(part) for part in first["loc"][1:]]
     path = ".".join(place) or str(first["loc"][0])
@@ -117,12 +117,12 @@ def of_details(details: Sequence[Any]) -> Invalid:
         known = _fields(place)
         close = get_close_matches(place[-1], known, n=1)
         fix = f"did you mean {close[0]!r}?" if close else "see /docs for the fields"
-        return Invalid(f"there is no field {place[-1]!r}", fix=fix, path=path)
+        return Invalid(f"unknown field {place[-1]!r}", fix=fix, path=path)
     if first["type"] == "missing":
         return Invalid(f"{path!r} is missing", fix=f"add {path!r}", path=path)
     if first["type"] == "json_invalid":
         return Invalid(
-            "the body is no JSON", why=str(first.get("ctx", {}).get("error", "")), fix="send JSON", path="body"
+            "the body is not JSON", why=str(first.get("ctx", {}).get("error", "")), fix="send JSON", path="body"
         )
     if first["type"] == "enum" and place[-1:] == ["framework"]:
         return _no_framework(first["input"], path=path)
@@ -130,7 +130,7 @@ def of_details(details: Sequence[Any]) -> Invalid:
     if place[-1:] in (["input_schema"], ["output_schema"]):
         fix = "send base64 of schema.serialize(), or 'field: float32[29]; other: string'"
     why = str(first["msg"]).removeprefix("Value error, ")
-    return Invalid("this is no value for the field", why=why, fix=fix, path=path)
+    return Invalid("invalid value for the field", why=why, fix=fix, path=path)
 
 
 def _no_framework(said: Any, *, path: str) -> Invalid:
@@ -138,17 +138,17 @@ def _no_framework(said: Any, *, path: str) -> Invalid:
     known = [each.value for each in Framework]
     why = f"known are {', '.join(known[:-1])} and {known[-1]}"
     shown = repr(str(said)[:40])
-    # Nearer than usual: 'pytorch' (0.62) is no misspelt 'python'.
+    # Stricter than the default: 'pytorch' (0.62) is not a misspelt 'python'.
     close = get_close_matches(str(said).strip().lower(), known, n=1, cutoff=0.65)
     if close:
-        what, fix = f"there is no framework {shown}", f"did you mean {close[0]!r}?"
+        what, fix = f"unknown framework {shown}", f"did you mean {close[0]!r}?"
     else:
         what, fix = f"the framework {shown} is not supported yet", NOT_YET
     return Invalid(what, why=why, fix=fix, path=path, reason="unknown_framework")
 
 
 def _fields(place: Sequence[str]) -> list[str]:
-    """Names that fields of a body have, but for those on the way to the wrong one."""
+    """The names of all fields of bodies, except those on the path to the wrong one."""
     from trivet.control import request_bodies
 
     kinds = (getattr(kind, "model_fields", None) for kind in vars(request_bodies).values())

@@ -27,8 +27,8 @@ class Form:
     """A form's fields as text, and its file.
 
     Attributes:
-        path: where the file's bytes lie while the form is open.
-        file_name: what the sender calls it.
+        path: of the file's bytes while the form is open.
+        file_name: as the sender names it.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class Form:
 
 
 class _Reader:
-    """Takes a parser's events in."""
+    """Receives a parser's events."""
 
     def __init__(self, form: Form, file: BinaryIO, *, most_bytes: int) -> None:
         self._form = form
@@ -115,14 +115,14 @@ async def receive_form(request: Request, folder: Path, *, most_bytes: int, stall
     """Read a request's form; its file is there for the length of the block.
 
     Raises:
-        Invalid: it is no form, or has no part `file`.
-        TooLarge: the file or a field is larger than is taken.
-        DeadlineExceeded: nothing of it came for `stall_s` seconds.
-        Unavailable: it cannot be kept.
+        Invalid: it is not a form, or has no part `file`.
+        TooLarge: the file or a field is larger than its limit.
+        DeadlineExceeded: no part of it arrived for `stall_s` seconds.
+        Unavailable: it cannot be written to disk.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
-        raise Invalid("the body is no form", fix="send multipart/form-data with a part `file`")
+        raise Invalid("the body is not a form", fix="send multipart/form-data with a part `file`")
     path = folder / f"{secrets.token_hex(16)}.form"
     form = Form(path)
     try:

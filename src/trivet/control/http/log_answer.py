@@ -19,12 +19,12 @@ RECORDS = "application/json; format=pandas-records"
 
 
 def log_answer(page: "LogPage", accept: str, *, usual: str = ARROW_STREAM) -> Response:
-    """A page as the caller wants it.
+    """A page in the requested format.
 
     Args:
         page: the rows; why they end and where the next page begins go into headers.
         accept: the request's header.
-        usual: media type where `accept` names none of the three.
+        usual: media type if `accept` names none of the three.
     """
     headers: dict[str, str] = {"x-iteration-status": page.status}
     if page.cursor is not None:

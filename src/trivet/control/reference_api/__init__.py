@@ -1,6 +1,6 @@
-"""The reference's MLOps API, as far as it is there: the same use cases under its paths and in its shapes.
+"""The supported part of the reference's MLOps API: the same use cases under its paths and in its shapes.
 
-All are POST with a JSON body, but for the two uploads, which are forms.
+All are POST with a JSON body, except the two uploads, which are forms.
 """
 
 from collections.abc import Callable
@@ -56,11 +56,11 @@ ABSENT = (
     "/v1/metrics/api/v1/query",
     "/v1/metrics/api/v1/query_range",
 )
-"""Paths that the reference has and this does not."""
+"""Paths of the reference that are not supported."""
 
 
 def mlops_routes(control: Control) -> APIRouter:
-    """All that are there, below `/v1/api`."""
+    """The supported routes, below `/v1/api`."""
     routes = APIRouter()
     add_upload_routes(routes, control)
     add_model_routes(routes, control)
@@ -70,7 +70,7 @@ def mlops_routes(control: Control) -> APIRouter:
 
 
 def absent_routes() -> APIRouter:
-    """Those that are not: they say so."""
+    """The unsupported routes: each answers with an error."""
     routes = APIRouter()
     for path in ABSENT:
         methods = ["GET", "POST"] if path.startswith("/v1/metrics/") else ["POST"]

@@ -89,7 +89,7 @@ def add_model_routes(routes: APIRouter, control: Control) -> None:
 
     @routes.post("/models/get_upload_logs")
     def get_upload_logs(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
-        """What was said while a version was loaded: `{"model_version_id"}`."""
+        """The log of a version's loading: `{"model_version_id"}`."""
         lines = models.list_upload_log(control, caller, field(body, "model_version_id", int))
         return {"logs": "\n".join(f"{line.at.isoformat()} {line.level} {line.text}" for line in lines)}
 

@@ -33,7 +33,7 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
 
     @routes.post("/pipelines/create")
     def create(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
-        """Make a pipeline with steps, not deployed: `{"pipeline_id": name, "workspace_id", "definition": {"steps"}}`."""
+        """Create a pipeline with steps, not deployed: `{"pipeline_id": name, "workspace_id", "definition": {"steps"}}`."""
         pipeline, version = pipelines.create_with_steps(
             control,
             caller,
@@ -49,7 +49,7 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
 
     @routes.post("/pipelines/copy")
     def copy(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
-        """Make a pipeline with another one's newest steps: `{"name", "workspace_id", "source_pipeline"}`."""
+        """Create a pipeline with another one's newest steps: `{"name", "workspace_id", "source_pipeline"}`."""
         pipeline, version = pipelines.copy_pipeline(
             control,
             caller,
@@ -93,7 +93,7 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
         order: Literal["Asc", "Desc"] = body.get("order") or "Desc"
         size = body.get("page_size") or 1000
         if order not in ("Asc", "Desc"):
-            raise Invalid(f"there is no order {order!r}", fix="say Asc or Desc", path="order")
+            raise Invalid(f"unknown order {order!r}", fix="say Asc or Desc", path="order")
         if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MOST_PAGE:
             raise Invalid(f"a page of {size!r} rows", fix=f"ask for 1 to {MOST_PAGE}", path="page_size")
         start, end = optional(body, "start_time", str), optional(body, "end_time", str)
@@ -117,14 +117,14 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
 
     @routes.post("/status/get_deployment")
     def get_deployment(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
-        """What runs: `{"name": "<pipeline>-<deployment id>"}`."""
+        """The status of a deployment: `{"name": "<pipeline>-<deployment id>"}`."""
         deployment, models = pipelines.find_deployment(control, caller, field(body, "name", str))
         address = urlsplit(control.infer_url).netloc
         return status_document(deployment.pipeline, deployment, models, address=address)
 
     @routes.post("/admin/get_pipeline_external_url")
     def external_url(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
-        """Where a pipeline answers: `{"workspace_id", "pipeline_name"}`."""
+        """The address of a pipeline: `{"workspace_id", "pipeline_name"}`."""
         workspace, name = field(body, "workspace_id", int), field(body, "pipeline_name", str)
         deployment = pipelines.get_deployment(control, caller, workspace=workspace, name=name)
         if deployment is None:
@@ -155,7 +155,7 @@ def _read_steps(said: list[Any]) -> list[str | CheckStep]:
 
 
 def _read_check(said: Document, *, path: str) -> tuple[Validation, ...]:
-    """What `pipeline.steps()` shows of validations: `{"tree": [<an expression under its name, as JSON text>]}`."""
+    """Validations as `pipeline.steps()` shows them: `{"tree": [<an expression under its name, as JSON text>]}`."""
     found = []
     for number, text in enumerate(field(said, "tree", list)):
         where = f"{path}.Check.tree[{number}]"

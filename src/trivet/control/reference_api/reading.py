@@ -1,4 +1,4 @@
-"""Fields of bodies that have no model of their own."""
+"""Fields of bodies without a pydantic model."""
 
 from typing import Any, TypeAlias, TypeVar
 
@@ -12,10 +12,10 @@ WORDS = {str: "text", int: "number", list: "list", dict: "object"}
 
 
 def field(body: Document, name: str, kind: type[T]) -> T:
-    """A field that must be there.
+    """A required field.
 
     Raises:
-        Invalid: it is not, or is something else.
+        Invalid: it is missing, or has another type.
     """
     value = optional(body, name, kind)
     if value is None:
@@ -24,14 +24,14 @@ def field(body: Document, name: str, kind: type[T]) -> T:
 
 
 def optional(body: Document, name: str, kind: type[T]) -> T | None:
-    """A field that may be missing, or null.
+    """A field that can be missing, or null.
 
     Raises:
-        Invalid: it is something else.
+        Invalid: it has another type.
     """
     value = body.get(name)
     if value is None:
         return None
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise Invalid(f"{name!r} is no {WORDS[kind]}", why=f"it is {value!r:.80}", fix="see /docs", path=name)
+        raise Invalid(f"{name!r} is not a {WORDS[kind]}", why=f"it is {value!r:.80}", fix="see /docs", path=name)
     return value

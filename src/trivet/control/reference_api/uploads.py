@@ -54,7 +54,7 @@ def _of_metadata(fields: dict[str, str], file_name: str) -> NewUpload:
         raise Invalid("the form has no part `metadata`", fix="send it as JSON", path="metadata")
     said = orjson.loads(plain_json(fields["metadata"].encode()))
     if not isinstance(said, dict):
-        raise Invalid("the part `metadata` is no JSON object", fix="send an object", path="metadata")
+        raise Invalid("the part `metadata` is not a JSON object", fix="send an object", path="metadata")
     conversion = optional(said, "conversion", dict) or {}
     return _new_upload(
         name=said.get("name"),
@@ -67,7 +67,7 @@ def _of_metadata(fields: dict[str, str], file_name: str) -> NewUpload:
         arch=conversion.get("arch") or "x86",
         accel=conversion.get("accel") or "none",
         tensor_fields=conversion.get("tensor_fields"),
-        # The reference always says "3.8" here, whatever is meant: the requirements decide.
+        # The reference always sends "3.8" here: the requirements decide.
         python=None,
     )
 

@@ -1,1 +1,1 @@
-"""What the control API does, whichever route asks for it."""
+"""What the control API does, whichever route is used. Each use case is handed the caller, and checks it first."""

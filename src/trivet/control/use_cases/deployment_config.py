@@ -21,16 +21,16 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 
 
 def read_config(document: dict[str, Any], models: Sequence[ModelVersion], *, log_inferences: bool) -> DeploymentConfig:
-    """What a deployment configuration says.
+    """Read a deployment configuration.
 
     Args:
         document: as the reference's `DeploymentConfigBuilder` builds it; plain JSON.
         models: the pipeline's, in order. `engineAux` names each as `<name>-<version id>`.
-        log_inferences: whether requests and answers are kept.
+        log_inferences: whether requests and answers are logged.
 
     Raises:
-        Invalid: an unknown key, or a value that is none; `path` says where.
-        Unsupported: it asks for what one machine does not have.
+        Invalid: an unknown key, or an invalid value; `path` says where.
+        Unsupported: it asks for something that one machine does not have.
     """
     _mapping(document, "config", TOP)
     engine = _mapping(document.get("engine"), "engine", ENGINE)
@@ -46,7 +46,7 @@ def read_config(document: dict[str, Any], models: Sequence[ModelVersion], *, log
         path = f"engineAux.images.{key}"
         if key not in known:
             raise Invalid(
-                f"{_shown(key)} is no model of this pipeline",
+                f"{_shown(key)} is not a model of this pipeline",
                 fix=f"known are {', '.join(known)}: the model's name and its version's id",
                 path=path,
             )
@@ -89,16 +89,16 @@ def _variables(said: Any, path: str) -> dict[str, str]:
     if said is None:
         return {}
     if not isinstance(said, list):
-        raise Invalid("env is no list", fix='give [{"name": "K", "value": "V"}]', path=path)
+        raise Invalid("env is not a list", fix='give [{"name": "K", "value": "V"}]', path=path)
     variables: dict[str, str] = {}
     for index, each in enumerate(said):
         entry = _mapping(each, f"{path}[{index}]", {"name", "value"})
         name, value = entry.get("name"), entry.get("value")
         if not isinstance(name, str) or not VARIABLE.fullmatch(name):
             fix = "letters, digits and underscores, beginning with no digit"
-            raise Invalid(f"{_shown(name)} is no name for a variable", fix=fix, path=f"{path}[{index}].name")
+            raise Invalid(f"{_shown(name)} is not a name for a variable", fix=fix, path=f"{path}[{index}].name")
         if not isinstance(value, str | int | float) or "\0" in str(value):
-            raise Invalid(f"{name} has no value that is text", fix="give a text", path=f"{path}[{index}].value")
+            raise Invalid(f"{name} has a value that is not text", fix="give a text", path=f"{path}[{index}].value")
         variables[name] = str(value)
     return variables
 
@@ -113,7 +113,7 @@ def _mapping(said: Any, path: str, known: set[str] | None = None) -> dict[str, A
     if said is None:
         return {}
     if not isinstance(said, dict):
-        raise Invalid(f"{path} is no object", why=f"it is {_shown(said)}", fix="send a JSON object", path=path)
+        raise Invalid(f"{path} is not an object", why=f"it is {_shown(said)}", fix="send a JSON object", path=path)
     for key in said if known is not None else ():
         if key not in known:  # type: ignore[operator]
             where = path if path == "config" else f"{path}.{key}"

@@ -59,17 +59,19 @@ def pipeline_logs(
 
 
 def read_time(text: str | None, path: str) -> datetime | None:
-    """A moment from RFC 3339; one without a zone is UTC.
+    """A time in RFC 3339; one without a zone is UTC.
 
     Raises:
-        Invalid: it is none.
+        Invalid: it is not a time.
     """
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Invalid(f"{text[:80]!r} is no time", fix="write it as in 2026-01-31T12:00:00+00:00", path=path) from error
+        raise Invalid(
+            f"{text[:80]!r} is not a time", fix="write it as in 2026-01-31T12:00:00+00:00", path=path
+        ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -163,10 +163,10 @@ def configure(control: Control, caller: Caller, id_or_uuid: int | str, body: Con
 
 
 def schemas_of(version: ModelVersion, config: ModelConfig | None) -> tuple[pa.Schema, pa.Schema]:
-    """What a version takes and answers under a configuration.
+    """The schemas of a version under a configuration.
 
     Raises:
-        Conflict: the version is not ready; one that could not be loaded never will be.
+        Conflict: the version is not ready; one that failed to load never will be.
         Invalid: as `configured_schemas` says.
     """
     fault = version.fault

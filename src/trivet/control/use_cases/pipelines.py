@@ -66,7 +66,7 @@ def get_deployment(control: Control, caller: Caller, *, workspace: str | int, na
 def get_status(
     control: Control, caller: Caller, *, workspace: str, name: str
 ) -> tuple[Deployment | None, list[ModelVersion]]:
-    """A pipeline's deployment, and the model versions that it wants.
+    """A pipeline's deployment, and its model versions.
 
     Raises:
         NotFound: there is no such workspace or pipeline.
@@ -77,7 +77,7 @@ def get_status(
 
 
 def find_deployment(control: Control, caller: Caller, name: str) -> tuple[Deployment, list[ModelVersion]]:
-    """A deployment by the reference's name for it, and the model versions that it wants.
+    """A deployment by the reference's name for it, and its model versions.
 
     Args:
         control: the parts.
@@ -288,7 +288,7 @@ def _add_event(control: Control, deployment: Deployment, kind: str, text: str) -
 
 
 def _deployed_models(control: Control, deployment: Deployment | None) -> list[ModelVersion]:
-    """The model versions that a deployment wants."""
+    """The model versions of a deployment."""
     if deployment is None:
         return []
     steps = control.catalog.pipelines.version(deployment.pipeline_version).steps

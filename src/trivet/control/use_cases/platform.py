@@ -15,7 +15,7 @@ __all__ = ["PlatformFacts", "get_platform", "list_events"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlatformFacts:
-    """What runs here, and where predictions are answered."""
+    """Version, home, database, and the address for predictions."""
 
     version: str
     home: Path

@@ -1,4 +1,4 @@
-"""Schemas as callers send them."""
+"""Schemas in requests."""
 
 import re
 
@@ -15,7 +15,7 @@ def read_schema(text: str | None, *, which: str) -> pa.Schema | None:
     """A schema from base64 of its IPC form, or from the short text.
 
     Raises:
-        Invalid: it is neither.
+        Invalid: it is neither of them.
     """
     if text is None:
         return None
@@ -30,5 +30,5 @@ def read_schema(text: str | None, *, which: str) -> pa.Schema | None:
             ) from None
         return schema_from_tree(text, which=which)
     check_schema(schema, which=which)
-    # Without what Arrow carries beside types: metadata, names of list items.
+    # Without what Arrow keeps besides types: metadata, names of list items.
     return schema_from_tree(format_schema(schema), which=which)

@@ -100,7 +100,7 @@ def _check_validation(control: Control, validation: Validation, *, path: str) ->
         raise Invalid(
             f"{validation.name!r} is not a name for a validation",
             why="its column would be anomaly.count, which counts them",
-            fix="take another name",
+            fix="choose another name",
             path=path,
         )
     control.check_expression(validation.expression)

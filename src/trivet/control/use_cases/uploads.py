@@ -192,7 +192,7 @@ def _announced(control: Control, upload_id: str) -> Upload:
     except OSError as error:
         raise disk_error(error, folder=control.uploads, reason="home_not_writable") from error
     raise NotFound(
-        "there is no such upload", why="it was finished, or not announced in the last 24 hours", fix="begin it again"
+        "upload not found", why="it was finished, or not announced in the last 24 hours", fix="announce it again"
     )
 
 
@@ -235,7 +235,7 @@ def _store(control: Control, caller: Caller, upload: Upload, digest: Digest, siz
         return _same(made, digest)
     if not control.blobs.has(digest):
         raise Unavailable(
-            "the bytes were removed while they came",
+            "the bytes were deleted during the upload",
             why="a model with the same bytes was deleted",
             fix="send them again",
         )
@@ -259,7 +259,7 @@ def _store(control: Control, caller: Caller, upload: Upload, digest: Digest, siz
 
 
 def clear_uploads(control: Control) -> None:
-    """Remove what an earlier process left behind: forms whose requests ended with it, and uploads that never came."""
+    """Remove what an earlier process left behind: forms of requests that ended with it, and old announcements."""
     for path in (*control.uploads.glob("*.form"), *control.uploads.glob("*.new")):
         path.unlink(missing_ok=True)
     _forget_old(control)
@@ -275,13 +275,15 @@ def _forget_old(control: Control) -> None:
 
 def _file(control: Control, upload_id: str) -> Path:
     if not UPLOAD_ID.fullmatch(upload_id):
-        raise NotFound("there is no such upload", fix="use the id that the announcement gave")
+        raise NotFound("upload not found", fix="use the id that the announcement gave")
     return control.uploads / f"{upload_id}.json"
 
 
 def _check_file_name(name: str) -> None:
     if name in {"", ".", ".."} or re.search(r"[/\\\x00-\x1f\x7f]", name) or len(name.encode(errors="replace")) > 255:
-        raise Invalid(f"{name[:80]!r} is no file name", fix="give the name alone, as in fraud.onnx", path="file_name")
+        raise Invalid(
+            f"{name[:80]!r} is not a file name", fix="give the name alone, as in fraud.onnx", path="file_name"
+        )
 
 
 def _check_size(control: Control, size: int) -> None:
@@ -294,7 +296,7 @@ def _check_size(control: Control, size: int) -> None:
 
 
 def _checked(control: Control, upload: Upload, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes, counted, and refused if they cannot be what they are said to be."""
+    """The same bytes, counted, and refused if they do not match the announcement."""
     is_zip = FRAMEWORKS[upload.framework].sent_as == "folder"
     size = 0
     head = tail = b""
@@ -311,7 +313,7 @@ def _checked(control: Control, upload: Upload, chunks: Iterable[bytes]) -> Itera
         raise BadPackage("the file is empty", fix="send the model's file", path=upload.file_name)
     if upload.size is not None and size != upload.size:
         raise Invalid(
-            f"{size} bytes came, and {upload.size} were announced",
+            f"{size} bytes arrived, and {upload.size} were announced",
             why="the upload broke off, or the file was changed meanwhile",
             fix="send it again",
             reason="broken_off",
