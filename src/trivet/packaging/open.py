@@ -113,7 +113,7 @@ def unpack_again(path: Path, *, store: Path, file_name: str, limits: Limits = NO
         The folder with its files.
 
     Raises:
-        BadPackage, TooLarge: it is no package any more.
+        BadPackage, TooLarge: it is not a package any more.
         Unavailable: the store cannot be written to.
     """
     return _put(path, store=store, limits=limits, name=file_name).root

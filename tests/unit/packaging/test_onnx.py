@@ -93,7 +93,7 @@ def test_models_of_others_are_taken(tmp_path: Path, conformance: Path, name: str
 def test_a_truncated_file_is_refused_wherever_it_is_cut(tmp_path: Path, conformance: Path) -> None:
     data = (conformance / "onnx" / "ccfraud.onnx").read_bytes()
     for end in range(len(data)):
-        with pytest.raises(BadPackage, match="is no ONNX model, or is cut short"):
+        with pytest.raises(BadPackage, match="is not an ONNX model, or is cut short"):
             inspected(tmp_path, data[:end])
 
 
@@ -110,7 +110,7 @@ def test_a_truncated_file_is_refused_wherever_it_is_cut(tmp_path: Path, conforma
 )
 def test_what_is_no_onnx_file_is_told(tmp_path: Path, data: bytes, said: str) -> None:
     error = refusal(tmp_path, data)
-    assert "no ONNX model" in error.what
+    assert "not an ONNX model" in error.what
     assert said in (error.why or "")
 
 
@@ -376,9 +376,9 @@ def test_weights_that_were_left_behind_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({"offset": "-1"}, "offset '-1' is no number of bytes"),
-        ({"offset": "1e3"}, "offset '1e3' is no number of bytes"),
-        ({"length": "9" * 30}, "is no number of bytes"),
+        ({"offset": "-1"}, "offset '-1' is not a number of bytes"),
+        ({"offset": "1e3"}, "offset '1e3' is not a number of bytes"),
+        ({"length": "9" * 30}, "is not a number of bytes"),
         ({"length": "4"}, "it has 4 bytes where its shape and type take 8"),
         ({"offset": "4"}, "its values end at byte 12 of 'weights.bin', which has 8"),
         ({"basepath": "/etc"}, "'basepath' is no word of the format"),

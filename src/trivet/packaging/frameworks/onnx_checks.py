@@ -96,7 +96,7 @@ def _parsed(path: Path, model: str, *, size: int) -> "onnx.ModelProto":
     data = path.read_bytes()
     if data.startswith(LFS_MARK):
         raise BadPackage(
-            "the file is no ONNX model", why="it is a Git LFS pointer to one", fix="run 'git lfs pull'", path=model
+            "the file is not an ONNX model", why="it is a Git LFS pointer to one", fix="run 'git lfs pull'", path=model
         )
     try:
         parsed: onnx.ModelProto = onnx.ModelProto.FromString(data)
@@ -113,7 +113,7 @@ def _not_whole(model: str, *, why: str, data: bytes = b"") -> BadPackage:
     elif not data:
         why = "it is empty"
     return BadPackage(
-        "the file is no ONNX model, or is cut short",
+        "the file is not an ONNX model, or is cut short",
         why=why,
         fix="compare its size with the original's, and try 'onnx.load' on it",
         path=model,

@@ -50,7 +50,7 @@ def check_external(tensor: Any, *, beside: str, sizes: Mapping[str, int], model:
     if location in {"", ".", ".."} or not location.isprintable() or any(character in location for character in "/\\:"):
         raise BadPackage(
             "the model reads a file that is not its own",
-            why=f"a tensor's values lie in {quoted(location)}, which is no plain file name",
+            why=f"a tensor's values lie in {quoted(location)}, which is not a plain file name",
             fix="save the model again with onnx.save(model, path, save_as_external_data=True, location='weights.bin')",
             path=where,
             reason="onnx_external_data",
@@ -102,7 +102,7 @@ def _number(text: str | None, key: str, where: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise _external(where, why=f"{key} {quoted(text)} is no number of bytes")
+        raise _external(where, why=f"{key} {quoted(text)} is not a number of bytes")
     return int(text)
 
 
