@@ -1,4 +1,4 @@
-"""What the supervisor wants served becomes what is served: each version is loaded and tried beside the one that answers, takes its
+"""What is to be served becomes what is served: each version is loaded and tried beside the one that answers, takes its
 place at once, and the old one leaves when its last request is answered.
 """
 
@@ -70,7 +70,7 @@ class ServedDeployments:
     """
 
     def __init__(self, pipelines: Pipelines, loader: Loader) -> None:
-        self.on_change: Callable[[], None] = _nobody
+        self.on_change: Callable[[], None] = _ignore
         self._pipelines = pipelines
         self._loader = loader
         self._deployments: dict[int, _Deployment] = {}
@@ -90,12 +90,12 @@ class ServedDeployments:
             self._settling = asyncio.create_task(self._settle())
         self.on_change()
 
-    def worker_ended(self, told: WorkerEnded) -> None:
-        """A worker ended unasked: those whose requests it held are told how, and it is counted."""
-        self._loader.workers.ended(told)
+    def worker_ended(self, end: WorkerEnded) -> None:
+        """A worker ended unexpectedly: the requests that it held get the reason, and it is counted."""
+        self._loader.workers.ended(end)
         for deployment in self._deployments.values():
             serving = deployment.serving
-            if serving is not None and serving.route.uses(told.id):
+            if serving is not None and serving.route.uses(end.id):
                 serving.live.metrics.worker_exits += 1
 
     def states(self) -> tuple[RouteState, ...]:
@@ -149,7 +149,7 @@ class ServedDeployments:
         route = loading.route
         try:
             pipeline = await route.load()
-            # From here on nothing is awaited: whoever looks sees all of the swap or none of it.
+            # From here on nothing is awaited: a request sees all of the swap or none of it.
             live = self._pipelines.put(pipeline, logged=route.wanted.log_inferences)
         except TrivetError as error:
             fault = Fault.of(error)
@@ -253,5 +253,5 @@ async def _ended(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-def _nobody() -> None:
-    """Nobody wants to know."""
+def _ignore() -> None:
+    """No listener is set."""

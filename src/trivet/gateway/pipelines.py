@@ -23,7 +23,7 @@ DRAIN_POLL_S = 0.01
 
 
 class Abandoned(Exception):
-    """The client is gone before its request has come as a whole: there is nothing to answer, and nothing is counted."""
+    """The client is gone before its request has come as a whole: it gets no answer, and is not counted."""
 
 
 class Phase(Enum):

@@ -1,4 +1,4 @@
-"""The gateway's own door: a Unix socket on which the supervisor says what to serve, and hears what is served.
+"""The gateway's own socket, on which the supervisor says what to serve, and hears what is served.
 
 Each message is one JSON line, a value of `trivet.domain.routes`. Tables count by connection: a supervisor that was started
 again knows better than the one before it, whatever their tables' numbers say.

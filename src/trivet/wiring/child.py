@@ -22,7 +22,7 @@ def main() -> None:
     role = sys.argv[1]
     config = json.loads(sys.stdin.readline() or "null")
     if config is None:
-        sys.exit("the platform ended before it said what to run")
+        sys.exit("the platform ended before it sent its settings")
     die_with_parent(config["parent"])
     # Everything below the home is for its owner, whatever becomes of the home's own rights.
     os.umask(0o077)

@@ -19,7 +19,7 @@ class StopSignals:
     """SIGINT and SIGTERM, for the length of an event loop: the first one asks to finish, the second to hurry.
 
     Args:
-        before: called at the first signal for as long as `serving` was not: there is nothing to finish yet.
+        before: called at the first signal before `serving` is: no request has to be finished yet.
     """
 
     def __init__(self, before: Callable[[], object] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""uvicorn's server with a stop that answers what is in flight and then waits for nobody."""
+"""uvicorn's server with a stop that answers what is in flight, and does not wait for idle clients."""
 
 import asyncio
 import contextlib
@@ -10,11 +10,11 @@ import uvicorn
 
 __all__ = ["DrainingServer"]
 
-GOODBYE_S = 1.0
+CLOSE_NOTIFY_S = 1.0
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn without its signal handlers: whoever runs the loop handles signals. Its stop waits for no idle TLS client."""
+    """uvicorn without its signal handlers: the owner of the loop has them. Its stop does not wait for idle TLS clients."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -30,15 +30,15 @@ class DrainingServer(uvicorn.Server):
             hanging_up.cancel()
 
     async def _hang_up(self) -> None:
-        """TLS ends with a goodbye of both sides; a client with an idle connection sends its own only half a minute later."""
-        parting: set[Any] = set()
+        """Abort connections whose client does not close TLS: an idle one does so only half a minute later."""
+        closing: set[Any] = set()
         while True:
-            ending = {each for each in self.server_state.connections if _has_said_all(each.transport)}
-            for connection in parting & ending:
+            ending = {each for each in self.server_state.connections if _has_sent_all(each.transport)}
+            for connection in closing & ending:
                 connection.transport.abort()
-            parting = ending
-            await asyncio.sleep(GOODBYE_S)
+            closing = ending
+            await asyncio.sleep(CLOSE_NOTIFY_S)
 
 
-def _has_said_all(transport: asyncio.WriteTransport) -> bool:
+def _has_sent_all(transport: asyncio.WriteTransport) -> bool:
     return transport.is_closing() and transport.get_write_buffer_size() == 0

@@ -1,4 +1,4 @@
-"""What would be said with every request is said once a second at most: a log does not grow with the load."""
+"""A line that every request would log is logged once a second at most: a log does not grow with the load."""
 
 import asyncio
 import logging
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 __all__ = ["RateLimitedLog"]
 
 EVERY_S = 1.0
-# So many different things a second are told apart; the rest of them are counted together.
+# Beyond so many different lines a second, the rest are counted together.
 MOST_KEYS = 16
 
 
 @dataclass(slots=True)
 class _Held:
-    """What was said less than a second ago: how often it came since, and how it was put the last time."""
+    """A line that was logged less than a second ago: how often it came since, and its last text."""
 
     count: int = 0
     level: int = logging.WARNING
@@ -22,10 +22,10 @@ class _Held:
 
 
 class RateLimitedLog:
-    """Says something at once, and what comes again within a second in one line at its end. Belongs to an event loop's thread.
+    """Logs a line at once, and its repetitions within a second as one line at its end. Belongs to an event loop's thread.
 
     Args:
-        log: where it is said.
+        log: where lines go.
     """
 
     def __init__(self, log: logging.Logger) -> None:
@@ -33,13 +33,13 @@ class RateLimitedLog:
         self._held: dict[Hashable, _Held] = {}
 
     def say(self, level: int, text: str, *, key: Hashable, exc_info: BaseException | None = None) -> None:
-        """Say something, now or within a second; of what has the same key in that second, the last and how often.
+        """Log a line, now or within a second; of lines with one key in that second, the last and how many.
 
         Args:
             level: of `logging`.
             text: the line.
-            key: what is the same for the same thing, though the line may have a number of its own.
-            exc_info: an error whose traceback is shown if the line is said now.
+            key: the same for the same event, though the line may have a number of its own.
+            exc_info: an error whose traceback is shown if the line is logged now.
         """
         if key not in self._held and len(self._held) >= MOST_KEYS:
             key = None
