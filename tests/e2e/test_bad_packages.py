@@ -104,7 +104,7 @@ CHECKING_SETTER = """    @Inference.model.setter
 # name: (the package, how the error begins, what else is in it)
 CASES: dict[str, tuple[Package, str, tuple[str, ...]]] = {
     # The file
-    "nothing there": (lambda _make, folder: folder / "nowhere.zip", "There is nothing at ", ("nowhere.zip",)),
+    "nothing there": (lambda _make, folder: folder / "nowhere.zip", "File not found: ", ("nowhere.zip",)),
     "not a zip": (written("model.zip", b"this is no zip" * 100), "Not a valid ZIP file", ("does not begin",)),
     "empty file": (written("model.zip", b""), "Not a valid ZIP file", ()),
     "truncated zip": (truncated, "Not a valid ZIP file", ()),

@@ -180,7 +180,10 @@ def test_a_value_that_no_upload_takes_is_a_usage_error(trivet, times, words, tex
 
 
 def test_a_schema_that_is_none_is_refused_before_anything_is_sent(trivet, step_times):
-    for said, text in (("x: flot32[2]", "did you mean float32?"), ("nowhere.json", "no schema file nowhere.json")):
+    for said, text in (
+        ("x: flot32[2]", "did you mean float32?"),
+        ("nowhere.json", "schema file not found: nowhere.json"),
+    ):
         assert text in told(trivet("upload", "unsent", step_times(1), "--input-schema", said))
     assert "unsent" not in done(trivet("models"))
 
@@ -245,7 +248,7 @@ def test_a_version_is_named_by_number_or_uuid_and_others_are_listed(trivet, trip
         said = told(trivet("deploy", "by-uuid", f"{tripled}@{which}"))
         assert f"model 'tripled' has no version {which!r}" in said
         assert "there are tripled@1" in said
-    assert "no name" in told(trivet("deploy", "by-uuid", "@1"))
+    assert "is not a name" in told(trivet("deploy", "by-uuid", "@1"))
 
 
 def test_undeploying_says_what_it_waits_for_and_prints_nothing(trivet, tripled):
@@ -426,7 +429,7 @@ def test_what_is_not_to_be_kept_is_not_in_the_log(trivet, tripled):
     assert done(trivet("logs", "unlogged")) == ""
 
 
-def test_a_reader_that_closes_the_pipe_is_no_error_of_ours(shared_platform, tripled):
+def test_a_reader_that_closes_the_pipe_is_not_our_error(shared_platform, tripled):
     shared_platform.trivet("infer", tripled, "-", stdin=json.dumps([{"x": [1, 2]}] * 5000))
     with subprocess.Popen(
         [TRIVET, "logs", tripled, "--limit", "5000"],
@@ -462,7 +465,7 @@ def test_an_address_without_a_platform_is_reported(trivet, url, text):
 
 
 def test_the_address_of_predictions_is_refused_as_the_platforms(trivet, shared_platform):
-    assert "there is nothing at /v1/models" in told(trivet("models", "--url", shared_platform.infer_url))
+    assert "path not found: /v1/models" in told(trivet("models", "--url", shared_platform.infer_url))
 
 
 @pytest.mark.parametrize("token", ["of-somebody-else", "with space", "non-äscii"])

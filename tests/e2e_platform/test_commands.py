@@ -135,7 +135,7 @@ def test_unknown_names_are_answered_with_the_nearest(trivet, times):
         refused(trivet(*words), "'nearest'")
     for words in (["status", "nearst"], ["infer", "nearst", "-"], ["logs", "nearst"], ["undeploy", "nearst"]):
         refused(trivet(*words, stdin=ROWS), "'nearest'")
-    refused(trivet("deploy", "p", "nearest@9"), "no version '9' of model 'nearest'", "nearest@1")
+    refused(trivet("deploy", "p", "nearest@9"), "model 'nearest' has no version '9'", "nearest@1")
     refused(trivet("models", "-w", "elsewhere"), "elsewhere")
 
 

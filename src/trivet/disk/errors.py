@@ -17,7 +17,7 @@ def disk(folder: Path, *, reason: str = "store_not_writable") -> Iterator[None]:
     """Turn an error of the disk into one that names the folder: see `disk_error`.
 
     Raises:
-        Unavailable: there is no room, or the folder cannot be used.
+        Unavailable: the disk is full, or the folder cannot be used.
     """
     try:
         yield
@@ -38,12 +38,12 @@ def disk_error(error: OSError, *, folder: Path, reason: str) -> Unavailable:
         return Unavailable(
             f"There is no room in {folder}",
             why=why,
-            fix="free some space there, or raise the quota or file size limit that holds for it",
+            fix="free some space there, or raise its quota or file size limit",
             reason="disk_full",
         )
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         return Unavailable(
-            f"No file can be opened in {folder} at present",
+            f"No file can be opened in {folder} now",
             why=why,
             fix="try again when less is going on, or raise the limit on open files (`ulimit -n`, LimitNOFILE=)",
             reason="too_many_open_files",

@@ -84,7 +84,7 @@ def temporary_folder(parent: Path) -> Iterator[TemporaryFolder]:
 
     Raises:
         LockBusyError: another process has been sweeping for a minute.
-        OSError: the disk is full, or `parent` cannot be written to.
+        OSError: the disk is full, or `parent` is not writable.
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = secrets.token_hex(8)
@@ -115,6 +115,6 @@ def _claim_stale(parent: Path, *, claims: ExitStack) -> list[Path]:
 
 def _discard(*, folder: Path, lock: Path) -> None:
     remove_tree(folder)
-    # What could not be removed stays claimed by its lock file, so the next sweep tries again.
+    # A folder that could not be removed keeps its lock file, so the next sweep tries again.
     if not folder.exists():
         lock.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the kernel says of other processes."""
+"""Facts about other processes, from the kernel."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ __all__ = ["started_at"]
 
 
 def started_at(pid: int) -> int | None:
-    """When a process started, as the kernel counts it; None if it is gone, or only its exit code is left."""
+    """When a process started, in the kernel's clock ticks; None if it is gone or a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:

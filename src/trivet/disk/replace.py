@@ -8,17 +8,17 @@ __all__ = ["replace_file"]
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool) -> None:
-    """Put other content at `path`, for this user alone: who reads it sees what was there, or all of the new.
+    """Replace the content of `path`, readable by this user only. Readers see the old content or all of the new.
 
-    One writer at a time: the new content is beside it, as `.new`, until it takes the name.
+    One writer at a time: the new content is in a `.new` file beside it until the rename.
 
     Args:
-        path: its folder is there.
+        path: its folder exists.
         content: the bytes.
-        durable: that a machine which stops keeps the one or the other; without it the file may be empty then.
+        durable: survive a crash of the machine; without it the file may be empty then.
 
     Raises:
-        OSError: what was there stays.
+        OSError: the old content stays.
     """
     new = path.with_suffix(".new")
     try:

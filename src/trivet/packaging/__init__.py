@@ -1,4 +1,4 @@
-"""A path becomes a checked package; nothing of it is run."""
+"""Turns a path into a checked package, without running any of it."""
 
 from trivet.packaging.limits import Limits
 from trivet.packaging.open import open_package, unpack_again

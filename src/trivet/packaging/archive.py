@@ -53,7 +53,7 @@ _KINDS = {
 
 
 def looks_like_zip(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is meant to be a ZIP archive."""
+    """Whether a file with these first bytes is meant to be a ZIP archive."""
     return head.startswith((b"PK\3\4", b"PK\5\6"))
 
 
@@ -62,11 +62,11 @@ def read_archive(file: BinaryIO, *, limits: Limits) -> list[Entry]:
 
     Args:
         file: a file on disk, open for reading.
-        limits: what may come out of it; bytes are the reader's to count.
+        limits: of its content; the reader counts bytes.
 
     Raises:
-        BadPackage: it is no ZIP archive, or holds what is not supported. So do the chunks, when bytes are not what was
-            announced.
+        BadPackage: it is not a ZIP archive, or holds what is not supported. The chunks raise it too, if bytes differ from
+            the announced ones.
         TooLarge: beyond a limit.
     """
     descriptor = file.fileno()
@@ -88,7 +88,7 @@ def read_archive(file: BinaryIO, *, limits: Limits) -> list[Entry]:
 
 
 class _SmallReads(io.BufferedIOBase):
-    """A file that cannot be read in large pieces: `zipfile` reads a table of contents whole, however large."""
+    """A file that limits the size of reads, because `zipfile` reads a table of contents of any size whole."""
 
     def __init__(self, file: BinaryIO, *, limit: int) -> None:
         self._file = file
@@ -121,9 +121,9 @@ def _read_table(file: BinaryIO, *, limits: Limits) -> tuple[list[zipfile.ZipInfo
     try:
         archive = zipfile.ZipFile(_SmallReads(file, limit=max(limits.max_directory_bytes, 1 << 17)))
     except zipfile.BadZipFile as error:
-        raise _not_a_zip(f"it is cut short or damaged ({_said(error)})") from error
+        raise _not_a_zip(f"it is cut short or damaged ({_reason(error)})") from error
     except (ValueError, NotImplementedError, EOFError, OverflowError, OSError, struct.error) as error:
-        raise _not_a_zip(f"its table of contents cannot be read ({_said(error)})") from error
+        raise _not_a_zip(f"its table of contents cannot be read ({_reason(error)})") from error
     table = archive.infolist()
     if len(table) > 4 * limits.max_files:
         raise TooLarge(
@@ -140,7 +140,7 @@ def _read_table(file: BinaryIO, *, limits: Limits) -> tuple[list[zipfile.ZipInfo
 
 
 def _check_end(descriptor: int, *, comment: bytes, entries: int) -> None:
-    """The record at the end must be the one that was used, and agree with the table it points to."""
+    """Check that the end record is the one that was used, and agrees with its table."""
     end = os.fstat(descriptor).st_size - len(comment) - _END_BYTES
     record = os.pread(descriptor, _END_BYTES, max(end, 0))
     if end < 0 or len(record) != _END_BYTES or not record.startswith(b"PK\5\6"):
@@ -156,7 +156,7 @@ def _not_a_zip(why: str, *, fix: str = PACK_AGAIN) -> BadPackage:
     return BadPackage("Not a valid ZIP file", why=why, fix=fix, reason="not_a_zip")
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return shown(str(error)) or type(error).__name__
 
 
@@ -165,7 +165,7 @@ def _raw_name(info: zipfile.ZipInfo) -> bytes:
 
 
 def _name_of(info: zipfile.ZipInfo) -> str:
-    """An entry's name: UTF-8 where it says so or is it, else the code page of old."""
+    """An entry's name: UTF-8 if it is marked or valid as such, else the old code page."""
     try:
         name = _raw_name(info).decode("utf-8")
     except UnicodeDecodeError:
@@ -224,7 +224,7 @@ def _check_method(info: zipfile.ZipInfo, *, name: str) -> None:
 
 
 def _start_of_data(descriptor: int, info: zipfile.ZipInfo, *, name: str) -> int:
-    """Where an entry's bytes begin, once its own header was found to agree with the table of contents."""
+    """Where an entry's bytes begin, after a check that its own header agrees with the table of contents."""
     header = os.pread(descriptor, _LOCAL_HEADER.size, info.header_offset)
     if len(header) != _LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
         raise _not_a_zip(f"the entry {name!r} is not where the table of contents says")
@@ -273,7 +273,7 @@ def _zip64_sizes(extra: bytes, *, packed: int, size: int) -> tuple[int, int]:
 
 
 def _check_spans(spans: list[tuple[int, int, str]], *, start_of_table: int) -> None:
-    """No byte belongs to two entries: a few kilobytes that are read a thousand times make a bomb."""
+    """Check that no byte belongs to two entries: otherwise a few kilobytes could be read a thousand times."""
     spans = sorted(spans)
     starts = [start for start, _, _ in spans[1:]] + [start_of_table]
     for (_, end, name), next_start in zip(spans, starts, strict=False):

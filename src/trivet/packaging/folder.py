@@ -1,7 +1,7 @@
-"""Reading a folder that comes in as a package, with the rules that archives are held to.
+"""Reads a folder as a package, under the rules for archives.
 
-Everything is opened relative to its folder's descriptor and without following links, so what was checked is what is
-read.
+Files are opened relative to their folder's descriptor and without following links, so that the checked files are the ones
+that are read.
 """
 
 import os
@@ -26,8 +26,8 @@ def read_folder(descriptor: int, *, limits: Limits) -> list[Entry]:
     """The files below a folder, checked, in order of path. Their `chunks` work as long as `descriptor` is open.
 
     Raises:
-        BadPackage: it holds links, devices, or names that are not supported; or it cannot be read, or it is changed
-            while it is read. So do the chunks.
+        BadPackage: it holds links, devices, or names that are not supported; or it is not readable, or changes
+            while it is read. The chunks raise it too.
         TooLarge: beyond a limit.
     """
     entries: list[Entry] = []
@@ -67,7 +67,7 @@ def _walk(folder: int, *, root: int, above: str, limits: Limits) -> Iterator[Ent
             raise BadPackage(
                 f"The folder holds {'a symbolic link' if stat.S_ISLNK(mode) else 'a device, pipe or socket'}",
                 why="only files and folders are taken",
-                fix="put the file itself in its place, or move what is no part of the model out of the folder",
+                fix="put the file itself in its place, or move files that the model does not need out of the folder",
                 path=shown(name),
             )
 
@@ -106,6 +106,6 @@ def _unreadable(name: str, error: OSError) -> BadPackage:
     return BadPackage(
         "A part of the folder cannot be read",
         why=error.strerror or str(error),
-        fix="see that it is there, and that the user Trivet runs as may read it",
+        fix="check that it exists and is readable for the user that runs Trivet",
         path=shown(name),
     )

@@ -1,4 +1,4 @@
-"""How large a package may be, and the count that is kept while one is read."""
+"""Limits of a package, and the budget while one is read."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a package may hold. Bytes are counted as they are read; what headers say is never believed.
+    """Limits of a package. Bytes are counted as they are read; headers are not trusted.
 
     Attributes:
         max_bytes: all files together, unpacked; the file that comes in, too.
         max_file_bytes: one file, unpacked.
         max_files: files; folders are counted apart, with the same limit.
         max_ratio: unpacked bytes for each byte of an archive, applied once `ratio_from_bytes` came out of it.
-        ratio_from_bytes: below this many unpacked bytes any ratio will do.
+        ratio_from_bytes: below this many unpacked bytes any ratio is allowed.
         max_depth: names in a path, the file's own included.
         max_name_bytes: one name in a path, as UTF-8.
         max_path_bytes: a whole path, as UTF-8.
@@ -41,11 +41,11 @@ class Limits:
 
 
 class Budget:
-    """Counts the bytes that come out of one package, and stops it at its limits.
+    """Counts the unpacked bytes of one package, and enforces its limits.
 
     Args:
         limits: the limits.
-        packed_bytes: the size of the archive they come out of; None where nothing is packed.
+        packed_bytes: the size of the archive; None for a folder.
     """
 
     def __init__(self, limits: Limits, *, packed_bytes: int | None = None) -> None:
@@ -56,7 +56,7 @@ class Budget:
         self._bytes = 0
 
     def begin(self, entry: str) -> None:
-        """The bytes that follow belong to another file; `entry` names it in errors."""
+        """Start the next file; errors name it `entry`."""
         self._entry = entry
         self._file_bytes = 0
 
@@ -64,7 +64,7 @@ class Budget:
         """Count bytes.
 
         Raises:
-            TooLarge: these are too many.
+            TooLarge: there are too many.
         """
         self._file_bytes += count
         self._bytes += count

@@ -1,4 +1,4 @@
-"""A path becomes a checked package: what is there, what its settings say, what it is, and whether it follows its convention."""
+"""Turns a path into a checked package: finds its files, settings and framework, and checks its convention."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ def _silent(_text: str) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Found:
-    """What a path leads to.
+    """The package at a path.
 
     Attributes:
         path: the file or folder that is the package.
-        settings: what a `trivet.yaml` outside of it says.
+        settings: those of a `trivet.yaml` outside of it.
     """
 
     path: Path
@@ -62,7 +62,7 @@ def open_package(
         The package; its `settings` are what its own `trivet.yaml` says, without the flags.
 
     Raises:
-        NotFound: there is nothing at the path.
+        NotFound: the path does not exist.
         BadPackage: it is not a package, or does not follow its convention; `path` says where.
         TooLarge: beyond the limits.
         Unavailable: the store cannot be written to.
@@ -73,7 +73,7 @@ def open_package(
         raise BadPackage(
             f"{str(path)[:200]!r} cannot be read",
             why=error.strerror or str(error),
-            fix="see that it is there, and that the user Trivet runs as may read it",
+            fix="check that it exists and is readable for the user that runs Trivet",
         ) from error
     stored = _put(found.path, store=store, limits=limits, name=file_name)
     own, model = found.settings, None
@@ -163,7 +163,7 @@ def _in_folder(folder: Path) -> _Found:
 
 
 def _uploaded(path: Path, *, name: str) -> _Found:
-    """A file that is called otherwise than its path says."""
+    """A file whose name differs from its path's."""
     if not path.is_file():
         raise _nothing_at(path)
     _check_type(Path(name), shown=name)
@@ -194,11 +194,11 @@ def _nothing_at(path: Path) -> NotFound:
     parent = path.parent
     fix = None
     if not parent.is_dir():
-        fix = f"there is no folder {str(parent)!r} either"
+        fix = f"the folder {str(parent)!r} does not exist either"
     else:
         near = get_close_matches(path.name, [each.name for each in parent.iterdir()], n=1)
         fix = f"did you mean {str(parent / near[0])!r}?" if near else ACCEPTED
-    return NotFound(f"There is nothing at {str(path)!r}", fix=fix, path=str(path))
+    return NotFound(f"File not found: {str(path)!r}", fix=fix, path=str(path))
 
 
 def _name(path: Path) -> str:

@@ -11,7 +11,7 @@ from trivet.packaging.limits import Limits
 __all__ = ["Entry", "arrange", "parse_name", "shown"]
 
 _DRIVE = re.compile(r"[A-Za-z]:")
-# Characters that turn the direction of the text round them: what is shown is not what is there.
+# Characters that change the direction of text, so that a shown name differs from the real one.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _IGNORED_NAMES = frozenset({"__MACOSX", "__pycache__", ".DS_Store"})
@@ -20,10 +20,10 @@ _SHOWN_CHARACTERS = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """A file or folder that comes in.
+    """A file or folder of a package.
 
     Attributes:
-        name: what it is called where it comes from, fit to be shown in errors.
+        name: its name in the source, in a form for errors.
         parts: the names of its path, checked.
         chunks: reads a file's bytes, once for each call; None for a folder.
     """
@@ -39,7 +39,7 @@ class Entry:
 
 
 def shown(name: str) -> str:
-    """A name that can stand in an error: nothing invisible in it, and not endless."""
+    """A name for an error: without invisible characters, and shortened."""
     visible = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in name[: _SHOWN_CHARACTERS + 1])
     text = "".join(visible)
     return text if len(name) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
@@ -49,7 +49,7 @@ def parse_name(name: str, *, limits: Limits) -> tuple[str, ...]:
     """The names in a relative path; none for the package's own folder (`./`).
 
     Raises:
-        BadPackage: it leads out of the package, or holds what no path should.
+        BadPackage: it leads out of the package, or holds invalid characters.
         TooLarge: it is too long or too deep.
     """
     if fault := _fault_of_path(name):
@@ -110,7 +110,7 @@ def _fault_of_part(part: str) -> str | None:
 
 
 def arrange(entries: Iterable[Entry], *, limits: Limits) -> list[Entry]:
-    """The files of a package, in order of path: litter left out, clashes refused, one top folder stripped.
+    """The files of a package, in order of path: without system files, clashes refused, one top folder stripped.
 
     Raises:
         BadPackage: two names clash, a file is used as a folder, or there is no file.
@@ -135,7 +135,7 @@ def _is_litter(parts: tuple[str, ...]) -> bool:
 
 
 def _check_together(entries: list[Entry], *, limits: Limits) -> None:
-    """Each path must be one path on every file system, and a file or a folder, never both."""
+    """Check that each path is unique on every file system, and is a file or a folder but not both."""
     files: dict[str, str] = {}
     folders: dict[str, str] = {}
     listed: set[tuple[str, ...]] = set()
@@ -180,7 +180,7 @@ def _claim(own: dict[str, str], other: dict[str, str], *, key: str, path: str, e
 
 
 def _keys(parts: tuple[str, ...]) -> Iterator[str]:
-    """What each leading part of a path is where case and the spelling of accents do not count."""
+    """The keys of a path's leading parts, without regard to case and the encoding of accents."""
     key = ""
     for part in parts:
         # Unicode's canonical caseless matching (3.13, D145).

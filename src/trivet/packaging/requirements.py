@@ -1,4 +1,4 @@
-"""`requirements.txt`: PEP 508 lines, and nothing that would fetch from elsewhere.
+"""`requirements.txt`: PEP 508 lines only.
 
 Where packages come from is set on the server, in pip's or uv's own configuration; so options and addresses
 are refused. `-r other.txt` may name another file of the package. `--hash` is taken and not used: the environment's lock
@@ -89,14 +89,14 @@ def _silent(_text: str) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Line:
-    """A line without its comment, with what a backslash joined to it, and where it begins."""
+    """A line without its comment, joined with its continuation lines, and its number."""
 
     text: str
     file: str
     number: int
 
     def refuse(self, why: str, *, fix: str) -> BadPackage:
-        """The error about this line, which shows it without the password that an address may hold."""
+        """The error about this line, shown without the password of an address."""
         shown = re.sub(r"(://)[^/@\s]*@", r"\1***@", self.text)
         shown = shown if len(shown) <= 120 else f"{shown[:117]}..."
         return BadPackage(
@@ -107,7 +107,7 @@ class _Line:
 def parse_requirements(
     root: Path, manifest: Manifest, *, file: str = REQUIREMENTS, report: Callable[[str], None] = _silent
 ) -> tuple[str, ...]:
-    """The requirements in a file of a package and in those that it includes, in their order, each once.
+    """The requirements of a file and of the files that it includes, in order, each once.
 
     Args:
         root: the folder that holds the manifest's files.
@@ -119,7 +119,7 @@ def parse_requirements(
         PEP 508 lines in their usual form, without addresses and options.
 
     Raises:
-        BadPackage: the file is not UTF-8 text, or a line is no requirement, or is one that is not supported. `path` is file
+        BadPackage: the file is not UTF-8 text, or a line is not a requirement, or is not supported. `path` is file
             and line.
     """
     sizes = {each.path: each.size for each in manifest.files}
@@ -162,7 +162,7 @@ def names_project(requirement: str, name: str) -> bool:
 
 
 def _lines(root: Path, file: str, *, sizes: Mapping[str, int]) -> Iterator[_Line]:
-    """The lines of a file that say something."""
+    """The lines of a file that are not empty."""
     if sizes[file] > MAX_BYTES:
         raise BadPackage(
             UNPARSABLE,
@@ -202,7 +202,7 @@ def _decoded(path: Path, file: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise BadPackage(
             UNPARSABLE,
-            why=f"the line holds the byte 0x{data[error.start]:02x}, which is no UTF-8 text",
+            why=f"the line holds the byte 0x{data[error.start]:02x}, which is not UTF-8 text",
             fix="save the file as UTF-8",
             path=f"{file}:{line}",
             reason="bad_requirements",
@@ -210,7 +210,7 @@ def _decoded(path: Path, file: str) -> str:
 
 
 def _included(line: _Line, name: str, *, sizes: Mapping[str, int]) -> str:
-    """The package's file that `-r` names, relative to the file that the line stands in."""
+    """The package's file that `-r` names, relative to the line's file."""
     name = name.strip().strip("'\"")
     if _URL.match(name):
         raise line.refuse(
@@ -234,7 +234,7 @@ def _included(line: _Line, name: str, *, sizes: Mapping[str, int]) -> str:
 
 def _requirement(line: _Line, text: str) -> str:
     """A line's requirement in its usual form; `text` is the line without hashes."""
-    # ONNX models start without paying for this import.
+    # ONNX models do not need this import.
     from packaging.requirements import Requirement
 
     if len(text) > MAX_REQUIREMENT:
@@ -251,7 +251,7 @@ def _requirement(line: _Line, text: str) -> str:
     try:
         requirement = Requirement(text)
         usual = str(requirement)
-    except (ValueError, RecursionError) as error:  # a version of thousands of digits; parentheses in parentheses
+    except (ValueError, RecursionError) as error:  # a version of thousands of digits; nested parentheses
         raise _not_a_requirement(line, text, error) from error
     if requirement.url is not None:
         fix = BY_VERSION
@@ -292,8 +292,8 @@ def _not_a_requirement(line: _Line, text: str, error: Exception) -> BadPackage:
         likely = pattern.fullmatch(text)
         if likely is not None and _is_requirement(f"{likely[1]}=={likely[2]}"):
             return line.refuse("is not a requirement", fix=f"did you mean '{likely[1]}=={likely[2]}'?")
-    said = str(error).splitlines()[0].strip()
-    return line.refuse(f"is not a requirement: {said}", fix=ONE_A_LINE)
+    reason = str(error).splitlines()[0].strip()
+    return line.refuse(f"is not a requirement: {reason}", fix=ONE_A_LINE)
 
 
 def _is_requirement(text: str) -> bool:

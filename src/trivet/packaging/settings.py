@@ -1,4 +1,4 @@
-"""`trivet.yaml`: what a package says about itself, so that no flags are needed."""
+"""`trivet.yaml`: a package's own settings, which replace flags."""
 
 import math
 import re
@@ -28,7 +28,7 @@ Rows = list[dict[str, Any]]
 
 _PYTHON = re.compile(r"3\.(0|[1-9][0-9]{0,2})(?:\.(?:0|[1-9][0-9]{0,2}))?")
 _OLDEST_PYTHON = 8  # 3.8, which a worker needs
-_SAID = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
+_MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
 _YAML_WORDS = {"object": "a mapping", "array": "a list", "str": "text", "int": "a whole number", "float": "a number"}
 
 
@@ -64,14 +64,14 @@ def load_settings(path: Path) -> ModelSettings:
     """Read a settings file.
 
     Raises:
-        NotFound: there is no such file.
-        BadPackage: it cannot be read, or says something that is not understood; `path` names the file and the place.
+        NotFound: the file does not exist.
+        BadPackage: it cannot be read, or holds an invalid setting; `path` names the file and the place.
     """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise NotFound(f"there is no settings file {path}") from None
+        raise NotFound(f"settings file not found: {path}") from None
     except OSError as error:
         raise BadPackage("the settings cannot be read", why=error.strerror or str(error), path=str(path)) from error
     if len(data) > MAX_BYTES:
@@ -79,7 +79,7 @@ def load_settings(path: Path) -> ModelSettings:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadPackage("the settings are no UTF-8 text", why=str(error), path=str(path)) from error
+        raise BadPackage("the settings are not UTF-8 text", why=str(error), path=str(path)) from error
     return parse_settings(text, source=str(path))[0]
 
 
@@ -91,11 +91,11 @@ def parse_settings(text: str, *, source: str) -> tuple[ModelSettings, str | None
         source: the file's name, for messages.
 
     Returns:
-        The settings, and the file name that the key `model` gives, if it is there.
+        The settings, and the file name of the key `model`, if any.
 
     Raises:
-        BadPackage: it is no YAML, has an unknown key (the nearest known one is proposed), or a value that is not
-            understood. `path` is `source` with the line or the key.
+        BadPackage: it is not valid YAML, has an unknown key (the nearest known one is proposed) or an invalid value.
+            `path` is `source` with the line or the key.
     """
     if len(text) > MAX_BYTES or len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise _too_large(source)
@@ -107,9 +107,9 @@ def parse_settings(text: str, *, source: str) -> tuple[ModelSettings, str | None
 
 
 def merge_settings(*, flags: ModelSettings, own: ModelSettings) -> ModelSettings:
-    """Settings of both: what flags say wins over what the package says of itself."""
-    said = {each.name: getattr(flags, each.name) for each in fields(ModelSettings)}
-    return replace(own, **{name: value for name, value in said.items() if value is not None and value != ()})
+    """Merged settings: flags win over the package's own."""
+    given = {each.name: getattr(flags, each.name) for each in fields(ModelSettings)}
+    return replace(own, **{name: value for name, value in given.items() if value is not None and value != ()})
 
 
 def _too_large(source: str) -> BadPackage:
@@ -129,7 +129,7 @@ def _document(tree: Any) -> _Document:
     if tree is None:  # an empty file, or comments alone
         return _Document()
     if not isinstance(tree, dict):
-        raise Invalid("the settings are no mapping of keys to values", fix="write lines like 'name: my-model'")
+        raise Invalid("the settings are not a mapping of keys to values", fix="write lines like 'name: my-model'")
     _known(tree, _Document, path="")
     _known(tree.get("resources"), _Resources, path="resources")
     tests = tree.get("tests")
@@ -145,7 +145,7 @@ def _document(tree: Any) -> _Document:
 
 
 def _known(tree: Any, struct: type[msgspec.Struct], *, path: str) -> None:
-    """Refuse keys that are none, with the nearest that is; what is no mapping is for `msgspec` to refuse."""
+    """Refuse unknown keys, with the nearest known one; `msgspec` refuses what is not a mapping."""
     known = [each.name for each in msgspec.structs.fields(struct)]
     for key in tree if isinstance(tree, dict) else ():
         if key not in known:
@@ -160,16 +160,16 @@ def _nearest(word: str, known: Iterable[str], *, what: str) -> str:
     return f"did you mean {close[0]!r}?" if close else f"{what} are {', '.join(known)}"
 
 
-def _in_our_words(said: str) -> Invalid:
+def _in_our_words(message: str) -> Invalid:
     """Msgspec's message without its path, and with YAML's words for types."""
-    match = cast("re.Match[str]", _SAID.fullmatch(said))
+    match = cast("re.Match[str]", _MESSAGE.fullmatch(message))
     what, path = match["what"], match["path"]
     missing = re.fullmatch(r"Object missing required field `(\w+)`", what)
     if missing:
         return Invalid(f"{missing[1]!r} is missing", fix=f"add {missing[1]!r}", path=path)
     what = what.replace(" | null", "").replace("Expected", "expected")
     what = re.sub(r"`(\w+)`", lambda word: _YAML_WORDS.get(word[1], word[1]), what).replace("`", "")
-    return Invalid("this is no value for the setting", why=what, path=path)
+    return Invalid("invalid value for the setting", why=what, path=path)
 
 
 def _settings(document: _Document) -> ModelSettings:
@@ -211,7 +211,7 @@ def _file_name(name: str | None) -> str | None:
         return None
     if name in {"", ".", ".."} or re.search(r"[/\\\x00-\x1f\x7f]", name) or len(name.encode(errors="replace")) > 255:
         raise Invalid(
-            f"{name[:80]!r} is no file name",
+            f"{name[:80]!r} is not a file name",
             why="the model lies beside this file or in the same folder, and names are never paths",
             fix="give the name alone, as in model: fraud.onnx",
             path="model",
@@ -247,7 +247,7 @@ def _tensor_fields(names: list[str] | None) -> tuple[str, ...] | None:
 def _batch_config(value: str | None) -> Literal["single"] | None:
     if value is None or value == "single":
         return "single" if value else None
-    fix = "say 'single' for one row a call of the model, or leave it out"
+    fix = "use 'single' for one row a call of the model, or leave it out"
     raise Invalid(f"there is no batch_config {value!r}", fix=fix, path="batch_config")
 
 
@@ -256,8 +256,8 @@ def _python(version: str | None) -> str | None:
         return None
     match = _PYTHON.fullmatch(version)
     if not match:
-        fix = 'say it like "3.8" or "3.8.18"'
-        raise Invalid(f"{version!r} is no Python version", fix=fix, path="python")
+        fix = 'write it like "3.8" or "3.8.18"'
+        raise Invalid(f"{version!r} is not a Python version", fix=fix, path="python")
     if int(match[1]) < _OLDEST_PYTHON:
         raise Invalid(f"Python {version} is too old", fix=f"use 3.{_OLDEST_PYTHON} or newer", path="python")
     return version
@@ -265,8 +265,8 @@ def _python(version: str | None) -> str | None:
 
 def _timeout(seconds: float | None) -> float | None:
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-        fix = "say a number of seconds above 0, as in timeout: 60"
-        raise Invalid(f"{seconds} is no timeout", fix=fix, path="timeout")
+        fix = "give a number of seconds above 0, as in timeout: 60"
+        raise Invalid(f"{seconds} is not a timeout", fix=fix, path="timeout")
     return seconds
 
 
@@ -274,14 +274,14 @@ def _tests(tests: list[_Test]) -> tuple[TestCase, ...]:
     known: set[str] = set()
     for index, test in enumerate(tests):
         if test.name in known:
-            fix = "give every test a name of its own"
+            fix = "give every test its own name"
             raise Invalid(f"there are two tests {test.name!r}", fix=fix, path=f"tests[{index}].name")
         known.add(test.name)
         if len(test.rows) != len(test.expect):
             what = f"there are {len(test.rows)} rows and {len(test.expect)} expected answers"
             raise Invalid(what, fix="expect one answer for each row", path=f"tests[{index}].expect")
         if not math.isfinite(test.rtol):
-            raise Invalid(f"{test.rtol} is no tolerance", fix="say one like 1e-5", path=f"tests[{index}].rtol")
+            raise Invalid(f"{test.rtol} is not a tolerance", fix="use one like 1e-5", path=f"tests[{index}].rtol")
     return tuple(
         TestCase(name=test.name, rows=tuple(test.rows), expect=tuple(test.expect), rtol=test.rtol) for test in tests
     )

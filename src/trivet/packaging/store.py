@@ -116,7 +116,7 @@ def put_zip(path: Path, *, store: Path, limits: Limits, name: str | None = None)
 
     Raises:
         NotFound: there is no such file.
-        BadPackage: it is no ZIP archive, holds what is not supported, or changes while it is read.
+        BadPackage: it is not a ZIP archive, holds what is not supported, or changes while it is read.
         TooLarge: beyond a limit.
         Unavailable: the store cannot be written to.
     """

@@ -218,7 +218,7 @@ async def test_workers_come_and_go_without_another_route(stand, offers, workers,
             await two.stop(0)
 
 
-async def test_the_end_of_a_worker_is_told_to_those_whose_requests_it_held(stand, offers, workers, isolated):
+async def test_requests_held_by_a_worker_that_ends_get_the_reason(stand, offers, workers, isolated):
     async with stand() as here:
         one, first = await workers.start(DEADLY)
         two, second = await workers.start(DEADLY)
@@ -243,7 +243,7 @@ async def test_the_end_of_a_worker_is_told_to_those_whose_requests_it_held(stand
             await two.stop(0)
 
 
-async def test_without_the_supervisor_the_end_is_told_as_far_as_it_can_be_seen(stand, offers, workers, isolated):
+async def test_without_the_supervisor_the_end_is_reported_as_far_as_known(stand, offers, workers, isolated):
     async with stand() as here:
         one, first = await workers.start(DEADLY)
         try:
@@ -313,9 +313,7 @@ async def test_a_hanging_worker_that_is_not_ended_works_again_once_it_answers(st
             await one.stop(0)
 
 
-async def test_requests_in_a_workers_hands_are_answered_though_their_version_is_replaced(
-    stand, offers, workers, isolated
-):
+async def test_requests_held_by_a_worker_are_answered_after_a_replacement(stand, offers, workers, isolated):
     async with stand() as here:
         one, first = await workers.start(SLOW)
         try:

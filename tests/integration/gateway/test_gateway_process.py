@@ -174,7 +174,7 @@ def platform():
             each.close()
 
 
-def test_it_serves_what_it_is_told_and_reports_it(platform, offers):
+def test_it_serves_the_offered_routes_and_reports_them(platform, offers):
     here = platform()
     here.start()
     supervisor = here.supervisor()
@@ -192,7 +192,7 @@ def test_it_serves_what_it_is_told_and_reports_it(platform, offers):
     assert here.ask(21)[0] == 404
 
 
-def test_its_files_are_nobody_elses(platform, offers):
+def test_its_files_are_private(platform, offers):
     here = platform()
     here.start()
     here.supervisor().serve(offers.table(1, offers.route(offers.times(2))))
@@ -227,7 +227,7 @@ def test_killed_and_started_again_it_serves_the_same_with_nobodys_help(platform,
     assert here.ask(10, path="/pipelines/p2/infer")[0] == 404
 
 
-def test_swaps_and_restarts_under_load_lose_no_request_that_was_sent_to_a_living_gateway(platform, offers):
+def test_swaps_and_restarts_under_load_lose_no_request(platform, offers):
     here = platform()
     here.start()
     supervisor = here.supervisor()
@@ -298,7 +298,7 @@ def test_a_flush_is_answered_with_its_token(platform):
 
 
 @pytest.mark.parametrize("line", [b"no json\n", b'{"kind":"routes"}\n', b'{"kind":"unknown"}\n', b"\xff\xfe\n"])
-def test_whoever_talks_nonsense_is_hung_up_on_and_nothing_else_happens(platform, offers, line):
+def test_an_invalid_message_only_closes_its_connection(platform, offers, line):
     here = platform()
     here.start()
     supervisor = here.supervisor()
@@ -340,7 +340,7 @@ def test_a_socket_that_was_left_there_is_replaced(platform, offers):
     here.supervisor().serve(offers.table(1))
 
 
-def test_told_to_stop_it_says_not_ready_answers_what_it_has_and_ends(platform, offers):
+def test_a_stopping_gateway_reports_not_ready_answers_and_ends(platform, offers):
     here = platform(stop_delay_s=6)
     here.start()
     here.supervisor().serve(offers.table(1, offers.route(offers.times(2))))

@@ -194,7 +194,7 @@ def test_two_free_dimensions_make_a_rectangle_within_a_row(models):
     with pytest.raises(Invalid) as caught:
         session.run(of_lists(session, [[[1, 2], [3, 4]], [[1, 2], [3]]]))
     assert caught.value.path == "[1].x"
-    assert caught.value.message == "row 1 of 'x' is no tensor: its lists differ in length"
+    assert caught.value.message == "row 1 of 'x' is not a tensor: its lists differ in length"
 
 
 def test_a_free_dimension_before_a_fixed_one(models):
@@ -268,7 +268,7 @@ def test_a_model_that_zeros_do_not_suit_needs_an_example(write_model):
     path = write_model(nodes, {"x": (INT64, ["N"])}, {"y": (FLOAT, ["N"])}, [table])
     error = refusal(path)
     assert error.what == "the model cannot answer a canned row of zeros"
-    assert error.fix == "give rows that it takes, as `example:` in trivet.yaml"
+    assert error.fix == "give valid rows as `example:` in trivet.yaml"
     session = NativeSession(path, example=lambda schema: Batch(schema, [np.array([9])], 1))
     assert answer(session, [10]) == [2.0]
     assert session.canned.numpy(0).tolist() == [9]

@@ -65,7 +65,7 @@ def test_an_output_of_one_value_is_a_list_or_that_value_as_its_owner_says(opened
 def test_an_output_schema_that_the_model_does_not_keep_is_refused(opened, said):
     with pytest.raises(Invalid) as caught:
         opened(said)
-    assert caught.value.what.startswith(f"the output schema says {said}, and the model has score: float32[1]; pair")
+    assert caught.value.what.startswith(f"the output schema has {said}, and the model score: float32[1]; pair")
 
 
 @pytest.mark.parametrize(

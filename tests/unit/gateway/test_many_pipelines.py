@@ -102,7 +102,7 @@ def test_two_pipelines_of_one_name_have_different_full_addresses(many):
         ("/v1/api/pipelines/infer/x-1/x", "no pipeline 'x' is deployed", "deployed are ccfraud, other"),
         (
             "/v1/api/pipelines/infer/ccfraud-9/ccfraud",
-            "there is nothing at /v1/api/pipelines/infer/ccfraud-9/ccfraud",
+            "path not found: /v1/api/pipelines/infer/ccfraud-9/ccfraud",
             "ccfraud is at /v1/api/pipelines/infer/ccfraud-1/ccfraud",
         ),
     ],

@@ -240,7 +240,7 @@ NO_ZIP = {
 
 
 @pytest.mark.parametrize("what", NO_ZIP)
-def test_it_is_no_zip_file_when_it_is(what: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_zip_is_refused_with_the_reason(what: str, tmp_path: Path) -> None:
     data, expected = NO_ZIP[what]
     with pytest.raises(BadPackage) as refused:
         contents(data, tmp_path=tmp_path)
@@ -415,7 +415,7 @@ def test_an_archive_written_to_a_pipe_is_read(tmp_path: Path) -> None:
     assert contents(out.getvalue(), tmp_path=tmp_path) == {"a.py": b"x" * 999, "b.py": b"y" * 999}
 
 
-def test_names_are_utf8_where_they_can_be_and_of_the_old_code_page_otherwise(tmp_path: Path) -> None:
+def test_names_are_utf8_if_valid_and_else_of_the_old_code_page(tmp_path: Path) -> None:
     data = archive(Raw(name="caf\u00e9".encode()), Raw(name=b"na\x8bve"), Raw(name="\u6a21".encode(), flags=1 << 11))
     assert set(contents(data, tmp_path=tmp_path)) == {"caf\u00e9", "na\u00efve", "\u6a21"}
 
@@ -428,7 +428,7 @@ names = st.text(
 
 
 @given(st.dictionaries(st.lists(names, min_size=1, max_size=4).map("/".join), st.binary(max_size=100), min_size=1))
-def test_an_archive_gives_back_what_was_packed_or_says_what_it_does_not_take(tmp_path_factory, files) -> None:
+def test_an_archive_returns_what_was_packed_or_a_reason(tmp_path_factory, files) -> None:
     try:
         found = contents(zipped(files), tmp_path=tmp_path_factory.mktemp("packed"))
     except BadPackage as refused:

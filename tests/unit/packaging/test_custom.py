@@ -163,7 +163,7 @@ def test_relative_imports_and_re_exports_are_followed(tmp_path: Path) -> None:
     assert (contents.entry["inference"].file, contents.entry["builder"].file) == ("model.py", "builder.py")
 
 
-def test_an_abstract_class_between_is_no_candidate(tmp_path: Path) -> None:
+def test_an_abstract_class_between_is_not_a_candidate(tmp_path: Path) -> None:
     between = """\
         import abc
 
@@ -245,12 +245,12 @@ def test_requirements_are_read_before_the_sources(tmp_path: Path) -> None:
     assert error.path == "requirements.txt:1"
 
 
-def test_a_package_without_modules_is_told_so(tmp_path: Path) -> None:
+def test_a_package_without_modules_is_refused(tmp_path: Path) -> None:
     error = refusal(tmp_path, {"model.pkl": b"\x80"})
     assert error.message == "No Python modules found in the model directory: clusters.zip"
 
 
-def test_modules_that_cannot_be_read_are_told_with_their_own_error(tmp_path: Path) -> None:
+def test_unreadable_modules_are_reported_with_their_own_error(tmp_path: Path) -> None:
     error = refusal(tmp_path, {"model.py": "import x\nclass :\n", "other.py": "print 1"})
     assert error.what == "No Python modules found in the model directory: clusters.zip"
     assert "SyntaxError: invalid syntax" in (error.why or "")
@@ -260,7 +260,7 @@ def test_modules_that_cannot_be_read_are_told_with_their_own_error(tmp_path: Pat
 @pytest.mark.parametrize(
     "data", [b"x = 1\0", "x = 'é'".encode("latin-1"), b"# -*- coding: nonsense -*-\n", b"x = " + b"(" * 5000]
 )
-def test_what_is_no_python_text_is_an_error_and_no_crash(tmp_path: Path, data: bytes) -> None:
+def test_invalid_python_text_is_an_error_and_not_a_crash(tmp_path: Path, data: bytes) -> None:
     assert refusal(tmp_path, {"model.py": data}).path in {"model.py", "model.py:1"}
 
 
@@ -289,7 +289,7 @@ def test_no_class_that_extends_inference(tmp_path: Path) -> None:
     )
 
 
-def test_a_class_that_extends_another_inference_is_told_apart(tmp_path: Path) -> None:
+def test_a_class_that_extends_another_inference_is_not_a_candidate(tmp_path: Path) -> None:
     text = source(HEAD, INFERENCE, BUILDER).replace("from mac.inference import", "from other.inference import")
     assert "Clusters extends other.inference.Inference" in refusal(tmp_path, {"model.py": text}).message
 
@@ -344,7 +344,7 @@ def test_a_complete_base_beside_its_subclass_is_one_too_many(tmp_path: Path) -> 
         ),
     ],
 )
-def test_a_missing_member_is_told_with_its_class(tmp_path: Path, removed: str, what: str, path: int) -> None:
+def test_a_missing_member_is_reported_with_its_class(tmp_path: Path, removed: str, what: str, path: int) -> None:
     error = refusal(tmp_path, {"model.py": GOOD.replace(f"def {removed}(", "def something_else(")})
     assert error.message == what
     assert error.path == f"model.py:{path}"
@@ -392,7 +392,7 @@ def test_a_base_outside_the_package_may_bring_what_is_missing(tmp_path: Path) ->
         "Plain",
     ],
 )
-def test_an_argument_that_is_no_dictionary_of_arrays_is_refused(tmp_path: Path, annotation: str) -> None:
+def test_an_argument_that_is_not_a_dictionary_of_arrays_is_refused(tmp_path: Path, annotation: str) -> None:
     more = "import numpy, pandas as pd\nfrom pandas import DataFrame as Frame\nRows = List[float]\nclass Plain: ...\n"
     text = GOOD.replace("input_data: InferenceData", f"input_data: {annotation}")
     error = refusal(tmp_path, {"model.py": more + text})
@@ -430,7 +430,7 @@ def test_what_may_be_a_dictionary_of_arrays_is_taken(tmp_path: Path, annotation:
     assert inspected(tmp_path, {"model.py": more + text, "kinds.py": kinds})
 
 
-def test_an_argument_without_annotation_is_taken_and_the_answer_is_not_judged(tmp_path: Path) -> None:
+def test_an_argument_without_annotation_is_accepted(tmp_path: Path) -> None:
     assert inspected(tmp_path, {"model.py": GOOD.replace("input_data: InferenceData) -> InferenceData", "x) -> int")})
 
 

@@ -108,7 +108,7 @@ def test_a_truncated_file_is_refused_wherever_it_is_cut(tmp_path: Path, conforma
         (b"\x80\x04\x95pickle", "it cannot be parsed"),
     ],
 )
-def test_what_is_no_onnx_file_is_told(tmp_path: Path, data: bytes, said: str) -> None:
+def test_a_file_that_is_not_onnx_is_refused(tmp_path: Path, data: bytes, said: str) -> None:
     error = refusal(tmp_path, data)
     assert "not an ONNX model" in error.what
     assert said in (error.why or "")
@@ -139,7 +139,7 @@ def test_a_model_without_inputs_or_outputs_is_refused(tmp_path: Path) -> None:
 # --- versions
 
 
-def test_an_opset_that_is_too_new_is_told_with_the_newest_that_is_taken(tmp_path: Path) -> None:
+def test_a_too_new_opset_is_refused_with_the_newest_supported(tmp_path: Path) -> None:
     error = refusal(tmp_path, model_of(add("x"), opsets={"": 999}))
     assert error.what == f"the model's opset 999 of ai.onnx is newer than ONNX Runtime {onnxruntime.__version__} takes"
     latest = int((error.why or "").rpartition(" ")[2])
@@ -156,12 +156,12 @@ def test_versions_of_many_bits_are_not_cut(tmp_path: Path, version: int) -> None
     assert int((error.why or "").rpartition(" ")[2]) < 1000
 
 
-def test_an_opset_of_another_domain_that_is_too_new_is_told(tmp_path: Path) -> None:
+def test_a_too_new_opset_of_another_domain_is_refused(tmp_path: Path) -> None:
     error = refusal(tmp_path, model_of(add("x"), opsets={"": OPSET, "ai.onnx.ml": 99}))
     assert error.what.startswith("the model's opset 99 of ai.onnx.ml is newer than ONNX Runtime")
 
 
-def test_an_ir_version_that_is_too_new_is_told_with_the_newest_that_is_taken(tmp_path: Path) -> None:
+def test_a_too_new_ir_version_is_refused_with_the_newest_supported(tmp_path: Path) -> None:
     error = refusal(tmp_path, model_of(add("x"), ir=999))
     assert error.what == f"the model's IR version 999 is newer than ONNX Runtime {onnxruntime.__version__} takes"
     latest = int((error.why or "").rpartition(" ")[2])
@@ -366,7 +366,7 @@ def test_only_plain_file_names_are_locations(tmp_path: Path, location: str) -> N
     assert "\n" not in error.message
 
 
-def test_weights_that_were_left_behind_are_told(tmp_path: Path) -> None:
+def test_missing_weights_are_reported(tmp_path: Path) -> None:
     error = refusal(tmp_path, model_of(add(), weights=[external(location="weights.bin")]))
     assert error.what == "the model's weights are missing"
     assert "'weights.bin'" in (error.why or "")
@@ -381,7 +381,7 @@ def test_weights_that_were_left_behind_are_told(tmp_path: Path) -> None:
         ({"length": "9" * 30}, "is not a number of bytes"),
         ({"length": "4"}, "it has 4 bytes where its shape and type take 8"),
         ({"offset": "4"}, "its values end at byte 12 of 'weights.bin', which has 8"),
-        ({"basepath": "/etc"}, "'basepath' is no word of the format"),
+        ({"basepath": "/etc"}, "'basepath' is not a key of the format"),
     ],
 )
 def test_a_part_that_is_not_in_the_file_is_refused(tmp_path: Path, said: dict[str, str], why: str) -> None:
@@ -389,11 +389,11 @@ def test_a_part_that_is_not_in_the_file_is_refused(tmp_path: Path, said: dict[st
     assert why in refusal(tmp_path, model_of(add(), weights=[weight]), weights_bin=bytes(8)).message
 
 
-def test_a_location_that_is_said_twice_is_refused(tmp_path: Path) -> None:
+def test_a_location_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     weight = external(location="weights.bin")
     weight.external_data.add(key="location", value="/etc/passwd")
     error = refusal(tmp_path, model_of(add(), weights=[weight]), weights_bin=bytes(8))
-    assert "'location' is said twice" in error.message
+    assert "'location' occurs twice" in error.message
 
 
 def test_external_shapes_and_types_that_cannot_be_are_refused(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_a_package_that_is_two_things_asks_which(tmp_path: Path, store: Path) ->
         assert open_package(folder, store=store, settings=settings).framework is framework
 
 
-def test_what_somebody_says_wins_over_what_is_found(tmp_path: Path, store: Path) -> None:
+def test_a_given_framework_wins_over_a_detected_one(tmp_path: Path, store: Path) -> None:
     folder = folder_of(
         tmp_path / "step", {"step.py": STEP, "trivet.yaml": "framework: python\n", "requirements.txt": ""}
     )
@@ -158,7 +158,7 @@ def test_what_somebody_says_wins_over_what_is_found(tmp_path: Path, store: Path)
     assert error.message == "There is no .onnx file in 'step': it holds requirements.txt, step.py, trivet.yaml"
 
 
-def test_an_onnx_file_is_no_custom_model(tmp_path: Path, store: Path) -> None:
+def test_an_onnx_file_is_not_a_custom_model(tmp_path: Path, store: Path) -> None:
     path = folder_of(tmp_path, {"m.onnx": onnx_bytes()}) / "m.onnx"
     error = refusal(path, store, settings=ModelSettings(framework=Framework.CUSTOM))
     assert error.what == "'m.onnx' is an ONNX model, and not a custom package"
@@ -182,7 +182,7 @@ def test_errors_about_a_lone_file_call_it_by_its_name(tmp_path: Path, store: Pat
         ({"a.onnx": "1", "b.onnx": "2"}, "There are 2 .onnx files in 'thing'"),
     ],
 )
-def test_what_is_nothing_is_told_what_it_lacks(
+def test_an_unknown_package_is_refused_with_what_it_lacks(
     tmp_path: Path, store: Path, files: dict[str, str | bytes], what: str
 ) -> None:
     assert refusal(folder_of(tmp_path / "thing", files), store).what == what
@@ -198,7 +198,7 @@ def test_nothing_at_the_path_proposes_what_is_near(tmp_path: Path, store: Path) 
     assert caught.value.fix == f"did you mean {str(near)!r}?"
     with pytest.raises(NotFound) as caught:
         open_package(tmp_path / "nowhere" / "x.onnx", store=store)
-    assert caught.value.fix == f"there is no folder {str(tmp_path / 'nowhere')!r} either"
+    assert caught.value.fix == f"the folder {str(tmp_path / 'nowhere')!r} does not exist either"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_path_that_no_disk_takes_is_an_error(tmp_path: Path, store: Path) -> N
     assert "cannot be read" in refusal(tmp_path / ("x" * 5000), store).what
 
 
-def test_what_is_no_zip_is_told_so(tmp_path: Path, store: Path) -> None:
+def test_a_file_that_is_not_a_zip_is_refused(tmp_path: Path, store: Path) -> None:
     error = refusal(folder_of(tmp_path, {"m.zip": "no zip"}) / "m.zip", store)
     assert error.what.startswith("Not a valid ZIP file")
 
@@ -269,7 +269,7 @@ def test_settings_beside_a_file_count_if_they_name_it(tmp_path: Path, store: Pat
     assert settings_of(open_package(tmp_path / "b.onnx", store=store)) == (None, None)
 
 
-def test_settings_beside_a_file_are_told_with_their_place(tmp_path: Path, store: Path) -> None:
+def test_settings_beside_a_file_are_reported_with_their_place(tmp_path: Path, store: Path) -> None:
     folder_of(tmp_path, {"a.onnx": onnx_bytes(), "trivet.yaml": "modle: a.onnx\n"})
     error = refusal(tmp_path / "a.onnx", store)
     assert (error.path or "").startswith(str(tmp_path / "trivet.yaml"))
@@ -307,7 +307,7 @@ def test_settings_that_name_another_file_are_refused(tmp_path: Path, store: Path
     assert "model" in (error.path or "")
 
 
-def test_settings_that_cannot_be_read_are_told(tmp_path: Path, store: Path) -> None:
+def test_unreadable_settings_are_reported(tmp_path: Path, store: Path) -> None:
     folder = folder_of(tmp_path / "step", {"step.py": STEP, "trivet.yaml": "name: é".encode("latin-1")})
     assert refusal(folder, store).what == "trivet.yaml is not UTF-8 text"
 

@@ -76,17 +76,17 @@ def test_no_function_is_an_error_that_says_what_one_looks_like(tmp_path: Path) -
     assert error.fix == "add one: write it as 'def process_data(input_data: InferenceData) -> InferenceData'"
 
 
-def test_a_method_is_no_step(tmp_path: Path) -> None:
+def test_a_method_is_not_a_step(tmp_path: Path) -> None:
     error = refusal(tmp_path, {"step.py": "class Step:\n    def process_data(self, x): ...\n"})
     assert error.why == "Step has one as a method"
     assert error.path == "step.py:2"
 
 
-def test_a_function_inside_a_function_is_no_step(tmp_path: Path) -> None:
+def test_a_function_inside_a_function_is_not_a_step(tmp_path: Path) -> None:
     assert refusal(tmp_path, {"step.py": "def make():\n    def process_data(x): ...\n"}).reason == "no_function"
 
 
-def test_a_module_that_cannot_be_read_is_told_where_it_may_hold_the_function(tmp_path: Path) -> None:
+def test_an_unreadable_module_is_reported_if_it_may_hold_the_function(tmp_path: Path) -> None:
     error = refusal(tmp_path, {"step.py": "def process_data(:\n", "other.py": ""})
     assert error.path == "step.py:1"
     assert "SyntaxError" in error.message

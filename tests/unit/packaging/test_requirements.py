@@ -56,7 +56,7 @@ def test_comments_and_continued_lines_are_understood(tmp_path: Path) -> None:
     assert parsed(tmp_path, text) == ("numpy==1.26.4", "scipy<2,>=1.10", "x")
 
 
-def test_a_name_with_a_hash_mark_inside_is_no_comment(tmp_path: Path) -> None:
+def test_a_name_with_a_hash_mark_inside_is_not_a_comment(tmp_path: Path) -> None:
     assert "numpy#1" in str(refusal(tmp_path, "numpy#1\n"))
 
 
@@ -73,13 +73,13 @@ def test_utf_16_is_recognised(tmp_path: Path, encoding: str) -> None:
     assert error.fix == "save it as UTF-8, as 'pip freeze | Out-File -Encoding utf8 requirements.txt' does"
 
 
-def test_text_that_is_no_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
+def test_text_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> None:
     error = refusal(tmp_path, b"numpy\nscipy # \xe9\n")
     assert error.path == "requirements.txt:2"
     assert "0xe9" in error.message
 
 
-def test_hashes_are_taken_and_told_to_be_of_no_use(tmp_path: Path) -> None:
+def test_hashes_are_accepted_and_reported_as_ignored(tmp_path: Path) -> None:
     text = f"numpy==1.26.4 --hash=sha256:{'ab' * 32} \\\n    --hash sha256:{'cd' * 32}\nscipy\n"
     manifest = written(tmp_path, {"requirements.txt": text})
     told: list[str] = []
@@ -115,7 +115,7 @@ def test_files_that_include_one_another_are_read_once(tmp_path: Path) -> None:
     assert parsed(tmp_path, "-r more.txt\nnumpy\n", more="-r requirements.txt\nscipy\n") == ("scipy", "numpy")
 
 
-def test_a_line_in_an_included_file_is_told_with_that_file(tmp_path: Path) -> None:
+def test_a_line_of_an_included_file_is_reported_with_that_file(tmp_path: Path) -> None:
     assert refusal(tmp_path, "-r more.txt\n", more="numpy\n\n=bad\n").path == "more.txt:3"
 
 

@@ -100,7 +100,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_proposed(text: str, fix: str,
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.10", "3"])
-def test_a_python_version_without_quotes_is_refused_because_yaml_reads_3_10_as_3_1(version: str) -> None:
+def test_an_unquoted_python_version_is_refused_as_yaml_reads_310_as_31(version: str) -> None:
     error = refused(f"python: {version}")
 
     assert error.what == "the Python version is a number"
@@ -110,8 +110,8 @@ def test_a_python_version_without_quotes_is_refused_because_yaml_reads_3_10_as_3
 
 
 @pytest.mark.parametrize("version", ["3", "3.x", "2.7", "3.8.1.2", "python3.8", ">=3.8", "3.٨", "3.08"])
-def test_what_is_no_python_version_is_refused(version: str) -> None:
-    assert refused(f"python: '{version}'").what == f"'{version}' is no Python version"
+def test_an_invalid_python_version_is_refused(version: str) -> None:
+    assert refused(f"python: '{version}'").what == f"'{version}' is not a Python version"
 
 
 def test_a_python_that_no_worker_runs_on_is_refused() -> None:
@@ -129,7 +129,7 @@ def test_memory_is_bytes_or_a_number_with_a_unit(said: str, expected: int) -> No
 
 
 @pytest.mark.parametrize("said", ["0", "-1", "1GB", "1.5Gi", "Gi", "'1 Gi'", "99999999999999999Ti", "1gi"])
-def test_what_is_no_amount_of_memory_is_refused(said: str) -> None:
+def test_an_invalid_amount_of_memory_is_refused(said: str) -> None:
     error = refused(f"resources: {{memory: {said}}}")
 
     assert error.path == "trivet.yaml: resources.memory"
@@ -141,31 +141,31 @@ def test_what_is_no_amount_of_memory_is_refused(said: str) -> None:
     [
         ("name: My Model", "'My Model' cannot be a name", "name"),
         ("framework: onxx", "there is no framework 'onxx'", "framework"),
-        ("model: ../other.onnx", "'../other.onnx' is no file name", "model"),
-        ("model: ..", "'..' is no file name", "model"),
-        ("model: 'a\\b.onnx'", r"'a\\b.onnx' is no file name", "model"),
+        ("model: ../other.onnx", "'../other.onnx' is not a file name", "model"),
+        ("model: ..", "'..' is not a file name", "model"),
+        ("model: 'a\\b.onnx'", r"'a\\b.onnx' is not a file name", "model"),
         ("tensor_fields: []", "there are no tensor fields", "tensor_fields"),
         ("tensor_fields: ['']", "a tensor field has no name", "tensor_fields"),
         ("tensor_fields: [a, a]", "a tensor field is named twice", "tensor_fields"),
         ("batch_config: dynamic", "there is no batch_config 'dynamic'", "batch_config"),
-        ("timeout: 0", "0.0 is no timeout", "timeout"),
-        ("timeout: .inf", "inf is no timeout", "timeout"),
-        ("timeout: .nan", "nan is no timeout", "timeout"),
-        ("workers: 0", "this is no value for the setting", "workers"),
-        ("workers: true", "this is no value for the setting", "workers"),
-        ("workers: two", "this is no value for the setting", "workers"),
-        ("resources: 1Gi", "this is no value for the setting", "resources"),
-        ("resources: {open_files: 3}", "this is no value for the setting", "resources.open_files"),
-        ("example: {a: 1}", "this is no value for the setting", "example"),
-        ("example: [1]", "this is no value for the setting", "example[0]"),
+        ("timeout: 0", "0.0 is not a timeout", "timeout"),
+        ("timeout: .inf", "inf is not a timeout", "timeout"),
+        ("timeout: .nan", "nan is not a timeout", "timeout"),
+        ("workers: 0", "invalid value for the setting", "workers"),
+        ("workers: true", "invalid value for the setting", "workers"),
+        ("workers: two", "invalid value for the setting", "workers"),
+        ("resources: 1Gi", "invalid value for the setting", "resources"),
+        ("resources: {open_files: 3}", "invalid value for the setting", "resources.open_files"),
+        ("example: {a: 1}", "invalid value for the setting", "example"),
+        ("example: [1]", "invalid value for the setting", "example[0]"),
         ("tests: [{name: a, rows: [{}]}]", "'expect' is missing", "tests[0]"),
-        ("tests: [{name: a, rows: [], expect: []}]", "this is no value for the setting", "tests[0].rows"),
+        ("tests: [{name: a, rows: [], expect: []}]", "invalid value for the setting", "tests[0].rows"),
         (
             "tests: [{name: a, rows: [{}, {}], expect: [{}]}]",
             "there are 2 rows and 1 expected answers",
             "tests[0].expect",
         ),
-        ("tests: [{name: a, rows: [{}], expect: [{}], rtol: .inf}]", "inf is no tolerance", "tests[0].rtol"),
+        ("tests: [{name: a, rows: [{}], expect: [{}], rtol: .inf}]", "inf is not a tolerance", "tests[0].rtol"),
         (
             "tests: [{name: a, rows: [{}], expect: [{}]}, {name: a, rows: [{}], expect: [{}]}]",
             "there are two tests 'a'",
@@ -201,7 +201,7 @@ def test_an_error_in_a_schema_names_the_key_and_shows_the_place() -> None:
 
 @pytest.mark.parametrize("text", ["[1, 2]", "just words", "7"])
 def test_settings_that_are_no_mapping_are_refused(text: str) -> None:
-    assert refused(text).what == "the settings are no mapping of keys to values"
+    assert refused(text).what == "the settings are not a mapping of keys to values"
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_file_is_read_with_or_without_a_byte_order_mark(tmp_path: Path) -> Non
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="there is no settings file"):
+    with pytest.raises(NotFound, match="settings file not found:"):
         load_settings(tmp_path / "trivet.yaml")
 
     with pytest.raises(BadPackage) as caught:
@@ -263,7 +263,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
     broken = tmp_path / "broken.yaml"
     broken.write_bytes(b"name: \xff\xfe")
-    with pytest.raises(BadPackage, match="the settings are no UTF-8 text"):
+    with pytest.raises(BadPackage, match="the settings are not UTF-8 text"):
         load_settings(broken)
 
 

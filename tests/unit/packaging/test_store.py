@@ -117,7 +117,7 @@ def test_the_digest_is_that_of_the_bytes(store: Path, tmp_path: Path) -> None:
         assert stored.size == path.stat().st_size
 
 
-def test_the_digest_of_a_folder_is_that_of_its_files_and_not_of_its_name_or_dates(store: Path, tmp_path: Path) -> None:
+def test_a_folders_digest_depends_on_files_and_not_on_name_or_dates(store: Path, tmp_path: Path) -> None:
     one = put_folder(write_folder(tmp_path / "one"), store=store, limits=LIMITS)
     other = write_folder(tmp_path / "other", dict(reversed(FILES.items())))
     os.utime(other / "custom_inference.py", (1, 1))
@@ -233,7 +233,7 @@ def test_an_archive_given_as_a_plain_file_is_refused(store: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("put", [put_file, put_zip, put_folder])
-def test_what_is_not_there_is_said_to_be_so(put, store: Path, tmp_path: Path) -> None:
+def test_a_missing_path_is_reported(put, store: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="There is no .*nowhere"):
         put(tmp_path / "nowhere", store=store, limits=LIMITS)
     assert not store.exists()
@@ -247,7 +247,7 @@ def test_a_folder_a_device_and_a_pipe_are_no_files(store: Path, tmp_path: Path) 
                 put(path, store=store, limits=LIMITS)
 
 
-def test_a_file_is_no_folder(store: Path, tmp_path: Path) -> None:
+def test_a_file_is_not_a_folder(store: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="Not a directory"):
         put_folder(write_file(tmp_path / "m"), store=store, limits=LIMITS)
 

@@ -32,14 +32,14 @@ def open_session(
         path: the file.
         tensor_fields: names for its inputs, in their order.
         batch_config: "single" for a model that takes one row a call.
-        input_schema: what it must take, where that was said.
-        output_schema: what it must answer, where that was said.
-        example: makes the row that it is asked with first; without it the row is made up.
+        input_schema: the expected input, if given.
+        output_schema: the expected output, if given.
+        example: makes the canned row; without it the row is made up.
         threads: how many a call may use.
 
     Raises:
         BadPackage: ONNX Runtime cannot load it, or it cannot answer its canned row.
-        Invalid: what was said about it does not fit it.
+        Invalid: a given schema or name does not fit it.
     """
     fields = tensor_fields
     if fields is None and input_schema is not None:
@@ -55,7 +55,7 @@ def open_session(
 
 
 def _as_scalars(wanted: pa.Schema | None, actual: pa.Schema) -> set[str]:
-    """Outputs of one value a row that are wanted as that value. All others are lists of one, as the reference has it."""
+    """Outputs of one value a row that the schema declares as plain values. All others are lists of one, as in the reference."""
     if wanted is None:
         return set()
     return {
@@ -68,7 +68,7 @@ def _as_scalars(wanted: pa.Schema | None, actual: pa.Schema) -> set[str]:
 
 
 def _same_schema(wanted: pa.Schema | None, actual: pa.Schema, which: str) -> None:
-    """A schema given for a model that has its own must say the same."""
+    """Check that a given schema equals the model's own."""
     if wanted is None:
         return
     by_name = {field.name: field for field in actual}
@@ -76,6 +76,6 @@ def _same_schema(wanted: pa.Schema | None, actual: pa.Schema, which: str) -> Non
         own = by_name.get(field.name)
         if own is None or own.type != field.type:
             raise Invalid(
-                f"the {which} schema says {format_schema(pa.schema([field]))}, and the model has {format_schema(actual)}",
+                f"the {which} schema has {format_schema(pa.schema([field]))}, and the model {format_schema(actual)}",
                 fix=f"leave the {which} schema out: an ONNX model brings its own",
             )

@@ -1,4 +1,4 @@
-"""Where a native session runs: on the event loop when it is quicker than a thread switch is worth, else in a thread."""
+"""Runs a native session: on the event loop if a call is cheaper than a thread switch, else in a thread."""
 
 import asyncio
 import os
@@ -19,14 +19,14 @@ __all__ = ["Cost", "NativeRunner", "measure"]
 
 TRIAL_ROWS = 256
 MOST_ROWS = 2**31
-# Requests of more rows than this gain nothing from sharing a call, which itself holds at most so many rows and bytes.
+# Requests with more rows gain nothing from a shared call, which itself has these limits of rows and bytes.
 SMALL_ROWS = 16
 JOIN_ROWS = 256
 JOIN_BYTES = 2**20
 
 
 class Cost:
-    """What a call costs, as a straight line: seconds a call plus seconds a row."""
+    """The cost of a call as a line: seconds a call plus seconds a row."""
 
     __slots__ = ("call_s", "row_s")
 
@@ -35,18 +35,18 @@ class Cost:
         self.row_s = row_s
 
     def rows_within(self, seconds: float) -> int:
-        """How many rows a call may have and still be expected to end within so many seconds."""
+        """The most rows of a call that is expected to end within a time."""
         if self.call_s + self.row_s > seconds:
             return 0
         return int((seconds - self.call_s) / self.row_s) if self.row_s > 0 else MOST_ROWS
 
 
 def measure(session: Session) -> Cost:
-    """Time the canned row, alone and many times over, the quickest of a few rounds each."""
+    """Time the canned row alone and repeated; the fastest of a few rounds each."""
     canned = session.canned
     one = _quickest(session, canned, rounds=5)
     if one > 0.01:
-        # A heavy model goes to a thread whatever its slope is: do not spend start-up time on it.
+        # A heavy model runs in a thread whatever its slope: do not spend start-up time on it.
         return Cost(one, one)
     columns = [canned.numpy(index).repeat(TRIAL_ROWS, axis=0) for index in range(len(canned.columns))]
     many = _quickest(session, Batch(canned.schema, columns, TRIAL_ROWS * canned.rows), rounds=2)
@@ -106,11 +106,11 @@ class _Joining:
     def _answer(self, jobs: list["_Job"]) -> None:
         try:
             answer = self._run(concat([job.batch for job in jobs]))
-        except Exception as error:  # noqa: BLE001 - nobody else would tell those who wait
+        except Exception as error:  # noqa: BLE001 - the waiting requests need an answer
             if len(jobs) == 1:
                 jobs[0].fail(error)
                 return
-            # One bad request must not fail its neighbours: each is tried alone.
+            # One bad request must not fail its neighbours: run each alone.
             for job in jobs:
                 self._answer([job])
             return
@@ -121,7 +121,7 @@ class _Joining:
 
 
 class _Job:
-    """A request in a gathered turn."""
+    """A request of a collected turn."""
 
     __slots__ = ("batch", "future", "nbytes", "rows")
     joins = True
@@ -146,8 +146,8 @@ class NativeRunner:
 
     Args:
         session: loaded and tried.
-        cost: as `measure` found it; None where that could not be, and every call goes to a thread.
-        limits: deadlines, back-pressure, and what counts as quick.
+        cost: from `measure`; None if it could not be measured, and every call runs in a thread.
+        limits: deadlines, back-pressure, and the limit for inline calls.
     """
 
     capacity = 1

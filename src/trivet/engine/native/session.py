@@ -38,10 +38,10 @@ ELEMENT_TYPES: dict[str, tuple[pa.DataType, Any]] = {
 }
 """Every tensor type that ONNX Runtime feeds and fetches through numpy on a CPU."""
 
-# So many rows that a dimension of the same size is no likely accident.
+# With this many rows, a dimension of the same size is hardly an accident.
 TRIAL_ROWS = 7
 
-# Sizes tried for the free dimensions of a model without example rows: 1 suits most, networks over images want more.
+# Sizes tried for the free dimensions of a model without example rows: 1 suits most, networks over images need more.
 TRIAL_SIZES = (1, 16, 64, 224)
 
 
@@ -106,7 +106,7 @@ class NativeSession:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # What goes wrong is raised, with the same words: the log would only say it twice.
+        # Errors are raised with the same text: the log would only repeat it.
         options.log_severity_level = 4
         # Spinning threads would take the cores that the gateway and the workers need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -184,10 +184,10 @@ class NativeSession:
         return [_joined(parts) for parts in pieces]
 
     def _try_out(self, example: Batch | None) -> None:
-        """Run canned rows, to learn how the outputs carry rows and to be warm when the first request comes.
+        """Run canned rows, to learn how the outputs hold rows and to warm up.
 
-        A model whose first dimension is free is tried with several rows. Some are free in name only, since their exporter wrote
-        the number of rows into an operator inside: those that answer one row get one row a call.
+        A model whose first dimension is free is tried with several rows. In some, the exporter wrote the number of rows into an
+        operator: those that answer one row get one row a call.
         """
         failure: BadPackage | None = None
         for rows in (self._rows_a_call,) if self._rows_a_call else (TRIAL_ROWS, 1):
@@ -220,7 +220,7 @@ class NativeSession:
         }
 
     def _carries_rows(self, output: Tensor, answer: np.ndarray, rows: int) -> bool:
-        """Whether an answer's first dimension is rows. That a single row came proves less: there the file has a say."""
+        """Whether an answer's first dimension is rows. With a single row that is not certain, so the file's shape decides."""
         return answer.ndim > 0 and answer.shape[0] == rows and (rows > 1 or output.rows in (None, 1))
 
     def _without_rows(self, answers: list[np.ndarray], rows: int) -> BadPackage | None:
@@ -268,7 +268,7 @@ def _inputs(session: ort.InferenceSession, *, tensor_fields: Sequence[str] | Non
             fix="give one name for each input, in that order",
         )
     if tensor_fields is not None and len(set(tensor_fields)) < len(tensor_fields):
-        raise Invalid("tensor_fields names a column twice", fix="give each input a name of its own")
+        raise Invalid("tensor_fields names a column twice", fix="give each input its own name")
     tensors = []
     for node, column in zip(nodes, tensor_fields or names, strict=True):
         element, dtype = _element(node, "input")
@@ -315,12 +315,12 @@ def _dimensions(node: Any) -> tuple[int | None, ...]:
 
 
 def _fill(tensor: Tensor, rows: int, free: int) -> np.ndarray:
-    # Indexing a vector gives a scalar, which ONNX Runtime does not take: the dtype makes it an array of rank 0.
+    # Indexing a vector returns a scalar, which ONNX Runtime does not accept: the dtype makes it an array of rank 0.
     return np.asarray(tensor.zeros(1, free)[0], tensor.dtype) if tensor.rows == "absent" else tensor.zeros(rows, free)
 
 
 def _piece(tensor: Tensor, value: np.ndarray, *, start: int, count: int, size: int) -> np.ndarray:
-    """Rows `start` to `start + count` as the model wants them, the last row repeated up to `size`."""
+    """Rows `start` to `start + count` in the model's form, the last row repeated up to `size`."""
     if _is_ragged(value, tensor):
         rows = value[start : start + count]
         value = np.stack([_rectangle(row, tensor, index=start + index) for index, row in enumerate(rows)])
@@ -338,12 +338,12 @@ def _any_ragged(values: Sequence[np.ndarray], tensors: Sequence[Tensor]) -> bool
 
 
 def _is_ragged(value: np.ndarray, tensor: Tensor) -> bool:
-    """Whether a column holds a list a row rather than a tensor: its rows may differ in shape."""
+    """Whether a column is a list for each row and not a tensor: rows may differ in shape."""
     return value.dtype == object and (tensor.dtype is not np.object_ or value.ndim != len(tensor.shape) + 1)
 
 
 def _rectangle(row: Any, tensor: Tensor, *, index: int) -> np.ndarray:
-    """One row of lists as the array that a tensor wants."""
+    """One row of lists as the array of a tensor."""
     rank = len(tensor.shape)
     try:
         array = np.array(_lists(row), dtype=tensor.dtype)
@@ -357,7 +357,7 @@ def _rectangle(row: Any, tensor: Tensor, *, index: int) -> np.ndarray:
         or (array.dtype == object and any(isinstance(item, list) for item in array.flat))
     ):
         raise Invalid(
-            f"row {index} of '{tensor.column}' is no tensor",
+            f"row {index} of '{tensor.column}' is not a tensor",
             why="its lists differ in length",
             fix="send lists of one length within a row",
             path=f"[{index}].{tensor.column}",
@@ -366,7 +366,7 @@ def _rectangle(row: Any, tensor: Tensor, *, index: int) -> np.ndarray:
 
 
 def _lists(value: Any) -> Any:
-    """Arrays inside of arrays as lists inside of lists."""
+    """Nested arrays as nested lists."""
     if not isinstance(value, np.ndarray):
         return value
     return [_lists(item) for item in value] if value.dtype == object else value.tolist()
@@ -385,7 +385,7 @@ def _refused(error: ModelFailed, *, synthetic: bool) -> BadPackage:
     return BadPackage(
         "the model cannot answer a canned row of zeros" if synthetic else "the model refuses the example row",
         why=error.why,
-        fix="give rows that it takes, as `example:` in trivet.yaml",
+        fix="give valid rows as `example:` in trivet.yaml",
         reason="canned_row_failed",
     )
 
@@ -400,7 +400,7 @@ def _wrong_rows(name: str, answer: np.ndarray, rows: int) -> ModelFailed:
 
 
 def _reason(error: Exception) -> str:
-    """ONNX Runtime's own words, without the C++ source line before them."""
+    """ONNX Runtime's message without the C++ source line before it."""
     text = str(error)
     _, found, rest = text.rpartition("Status Message: ")
     return (rest if found else text).strip()

@@ -1,4 +1,4 @@
-"""Native sessions that several routes share: the same version under the same configuration is in memory once."""
+"""Native sessions shared by routes: the same version under the same configuration is in memory once."""
 
 import asyncio
 import os
@@ -25,13 +25,13 @@ __all__ = ["Loaded", "NativeSessions"]
 ExampleMaker: TypeAlias = Callable[[Sequence[dict[str, Any]]], Callable[[pa.Schema], Batch] | None]
 
 AT_ONCE = 2
-# A file of so few bytes whose row takes so little time gains nothing from threads, and hundreds of them would start thousands.
+# A small file with a fast row gains nothing from threads, and hundreds of such models would start thousands.
 TINY_BYTES = 2**16
 TINY_S = 0.0002
 
 
 class Loaded(NamedTuple):
-    """A session, and what a call of it costs."""
+    """A session and the cost of a call."""
 
     session: "Session"
     cost: "Cost"
@@ -44,10 +44,10 @@ class _Shared:
 
 
 class NativeSessions:
-    """Loads sessions in threads, a few at once, and keeps each as long as somebody uses it. Belongs to the loop's thread.
+    """Loads sessions in threads, a few at once, and keeps each while it is in use. Call it in the event loop's thread.
 
     Args:
-        example_maker: from a step's example rows to what makes a batch of them under a schema.
+        example_maker: from a step's example rows to a function that makes a batch of them under a schema.
     """
 
     def __init__(self, example_maker: ExampleMaker) -> None:
@@ -56,10 +56,10 @@ class NativeSessions:
         self._threads = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="loading")
 
     async def take(self, step: NativeStep) -> Loaded:
-        """A step's session, to be given back with `release`.
+        """A step's session, until `release`.
 
         Raises:
-            TrivetError: it cannot be loaded. There is nothing to give back then.
+            TrivetError: it cannot be loaded. Do not call `release` then.
         """
         key = _key(step)
         shared = self._shared.get(key)
@@ -73,12 +73,12 @@ class NativeSessions:
             raise
 
     def release(self, step: NativeStep) -> None:
-        """A step's session is not used any more."""
+        """Give a step's session back."""
         key = _key(step)
         self._give_up(key, self._shared[key])
 
     def close(self) -> None:
-        """Load nothing more."""
+        """Stop loading sessions."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, step: NativeStep) -> Loaded:
@@ -87,19 +87,19 @@ class NativeSessions:
     def _give_up(self, key: bytes, shared: _Shared) -> None:
         shared.users -= 1
         if shared.users == 0:
-            # Somebody who asks for the same one later must not be given one that failed, or that is being freed.
+            # A later request for the same session must not get one that failed or is being freed.
             if self._shared.get(key) is shared:
                 del self._shared[key]
             shared.loading.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _key(step: NativeStep) -> bytes:
-    """What makes two steps the same session: all but what concerns requests and names."""
+    """Steps with the same key share a session: all facts except those about requests and names."""
     return encode(msgspec.structs.replace(step, name="", framework="", timeout_s=None))
 
 
 def _load(step: NativeStep, example_maker: ExampleMaker) -> Loaded:
-    # Imports ONNX Runtime, which takes a moment: a gateway without native steps does without.
+    # This imports ONNX Runtime, which is slow; a gateway without native steps does not need it.
     from trivet.engine.native.runner import measure
 
     most = step.threads or os.cpu_count() or 1

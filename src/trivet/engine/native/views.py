@@ -1,4 +1,4 @@
-"""What is asked of a native session, and two things that stand in for one: outputs in another shape, and several in a row."""
+"""The interface of a native session, and two wrappers: outputs in another shape, and several sessions in a chain."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ class Session(Protocol):
 
     @property
     def canned(self) -> Batch:
-        """A row that it has answered."""
+        """A row that it answered."""
 
     @property
     def joins(self) -> bool:
@@ -36,11 +36,11 @@ class Session(Protocol):
 
 
 class Reshaped:
-    """A session whose outputs of one value a row are answered as that value, or as a list of it, whichever is wanted.
+    """A session whose outputs of one value a row are plain values, or lists of one.
 
     Args:
         session: the model.
-        scalars: names of the outputs that are to be plain values; every other one is a list.
+        scalars: names of the outputs that are plain values; all others are lists.
     """
 
     def __init__(self, session: Session, *, scalars: Collection[str]) -> None:
@@ -71,11 +71,11 @@ def _shaped(field: pa.Field, is_scalar: bool) -> pa.Field:
 
 
 class NativeChain:
-    """Several sessions as one: requests that share a call share it through all of them.
+    """Several sessions in a chain: requests that share a call share it through all of them.
 
     Args:
         sessions: in order, two or more.
-        handovers: what each but the first is given of what the one before answered.
+        handovers: for each session except the first, its inputs from the previous one's outputs.
     """
 
     def __init__(self, sessions: Sequence[Session], handovers: Sequence[Handover]) -> None:
@@ -88,7 +88,7 @@ class NativeChain:
         self.joins = all(session.joins for session in sessions)
 
     def run(self, batch: Batch, run_options: Any = None) -> Batch:
-        """See `Session.run`. An error says which of the steps it is about."""
+        """See `Session.run`. An error names its step."""
         name = self._name
         try:
             answer = self._first.run(batch, run_options)

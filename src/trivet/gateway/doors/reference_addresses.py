@@ -59,10 +59,10 @@ def unknown_address(path: str, *, places: Sequence[Place], known: Iterable[str])
     """
     name = _name_in(path)
     if name is None:
-        return NotFound(f"there is nothing at {path}", fix=f"there are {', '.join(known)}")
+        return NotFound(f"path not found: {path}", fix=f"there are {', '.join(known)}")
     same = [_shown(place) for place in places if place.name == name]
     if same:
-        why = f"there is nothing at {path}"
+        why = f"path not found: {path}"
         return NotFound("Deployment not found", why=why, fix=f"{name} is at {' and '.join(same)}")
     names = sorted({place.name for place in places})
     close = get_close_matches(name, names, n=1)

@@ -40,13 +40,13 @@ def check_external(tensor: Any, *, beside: str, sizes: Mapping[str, int], model:
     """
     name = quoted(tensor.name) if tensor.name else "without a name"
     where = f"{model}: tensor {name}"
-    said: dict[str, str] = {}
+    data: dict[str, str] = {}
     for entry in tensor.external_data:
-        if entry.key not in EXTERNAL_KEYS or entry.key in said:
-            why = f"{quoted(entry.key)} is " + ("said twice" if entry.key in said else "no word of the format")
+        if entry.key not in EXTERNAL_KEYS or entry.key in data:
+            why = f"{quoted(entry.key)} " + ("occurs twice" if entry.key in data else "is not a key of the format")
             raise _external(where, why=why)
-        said[entry.key] = entry.value
-    location = said.get("location", "")
+        data[entry.key] = entry.value
+    location = data.get("location", "")
     if location in {"", ".", ".."} or not location.isprintable() or any(character in location for character in "/\\:"):
         raise BadPackage(
             "the model reads a file that is not its own",
@@ -65,7 +65,7 @@ def check_external(tensor: Any, *, beside: str, sizes: Mapping[str, int], model:
             path=where,
             reason="onnx_external_data",
         )
-    offset, length = (_number(said.get(key), key, where) for key in ("offset", "length"))
+    offset, length = (_number(data.get(key), key, where) for key in ("offset", "length"))
     needed = _bytes_of(tensor, where)
     if length is not None and needed is not None and length != needed:
         raise _external(where, why=f"it has {length} bytes where its shape and type take {needed}")

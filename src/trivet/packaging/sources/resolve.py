@@ -1,4 +1,4 @@
-"""All sources of a package, and what a name in them stands for.
+"""All sources of a package, and the meanings of names in them.
 
 Names are followed through imports, aliases and re-exports inside the package. Where a name can mean two things (an import in
 `try`, a stand-in class in its `except`), both count.
@@ -19,11 +19,11 @@ __all__ = ["Meaning", "Sources", "is_of_mac", "read_sources"]
 
 MAX_SOURCE_BYTES = 2**21
 MAX_ALL_SOURCES_BYTES = 2**26
-# A name that is not found after so many steps through aliases and re-exports is no name that somebody wrote.
+# No hand-written name needs more steps through aliases and re-exports.
 MAX_STEPS = 500
 
 Meaning: TypeAlias = ClassSource | str
-"""What a name stands for: a class of the package, or a dotted name outside it."""
+"""The meaning of a name: a class of the package, or a dotted name outside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ class Sources:
         return None
 
     def meanings(self, file: str, name: str) -> tuple[Meaning, ...]:
-        """What a dotted name in a module stands for, followed through the package's modules."""
+        """The meanings of a dotted name in a module, followed through the package's modules."""
         found: dict[Meaning, None] = {}
         seen: set[tuple[str, str]] = set()
         waiting = [(file, name)]
@@ -127,7 +127,7 @@ class Sources:
         return found
 
     def _next(self, file: str, name: str, *, found: dict[Meaning, None]) -> list[tuple[str, str]]:
-        """One step along a name in a module: adds what it means to `found`, and gives where to look further."""
+        """One step along a name in a module: adds its meanings to `found`, and returns where to continue."""
         module = self.modules[file]
         head, _, rest = name.partition(".")
         rest = f".{rest}" if rest else ""
@@ -152,7 +152,7 @@ class Sources:
     def _inside(self, name: str, *, importer: str) -> tuple[str, str] | None:
         """The package's file that a dotted name leads into, and the rest of the name; None where it leads outside."""
         if _is_mac(name):
-            return None  # whatever a package calls `mac`, a worker has its own
+            return None  # a worker has its own `mac`, which wins over a package's
         parts = name.split(".")
         for end in range(len(parts) - 1, 0, -1):
             file = self._file_of(parts[:end], importer=importer)
@@ -185,7 +185,7 @@ def read_sources(root: Path, manifest: Manifest) -> Sources:
 
     Args:
         root: the folder that holds the manifest's files.
-        manifest: what to read. Hidden folders and installed packages (`.venv`, `site-packages`) are passed over.
+        manifest: the files. Hidden folders and installed packages (`.venv`, `site-packages`) are skipped.
     """
     modules: dict[str, Module] = {}
     broken: list[Broken] = []
@@ -196,7 +196,7 @@ def read_sources(root: Path, manifest: Manifest) -> Sources:
             continue
         total += each.size
         if each.size > MAX_SOURCE_BYTES or total > MAX_ALL_SOURCES_BYTES:
-            broken.append(Broken(file=each.path, line=0, why="it is larger than sources are that somebody wrote"))
+            broken.append(Broken(file=each.path, line=0, why="it is larger than any hand-written source"))
             continue
         read = read_module(root / path, each.path)
         if isinstance(read, Broken):

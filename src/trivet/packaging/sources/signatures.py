@@ -1,4 +1,4 @@
-"""What a method takes, as it is written: how many arguments, and what an annotation says about the first."""
+"""The signature of a method in its source: the number of arguments, and the annotation of the first."""
 
 import ast
 from collections.abc import Sequence
@@ -47,12 +47,12 @@ def _own(member: Member, bound: int) -> list[ast.arg]:
 
 
 def _arguments(member: Member) -> ast.arguments:
-    assert member.arguments is not None, "asked of a name that is no function"
+    assert member.arguments is not None, "called for a name that is not a function"
     return member.arguments
 
 
 def means_no_arrays(annotation: ast.expr, file: str, sources: Sources) -> bool:
-    """Whether an annotation surely means no dictionary of arrays; names that cannot be followed get the benefit of the doubt."""
+    """Whether an annotation certainly does not mean a dictionary of arrays; names that cannot be resolved are accepted."""
     waiting: list[tuple[ast.expr, str]] = [(annotation, file)]
     seen: set[tuple[str, str]] = set()
     while waiting:

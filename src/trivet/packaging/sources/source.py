@@ -48,7 +48,7 @@ class Member:
 
     @property
     def is_abstract(self) -> bool:
-        """Whether it only says that a subclass must have it."""
+        """Whether it only declares that a subclass must have it."""
         return any(name.rpartition(".")[2] in {"abstractmethod", "abstractproperty"} for name in self.decorators)
 
 
@@ -125,7 +125,7 @@ def read_module(path: Path, file: str) -> Module | Broken:
     """Read a source file; `file` is its path in the package."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an author's invalid escape is none of the reader's business
+            warnings.simplefilter("ignore")  # ignore an author's invalid escape
             tree = ast.parse(path.read_bytes(), filename=file)
     except SyntaxError as error:
         why = f"{type(error).__name__}: {error.msg}, to Python {sys.version_info.major}.{sys.version_info.minor}"
