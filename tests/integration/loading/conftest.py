@@ -21,6 +21,7 @@ from trivet.domain.version import LoadedModel
 from trivet.loading.trials import Doing, ProcessTrials, TrialJob
 from trivet.settings import Settings, settings_to_json
 from trivet.wiring.supervisor_process import TRIAL_PROGRAM
+from trivet.wiring.trial_process import try_out
 
 NUMBERS = pa.schema([pa.field("x", pa.list_(pa.float32(), 3), nullable=False)])
 SUMS = pa.schema([pa.field("y", pa.float32())])
@@ -134,7 +135,18 @@ class Bench:
         return await (trials or self.trials).run(job, limit_s=limit_s, load_limit_s=load_limit_s, report=hear)
 
     def run(self, path: Path, *, file_name: str | None = None, **flags: object) -> LoadedModel:
-        """Try a file, and leave nothing behind."""
+        """Try a file as a trial's process does, but in this one; leave nothing behind."""
+
+        def hear(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
+            self.said.append(Doing(stage=stage, detail=detail, done=done, total=total))
+
+        try:
+            return try_out(self.job(path, file_name=file_name, **flags), report=hear)
+        finally:
+            assert not self.left()
+
+    def run_process(self, path: Path, *, file_name: str | None = None, **flags: object) -> LoadedModel:
+        """Try a file in a process of its own, and leave nothing behind."""
         try:
             return asyncio.run(self.try_out(self.job(path, file_name=file_name, **flags)))
         finally:

@@ -32,7 +32,7 @@ def stages(bench) -> list[str]:
 
 
 def test_an_onnx_model_is_loaded_in_the_trial_itself(bench) -> None:
-    loaded = bench.run(bench.sum_onnx(), tensor_fields=("tensor",))
+    loaded = bench.run_process(bench.sum_onnx(), tensor_fields=("tensor",))
     assert (loaded.runtime, loaded.adapter, loaded.files) == (Runtime.NATIVE, None, {"model": "model.onnx"})
     assert loaded.input_schema.names == ["tensor"]
     assert loaded.output_schema.names == ["y"]
@@ -42,7 +42,7 @@ def test_an_onnx_model_is_loaded_in_the_trial_itself(bench) -> None:
 
 
 def test_a_custom_model_is_loaded_in_its_environment_and_answers_a_row(bench) -> None:
-    loaded = bench.run(bench.custom(), **SCHEMAS)
+    loaded = bench.run_process(bench.custom(), **SCHEMAS)
     assert (loaded.runtime, loaded.adapter) == (Runtime.ISOLATED, "custom")
     assert loaded.entry == {
         "inference": EntryPoint(file="custom_inference.py", name="Doubler", line=7),
@@ -90,7 +90,7 @@ def test_a_package_that_fails_its_own_tests_is_refused_with_all_that_differ(benc
           - {name: of another kind, rows: [{x: nothing}], expect: [{y: 0}]}
     """
     with pytest.raises(ModelFailed, match="under-test does not pass its own tests") as caught:
-        bench.run(bench.zip({"custom_inference.py": bench.module(), "trivet.yaml": own}), **SCHEMAS)
+        bench.run_process(bench.zip({"custom_inference.py": bench.module(), "trivet.yaml": own}), **SCHEMAS)
     assert caught.value.reason == "test_failed"
     assert "wrong: " in (caught.value.why or "")
     assert "of another kind: " in (caught.value.why or "")
@@ -159,7 +159,7 @@ def test_the_file_is_called_as_its_owner_calls_it(bench, tmp_path: Path) -> None
 
 
 def test_a_model_that_prints_and_writes_to_descriptor_1_disturbs_nothing(bench) -> None:
-    loaded = bench.run(
+    loaded = bench.run_process(
         bench.custom(create="print('{}'); os.write(1, b'{\\n'); sys.stderr.write('x' * 100_000)"), **SCHEMAS
     )
     assert loaded.output_schema == SUMS
