@@ -1,5 +1,6 @@
 """`trivet up` and `trivet down`: the platform on this machine."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -188,19 +190,22 @@ def _detached(settings: Settings, *, anyone: bool) -> None:
     with log.open("ab") as output, Reporter() as report:
         report("starting", f"its log is {log}")
         size = log.stat().st_size
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **_as_environ(settings)},
-            start_new_session=True,
-        )
+        process: subprocess.Popen[bytes] | None = None
         try:
+            with _signals_held(signal.SIGINT, signal.SIGTERM):
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env={**os.environ, **_as_environ(settings)},
+                    start_new_session=True,
+                )
             info = _wait_until_ready(process, settings.home)
         except BaseException:
             # Its start was not reported, so it must not keep running.
-            process.terminate()
+            if process is not None:
+                process.terminate()
             raise
         if info is None:
             process.terminate()
@@ -209,6 +214,20 @@ def _detached(settings: Settings, *, anyone: bool) -> None:
                 tail = file.read()[-2000:].decode(errors="replace").strip()
             raise Unavailable("the platform did not start", why=tail, fix=f"its log is {log}", reason="not_started")
     _print_ready(info)
+
+
+@contextlib.contextmanager
+def _signals_held(*numbers: signal.Signals) -> Iterator[None]:
+    """A signal that comes in the block takes effect at its end: a process that is being started gets a name first."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for held, handler in before.items():
+            signal.signal(held, handler)
+    for one in came:
+        signal.raise_signal(one)
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", home: Path) -> "PlatformInfo | None":

@@ -117,7 +117,7 @@ def test_a_process_that_dies_at_the_nth_statement_changes_nothing(prepared, url,
             assert code == KILLED
             assert contents(prepared.catalog) == before, f"statement {nth}"
         process.stdin.close()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     assert nth > 3
     assert contents(prepared.catalog) != before
 

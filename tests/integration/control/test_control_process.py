@@ -65,7 +65,7 @@ class Process:
         return self
 
     def answering(self) -> "Process":
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 if httpx.get(f"{self.url}/healthz", timeout=2).status_code == 200:
@@ -112,7 +112,7 @@ def process_in(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     for each in made:
         if each.process is not None and each.process.poll() is None:
             each.process.kill()
-            each.process.wait(timeout=10)
+            each.process.wait(timeout=60)
         each.listener.close()
 
 
@@ -129,7 +129,7 @@ def blobs_in(home: Path) -> list[str]:
     return [path.name for path in (home / "blobs").iterdir()] if (home / "blobs").exists() else []
 
 
-def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+def until(condition: Callable[[], bool], *, within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline
@@ -156,7 +156,7 @@ def test_what_was_acknowledged_survives_a_kill(process_in) -> None:
         url = client.post("/v1/uploads", json=ANNOUNCED).json()["url"]
         version = client.put(url, content=b"bytes").json()
     process.process.kill()
-    process.process.wait(timeout=10)
+    process.process.wait(timeout=60)
     process.start().answering()
     with process.client() as client:
         assert client.get(f"/v1/versions/{version['uuid']}").json() == version
@@ -170,7 +170,7 @@ def test_an_upload_that_a_kill_broke_off_leaves_nothing_and_can_be_sent_again(pr
     with begin_upload(process, announced=announced, size=2**20):
         until(lambda: bool(blobs_in(process.home)))
         process.process.kill()
-        process.process.wait(timeout=10)
+        process.process.wait(timeout=60)
     (process.home / "uploads" / "left.form").write_bytes(b"x")
     process.start().answering()
     with process.client() as client:
@@ -200,7 +200,7 @@ def test_a_stop_waits_for_an_upload_that_goes_on_and_not_for_ever_for_one_that_s
         until(lambda: bool(blobs_in(process.home)))
         begun = time.monotonic()
         assert process.stop() == 0
-        assert time.monotonic() - begun < 8.0
+        assert time.monotonic() - begun < 18.0
     assert blobs_in(process.home) == []
 
     process.said["drain_s"] = 20.0
@@ -231,8 +231,8 @@ def test_a_stop_does_not_wait_for_those_who_wait_for_events(process_in) -> None:
     time.sleep(0.5)
     begun = time.monotonic()
     assert process.stop() == 0
-    waiting.join(timeout=10)
-    assert time.monotonic() - begun < 8.0
+    waiting.join(timeout=60)
+    assert time.monotonic() - begun < 18.0
     assert answers == [200]
 
 
@@ -298,7 +298,7 @@ def test_a_gateway_that_talks_without_an_end_does_not_hold_logs_up_either(proces
         begun = time.monotonic()
         assert client.get("/v1/pipelines/pipe/logs").status_code == 200
         assert time.monotonic() - begun < 6.0
-        talking.join(timeout=10)
+        talking.join(timeout=60)
     assert heard
 
 
@@ -324,7 +324,7 @@ def test_logs_are_read_once_the_gateway_says_that_they_are_written(process_in) -
         answering = threading.Thread(target=answer)
         answering.start()
         assert client.get("/v1/pipelines/pipe/logs").status_code == 200
-        answering.join(timeout=10)
+        answering.join(timeout=60)
     # Less than it would have waited for one that says nothing.
     assert hung_up_after_s
     assert hung_up_after_s[0] < 0.75 * FLUSH_S

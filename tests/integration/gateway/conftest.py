@@ -139,7 +139,7 @@ class Stand:
         await self.app(scope, None, send)
         return sent[0]["status"], json.loads(bytes(sent[1]["body"]))
 
-    async def until(self, condition: Callable[[], Any], *, within_s: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], Any], *, within_s: float = 60.0) -> None:
         """Wait for something to become so."""
         async with asyncio.timeout(within_s):
             while not condition():

@@ -2,13 +2,11 @@
 
 import http.client
 import json
-import os
 import signal
 import socket
 import ssl
 import stat
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,7 +18,8 @@ import pytest
 
 from trivet.domain.encoding import decode, encode
 from trivet.domain.routes import Flushed, FlushLogs, GatewayMessage, GatewayReport
-from trivet.settings import Settings, settings_to_json
+from trivet.settings import Settings
+from trivet_tests.gateway import GatewayProcess
 
 
 class Supervisor:
@@ -29,7 +28,7 @@ class Supervisor:
     def __init__(self, path: Path) -> None:
         with ExitStack() as failed:
             self._socket = failed.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-            self._socket.settimeout(20)
+            self._socket.settimeout(60)
             self._socket.connect(str(path))
             self._lines = failed.enter_context(self._socket.makefile("rb"))
             self.first = self.hear()
@@ -46,7 +45,7 @@ class Supervisor:
 
     def until(self, condition: Callable[[GatewayReport], bool]) -> GatewayReport:
         """The next report of which something is true."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             heard = self.hear()
             if isinstance(heard, GatewayReport) and condition(heard):
@@ -70,43 +69,18 @@ class Supervisor:
         self._socket.close()
 
 
-class Platform:
-    """What the gateway's parent holds: the listening socket, and the process while it runs."""
+class Platform(GatewayProcess):
+    """What the gateway's parent holds, and the other ends of its socket."""
 
     def __init__(self, home: Path, **settings) -> None:
-        self.home = home
-        self.settings = Settings(home=home, **settings)
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port = self.listener.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
+        super().__init__(home, **settings)
         self._supervisors: list[Supervisor] = []
 
-    @property
-    def socket_path(self) -> Path:
-        return self.home / "run" / "gateway.sock"
-
     def start(self) -> None:
-        with (self.home / "stderr").open("ab") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "trivet.wiring.child", "gateway"],
-                stdin=subprocess.PIPE,
-                stderr=stderr,
-                pass_fds=[self.listener.fileno()],
-            )
-        config = {
-            "settings": settings_to_json(self.settings),
-            "listeners": {"http": self.listener.fileno()},
-            "lifeline": None,
-            "control_url": "",
-            "infer_url": "",
-            "parent": os.getpid(),
-            "anyone": False,
-        }
-        self.process.stdin.write(json.dumps(config).encode() + b"\n")
-        self.process.stdin.close()
+        self.start_process()
 
     def supervisor(self) -> Supervisor:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 supervisor = Supervisor(self.socket_path)
@@ -117,9 +91,6 @@ class Platform:
                 continue
             self._supervisors.append(supervisor)
             return supervisor
-
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
     def get(self, path: str) -> tuple[int, dict]:
         connection = self.connect()
@@ -139,14 +110,14 @@ class Platform:
         return reply.status, body[0] if reply.status == 200 else body
 
     def ready(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.get("/readyz")[0] != 200:
             assert time.monotonic() < deadline, self.get("/readyz")
             time.sleep(0.01)
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def close(self) -> None:
         for supervisor in self._supervisors:
@@ -213,7 +184,7 @@ def test_killed_and_started_again_it_serves_the_same_with_nobodys_help(platform,
     thread.start()
     time.sleep(0.2)
     here.start()
-    thread.join(20)
+    thread.join(60)
     assert waiting == [(200, {"status": "alive"})]
     here.ready()
     for number in (1, 2, 3):
@@ -250,13 +221,13 @@ def test_swaps_and_restarts_under_load_lose_no_request(platform, offers):
         thread.start()
     for number, factor in enumerate(range(3, 15), start=2):
         supervisor.serve(offers.table(number, offers.route(offers.times(factor))))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while factor not in seen and not failures:
             assert time.monotonic() < deadline
             time.sleep(0.001)
     stop.set()
     for thread in clients:
-        thread.join(20)
+        thread.join(60)
     assert not failures
     assert seen >= set(range(3, 15))
 
@@ -354,7 +325,7 @@ def test_a_stopping_gateway_reports_not_ready_answers_and_ends(platform, offers)
     assert readiness == (503, {"status": "stopping"})
     assert here.ask(1, connection=connection)[1]["out"] == {"y": 2}
     connection.close()
-    assert here.process.wait(20) == 0
+    assert here.process.wait(60) == 0
     assert not here.socket_path.exists()
     # What it served is served again by the next one.
     here.start()
@@ -367,7 +338,7 @@ def test_a_second_signal_does_not_wait(platform):
     here.start()
     here.supervisor()
     here.process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while here.get("/readyz")[1] != {"status": "stopping"}:
         assert time.monotonic() < deadline
     assert here.end(signal.SIGTERM) == 0
@@ -377,7 +348,7 @@ def test_a_home_whose_path_is_too_long_for_a_socket_is_refused(platform):
     here = platform()
     here.settings = Settings(home=here.home / ("long" * 30))
     here.start()
-    assert here.process.wait(20) == 1
+    assert here.process.wait(60) == 1
     assert "choose a home with a shorter path" in (here.home / "stderr").read_text()
 
 
@@ -416,5 +387,5 @@ def test_with_a_certificate_it_speaks_tls_and_nothing_else(platform, offers, cer
 def test_a_certificate_without_its_key_is_refused(platform, certificate):
     here = platform(tls_cert=certificate[0], tls_key=certificate[0])
     here.start()
-    assert here.process.wait(20) == 1
+    assert here.process.wait(60) == 1
     assert "cannot serve as certificate and key" in (here.home / "stderr").read_text()

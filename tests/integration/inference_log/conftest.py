@@ -30,9 +30,9 @@ from trivet.domain.encoding import decode, encode
 from trivet.domain.routes import Flushed, FlushLogs, GatewayMessage, GatewayReport, NativeStep, Route, RouteTable
 from trivet.domain.schema import parse_schema
 from trivet.inference_log import LogPage, folder_of, read_logs
-from trivet.settings import Settings, settings_to_json
+from trivet_tests.gateway import GatewayProcess
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 def until(condition: Callable[[], Any], what: str, *, within_s: float = WITHIN_S) -> Any:
@@ -44,15 +44,11 @@ def until(condition: Callable[[], Any], what: str, *, within_s: float = WITHIN_S
     return found
 
 
-class Gateway:
+class Gateway(GatewayProcess):
     """A gateway process in a home of its own, with the test as its parent and its supervisor."""
 
     def __init__(self, home: Path, **settings: Any) -> None:
-        self.home = home
-        self.settings = Settings(home=home, **settings)
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port = self.listener.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
+        super().__init__(home, **settings)
         self._supervisor: socket.socket | None = None
         self._lines: Any = None
         self._number = 0
@@ -60,25 +56,7 @@ class Gateway:
 
     def start(self, *routes: Route) -> "Gateway":
         """Begin to run, and to serve; without routes, what was served before."""
-        with (self.home / "stderr").open("ab") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "trivet.wiring.child", "gateway"],
-                stdin=subprocess.PIPE,
-                stderr=stderr,
-                pass_fds=[self.listener.fileno()],
-            )
-        config = {
-            "settings": settings_to_json(self.settings),
-            "listeners": {"http": self.listener.fileno()},
-            "lifeline": None,
-            "control_url": "",
-            "infer_url": "",
-            "parent": os.getpid(),
-            "anyone": False,
-        }
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(config).encode() + b"\n")
-        self.process.stdin.close()
+        self.start_process()
         self._hang_up()
         until(self._connect, "nobody listens at the gateway's socket")
         if routes:
@@ -106,9 +84,6 @@ class Gateway:
         self._say(FlushLogs(token=str(self._tokens)))
         while self._hear() != Flushed(token=str(self._tokens)):
             pass
-
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=WITHIN_S)
 
     def ask(
         self,
@@ -163,9 +138,6 @@ class Gateway:
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(WITHIN_S)
-
-    def said(self) -> str:
-        return (self.home / "stderr").read_text(errors="replace")
 
     def close(self) -> None:
         self._hang_up()

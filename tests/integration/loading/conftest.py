@@ -158,14 +158,14 @@ class Bench:
 
     def below_once_loading(self, parent: int | None = None) -> list[psutil.Process]:
         """The trial, its worker's guardian and its worker, once all are there; those of this process, or of another one."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(below := self.below(parent)) != 3 and time.monotonic() < deadline:
             time.sleep(0.05)
         return below
 
     def left_of(self, processes: Iterable[psutil.Process]) -> list[psutil.Process]:
         """Those that still run after a while."""
-        return psutil.wait_procs(list(processes), timeout=10)[1]
+        return psutil.wait_procs(list(processes), timeout=60)[1]
 
     def left(self) -> list[psutil.Process]:
         """What runs below this process after a while."""

@@ -307,7 +307,7 @@ def test_what_loads_in_a_moment_does_not_wait_for_environments(platform):
         trials.gate = asyncio.Event()
         queue = platform.load_queue(trials)
         await queue.run_once()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while trials.running < 4:
                 await asyncio.sleep(0.01)
         waits = [platform.now(each).status.startswith("pending") for each in (*slow, *quick)]

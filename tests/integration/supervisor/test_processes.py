@@ -255,7 +255,7 @@ def parent(free_home: Path, tmp_path: Path) -> Iterator[Parent]:
     made.start("supervisor")
     yield made
     made.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
 
     def left() -> list[psutil.Process]:
         mine = []

@@ -26,7 +26,7 @@ def alive(pid):
         return False
 
 
-def wait_until(condition, *, limit_s=20):
+def wait_until(condition, *, limit_s=60):
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end, "it did not come about in time"
@@ -282,7 +282,7 @@ def test_fifty_restarts_leave_no_open_files_and_no_folders(stand):
                 await asyncio.sleep(0.2)
                 before = (me.num_fds(), me.num_threads())
         # Fewer is fine: links of earlier tests close when their memory is freed.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while me.num_fds() > before[0] or me.num_threads() > before[1] + 1:
                 await asyncio.sleep(0.05)
 
@@ -297,7 +297,7 @@ def test_a_client_that_keeps_its_stream_open_does_not_hold_up_the_end(stand, row
         worker = await stand.launcher.start(spec)
         link = stand.link(worker, spec)
         await asyncio.to_thread(link.send, row)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await worker.stop(1000)
         assert (await worker.wait()).startswith("ended by Trivet")
 

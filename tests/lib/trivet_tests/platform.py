@@ -67,7 +67,7 @@ class Platform:
         """kill -9 of the parent."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
 
     def log(self) -> str:
         """What the platform said so far."""
