@@ -1,7 +1,7 @@
-"""Files and folders that appear whole: written under a temporary name, and renamed when all of it is on the disk.
+"""Files and folders that appear complete: written under a temporary name, and renamed once all bytes are on the disk.
 
-A draft is locked by the process that writes it. The kernel releases the lock when that process ends, however it ends, and
-the next writer removes what it left.
+The process that writes a draft locks it. The kernel releases the lock when that process ends, and the next writer removes
+the draft.
 """
 
 import fcntl
@@ -85,7 +85,7 @@ def locked_folder(folder: Path) -> Iterator[int]:
 def _draft(folder: Path, make: Callable[[Path], int], end: Callable[[Path], None]) -> Iterator[tuple[Path, int]]:
     while True:
         path = draft_name(folder)
-        # A sweep may come between the making and the locking, and remove the draft as a dead process's.
+        # A sweep between creation and lock may remove the draft, because it looks like the draft of a dead process.
         try:
             descriptor = make(path)
         except FileNotFoundError:

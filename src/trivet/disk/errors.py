@@ -1,4 +1,4 @@
-"""Errors of the disk, as errors that say how to fix them."""
+"""Errors of the disk, with the way to fix them."""
 
 import errno
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def disk_error(error: OSError, *, folder: Path, reason: str) -> Unavailable:
     why = error.strerror or str(error)
     if error.errno in _NO_ROOM:
         return Unavailable(
-            f"There is no room in {folder}",
+            f"No space left in {folder}",
             why=why,
             fix="free some space there, or raise its quota or file size limit",
             reason="disk_full",
@@ -45,12 +45,12 @@ def disk_error(error: OSError, *, folder: Path, reason: str) -> Unavailable:
         return Unavailable(
             f"No file can be opened in {folder} now",
             why=why,
-            fix="try again when less is going on, or raise the limit on open files (`ulimit -n`, LimitNOFILE=)",
+            fix="try again under less load, or raise the limit on open files (`ulimit -n`, LimitNOFILE=)",
             reason="too_many_open_files",
         )
     return Unavailable(
         f"{folder} cannot be read from or written to",
         why=why,
-        fix="check that the folder is there and that the user Trivet runs as may write to it",
+        fix="check that the folder exists and is writable for the user that runs Trivet",
         reason=reason,
     )

@@ -1,4 +1,4 @@
-"""Bytes that reach the disk, and folders that are removed whatever their rights say."""
+"""Durable writes, and removal of read-only folders."""
 
 import os
 import shutil
@@ -13,16 +13,16 @@ def write_all(descriptor: int, data: bytes) -> None:
     """Write all of `data`.
 
     Raises:
-        OSError: the disk did not take it.
+        OSError: the write failed.
     """
     left = memoryview(data)
     while left:
-        # A disk that fills up takes a part and fails at the next call.
+        # A disk that fills up accepts a part of the bytes and fails at the next call.
         left = left[os.write(descriptor, left) :]
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk. Links are not followed."""
+    """Flush a file, or the names in a folder, to the disk. Links are not followed."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -33,7 +33,7 @@ def sync(path: Path) -> None:
 def remove_tree(folder: Path) -> None:
     """Remove a folder with read-only files and folders as far as that is possible. Links are not followed.
 
-    A folder that is missing is not an error. Nothing is raised: what stays is removed by a later sweep.
+    A folder that is missing is not an error. Nothing is raised: a later sweep removes what stays.
     """
     if folder.is_symlink():
         return

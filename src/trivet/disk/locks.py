@@ -1,7 +1,7 @@
-"""Locks between processes, and temporary folders, which the next process removes where their makers died.
+"""Locks between processes, and temporary folders. The next process removes the folders of dead processes.
 
 A lock is `flock` on a file that is never deleted, so that all processes lock the same inode. The kernel releases it
-however its holder ends.
+when its holder ends, for whatever reason.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ class LockBusyError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TemporaryFolder:
-    """A private folder, and the descriptor of the lock that its maker holds while it lives."""
+    """A private folder, and the descriptor of the lock that its owner holds."""
 
     path: Path
     lock: int
@@ -40,8 +40,8 @@ def held(
     """Hold a lock for the length of a `with` block.
 
     Args:
-        path: the lock's file; made, with its folder, where it is missing.
-        shared: others may hold it shared too.
+        path: the lock's file; created, with its folder, if missing.
+        shared: hold it together with other shared holders.
         wait_s: how long to wait for another holder; 0 does not wait.
         on_wait: called once, before the first wait.
 
@@ -49,7 +49,7 @@ def held(
         The lock's descriptor. A child process that inherits it keeps the lock for as long as it lives.
 
     Raises:
-        LockBusyError: it was not free in time.
+        LockBusyError: another process still holds it after `wait_s`.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -63,7 +63,7 @@ def held(
 def _lock(descriptor: int, *, path: Path, shared: bool, wait_s: float, on_wait: Callable[[], None] | None) -> None:
     how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     deadline = time.monotonic() + wait_s
-    said = False
+    waited = False
     while True:
         try:
             fcntl.flock(descriptor, how)
@@ -72,15 +72,15 @@ def _lock(descriptor: int, *, path: Path, shared: bool, wait_s: float, on_wait: 
                 raise LockBusyError(str(path)) from None
         else:
             return
-        if on_wait is not None and not said:
+        if on_wait is not None and not waited:
             on_wait()
-            said = True
+            waited = True
         time.sleep(_POLL_S)
 
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[TemporaryFolder]:
-    """A new folder in `parent`, removed after the block. Folders whose makers died are removed, too.
+    """A new folder in `parent`, removed after the block. Folders of dead processes are removed, too.
 
     Raises:
         LockBusyError: another process has been sweeping for a minute.
@@ -91,7 +91,7 @@ def temporary_folder(parent: Path) -> Iterator[TemporaryFolder]:
     folder = parent / name
     lock = parent / f"{name}.lock"
     with ExitStack() as own:
-        # One at a time, so that no process takes a folder for a dead one's between its making and its locking.
+        # One sweep at a time: a new folder that is not locked yet looks like the folder of a dead process.
         with ExitStack() as dead:
             with held(parent / ".sweep", wait_s=_SWEEP_WAIT_S):
                 stale = _claim_stale(parent, claims=dead)
@@ -104,7 +104,7 @@ def temporary_folder(parent: Path) -> Iterator[TemporaryFolder]:
 
 
 def _claim_stale(parent: Path, *, claims: ExitStack) -> list[Path]:
-    """The folders whose makers are dead; their locks are held until `claims` ends."""
+    """The folders of dead processes; their locks are held until `claims` ends."""
     stale = []
     for lock in parent.glob("*.lock"):
         with suppress(LockBusyError):

@@ -1,8 +1,8 @@
 """Reading ZIP archives that are not trusted.
 
-`zipfile` reads the table of contents; everything else is done here: an entry counts only where its own header agrees
-with the table, its bytes belong to no other entry, and what comes out is what was announced. Nothing is ever extracted by
-name: the caller gets checked paths and streams.
+`zipfile` reads the table of contents; everything else is done here: an entry is accepted only if its own header agrees
+with the table, its bytes belong to no other entry, and the unpacked bytes match the announced size and checksum. Nothing is
+extracted by name: the caller gets checked paths and streams.
 """
 
 import io
@@ -117,11 +117,11 @@ def _read_table(file: BinaryIO, *, limits: Limits) -> tuple[list[zipfile.ZipInfo
     """The table of contents, and where it starts."""
     head = os.pread(file.fileno(), 4, 0)
     if not looks_like_zip(head):
-        raise _not_a_zip("it does not begin as one", fix=ACCEPTED)
+        raise _not_a_zip("it does not begin like one", fix=ACCEPTED)
     try:
         archive = zipfile.ZipFile(_SmallReads(file, limit=max(limits.max_directory_bytes, 1 << 17)))
     except zipfile.BadZipFile as error:
-        raise _not_a_zip(f"it is cut short or damaged ({_reason(error)})") from error
+        raise _not_a_zip(f"it is cut off or damaged ({_reason(error)})") from error
     except (ValueError, NotImplementedError, EOFError, OverflowError, OSError, struct.error) as error:
         raise _not_a_zip(f"its table of contents cannot be read ({_reason(error)})") from error
     table = archive.infolist()
@@ -133,18 +133,18 @@ def _read_table(file: BinaryIO, *, limits: Limits) -> tuple[list[zipfile.ZipInfo
         )
     _check_end(file.fileno(), comment=archive.comment, entries=len(table))
     if table and min(info.header_offset for info in table) != 0:
-        raise _not_a_zip("there is something before its first entry")
+        raise _not_a_zip("it has bytes before its first entry")
     if any(info.header_offset >= archive.start_dir for info in table):
         raise _not_a_zip("an entry is not where the table of contents says")
     return table, archive.start_dir
 
 
 def _check_end(descriptor: int, *, comment: bytes, entries: int) -> None:
-    """Check that the end record is the one that was used, and agrees with its table."""
+    """Check that `zipfile` used the last end record, and that it agrees with its table."""
     end = os.fstat(descriptor).st_size - len(comment) - _END_BYTES
     record = os.pread(descriptor, _END_BYTES, max(end, 0))
     if end < 0 or len(record) != _END_BYTES or not record.startswith(b"PK\5\6"):
-        raise _not_a_zip("there is something after its end, or its comment is cut short")
+        raise _not_a_zip("it has bytes after its end, or its comment is cut off")
     disk, first_disk, here, total = struct.unpack_from("<4H", record, 4)
     if {disk, first_disk} - {0, 0xFFFF}:
         raise _not_a_zip("it is one part of an archive in several files", fix="join its parts and pack it again")
@@ -191,15 +191,15 @@ def _check_kind(info: zipfile.ZipInfo, *, name: str) -> None:
     if kind in _KINDS or info.external_attr & _REPARSE_POINT:
         raise BadPackage(
             f"The archive holds {_KINDS.get(kind, 'a link')}",
-            why="only files and folders are taken",
+            why="only files and folders are supported",
             fix="put the file itself in its place (zip follows links unless it is called with -y)",
             path=name,
         )
     if kind not in {0, stat.S_IFDIR if is_folder else stat.S_IFREG} or (is_folder and info.file_size):
         raise BadPackage(
-            "An entry of the archive is a file by its name and something else by its type"
+            "An entry of the archive is a file by its name, but not by its type"
             if not is_folder
-            else "An entry of the archive is a folder by its name and something else by its type or size",
+            else "An entry of the archive is a folder by its name, but not by its type or size",
             fix=PACK_AGAIN,
             path=name,
         )
@@ -217,7 +217,7 @@ def _check_method(info: zipfile.ZipInfo, *, name: str) -> None:
         method = _METHODS.get(info.compress_type, f"method {info.compress_type}")
         raise BadPackage(
             f"The archive is compressed with {method if not info.flag_bits & _PATCH_DATA else 'patches'}",
-            why="only 'stored' and 'deflate' are read",
+            why="only 'stored' and 'deflate' are supported",
             fix=PACK_AGAIN,
             path=name,
         )
@@ -237,7 +237,7 @@ def _start_of_data(descriptor: int, info: zipfile.ZipInfo, *, name: str) -> int:
     _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL_HEADER.unpack(header)
     after = os.pread(descriptor, name_length + extra_length, info.header_offset + _LOCAL_HEADER.size)
     if len(after) != name_length + extra_length:
-        raise _not_a_zip(f"it is cut short within {name!r}")
+        raise _not_a_zip(f"it is cut off within {name!r}")
     if 0xFFFFFFFF in {packed, size}:
         packed, size = _zip64_sizes(after[name_length:], packed=packed, size=size)
     announced = (info.CRC, info.compress_size, info.file_size)
@@ -252,7 +252,7 @@ def _start_of_data(descriptor: int, info: zipfile.ZipInfo, *, name: str) -> int:
     }
     if different := [what for what, differs in differences.items() if differs]:
         raise BadPackage(
-            f"An entry of the archive has another {different[0]} in its own header than in the table of contents",
+            f"An entry's own header and the table of contents differ in the {different[0]}",
             why="two programs would unpack it differently",
             fix=PACK_AGAIN,
             path=name,
@@ -261,7 +261,7 @@ def _start_of_data(descriptor: int, info: zipfile.ZipInfo, *, name: str) -> int:
 
 
 def _zip64_sizes(extra: bytes, *, packed: int, size: int) -> tuple[int, int]:
-    """The sizes of a large entry's own header; those given where the field is missing."""
+    """The sizes from a large entry's own header; `packed` and `size` if the field is missing."""
     for field, data in _extra_fields(extra):
         if field == 1 and len(data) >= 16:
             large_size, large_packed = struct.unpack_from("<QQ", data)

@@ -66,7 +66,7 @@ def _walk(folder: int, *, root: int, above: str, limits: Limits) -> Iterator[Ent
         else:
             raise BadPackage(
                 f"The folder holds {'a symbolic link' if stat.S_ISLNK(mode) else 'a device, pipe or socket'}",
-                why="only files and folders are taken",
+                why="only files and folders are supported",
                 fix="put the file itself in its place, or move files that the model does not need out of the folder",
                 path=shown(name),
             )
@@ -80,7 +80,7 @@ def _chunks(root: int, parts: tuple[str, ...], *, name: str) -> Iterator[bytes]:
         raise _unreadable(name, error) from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadPackage("The folder was changed while it was read", fix="try again", path=name)
+            raise BadPackage("The folder changed while it was read", fix="try again", path=name)
         while chunk := os.read(descriptor, _CHUNK):
             yield chunk
     except OSError as error:

@@ -17,7 +17,7 @@ class Limits:
         max_bytes: all files together, unpacked; the file that comes in, too.
         max_file_bytes: one file, unpacked.
         max_files: files; folders are counted apart, with the same limit.
-        max_ratio: unpacked bytes for each byte of an archive, applied once `ratio_from_bytes` came out of it.
+        max_ratio: unpacked bytes for each byte of an archive, checked from `ratio_from_bytes` unpacked bytes on.
         ratio_from_bytes: below this many unpacked bytes any ratio is allowed.
         max_depth: names in a path, the file's own included.
         max_name_bytes: one name in a path, as UTF-8.
@@ -89,8 +89,8 @@ class Budget:
         if self._bytes > packed_bytes * self._limits.max_ratio:
             raise TooLarge(
                 f"The archive unpacks to more than {self._limits.max_ratio} times its size",
-                why=f"{size_text(self._bytes)} came out of {size_text(packed_bytes)}, and there was more",
-                fix="if that is meant, store its files without compression (zip -0)",
+                why=f"{size_text(self._bytes)} came out of {size_text(packed_bytes)}, and more follow",
+                fix="if this is intended, store its files without compression (zip -0)",
                 path=self._entry,
             )
 

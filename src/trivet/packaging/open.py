@@ -31,7 +31,7 @@ class _Found:
 
     Attributes:
         path: the file or folder that is the package.
-        settings: those of a `trivet.yaml` outside of it.
+        settings: from a `trivet.yaml` outside of it.
     """
 
     path: Path
@@ -50,16 +50,16 @@ def open_package(
     """Check a package, and put it into the store. Nothing of it is run.
 
     Args:
-        path: a model's file, a `.zip`, or a folder. A `trivet.yaml` in it counts; so does one beside a file, if its
+        path: a model's file, a `.zip`, or a folder. A `trivet.yaml` in it is read; so is one beside a file, if its
             `model` names that file; in a folder its `model` may name a `.zip` or a model's file in that folder.
         store: where packages are kept, by digest.
-        file_name: what its owner calls the file, where the path is another one; then nothing beside it counts.
-        settings: what flags say; only `framework` matters here.
+        file_name: the uploaded file's name, if the path has another one; then nothing beside it is read.
+        settings: from flags; only `framework` is used here.
         limits: on what is unpacked.
-        report: gets what does not stop the package from being served.
+        report: called with each warning.
 
     Returns:
-        The package; its `settings` are what its own `trivet.yaml` says, without the flags.
+        The package; its `settings` come from its own `trivet.yaml`, without the flags.
 
     Raises:
         NotFound: the path does not exist.
@@ -81,7 +81,7 @@ def open_package(
         inner, model = _read_settings(stored.root / SETTINGS_NAME, source=SETTINGS_NAME)
         own = merge_settings(flags=own, own=inner)
     elif any(each.path == "trivet.yml" for each in stored.manifest.files):
-        report(f"trivet.yml is not read: call it {SETTINGS_NAME}")
+        report(f"trivet.yml is not read: rename it to {SETTINGS_NAME}")
     framework, contents = inspect_package(
         Unpacked(root=stored.root, manifest=stored.manifest, name=stored.file_name, model=model),
         framework=settings.framework or own.framework,
@@ -106,7 +106,7 @@ def unpack_again(path: Path, *, store: Path, file_name: str, limits: Limits = NO
     Args:
         path: its file.
         store: where packages are kept.
-        file_name: what its owner calls the file.
+        file_name: the uploaded file's name.
         limits: on what is unpacked.
 
     Returns:
@@ -123,7 +123,7 @@ def _locate(path: Path) -> _Found:
     if path.is_dir():
         return _in_folder(path)
     if not path.exists():
-        raise _nothing_at(path)
+        raise _not_found(path)
     if not path.is_file():
         raise BadPackage(f"{str(path)!r} is neither a file nor a folder", fix=ACCEPTED, path=str(path))
     _check_type(path, shown=str(path))
@@ -141,7 +141,7 @@ def _check_type(path: Path, *, shown: str) -> None:
         other = NOT_TAKEN.get(suffix)
         raise BadPackage(
             f"{path.name!r} is not a package",
-            why=f"files of type {suffix!r} are not supported" if suffix else "the file has no type in its name",
+            why=f"files of type {suffix!r} are not supported" if suffix else "the file name has no suffix",
             fix=ACCEPTED if other is None else other.fix,
             path=shown,
             reason="unknown_file_type",
@@ -165,7 +165,7 @@ def _in_folder(folder: Path) -> _Found:
 def _uploaded(path: Path, *, name: str) -> _Found:
     """A file whose name differs from its path's."""
     if not path.is_file():
-        raise _nothing_at(path)
+        raise _not_found(path)
     _check_type(Path(name), shown=name)
     return _Found(path=path)
 
@@ -190,7 +190,7 @@ def _read_settings(path: Path, *, source: str) -> tuple[ModelSettings, str | Non
     return parse_settings(text, source=source)
 
 
-def _nothing_at(path: Path) -> NotFound:
+def _not_found(path: Path) -> NotFound:
     parent = path.parent
     fix = None
     if not parent.is_dir():
@@ -202,6 +202,6 @@ def _nothing_at(path: Path) -> NotFound:
 
 
 def _name(path: Path) -> str:
-    """The name that a file or folder suggests, without the type of a file."""
+    """A name made from the name of a file or folder, without the file's suffix."""
     path = path if path.name not in {"", ".."} else path.resolve()
     return propose_name(path.stem if path.suffix.lower() == ".zip" or frameworks_of(path.name) else path.name)

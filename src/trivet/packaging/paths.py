@@ -70,7 +70,7 @@ def parse_name(name: str, *, limits: Limits) -> tuple[str, ...]:
     if len(parts) > limits.max_depth:
         raise TooLarge(
             f"A path in the package is {len(parts)} names deep",
-            why=f"at most {limits.max_depth} are taken",
+            why=f"the limit is {limits.max_depth}",
             fix="pack it with fewer folders within folders",
             path=shown(name),
         )
@@ -89,7 +89,7 @@ def _fault_of_path(name: str) -> str | None:
     if "\0" in name:
         return "holds a NUL character"
     if any(c in _TURNING or unicodedata.category(c) in _UNSEEN for c in name):
-        return "holds control characters or bytes that are no text"
+        return "holds control characters or bytes that are not text"
     if "\\" in name:
         return "holds a backslash; folders are separated with forward slashes"
     if name.startswith("/"):
@@ -110,19 +110,19 @@ def _fault_of_part(part: str) -> str | None:
 
 
 def arrange(entries: Iterable[Entry], *, limits: Limits) -> list[Entry]:
-    """The files of a package, in order of path: without system files, clashes refused, one top folder stripped.
+    """The files of a package, in order of path: without system files, and without a single top folder.
 
     Raises:
         BadPackage: two names clash, a file is used as a folder, or there is no file.
         TooLarge: too many files or folders.
     """
-    kept = [entry for entry in entries if entry.parts and not _is_litter(entry.parts)]
+    kept = [entry for entry in entries if entry.parts and not _is_system_file(entry.parts)]
     _check_together(kept, limits=limits)
     files = [entry for entry in kept if entry.chunks is not None]
     if not files:
         raise BadPackage(
             "The package holds no files",
-            why="folders alone, and what systems leave behind (__MACOSX, .DS_Store, __pycache__), do not count",
+            why="folders and system files (__MACOSX, .DS_Store, __pycache__) do not count",
             fix="pack the folder that holds the model",
         )
     if len({entry.parts[0] for entry in kept}) == 1 and all(len(entry.parts) > 1 for entry in files):
@@ -130,7 +130,7 @@ def arrange(entries: Iterable[Entry], *, limits: Limits) -> list[Entry]:
     return sorted(files, key=lambda entry: entry.path)
 
 
-def _is_litter(parts: tuple[str, ...]) -> bool:
+def _is_system_file(parts: tuple[str, ...]) -> bool:
     return any(part in _IGNORED_NAMES or part.startswith("._") for part in parts) or parts[-1].lower().endswith(".pyc")
 
 
@@ -143,7 +143,7 @@ def _check_together(entries: list[Entry], *, limits: Limits) -> None:
         if entry.parts in listed:
             raise BadPackage(
                 "The package holds a name twice",
-                why="only one of the two could be kept",
+                why="only one of the two files can be kept",
                 fix="pack it again from a folder",
                 path=entry.name,
             )
@@ -166,14 +166,14 @@ def _claim(own: dict[str, str], other: dict[str, str], *, key: str, path: str, e
     if key in other:
         raise BadPackage(
             "The package uses one name for a file and for a folder",
-            why=f"{shown(other[key])!r} and {shown(path)!r} cannot both be",
+            why=f"{shown(other[key])!r} and {shown(path)!r} cannot both exist",
             fix="rename one of them",
             path=entry.name,
         )
     if own.setdefault(key, path) != path:
         raise BadPackage(
-            "The package holds two names that are one name on many systems",
-            why=f"{shown(own[key])!r} and {shown(path)!r} differ only in case or in how an accent is written",
+            "The package holds two names that are equal on many systems",
+            why=f"{shown(own[key])!r} and {shown(path)!r} differ only in case or in the encoding of an accent",
             fix="rename one of them",
             path=entry.name,
         )

@@ -1,8 +1,8 @@
 """`requirements.txt`: PEP 508 lines only.
 
-Where packages come from is set on the server, in pip's or uv's own configuration; so options and addresses
-are refused. `-r other.txt` may name another file of the package. `--hash` is taken and not used: the environment's lock
-holds the hashes of what the index has.
+The server's own configuration of pip or uv sets the package index, so options and addresses are refused. `-r other.txt`
+may name another file of the package. `--hash` is accepted and not used: the environment's lock holds the hashes of the
+index.
 """
 
 import codecs
@@ -26,12 +26,10 @@ MAX_LINE = 2**15
 MAX_REQUIREMENT = 2**12
 
 CONFIGURE = (
-    "remove it, and configure the index on the machine that serves: in pip.conf or uv.toml, "
-    "or with PIP_INDEX_URL or UV_INDEX_URL"
+    "remove it, and configure the index on the server: in pip.conf or uv.toml, or with PIP_INDEX_URL or UV_INDEX_URL"
 )
 BY_VERSION = (
-    "ask for a released version, as in 'name==1.2.3', from an index or a wheels folder that the machine that serves "
-    "is configured for"
+    "ask for a released version, as in 'name==1.2.3', from the index or wheels folder of the server's configuration"
 )
 ONE_A_LINE = "write one a line, like 'numpy==1.26.4', 'pandas>=2,<3' or 'scipy'"
 PIN = "ask for the version itself, as in 'name==2.0rc1'"
@@ -146,10 +144,10 @@ def parse_requirements(
             continue
         read.add(other)
         if len(read) > MAX_INCLUDES:
-            raise line.refuse("is one file too many", fix=f"write the requirements into {file} itself")
+            raise line.refuse(f"is more than {MAX_INCLUDES} files", fix=f"write the requirements into {file} itself")
         waiting.append(_lines(root, other, sizes=sizes))
     if hashes:
-        report(f"the hashes in {file} are not used: the environment's lock has its own, of what the index has")
+        report(f"the hashes in {file} are not used: the environment's lock has the hashes of the index")
     return tuple(found)
 
 
@@ -257,7 +255,7 @@ def _requirement(line: _Line, text: str) -> str:
         fix = BY_VERSION
         if requirement.url.startswith("file:"):
             fix = f"{BY_VERSION}; 'pip list --format=freeze' writes versions where 'pip freeze' writes files"
-        raise line.refuse("has an address of its own", fix=fix)
+        raise line.refuse("has an address", fix=fix)
     return usual
 
 
@@ -268,26 +266,24 @@ def _refused_option(line: _Line, name: str) -> BadPackage:
             fix="put the code into the package, where modules import each other by plain name, or release it",
         )
     if name in INDEX_OPTIONS:
-        return line.refuse("says where packages come from", fix=CONFIGURE)
+        return line.refuse("sets the package index", fix=CONFIGURE)
     if name in {"-c", "--constraint"}:
         return line.refuse("is a constraint", fix="write its versions as requirements")
     if name == "--pre":
         return line.refuse("is an option", fix=PIN)
     if name in BUILD_OPTIONS:
-        return line.refuse(
-            "says how packages are built", fix="remove it, and configure that in pip.conf on the machine that serves"
-        )
-    return line.refuse("is an option, and only '-r' is taken", fix="remove it")
+        return line.refuse("sets how packages are built", fix="remove it, and configure that in pip.conf on the server")
+    return line.refuse("is an option, and only '-r' is supported", fix="remove it")
 
 
 def _not_a_requirement(line: _Line, text: str, error: Exception) -> BadPackage:
     trailing = _TRAILING_OPTION.search(text)
     if trailing is not None and _is_requirement(text[: trailing.start()]):
         if trailing["option"].startswith("--hash"):
-            return line.refuse("has a hash that is none", fix="write it as '--hash=sha256:<hexadecimal digits>'")
+            return line.refuse("has an invalid hash", fix="write it as '--hash=sha256:<hexadecimal digits>'")
         return _refused_option(line, trailing["option"])
     if "${" in text:
-        return line.refuse("is filled in from a variable", fix="write it out")
+        return line.refuse("uses a variable", fix="write its value")
     for pattern in (_CONDA, _SPACED):
         likely = pattern.fullmatch(text)
         if likely is not None and _is_requirement(f"{likely[1]}=={likely[2]}"):

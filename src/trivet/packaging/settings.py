@@ -113,7 +113,7 @@ def merge_settings(*, flags: ModelSettings, own: ModelSettings) -> ModelSettings
 
 
 def _too_large(source: str) -> BadPackage:
-    fix = "leave out example rows and tests: one or two do"
+    fix = "remove example rows and tests: one or two are enough"
     return BadPackage(f"the settings are larger than {MAX_BYTES // 2**20} MiB", fix=fix, path=source)
 
 
@@ -150,7 +150,7 @@ def _known(tree: Any, struct: type[msgspec.Struct], *, path: str) -> None:
     for key in tree if isinstance(tree, dict) else ():
         if key not in known:
             at = f"{path}.{key}" if path else key
-            raise Invalid(f"there is no setting {key!r}", fix=_nearest(key, known, what="settings"), path=at)
+            raise Invalid(f"unknown setting {key!r}", fix=_nearest(key, known, what="settings"), path=at)
 
 
 def _nearest(word: str, known: Iterable[str], *, what: str) -> str:
@@ -203,7 +203,7 @@ def _framework(name: str | None) -> Framework | None:
     if name is None or name in names:
         return None if name is None else Framework(name)
     fix = _nearest(name, names, what="frameworks")
-    raise Invalid(f"there is no framework {name!r}", fix=fix, path="framework")
+    raise Invalid(f"unknown framework {name!r}", fix=fix, path="framework")
 
 
 def _file_name(name: str | None) -> str | None:
@@ -212,8 +212,8 @@ def _file_name(name: str | None) -> str | None:
     if name in {"", ".", ".."} or re.search(r"[/\\\x00-\x1f\x7f]", name) or len(name.encode(errors="replace")) > 255:
         raise Invalid(
             f"{name[:80]!r} is not a file name",
-            why="the model lies beside this file or in the same folder, and names are never paths",
-            fix="give the name alone, as in model: fraud.onnx",
+            why="the model is beside this file or in the same folder, and paths are not supported",
+            fix="write only the name, as in model: fraud.onnx",
             path="model",
         )
     return name
@@ -247,8 +247,8 @@ def _tensor_fields(names: list[str] | None) -> tuple[str, ...] | None:
 def _batch_config(value: str | None) -> Literal["single"] | None:
     if value is None or value == "single":
         return "single" if value else None
-    fix = "use 'single' for one row a call of the model, or leave it out"
-    raise Invalid(f"there is no batch_config {value!r}", fix=fix, path="batch_config")
+    fix = "use 'single' for one row per call of the model, or remove it"
+    raise Invalid(f"unknown batch_config {value!r}", fix=fix, path="batch_config")
 
 
 def _python(version: str | None) -> str | None:

@@ -1,11 +1,11 @@
-"""The store of packages: every package once, under the sha256 of what came in.
+"""The store of packages: every package once, under the sha256 of its file or folder.
 
     store/<digest>/files/...        the package's files, read-only
-    store/<digest>/manifest.json    what they are
-    store/tmp-<random>/             a package that is being made; its maker holds a lock on the folder
+    store/<digest>/manifest.json    their paths, sizes and digests
+    store/tmp-<random>/             a package that is being written; its writer holds a lock on the folder
 
-A package appears by one rename, after all of it is on the disk: it is there whole or not at all. A digest belongs to
-bytes alone, so a file's name is not kept: the only file of a package that was one file is `model` and its suffix.
+A package appears by one rename, once all of it is on the disk, so it is never incomplete. A digest depends on bytes alone, so
+a file's name is not kept: a package of a single file has one file `model` with the suffix.
 """
 
 import errno
@@ -43,10 +43,10 @@ class StoredPackage:
 
     Attributes:
         digest: sha256 of the bytes of the file; for a folder, of its files' paths, sizes and digests.
-        size: bytes that came in: the file's, or those of all files of the folder.
+        size: in bytes, of the file, or of all files of the folder.
         root: the folder with its files; read-only.
         manifest: its files.
-        file_name: the name of the file or folder it came from, this time.
+        file_name: the name of this upload's file or folder.
     """
 
     digest: Digest
@@ -57,22 +57,22 @@ class StoredPackage:
 
 
 def find_package(store: Path, digest: Digest) -> Path | None:
-    """The folder with a package's files; None where it is not whole.
+    """The folder with a package's files; None if it is missing or incomplete.
 
-    The bytes of its files are not read, but for a file that was touched since it came in.
+    Only files that changed after they were stored are read.
     """
     known = any(store_folder.find(store, digest=digest, form=form) for form in _FORMS)
     return store / digest / store_folder.FILES if known else None
 
 
 def put_file(path: Path, *, store: Path, limits: Limits, name: str | None = None) -> StoredPackage:
-    """Stores one plain file, such as an ONNX model; in the store it is called `model` and its suffix.
+    """Store one plain file, such as an ONNX model; in the store its name is `model` and its suffix.
 
     Args:
         path: the file.
         store: where packages are kept.
         limits: on its size.
-        name: what the file is called, if not as its path says.
+        name: the file's name, if it differs from the path's.
 
     Raises:
         NotFound: there is no such file.
@@ -91,7 +91,7 @@ def put_file(path: Path, *, store: Path, limits: Limits, name: str | None = None
         kept = "model" + (suffix if _SUFFIX.fullmatch(suffix) else "")
         files = (PackageFile(path=kept, size=size, sha256=digest),)
         record = store_folder.find(store, digest=digest, form="file")
-        # The same bytes under another suffix may lie there.
+        # The store may have the same bytes under another suffix.
         if record is None or record.files != files:
             record = store_folder.add(
                 [Entry(name=shown(name), parts=(kept,), chunks=partial(_chunks, file, path=path))],
@@ -106,13 +106,13 @@ def put_file(path: Path, *, store: Path, limits: Limits, name: str | None = None
 
 
 def put_zip(path: Path, *, store: Path, limits: Limits, name: str | None = None) -> StoredPackage:
-    """Stores the files in a ZIP archive.
+    """Store the files in a ZIP archive.
 
     Args:
         path: the archive.
         store: where packages are kept.
-        limits: on what it holds.
-        name: what the archive is called, if not as its path says.
+        limits: of its content.
+        name: the archive's name, if it differs from the path's.
 
     Raises:
         NotFound: there is no such file.
@@ -139,10 +139,10 @@ def put_zip(path: Path, *, store: Path, limits: Limits, name: str | None = None)
 
 
 def put_folder(path: Path, *, store: Path, limits: Limits) -> StoredPackage:
-    """Stores the files in a folder.
+    """Store the files in a folder.
 
     Raises:
-        NotFound: there is no such folder.
+        NotFound: the folder does not exist.
         BadPackage: it holds what is not supported, cannot be read, or changes while it is read.
         TooLarge: beyond a limit.
         Unavailable: the store cannot be written to.
@@ -182,16 +182,16 @@ def _stored(store: Path, *, digest: Digest, record: store_folder.Record, name: s
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turns what the disk says about the file that comes in into an error that names it."""
+    """Turn an error of the disk into one that names the source."""
     try:
         yield
     except OSError as error:
         why = error.strerror or str(error)
         name = shown(str(path))
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-            raise NotFound(f"There is no {name!r}", why=why, fix="check the path") from error
+            raise NotFound(f"File not found: {name!r}", why=why, fix="check the path") from error
         raise BadPackage(
-            f"{name!r} cannot be read", why=why, fix="see that the user Trivet runs as may read it", path=name
+            f"{name!r} cannot be read", why=why, fix="make it readable for the user that runs Trivet", path=name
         ) from error
 
 
@@ -255,5 +255,5 @@ def _check_unchanged(unchanged: bool, *, path: Path) -> None:
     if not unchanged:
         name = shown(str(path))
         raise BadPackage(
-            f"{name!r} was changed while it was read", fix="try again once it is complete", path=name, reason="changed"
+            f"{name!r} changed while it was read", fix="try again once it is complete", path=name, reason="changed"
         )

@@ -1,4 +1,4 @@
-"""The store's own side: finding a package by its digest, and putting one there so that it is whole or not at all."""
+"""Folders of the store: find a package by its digest, and add one in a single step."""
 
 import json
 import os
@@ -30,7 +30,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """What `manifest.json` holds: what came in, its size in bytes, and the files that it became, in order of path."""
+    """The content of `manifest.json`: the source's form, its size in bytes, and the stored files, in order of path."""
 
     form: Form
     size: int
@@ -38,10 +38,10 @@ class Record:
 
 
 def find(store: Path, *, digest: Digest, form: Form) -> Record | None:
-    """The record of a package that is there, every file as it was; None where there is none, or a damaged one.
+    """The record of a complete package; None if it is missing or damaged.
 
-    A file that was touched after the package was complete is read again: a model may write where it should not, and with
-    enough rights it succeeds. Nothing is written. The same bytes in another form are another package: they mean other files.
+    A file that changed after the package was complete is read again, because a model with enough rights can write to it.
+    Nothing is written. The same bytes in another form are another package, with other files.
     """
     folder = store / digest
     try:
@@ -70,23 +70,23 @@ def add(
     budget: Budget,
     verify: Callable[[tuple[PackageFile, ...]], None],
 ) -> Record:
-    """Puts a package into the store, in place of a damaged one if there is one.
+    """Put a package into the store. It replaces a damaged one.
 
     Args:
         entries: its files, in order of path.
-        store: made where it is missing.
-        digest: what it is found by.
-        form: what came in.
-        size: bytes that came in.
+        store: created if missing.
+        digest: the package's key.
+        form: of the source.
+        size: of the source, in bytes.
         budget: counts what is written.
-        verify: raises if these files are not the ones that the digest was made of.
+        verify: raises if these files do not match the digest.
 
     Returns:
-        Its record; that of another process where one was faster.
+        Its record; the record of another process if that was faster.
 
     Raises:
         Unavailable: the store cannot be written to, or its disk is full.
-        TrivetError: what the entries' chunks, the budget and `verify` raise.
+        TrivetError: from the entries' chunks, the budget and `verify`.
     """
     with disk(store):
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -106,17 +106,17 @@ def add(
 
 
 def canonical_json(value: object) -> bytes:
-    """One value, one text: keys in order, no spaces, UTF-8."""
+    """Deterministic JSON: sorted keys, no spaces, UTF-8."""
     builtin = msgspec.to_builtins(value)
     return json.dumps(builtin, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _publish(folder: Path, *, store: Path, digest: Digest, record: Record) -> Record:
-    """Renames a finished folder to its digest, unless another process was faster."""
+    """Rename a finished folder to its digest, unless another process was faster."""
     target = store / digest
     damaged: Path | None = None
     try:
-        # One at a time: two that found the same damaged package must not take each other's new one away.
+        # One process at a time: two that find the same damaged package must not remove each other's new one.
         with locked_folder(store) as descriptor:
             found = find(store, digest=digest, form=record.form)
             if found == record:

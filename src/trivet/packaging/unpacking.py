@@ -1,4 +1,4 @@
-"""Unpacking one entry of a ZIP archive: what comes out is what was announced, in small pieces, or an error."""
+"""Unpacks one entry of a ZIP archive in small pieces, and checks its announced size and checksum."""
 
 import errno
 import os
@@ -22,11 +22,11 @@ def unpacked(descriptor: int, start: int, *, info: zipfile.ZipInfo, name: str) -
     Args:
         descriptor: the archive's file.
         start: where the entry's packed bytes begin.
-        info: what was announced: method (stored or deflate), sizes, checksum.
-        name: names the entry in errors.
+        info: the announced method (stored or deflate), sizes and checksum.
+        name: the entry's name in errors.
 
     Raises:
-        BadPackage: the bytes are not those announced.
+        BadPackage: the bytes do not match `info`.
     """
     raw = _raw(descriptor, start, size=info.compress_size, name=name)
     count = crc = 0
@@ -39,7 +39,7 @@ def unpacked(descriptor: int, start: int, *, info: zipfile.ZipInfo, name: str) -
     if count < info.file_size:
         raise _damaged("is smaller than announced", name=name)
     if crc != info.CRC:
-        raise _damaged("has another checksum (CRC) than announced", name=name)
+        raise _damaged("does not match its announced checksum (CRC)", name=name)
 
 
 def _raw(descriptor: int, start: int, *, size: int, name: str) -> Iterator[bytes]:
@@ -49,7 +49,7 @@ def _raw(descriptor: int, start: int, *, size: int, name: str) -> Iterator[bytes
         except OSError as error:
             raise _damaged(f"cannot be read ({os.strerror(error.errno or errno.EIO)})", name=name) from error
         if not chunk:
-            raise _damaged("is cut short", name=name)
+            raise _damaged("is cut off", name=name)
         start += len(chunk)
         size -= len(chunk)
         yield chunk
@@ -69,9 +69,9 @@ def _inflated(raw: Iterator[bytes], *, name: str) -> Iterator[bytes]:
             if decompressor.unused_data:
                 raise _damaged("has bytes after its end", name=name)
         while not decompressor.eof:
-            # What is held back when its input ends just where its output buffer was full.
+            # The decompressor holds bytes back if its input ends exactly when its output buffer is full.
             if not (chunk := decompressor.decompress(b"", _CHUNK)):
-                raise _damaged("is cut short", name=name)
+                raise _damaged("is cut off", name=name)
             yield chunk
     except zlib.error as error:
         raise _damaged(f"cannot be unpacked ({shown(str(error))})", name=name) from error

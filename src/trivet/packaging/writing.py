@@ -1,4 +1,4 @@
-"""Writing a package's files into a folder of our own, and removing such folders."""
+"""Writes a package's files into a private folder."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_files(entries: list[Entry], *, into: int, budget: Budget) -> tuple[PackageFile, ...]:
-    """Writes files below a folder that is empty and ours alone; each name is made anew or it is an error.
+    """Write files below an empty, private folder. A name that exists already is an error.
 
     Args:
         entries: the files, in order of path.
@@ -27,11 +27,11 @@ def write_files(entries: list[Entry], *, into: int, budget: Budget) -> tuple[Pac
 
     Raises:
         OSError: a file cannot be written.
-        TooLarge: the budget is spent.
-        BadPackage: what the entries' chunks raise.
+        TooLarge: beyond the budget.
+        BadPackage: from the entries' chunks.
     """
     written = []
-    # The way to the folder that is written to at present: the entries come in order, so few are opened twice.
+    # The open folders down to the current one: the entries are sorted, so few folders are opened twice.
     way: list[tuple[str, int]] = []
     try:
         for entry in entries:
@@ -77,7 +77,7 @@ def _copy(entry: Entry, descriptor: int, *, budget: Budget) -> tuple[int, Digest
 
 
 def write_bytes(name: str, data: bytes, *, into: int) -> None:
-    """Writes one new read-only file.
+    """Write one new read-only file.
 
     Raises:
         OSError: it cannot be written.
@@ -91,17 +91,17 @@ def write_bytes(name: str, data: bytes, *, into: int) -> None:
 
 
 def make_durable(folder: Path) -> None:
-    """Makes folders read-only and brings all of it to the disk: files first, then the folders that name them.
+    """Make folders read-only and flush all files to the disk: files first, then the folders that name them.
 
     Raises:
-        OSError: the disk did not take it.
+        OSError: the write failed.
     """
 
     def fail(error: OSError) -> None:
         raise error
 
     for above, folders, files in os.walk(folder, topdown=False, onerror=fail):
-        # Files after all of them are written: the first fsync then carries most of the rest along.
+        # Flush once all files are written: the first fsync then writes most of the others, too.
         for name in files:
             sync(Path(above, name))
         for name in folders:

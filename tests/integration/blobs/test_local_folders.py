@@ -95,7 +95,7 @@ def test_a_disk_that_fills_up_keeps_what_it_had_and_nothing_of_the_new(local: Bl
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert caught.value.reason == "disk_full"
-    assert caught.value.what == f"There is no room in {folder}"
+    assert caught.value.what == f"No space left in {folder}"
     assert names(folder) == [kept]
     digest, _ = local.put(io.BytesIO(DATA))
     assert names(folder) == sorted([kept, digest])

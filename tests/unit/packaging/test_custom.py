@@ -1,4 +1,4 @@
-"""Custom models: what is found by reading, and what is said about what is missing."""
+"""Custom models: their classes in the sources, and the errors for missing parts."""
 
 import textwrap
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_both_classes_are_found_with_file_and_line(tmp_path: Path) -> None:
     )
 
 
-def test_the_example_of_the_reference_is_taken(tmp_path: Path, reference: Path) -> None:
+def test_the_example_of_the_reference_is_accepted(tmp_path: Path, reference: Path) -> None:
     text = next(reference.glob("001*.txt")).read_text()
     begin = text.index('"""This module features an example implementation')
     end = text.index("The following is the requirements.txt file", begin)
@@ -112,7 +112,7 @@ def test_the_example_of_the_reference_is_taken(tmp_path: Path, reference: Path) 
         ("def make(): ...\nfrom mac.inference import Inference", "make(), Inference"),
     ],
 )
-def test_the_base_is_recognised_however_it_is_imported(tmp_path: Path, imports: str, base: str) -> None:
+def test_the_base_is_recognised_in_every_form_of_import(tmp_path: Path, imports: str, base: str) -> None:
     clusters = textwrap.dedent(INFERENCE).replace("(Inference)", f"({base})").replace("Inference.model", "property")
     rest = source("from mac.inference.creation import InferenceBuilder\nfrom typing import *", BUILDER)
     contents = inspected(tmp_path, {"model.py": f"{imports}\n{clusters}\n{rest}"})
@@ -125,7 +125,7 @@ def test_classes_inside_try_and_if_are_found(tmp_path: Path) -> None:
     assert names(inspected(tmp_path, {"model.py": text})) == ("Clusters", "ClustersBuilder")
 
 
-def test_what_only_scripts_run_is_left_aside(tmp_path: Path) -> None:
+def test_code_for_scripts_is_ignored(tmp_path: Path) -> None:
     script = 'if __name__ == "__main__":\n    class Trial(Inference): ...\n'
     assert names(inspected(tmp_path, {"model.py": GOOD + script})) == ("Clusters", "ClustersBuilder")
 
@@ -163,7 +163,7 @@ def test_relative_imports_and_re_exports_are_followed(tmp_path: Path) -> None:
     assert (contents.entry["inference"].file, contents.entry["builder"].file) == ("model.py", "builder.py")
 
 
-def test_an_abstract_class_between_is_not_a_candidate(tmp_path: Path) -> None:
+def test_an_abstract_class_in_between_is_not_a_candidate(tmp_path: Path) -> None:
     between = """\
         import abc
 
@@ -210,10 +210,10 @@ def test_a_predict_of_its_own_replaces_predict_with_an_underscore(tmp_path: Path
     assert inspected(tmp_path, {"model.py": GOOD.replace("def _predict", "def predict")})
 
 
-# --- the table of what is checked, in its order
+# --- the checks, in their order
 
 
-def test_requirements_must_be_there(tmp_path: Path) -> None:
+def test_missing_requirements_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("class Nothing: ...")
     file = PackageFile(path="model.py", size=18, sha256=digest_of_bytes(b""))
     with pytest.raises(BadPackage) as caught:
@@ -228,11 +228,11 @@ def test_requirements_must_be_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "fix"),
     [
-        ("lib/requirements.txt", "move lib/requirements.txt to the top of clusters.zip, or give the folder lib alone"),
+        ("lib/requirements.txt", "move lib/requirements.txt to the top of clusters.zip, or upload only the folder lib"),
         ("Requirements.TXT", "rename Requirements.TXT to requirements.txt"),
     ],
 )
-def test_requirements_elsewhere_are_pointed_at(tmp_path: Path, name: str, fix: str) -> None:
+def test_misplaced_requirements_are_reported_with_their_path(tmp_path: Path, name: str, fix: str) -> None:
     file = PackageFile(path=name, size=0, sha256=digest_of_bytes(b""))
     with pytest.raises(BadPackage) as caught:
         inspect(Unpacked(root=tmp_path, manifest=Manifest(files=(file,)), name="clusters.zip"))
@@ -264,19 +264,19 @@ def test_invalid_python_text_is_an_error_and_not_a_crash(tmp_path: Path, data: b
     assert refusal(tmp_path, {"model.py": data}).path in {"model.py", "model.py:1"}
 
 
-def test_deeply_nested_source_is_an_error_and_no_crash(tmp_path: Path) -> None:
+def test_deeply_nested_source_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
     error = refusal(tmp_path, {"model.py": "x = " + "-" * 100_000 + "1"})
     assert error.what.startswith("No Python modules found in the model directory")
 
 
-def test_invalid_escapes_in_sources_are_no_warnings_here(tmp_path: Path) -> None:
+def test_invalid_escapes_in_sources_do_not_warn(tmp_path: Path) -> None:
     assert inspected(tmp_path, {"model.py": GOOD + "\nPATTERN = '\\d'\n"})
 
 
 def test_a_broken_module_beside_good_ones_is_reported(tmp_path: Path) -> None:
     notes = inspected(tmp_path, {"model.py": GOOD, "python2.py": "print 'x'\n"}).notes
     assert len(notes) == 1
-    assert notes[0].startswith("python2.py:1 is left aside: SyntaxError: Missing parentheses")
+    assert notes[0].startswith("python2.py:1 is ignored: SyntaxError: Missing parentheses")
 
 
 def test_no_class_that_extends_inference(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_two_builders_in_two_files(tmp_path: Path) -> None:
     assert error.path == "a.py:21, b.py:8"
 
 
-def test_a_complete_base_beside_its_subclass_is_one_too_many(tmp_path: Path) -> None:
+def test_a_complete_base_beside_its_subclass_is_refused(tmp_path: Path) -> None:
     error = refusal(tmp_path, {"model.py": source(HEAD, INFERENCE, "class More(Clusters): ...", BUILDER)})
     assert error.what.startswith("Multiple Inference-inherited classes found: ['Clusters', 'More'].")
     assert error.fix == "make the class that others extend abstract, as in 'class Base(Inference, abc.ABC)'"
@@ -361,15 +361,15 @@ def test_the_builder_is_checked_before_the_inference(tmp_path: Path) -> None:
     assert "predict" in refusal(tmp_path / "b", {"model.py": text.replace("def y", "def create")}).what
 
 
-def test_an_abstract_member_is_none(tmp_path: Path) -> None:
+def test_an_abstract_member_counts_as_missing(tmp_path: Path) -> None:
     text = GOOD.replace("    def _predict", "    @abstractmethod\n    def _predict")
     assert refusal(tmp_path, {"model.py": text}).message.endswith("Clusters has only an abstract _predict")
 
 
-def test_a_base_outside_the_package_may_bring_what_is_missing(tmp_path: Path) -> None:
+def test_a_base_outside_the_package_may_have_the_missing_member(tmp_path: Path) -> None:
     text = GOOD.replace("(Inference)", "(some_library.Mixin, Inference)").replace("def _predict", "def other")
     notes = inspected(tmp_path, {"model.py": text}).notes
-    assert notes == ("model.py:8: Clusters has no _predict of its own, and may have one from some_library.Mixin",)
+    assert notes == ("model.py:8: Clusters does not define _predict, and may inherit it from some_library.Mixin",)
 
 
 @pytest.mark.parametrize(
@@ -423,7 +423,7 @@ def test_an_argument_that_is_not_a_dictionary_of_arrays_is_refused(tmp_path: Pat
         "'not an expression'",
     ],
 )
-def test_what_may_be_a_dictionary_of_arrays_is_taken(tmp_path: Path, annotation: str) -> None:
+def test_possible_dictionaries_of_arrays_are_accepted(tmp_path: Path, annotation: str) -> None:
     more = "import mac.types\nimport numpy.typing as npt\nfrom kinds import Inputs\nArrays = Dict[str, np.ndarray]\n"
     kinds = "import typing\nclass Inputs(typing.TypedDict):\n    a: int\n"
     text = GOOD.replace("input_data: InferenceData", f"input_data: {annotation}")
@@ -466,7 +466,7 @@ def test_create_takes_the_config(tmp_path: Path) -> None:
     )
 
 
-def test_classes_that_extend_one_another_in_a_circle_end(tmp_path: Path) -> None:
+def test_classes_that_extend_each_other_do_not_loop(tmp_path: Path) -> None:
     text = "from b import B\nclass A(B): ...\n"
     error = refusal(
         tmp_path, {"a.py": text, "b.py": text.replace("b", "a").replace("B", "C").replace("A(", "B(").replace("C", "A")}
@@ -474,7 +474,7 @@ def test_classes_that_extend_one_another_in_a_circle_end(tmp_path: Path) -> None
     assert error.what == "No Inference-inherited class found in the model directory"
 
 
-def test_a_long_chain_of_classes_is_refused_soon(tmp_path: Path) -> None:
+def test_a_long_chain_of_classes_is_refused_quickly(tmp_path: Path) -> None:
     chain = "".join(f"class A{i}(A{i - 1}): ...\n" for i in range(1, 20_000))
     error = refusal(tmp_path, {"model.py": f"{source(HEAD)}\nA0 = Inference\n{chain}"})
     assert error.what.startswith("Multiple Inference-inherited classes found: ['A1', 'A2', ")

@@ -1,4 +1,4 @@
-"""ONNX models: what is taken, and what is refused before anything could run it."""
+"""ONNX models: which are accepted and which are refused, before anything runs them."""
 
 from pathlib import Path
 
@@ -52,9 +52,9 @@ def add(weight: str = "w") -> list[onnx.NodeProto]:
     return [helper.make_node("Add", ["x", weight], ["y"])]
 
 
-def external(name: str = "w", **said: str) -> onnx.TensorProto:
+def external(name: str = "w", **keys: str) -> onnx.TensorProto:
     tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
-    for key, text in said.items():
+    for key, text in keys.items():
         tensor.external_data.add(key=key, value=text)
     return tensor
 
@@ -80,13 +80,13 @@ def refusal(root: Path, model: onnx.ModelProto | bytes, **others: bytes) -> BadP
     return caught.value
 
 
-def test_a_good_model_is_taken(tmp_path: Path) -> None:
+def test_a_valid_model_is_accepted(tmp_path: Path) -> None:
     weight = numpy_helper.from_array(np.ones(2, np.float32), "w")
     assert inspected(tmp_path, model_of(add(), weights=[weight])) == Contents(files={"model": "model.onnx"})
 
 
 @pytest.mark.parametrize("name", ["ccfraud", "house_gbr", "house_rf", "multi_io"])
-def test_models_of_others_are_taken(tmp_path: Path, conformance: Path, name: str) -> None:
+def test_models_from_other_exporters_are_accepted(tmp_path: Path, conformance: Path, name: str) -> None:
     assert inspected(tmp_path, (conformance / "onnx" / f"{name}.onnx").read_bytes())
 
 
@@ -98,7 +98,7 @@ def test_a_truncated_file_is_refused_wherever_it_is_cut(tmp_path: Path, conforma
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "reason"),
     [
         (b"", "it is empty"),
         (b"PK\3\4" + b"x" * 50, "it is a zip archive"),
@@ -108,15 +108,15 @@ def test_a_truncated_file_is_refused_wherever_it_is_cut(tmp_path: Path, conforma
         (b"\x80\x04\x95pickle", "it cannot be parsed"),
     ],
 )
-def test_a_file_that_is_not_onnx_is_refused(tmp_path: Path, data: bytes, said: str) -> None:
+def test_a_file_that_is_not_onnx_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
     error = refusal(tmp_path, data)
     assert "not an ONNX model" in error.what
-    assert said in (error.why or "")
+    assert reason in (error.why or "")
 
 
 @given(data=st.data())
 @settings(max_examples=60)
-def test_damaged_files_are_taken_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_damaged_files_are_accepted_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     weight = numpy_helper.from_array(np.ones(2, np.float32), "w")
     good = bytearray(model_of(add(), weights=[weight]).SerializeToString())
     for _ in range(data.draw(st.integers(1, 4))):
@@ -141,7 +141,9 @@ def test_a_model_without_inputs_or_outputs_is_refused(tmp_path: Path) -> None:
 
 def test_a_too_new_opset_is_refused_with_the_newest_supported(tmp_path: Path) -> None:
     error = refusal(tmp_path, model_of(add("x"), opsets={"": 999}))
-    assert error.what == f"the model's opset 999 of ai.onnx is newer than ONNX Runtime {onnxruntime.__version__} takes"
+    assert (
+        error.what == f"the model's opset 999 of ai.onnx is newer than ONNX Runtime {onnxruntime.__version__} supports"
+    )
     latest = int((error.why or "").rpartition(" ")[2])
     assert error.fix == f"re-export with opset {latest}, or update onnxruntime"
     assert inspected(tmp_path, model_of(add("x"), opsets={"": latest}))
@@ -149,7 +151,7 @@ def test_a_too_new_opset_is_refused_with_the_newest_supported(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("version", [2**31 + 17, 2**32 + 17, 2**40, 2**63 - 1])
-def test_versions_of_many_bits_are_not_cut(tmp_path: Path, version: int) -> None:
+def test_versions_of_more_than_32_bits_are_refused(tmp_path: Path, version: int) -> None:
     error = refusal(tmp_path, model_of(add("x"), opsets={"": version}))
     assert int((error.why or "").rpartition(" ")[2]) < 1000
     error = refusal(tmp_path, model_of(add("x"), ir=version))
@@ -163,7 +165,7 @@ def test_a_too_new_opset_of_another_domain_is_refused(tmp_path: Path) -> None:
 
 def test_a_too_new_ir_version_is_refused_with_the_newest_supported(tmp_path: Path) -> None:
     error = refusal(tmp_path, model_of(add("x"), ir=999))
-    assert error.what == f"the model's IR version 999 is newer than ONNX Runtime {onnxruntime.__version__} takes"
+    assert error.what == f"the model's IR version 999 is newer than ONNX Runtime {onnxruntime.__version__} supports"
     latest = int((error.why or "").rpartition(" ")[2])
     assert "re-export with opset " in (error.fix or "")
     assert inspected(tmp_path, model_of(add("x"), ir=latest))
@@ -174,7 +176,7 @@ def test_old_opsets_are_left_to_onnx_runtime(tmp_path: Path, opset: int) -> None
     assert inspected(tmp_path, model_of(add("x"), opsets={"": opset}, ir=3))
 
 
-def test_unused_operator_sets_of_others_are_no_matter(tmp_path: Path) -> None:
+def test_unused_foreign_operator_sets_are_accepted(tmp_path: Path) -> None:
     assert inspected(tmp_path, model_of(add("x"), opsets={"": OPSET, "some.library": 3}))
 
 
@@ -198,7 +200,7 @@ def test_custom_operators_are_refused(tmp_path: Path, domain: str, operator: str
     assert "custom model" in (error.fix or "")
 
 
-def test_operators_of_onnx_runtime_itself_are_taken(tmp_path: Path) -> None:
+def test_operators_of_onnx_runtime_itself_are_accepted(tmp_path: Path) -> None:
     node = helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")
     assert inspected(tmp_path, model_of([node], opsets={"": OPSET, "com.microsoft": 1}))
 
@@ -212,7 +214,7 @@ def call(name: str, source: str = "a", target: str = "b") -> onnx.NodeProto:
     return helper.make_node(name, [source], [target], domain="own")
 
 
-def test_the_models_own_functions_are_taken(tmp_path: Path) -> None:
+def test_the_models_own_functions_are_accepted(tmp_path: Path) -> None:
     own = function("Twice", [helper.make_node("Add", ["a", "a"], ["b"])])
     assert inspected(tmp_path, model_of([call("Twice", "x", "y")], functions=[own], opsets={"": OPSET, "own": 1}))
 
@@ -231,7 +233,7 @@ def test_functions_that_call_themselves_are_refused(tmp_path: Path) -> None:
     assert "calls itself" in refusal(tmp_path, model_of([call("A", "x", "y")], functions=own)).message
 
 
-def test_functions_that_multiply_are_refused(tmp_path: Path) -> None:
+def test_functions_that_expand_too_far_are_refused(tmp_path: Path) -> None:
     own = [function("F0", [helper.make_node("Identity", ["a"], ["b"])])]
     own += [function(f"F{i}", [call(f"F{i - 1}")] * 10) for i in range(1, 30)]
     error = refusal(tmp_path, model_of([call("F29", "x", "y")], functions=own))
@@ -253,7 +255,7 @@ def test_functions_that_differ_in_their_overload_are_all_checked(tmp_path: Path)
 # --- external data
 
 
-def test_weights_beside_the_model_are_taken(tmp_path: Path) -> None:
+def test_weights_beside_the_model_are_accepted(tmp_path: Path) -> None:
     weight = external(location="weights.bin", offset="4", length="8")
     assert inspected(tmp_path, model_of(add(), weights=[weight]), weights_bin=bytes(12))
     assert inspected(tmp_path, model_of(add(), weights=[external(location="weights.bin")]), weights_bin=bytes(8))
@@ -266,7 +268,7 @@ def test_weights_beside_the_model_are_taken(tmp_path: Path) -> None:
 
 
 def carriers() -> dict[str, object]:
-    """A model for every place where a tensor can be, made from that tensor."""
+    """A model for each place of a tensor."""
     identity = helper.make_node("Identity", ["x"], ["y"])
 
     def sparse(values: onnx.TensorProto, indices: onnx.TensorProto) -> onnx.SparseTensorProto:
@@ -370,22 +372,22 @@ def test_missing_weights_are_reported(tmp_path: Path) -> None:
     error = refusal(tmp_path, model_of(add(), weights=[external(location="weights.bin")]))
     assert error.what == "the model's weights are missing"
     assert "'weights.bin'" in (error.why or "")
-    assert error.fix == "put both files into a folder or a zip, and give that"
+    assert error.fix == "put both files into a folder or a zip, and upload that"
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("keys", "why"),
     [
         ({"offset": "-1"}, "offset '-1' is not a number of bytes"),
         ({"offset": "1e3"}, "offset '1e3' is not a number of bytes"),
         ({"length": "9" * 30}, "is not a number of bytes"),
-        ({"length": "4"}, "it has 4 bytes where its shape and type take 8"),
+        ({"length": "4"}, "it has 4 bytes, and its shape and type need 8"),
         ({"offset": "4"}, "its values end at byte 12 of 'weights.bin', which has 8"),
         ({"basepath": "/etc"}, "'basepath' is not a key of the format"),
     ],
 )
-def test_a_part_that_is_not_in_the_file_is_refused(tmp_path: Path, said: dict[str, str], why: str) -> None:
-    weight = external(location="weights.bin", **said)
+def test_external_data_outside_of_its_file_is_refused(tmp_path: Path, keys: dict[str, str], why: str) -> None:
+    weight = external(location="weights.bin", **keys)
     assert why in refusal(tmp_path, model_of(add(), weights=[weight]), weights_bin=bytes(8)).message
 
 
@@ -396,7 +398,7 @@ def test_a_location_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     assert "'location' occurs twice" in error.message
 
 
-def test_external_shapes_and_types_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_invalid_shapes_and_types_of_external_data_are_refused(tmp_path: Path) -> None:
     weight = external(location="weights.bin")
     weight.dims[:] = [-1]
     assert "its shape is [-1]" in refusal(tmp_path, model_of(add(), weights=[weight]), weights_bin=bytes(8)).message

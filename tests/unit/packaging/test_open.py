@@ -1,4 +1,4 @@
-"""A path becomes a checked package: files, zips, folders, and what `trivet.yaml` says about them."""
+"""Opening a path as a package: files, zips, folders and `trivet.yaml`."""
 
 import os
 import zipfile
@@ -91,7 +91,7 @@ def test_a_custom_model_is_found_in_a_zip(tmp_path: Path, store: Path, top: str)
     assert package.contents.requirements == ("scikit-learn==1.2.2",)
 
 
-def test_a_custom_model_may_bring_an_onnx_file(tmp_path: Path, store: Path) -> None:
+def test_a_custom_model_may_hold_an_onnx_file(tmp_path: Path, store: Path) -> None:
     files: dict[str, str | bytes] = {"m.py": CUSTOM, "requirements.txt": "onnxruntime\n", "net.onnx": onnx_bytes()}
     assert open_package(folder_of(tmp_path / "net", files), store=store).framework is Framework.CUSTOM
 
@@ -135,10 +135,10 @@ def test_the_current_folder_has_a_name(tmp_path: Path, store: Path, monkeypatch:
     assert (package.name, package.file_name) == ("my-step", "My_Step")
 
 
-# --- what it is
+# --- the framework
 
 
-def test_a_package_that_is_two_things_asks_which(tmp_path: Path, store: Path) -> None:
+def test_an_ambiguous_package_is_refused(tmp_path: Path, store: Path) -> None:
     folder = folder_of(tmp_path / "both", {"m.py": CUSTOM, "step.py": STEP, "requirements.txt": ""})
     error = refusal(folder, store)
     assert error.what == "'both' is a custom model and a Python step at once"
@@ -164,7 +164,7 @@ def test_an_onnx_file_is_not_a_custom_model(tmp_path: Path, store: Path) -> None
     assert error.what == "'m.onnx' is an ONNX model, and not a custom package"
 
 
-def test_errors_about_a_lone_file_call_it_by_its_name(tmp_path: Path, store: Path) -> None:
+def test_errors_about_a_single_file_use_its_name(tmp_path: Path, store: Path) -> None:
     path = folder_of(tmp_path, {"fraud.onnx": onnx_bytes()[:20]}) / "fraud.onnx"
     assert refusal(path, store).path == "fraud.onnx"
 
@@ -188,10 +188,10 @@ def test_an_unknown_package_is_refused_with_what_it_lacks(
     assert refusal(folder_of(tmp_path / "thing", files), store).what == what
 
 
-# --- what the path is
+# --- the path
 
 
-def test_nothing_at_the_path_proposes_what_is_near(tmp_path: Path, store: Path) -> None:
+def test_a_missing_path_proposes_the_nearest_name(tmp_path: Path, store: Path) -> None:
     near = folder_of(tmp_path, {"ccfraud.onnx": onnx_bytes()}) / "ccfraud.onnx"
     with pytest.raises(NotFound) as caught:
         open_package(tmp_path / "ccfroud.onnx", store=store)
@@ -214,7 +214,7 @@ def test_nothing_at_the_path_proposes_what_is_near(tmp_path: Path, store: Path) 
         ("model", "give an .onnx file, a .zip, or a folder with the package's files"),
     ],
 )
-def test_other_files_are_refused_with_what_to_do(tmp_path: Path, store: Path, name: str, fix: str) -> None:
+def test_other_files_are_refused_with_a_fix(tmp_path: Path, store: Path, name: str, fix: str) -> None:
     error = refusal(folder_of(tmp_path, {name: "x"}) / name, store)
     assert error.what == f"{name!r} is not a package"
     assert error.fix == fix
@@ -227,7 +227,7 @@ def test_an_empty_folder_and_a_pipe_are_refused(tmp_path: Path, store: Path) -> 
     assert refusal(tmp_path / "pipe.onnx", store).what.endswith("is neither a file nor a folder")
 
 
-def test_a_path_that_no_disk_takes_is_an_error(tmp_path: Path, store: Path) -> None:
+def test_an_impossible_path_is_an_error(tmp_path: Path, store: Path) -> None:
     assert "cannot be read" in refusal(tmp_path / ("x" * 5000), store).what
 
 
@@ -236,7 +236,7 @@ def test_a_file_that_is_not_a_zip_is_refused(tmp_path: Path, store: Path) -> Non
     assert error.what.startswith("Not a valid ZIP file")
 
 
-def test_limits_are_handed_on(tmp_path: Path, store: Path) -> None:
+def test_limits_are_passed_on(tmp_path: Path, store: Path) -> None:
     folder = folder_of(tmp_path / "step", {"step.py": STEP, "data.bin": bytes(1000)})
     with pytest.raises(TooLarge):
         open_package(folder, store=store, limits=Limits(max_bytes=500))
@@ -250,7 +250,7 @@ def settings_of(package: Package) -> tuple[str | None, str | None]:
 
 
 @pytest.mark.parametrize("top", ["", "step/"])
-def test_settings_inside_a_zip_count(tmp_path: Path, store: Path, top: str) -> None:
+def test_settings_inside_a_zip_are_used(tmp_path: Path, store: Path, top: str) -> None:
     files = {f"{top}step.py": STEP, f"{top}trivet.yaml": 'name: own\npython: "3.8"\n'}
     package = open_package(zip_of(tmp_path / "step.zip", files), store=store)
     assert settings_of(package) == ("own", "3.8")
@@ -263,7 +263,7 @@ def test_flags_are_not_mixed_into_a_packages_own_settings(tmp_path: Path, store:
     assert settings_of(package) == ("own", None)
 
 
-def test_settings_beside_a_file_count_if_they_name_it(tmp_path: Path, store: Path) -> None:
+def test_settings_beside_a_file_are_used_if_they_name_it(tmp_path: Path, store: Path) -> None:
     folder_of(tmp_path, {"a.onnx": onnx_bytes(), "b.onnx": onnx_bytes(), "trivet.yaml": "model: a.onnx\nname: own\n"})
     assert settings_of(open_package(tmp_path / "a.onnx", store=store)) == ("own", None)
     assert settings_of(open_package(tmp_path / "b.onnx", store=store)) == (None, None)
@@ -281,7 +281,7 @@ def test_a_folders_settings_may_name_a_zip_in_it(tmp_path: Path, store: Path) ->
     package = open_package(folder, store=store)
     assert package.digest == digest_of_file(path)
     assert package.file_name == "step.zip"
-    assert settings_of(package) == ("inner", "3.9")  # what is said outside wins
+    assert settings_of(package) == ("inner", "3.9")  # the outer settings win
 
 
 def test_a_folders_settings_may_name_the_onnx_file_of_several(tmp_path: Path, store: Path) -> None:
@@ -292,18 +292,18 @@ def test_a_folders_settings_may_name_the_onnx_file_of_several(tmp_path: Path, st
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "fix"),
     [
         ("c.onnx", "did you mean 'a.onnx'?"),
-        ("x.zip", "name a file that lies beside the settings"),
-        ("step.py", "take model out"),
+        ("x.zip", "name a file beside the settings"),
+        ("step.py", "remove model"),
         ("../a.onnx", ""),
     ],
 )
-def test_settings_that_name_another_file_are_refused(tmp_path: Path, store: Path, model: str, said: str) -> None:
+def test_settings_that_name_another_file_are_refused(tmp_path: Path, store: Path, model: str, fix: str) -> None:
     folder = folder_of(tmp_path / "two", {"a.onnx": onnx_bytes(), "step.py": STEP, "trivet.yaml": f"model: {model}\n"})
     error = refusal(folder, store)
-    assert said in (error.fix or "")
+    assert fix in (error.fix or "")
     assert "model" in (error.path or "")
 
 
@@ -313,10 +313,10 @@ def test_unreadable_settings_are_reported(tmp_path: Path, store: Path) -> None:
 
 
 def test_a_misnamed_settings_file_is_reported(tmp_path: Path, store: Path) -> None:
-    told: list[str] = []
+    notes: list[str] = []
     folder = folder_of(tmp_path / "step", {"step.py": STEP, "trivet.yml": "name: own\n"})
-    assert open_package(folder, store=store, report=told.append).settings.name is None
-    assert told == ["trivet.yml is not read: call it trivet.yaml"]
+    assert open_package(folder, store=store, report=notes.append).settings.name is None
+    assert notes == ["trivet.yml is not read: rename it to trivet.yaml"]
 
 
 def test_nothing_of_a_package_is_run(tmp_path: Path, store: Path) -> None:

@@ -1,4 +1,4 @@
-"""Python steps: one function, found by reading."""
+"""Python steps: one function, found in the sources."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_the_function_is_found_with_file_and_line(tmp_path: Path) -> None:
     assert contents == Contents(entry={"function": function}, requirements=("pandas",))
 
 
-def test_requirements_are_optional_and_checked_where_they_are(tmp_path: Path) -> None:
+def test_requirements_are_optional_and_checked_if_given(tmp_path: Path) -> None:
     good = inspected(tmp_path / "a", {"step.py": STEP, "requirements.txt": "statsmodels\n"})
     assert good.requirements == ("statsmodels", "pandas")
     error = refusal(tmp_path / "b", {"step.py": STEP, "requirements.txt": "-e .\n"})
@@ -55,11 +55,11 @@ def test_requirements_are_optional_and_checked_where_they_are(tmp_path: Path) ->
         "def process_data(a: 'Dict[str, np.ndarray]'): ...\n",
     ],
 )
-def test_whatever_takes_one_argument_will_do(tmp_path: Path, text: str) -> None:
+def test_every_function_of_one_argument_is_accepted(tmp_path: Path, text: str) -> None:
     assert inspected(tmp_path, {"step.py": text}).entry["function"].file == "step.py"
 
 
-def test_a_function_that_is_only_imported_belongs_to_where_it_comes_from(tmp_path: Path) -> None:
+def test_an_imported_function_counts_only_in_its_own_module(tmp_path: Path) -> None:
     contents = inspected(tmp_path, {"main.py": "from step import process_data\n", "step.py": STEP})
     assert contents.entry["function"].file == "step.py"
 
@@ -70,7 +70,7 @@ def test_two_functions_are_an_error_that_names_both_files(tmp_path: Path) -> Non
     assert error.path == "a.py:4, lib/b.py:4"
 
 
-def test_no_function_is_an_error_that_says_what_one_looks_like(tmp_path: Path) -> None:
+def test_a_missing_function_is_an_error_with_an_example(tmp_path: Path) -> None:
     error = refusal(tmp_path, {"step.py": "def process(x): ...\n"})
     assert error.message == "No process_data function found in step.zip: no module defines one at its top level"
     assert error.fix == "add one: write it as 'def process_data(input_data: InferenceData) -> InferenceData'"
@@ -92,7 +92,7 @@ def test_an_unreadable_module_is_reported_if_it_may_hold_the_function(tmp_path: 
     assert "SyntaxError" in error.message
 
 
-def test_a_step_of_which_nothing_can_be_read(tmp_path: Path) -> None:
+def test_a_step_without_a_readable_source_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, {"step.py": "def :"}).what == "No Python modules found in the model directory: step.zip"
 
 
@@ -105,7 +105,7 @@ def test_a_step_of_which_nothing_can_be_read(tmp_path: Path) -> None:
         ("rows: list", "it expects list"),
     ],
 )
-def test_a_function_of_something_else_is_refused(tmp_path: Path, arguments: str, why: str) -> None:
+def test_a_function_with_another_signature_is_refused(tmp_path: Path, arguments: str, why: str) -> None:
     error = refusal(tmp_path, {"step.py": f"\ndef process_data({arguments}): ...\n"})
     assert error.message == f"process_data must be a function of one argument, a dictionary of numpy arrays: {why}"
     assert error.path == "step.py:2"

@@ -1,4 +1,4 @@
-"""What of a `requirements.txt` is taken, and what is said about the rest."""
+"""The supported lines of a `requirements.txt`, and the errors for the others."""
 
 import codecs
 from contextlib import suppress
@@ -37,12 +37,12 @@ def refusal(root: Path, text: str | bytes, **others: str | bytes) -> BadPackage:
     return caught.value
 
 
-def test_an_empty_file_asks_for_nothing(tmp_path: Path) -> None:
+def test_an_empty_file_has_no_requirements(tmp_path: Path) -> None:
     assert parsed(tmp_path, "") == ()
     assert parsed(tmp_path, "\n# nothing yet\n   \n") == ()
 
 
-def test_requirements_keep_their_order_and_come_once(tmp_path: Path) -> None:
+def test_requirements_keep_their_order_without_repeats(tmp_path: Path) -> None:
     text = "tensorflow==2.8.0\nscikit-learn == 1.2.2\ntensorflow==2.8.0\npandas[excel]>=1,<3 ; python_version<'3.12'\n"
     assert parsed(tmp_path, text) == (
         "tensorflow==2.8.0",
@@ -51,7 +51,7 @@ def test_requirements_keep_their_order_and_come_once(tmp_path: Path) -> None:
     )
 
 
-def test_comments_and_continued_lines_are_understood(tmp_path: Path) -> None:
+def test_comments_and_continued_lines_are_read(tmp_path: Path) -> None:
     text = "# pins\nnumpy==1.26.4  # the last of the 1s\nscipy \\\n  >=1.10, \\\n  <2\n  # a comment\nx\\\n"
     assert parsed(tmp_path, text) == ("numpy==1.26.4", "scipy<2,>=1.10", "x")
 
@@ -62,7 +62,7 @@ def test_a_name_with_a_hash_mark_inside_is_not_a_comment(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
-def test_what_windows_writes_is_read(tmp_path: Path, ending: str, mark: bytes) -> None:
+def test_files_from_windows_are_read(tmp_path: Path, ending: str, mark: bytes) -> None:
     assert parsed(tmp_path, mark + f"numpy{ending}scipy==1.10{ending}".encode()) == ("numpy", "scipy==1.10")
 
 
@@ -82,15 +82,13 @@ def test_text_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> None
 def test_hashes_are_accepted_and_reported_as_ignored(tmp_path: Path) -> None:
     text = f"numpy==1.26.4 --hash=sha256:{'ab' * 32} \\\n    --hash sha256:{'cd' * 32}\nscipy\n"
     manifest = written(tmp_path, {"requirements.txt": text})
-    told: list[str] = []
-    assert parse_requirements(tmp_path, manifest, report=told.append) == ("numpy==1.26.4", "scipy")
-    assert told == [
-        "the hashes in requirements.txt are not used: the environment's lock has its own, of what the index has"
-    ]
+    notes: list[str] = []
+    assert parse_requirements(tmp_path, manifest, report=notes.append) == ("numpy==1.26.4", "scipy")
+    assert notes == ["the hashes in requirements.txt are not used: the environment's lock has the hashes of the index"]
 
 
-def test_a_hash_that_is_none_is_refused(tmp_path: Path) -> None:
-    assert "has a hash that is none" in refusal(tmp_path, "numpy==1.26.4 --hash=nonsense\n").message
+def test_an_invalid_hash_is_refused(tmp_path: Path) -> None:
+    assert "has an invalid hash" in refusal(tmp_path, "numpy==1.26.4 --hash=nonsense\n").message
 
 
 @pytest.mark.parametrize(
@@ -120,7 +118,7 @@ def test_a_line_of_an_included_file_is_reported_with_that_file(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "why"),
     [
         ("-r /etc/passwd", "includes a file that the package does not have"),
         ("-r ../outside.txt", "includes a file outside the package"),
@@ -128,36 +126,36 @@ def test_a_line_of_an_included_file_is_reported_with_that_file(tmp_path: Path) -
         ("-r https://example.org/r.txt", "includes a file from elsewhere"),
     ],
 )
-def test_nothing_is_included_from_outside_the_package(tmp_path: Path, line: str, said: str) -> None:
+def test_nothing_is_included_from_outside_the_package(tmp_path: Path, line: str, why: str) -> None:
     (tmp_path / "outside.txt").write_text("numpy\n")
     inside = tmp_path / "package"
     inside.mkdir()
-    assert said in refusal(inside, f"{line}\n").message
+    assert why in refusal(inside, f"{line}\n").message
 
 
 @pytest.mark.parametrize(
-    ("line", "said", "remedy"),
+    ("line", "why", "fix"),
     [
         ("-e .", "installs from a folder", "import each other by plain name"),
         ("-e git+https://example.org/x.git#egg=x", "installs from a folder", "plain name"),
-        ("--index-url https://example.org/simple", "says where packages come from", "on the machine that serves"),
-        ("--index-url=https://example.org/simple", "says where packages come from", "PIP_INDEX_URL or UV_INDEX_URL"),
-        ("-i https://example.org/simple", "says where packages come from", "pip.conf or uv.toml"),
-        ("--extra-index-url https://example.org/cpu", "says where packages come from", "pip.conf or uv.toml"),
-        ("-f https://example.org/wheels", "says where packages come from", "pip.conf or uv.toml"),
-        ("--trusted-host example.org", "says where packages come from", "pip.conf or uv.toml"),
-        ("numpy --index-url https://example.org", "says where packages come from", "pip.conf or uv.toml"),
+        ("--index-url https://example.org/simple", "sets the package index", "on the server"),
+        ("--index-url=https://example.org/simple", "sets the package index", "PIP_INDEX_URL or UV_INDEX_URL"),
+        ("-i https://example.org/simple", "sets the package index", "pip.conf or uv.toml"),
+        ("--extra-index-url https://example.org/cpu", "sets the package index", "pip.conf or uv.toml"),
+        ("-f https://example.org/wheels", "sets the package index", "pip.conf or uv.toml"),
+        ("--trusted-host example.org", "sets the package index", "pip.conf or uv.toml"),
+        ("numpy --index-url https://example.org", "sets the package index", "pip.conf or uv.toml"),
         ("-c constraints.txt", "is a constraint", "write its versions as requirements"),
         ("--pre", "is an option", "name==2.0rc1"),
         ("--no-binary :all:", "how packages are built", "pip.conf"),
         ("numpy --config-settings=a=b", "how packages are built", "pip.conf"),
-        ("--require-hashes", "only '-r' is taken", "remove it"),
+        ("--require-hashes", "only '-r' is supported", "remove it"),
         ("git+https://example.org/x.git", "fetches from a repository", "wheels folder"),
         ("x @ git+ssh://example.org/x.git", "fetches from a repository", "wheels folder"),
         ("https://example.org/x-1.0-py3-none-any.whl", "is an address", "wheels folder"),
         ("file:///tmp/x.whl", "is an address", "wheels folder"),
-        ("x @ https://example.org/x.whl", "has an address of its own", "wheels folder"),
-        ("numpy @ file:///croot/numpy/work", "has an address of its own", "pip list --format=freeze"),
+        ("x @ https://example.org/x.whl", "has an address", "wheels folder"),
+        ("numpy @ file:///croot/numpy/work", "has an address", "pip list --format=freeze"),
         ("./wheels/x-1.0-py3-none-any.whl", "is a file", "wheels folder"),
         ("x-1.0-py3-none-any.whl", "is a file", "wheels folder"),
         ("../x", "is a file", "wheels folder"),
@@ -166,17 +164,17 @@ def test_nothing_is_included_from_outside_the_package(tmp_path: Path, line: str,
         ("numpy=1.26.4", "is not a requirement", "did you mean 'numpy==1.26.4'?"),
         ("numpy=1.26.4=py311_0", "is not a requirement", "did you mean 'numpy==1.26.4'?"),
         ("numpy 1.26.4", "is not a requirement", "did you mean 'numpy==1.26.4'?"),
-        ("numpy==${VERSION}", "is filled in from a variable", "write it out"),
+        ("numpy==${VERSION}", "uses a variable", "write its value"),
         ("import numpy", "is not a requirement", "one a line"),
         ("numpy; rm -rf /", "is not a requirement", "one a line"),
     ],
 )
-def test_other_lines_are_refused_with_a_remedy(tmp_path: Path, line: str, said: str, remedy: str) -> None:
+def test_other_lines_are_refused_with_a_fix(tmp_path: Path, line: str, why: str, fix: str) -> None:
     error = refusal(tmp_path, f"# first\n{line}\n")
     assert error.path == "requirements.txt:2"
     assert repr(line) in error.message
-    assert said in error.message
-    assert remedy in (error.fix or "")
+    assert why in error.message
+    assert fix in (error.fix or "")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +188,7 @@ def test_other_lines_are_refused_with_a_remedy(tmp_path: Path, line: str, said: 
         "x y" + "\\\n" * 200_000,
     ],
 )
-def test_lines_made_to_hurt_are_refused_at_once_and_briefly(tmp_path: Path, line: str) -> None:
+def test_hostile_lines_are_refused_quickly_with_a_short_message(tmp_path: Path, line: str) -> None:
     assert len(refusal(tmp_path, line).message) < 500
 
 

@@ -77,7 +77,7 @@ def test_every_key_is_read() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n", "name:\nexample:\nresources:\n"])
-def test_a_file_that_says_nothing_changes_nothing(text: str) -> None:
+def test_an_empty_file_changes_nothing(text: str) -> None:
     assert parse_settings(text, source="trivet.yaml") == (ModelSettings(), None)
 
 
@@ -95,7 +95,7 @@ def test_a_file_that_says_nothing_changes_nothing(text: str) -> None:
 def test_an_unknown_key_is_refused_and_the_nearest_proposed(text: str, fix: str, path: str) -> None:
     error = refused(text)
 
-    assert error.what.startswith("there is no setting")
+    assert error.what.startswith("unknown setting")
     assert (error.fix, error.path) == (fix, path)
 
 
@@ -114,23 +114,23 @@ def test_an_invalid_python_version_is_refused(version: str) -> None:
     assert refused(f"python: '{version}'").what == f"'{version}' is not a Python version"
 
 
-def test_a_python_that_no_worker_runs_on_is_refused() -> None:
+def test_a_python_too_old_for_workers_is_refused() -> None:
     error = refused("python: '3.7'")
 
     assert (error.what, error.fix) == ("Python 3.7 is too old", "use 3.8 or newer")
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("amount", "expected"),
     [("1Gi", 2**30), ("512Mi", 2**29), ("64Ki", 2**16), ("2G", 2 * 10**9), ("1073741824", 2**30), ("'4096'", 4096)],
 )
-def test_memory_is_bytes_or_a_number_with_a_unit(said: str, expected: int) -> None:
-    assert only(f"resources: {{memory: {said}}}").memory_bytes == expected
+def test_memory_is_bytes_or_a_number_with_a_unit(amount: str, expected: int) -> None:
+    assert only(f"resources: {{memory: {amount}}}").memory_bytes == expected
 
 
-@pytest.mark.parametrize("said", ["0", "-1", "1GB", "1.5Gi", "Gi", "'1 Gi'", "99999999999999999Ti", "1gi"])
-def test_an_invalid_amount_of_memory_is_refused(said: str) -> None:
-    error = refused(f"resources: {{memory: {said}}}")
+@pytest.mark.parametrize("amount", ["0", "-1", "1GB", "1.5Gi", "Gi", "'1 Gi'", "99999999999999999Ti", "1gi"])
+def test_an_invalid_amount_of_memory_is_refused(amount: str) -> None:
+    error = refused(f"resources: {{memory: {amount}}}")
 
     assert error.path == "trivet.yaml: resources.memory"
     assert "memory" in error.message + str(error.fix) or "expected" in error.message
@@ -140,14 +140,14 @@ def test_an_invalid_amount_of_memory_is_refused(said: str) -> None:
     ("text", "what", "path"),
     [
         ("name: My Model", "'My Model' cannot be a name", "name"),
-        ("framework: onxx", "there is no framework 'onxx'", "framework"),
+        ("framework: onxx", "unknown framework 'onxx'", "framework"),
         ("model: ../other.onnx", "'../other.onnx' is not a file name", "model"),
         ("model: ..", "'..' is not a file name", "model"),
         ("model: 'a\\b.onnx'", r"'a\\b.onnx' is not a file name", "model"),
         ("tensor_fields: []", "there are no tensor fields", "tensor_fields"),
         ("tensor_fields: ['']", "a tensor field has no name", "tensor_fields"),
         ("tensor_fields: [a, a]", "a tensor field is named twice", "tensor_fields"),
-        ("batch_config: dynamic", "there is no batch_config 'dynamic'", "batch_config"),
+        ("batch_config: dynamic", "unknown batch_config 'dynamic'", "batch_config"),
         ("timeout: 0", "0.0 is not a timeout", "timeout"),
         ("timeout: .inf", "inf is not a timeout", "timeout"),
         ("timeout: .nan", "nan is not a timeout", "timeout"),
@@ -173,14 +173,14 @@ def test_an_invalid_amount_of_memory_is_refused(said: str) -> None:
         ),
     ],
 )
-def test_a_value_that_is_none_is_refused_by_its_key(text: str, what: str, path: str) -> None:
+def test_an_invalid_value_is_refused_with_its_key(text: str, what: str, path: str) -> None:
     error = refused(text)
 
     assert (error.what, error.path) == (what, f"trivet.yaml: {path}")
     assert "`" not in str(error)
 
 
-def test_the_reason_says_what_was_expected_in_the_words_of_yaml() -> None:
+def test_the_reason_names_the_expected_type_in_yaml_words() -> None:
     assert refused("workers: two").why == "expected a whole number, got text"
     assert refused("example: {a: 1}").why == "expected a list, got a mapping"
     assert refused("framework: onxx").fix == "did you mean 'onnx'?"
@@ -200,7 +200,7 @@ def test_an_error_in_a_schema_names_the_key_and_shows_the_place() -> None:
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "just words", "7"])
-def test_settings_that_are_no_mapping_are_refused(text: str) -> None:
+def test_settings_that_are_not_a_mapping_are_refused(text: str) -> None:
     assert refused(text).what == "the settings are not a mapping of keys to values"
 
 
@@ -218,7 +218,7 @@ def test_settings_that_are_no_mapping_are_refused(text: str) -> None:
         ("name: a\n\tmodel: b\n", "not valid YAML", 2),
     ],
 )
-def test_what_yaml_is_not_taken_is_refused_by_its_line(text: str, what: str, line: int) -> None:
+def test_unsupported_yaml_is_refused_with_its_line(text: str, what: str, line: int) -> None:
     error = refused(text)
 
     assert (error.what, error.path) == (what, f"trivet.yaml:{line}")
@@ -267,7 +267,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_settings(broken)
 
 
-def test_flags_win_over_what_a_package_says_of_itself() -> None:
+def test_flags_win_over_a_packages_own_settings() -> None:
     own = parse_settings(FULL, source="trivet.yaml")[0]
 
     assert merge_settings(flags=ModelSettings(), own=own) == own
@@ -284,7 +284,7 @@ def test_any_text_is_settings_or_an_error_of_the_package(text: str) -> None:
         assert isinstance(only(text), ModelSettings)
 
 
-def test_yaml_is_imported_only_when_there_is_yaml_to_read() -> None:
+def test_yaml_is_imported_only_if_there_is_yaml_to_read() -> None:
     script = "import sys, trivet.packaging.settings; sys.exit('yaml' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 0

@@ -209,7 +209,7 @@ def test_a_damaged_package_is_replaced(damage, way, store: Path) -> None:
 
 
 def test_the_same_bytes_in_another_form_are_another_package(store: Path, tmp_path: Path) -> None:
-    """Otherwise who guesses a folder's manifest could put something else in its place beforehand."""
+    """Otherwise a forged manifest could replace a folder in advance."""
     folder = write_folder(tmp_path / "m")
     stored = put_folder(folder, store=store, limits=LIMITS)
     remove_tree(store)
@@ -234,12 +234,12 @@ def test_an_archive_given_as_a_plain_file_is_refused(store: Path, tmp_path: Path
 
 @pytest.mark.parametrize("put", [put_file, put_zip, put_folder])
 def test_a_missing_path_is_reported(put, store: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="There is no .*nowhere"):
+    with pytest.raises(NotFound, match="File not found: .*nowhere"):
         put(tmp_path / "nowhere", store=store, limits=LIMITS)
     assert not store.exists()
 
 
-def test_a_folder_a_device_and_a_pipe_are_no_files(store: Path, tmp_path: Path) -> None:
+def test_folders_devices_and_pipes_are_not_files(store: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, Path("/dev/zero"), tmp_path / "pipe"):
         for put in (put_file, put_zip):
@@ -252,7 +252,7 @@ def test_a_file_is_not_a_folder(store: Path, tmp_path: Path) -> None:
         put_folder(write_file(tmp_path / "m"), store=store, limits=LIMITS)
 
 
-def test_the_folder_that_one_stands_in_has_a_name(store: Path, tmp_path: Path) -> None:
+def test_the_current_folder_has_a_name(store: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "fraud")
     here = Path.cwd()
     os.chdir(tmp_path / "fraud")
@@ -336,7 +336,7 @@ PROGRAM = textwrap.dedent("""
 
 @pytest.fixture
 def another_process() -> Iterator[Callable[..., subprocess.Popen]]:
-    """`another_process(archive, store)` is a process that will put the archive into the store once it is told to."""
+    """`another_process(archive, store)` is a process that will put the archive into the store after `go`."""
     with ExitStack() as processes:
 
         def start(archive: Path, store: Path, *, largest: int = 0) -> subprocess.Popen:
@@ -356,8 +356,8 @@ def go(process: subprocess.Popen) -> None:
 
 
 def ended(process: subprocess.Popen) -> str:
-    said, _ = process.communicate(timeout=60)
-    return said
+    output, _ = process.communicate(timeout=60)
+    return output
 
 
 def test_processes_that_store_the_same_package_at_once_share_it(another_process, store: Path, tmp_path: Path) -> None:
@@ -386,13 +386,13 @@ def test_two_processes_that_repair_the_same_package_both_get_it(another_process,
 
 @pytest.fixture
 def large_archive(tmp_path: Path) -> Path:
-    """Takes a while to unpack: many small files, and a large one at the end."""
+    """An archive that is slow to unpack: many small files, then a large one."""
     files = {f"f{number}": b"x" * 100 for number in range(300)} | {"large": bytes(64 << 20)}
     return write_zip(tmp_path / "large.zip", files)
 
 
 @pytest.mark.parametrize("files_seen", [1, 100, 301])
-def test_a_kill_half_way_leaves_nothing_to_be_seen_and_is_swept(
+def test_a_killed_writer_leaves_only_a_draft_that_is_removed_later(
     another_process, files_seen: int, store: Path, large_archive: Path, tmp_path: Path
 ) -> None:
     process = another_process(large_archive, store)
@@ -408,7 +408,7 @@ def test_a_kill_half_way_leaves_nothing_to_be_seen_and_is_swept(
     assert [found.name for found in store.iterdir()] == [stored.digest]
 
 
-def test_what_a_living_process_is_making_is_not_swept(
+def test_a_draft_of_a_live_process_is_not_removed(
     another_process, store: Path, large_archive: Path, tmp_path: Path
 ) -> None:
     process = another_process(large_archive, store)
@@ -417,7 +417,7 @@ def test_what_a_living_process_is_making_is_not_swept(
     while not list(store.glob("tmp-*/files/*")) and time.monotonic() < deadline:
         time.sleep(0.0005)
     process.send_signal(signal.SIGSTOP)
-    os.waitpid(process.pid, os.WUNTRACED)  # returns when it has stopped, not when it was told to
+    os.waitpid(process.pid, os.WUNTRACED)  # returns once it has stopped
     (making,) = store.glob("tmp-*")
     before = len(on_disk(making))
     put_zip(write_zip(tmp_path / "m.zip"), store=store, limits=LIMITS)
@@ -429,17 +429,15 @@ def test_what_a_living_process_is_making_is_not_swept(
     assert (store / digest / "files" / "large").stat().st_size == 64 << 20
 
 
-def test_a_write_that_is_cut_short_is_an_error_that_names_the_folder(
-    another_process, store: Path, large_archive: Path
-) -> None:
-    # Not a multiple of a page: the last write that fits is taken in part.
+def test_a_partial_write_is_an_error_that_names_the_folder(another_process, store: Path, large_archive: Path) -> None:
+    # Not a multiple of a page: the last write that fits is written in part.
     process = another_process(large_archive, store, largest=3_000_001)
     go(process)
-    said = ended(process)
-    assert said.startswith("Unavailable disk_full There is no room in ")
-    assert str(store) in said
-    assert "File too large" in said
-    assert "fix free some space there" in said
+    output = ended(process)
+    assert output.startswith("Unavailable disk_full No space left in ")
+    assert str(store) in output
+    assert "File too large" in output
+    assert "fix free some space there" in output
     assert list(store.iterdir()) == []
 
 
@@ -448,7 +446,7 @@ def test_a_full_disk_is_an_error_that_names_the_folder(tmp_path: Path, large_arc
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)]
     inside = f'{sys.executable} -c "$PROGRAM" {large_archive} {disk / "store"} 0 < /dev/null; ls -A {disk / "store"}'
-    said = subprocess.run(
+    result = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f"{' '.join(command)} && {inside}"],
         env={**os.environ, "PROGRAM": PROGRAM},
         capture_output=True,
@@ -456,15 +454,15 @@ def test_a_full_disk_is_an_error_that_names_the_folder(tmp_path: Path, large_arc
         timeout=60,
         check=False,
     )
-    if "ready" not in said.stdout:
-        pytest.skip(f"no disk of one's own can be had here: {said.stderr.strip()}")
-    lines = said.stdout.splitlines()
-    assert lines[1].startswith(f"Unavailable disk_full There is no room in {disk / 'store'}")
+    if "ready" not in result.stdout:
+        pytest.skip(f"cannot mount a disk: {result.stderr.strip()}")
+    lines = result.stdout.splitlines()
+    assert lines[1].startswith(f"Unavailable disk_full No space left in {disk / 'store'}")
     assert "No space left on device" in lines[1]
     assert len(lines) == 3  # and nothing that `ls` would list
 
 
-def test_a_store_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_created_is_named_in_the_error(tmp_path: Path) -> None:
     in_the_way = write_file(tmp_path / "store")
     with pytest.raises(Unavailable, match="store cannot be read from or written to") as refused:
         put_zip(write_zip(tmp_path / "m.zip"), store=in_the_way, limits=LIMITS)

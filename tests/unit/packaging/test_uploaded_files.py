@@ -1,4 +1,4 @@
-"""Files that lie under another name than their owner gave them, and packages that were checked before."""
+"""Uploaded files, whose names differ from their paths, and packages that are unpacked again."""
 
 import zipfile
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def identity(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_the_owner_calls_the_file_says_what_it_is(step: Path, identity: Path, store: Path) -> None:
+def test_the_uploaded_name_decides_the_framework(step: Path, identity: Path, store: Path) -> None:
     package = open_package(step, store=store, file_name="My Step.zip")
     assert (package.file_name, package.name, package.framework) == ("My Step.zip", "my-step", Framework.PYTHON)
     package = open_package(identity, store=store, file_name="CC.Fraud.ONNX")
@@ -54,7 +54,7 @@ def test_what_the_owner_calls_the_file_says_what_it_is(step: Path, identity: Pat
     ("file_name", "text"),
     [
         ("model.pkl", "'model.pkl' is not a package: files of type '.pkl' are not supported"),
-        ("model", "'model' is not a package: the file has no type in its name"),
+        ("model", "'model' is not a package: the file name has no suffix"),
         ("model.onnx", "'model.onnx' is a ZIP archive"),
     ],
 )
@@ -65,14 +65,14 @@ def test_errors_use_the_owners_name(step: Path, store: Path, file_name: str, tex
     assert "4b1f" not in str(caught.value)
 
 
-def test_a_damaged_archive_is_called_by_its_owners_name(tmp_path: Path, store: Path) -> None:
+def test_errors_about_a_damaged_archive_use_the_uploaded_name(tmp_path: Path, store: Path) -> None:
     (tmp_path / "77ac").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(BadPackage, match="Not a valid ZIP file") as caught:
         open_package(tmp_path / "77ac", store=store, file_name="broken.zip")
     assert "77ac" not in str(caught.value)
 
 
-def test_settings_that_lie_beside_an_uploaded_file_do_not_count(step: Path, store: Path) -> None:
+def test_settings_beside_an_uploaded_file_are_ignored(step: Path, store: Path) -> None:
     step.with_name("trivet.yaml").write_text("model: step.zip\nname: another\n")
     assert open_package(step, store=store, file_name="step.zip").settings.name is None
 

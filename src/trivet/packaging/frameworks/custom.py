@@ -1,7 +1,7 @@
-"""Custom models (BYOP): one class that extends `Inference`, one that extends `InferenceBuilder`, and what these must have.
+"""Custom models (BYOP): one class that extends `Inference`, one that extends `InferenceBuilder`, and their members.
 
-The checks, their order and the first words of their messages are those of the convention that such packages were written
-for; Trivet adds which class, which file and line, and how to correct it.
+The checks, their order and the first words of their messages follow the convention of such packages; Trivet adds the class,
+the file and line, and the fix.
 """
 
 import ast
@@ -25,25 +25,25 @@ IMPORTS = {
 }
 
 MEMBERS = {
-    "inference": "add 'inference', a property that gives the Inference class",
-    "create": "add 'def create(self, config)', which gives the Inference with its model",
+    "inference": "add 'inference', a property that returns the Inference class",
+    "create": "add 'def create(self, config)', which returns the Inference with its model",
     "_predict": "add 'def _predict(self, input_data: InferenceData) -> InferenceData'",
-    "expected_model_types": "add a property 'expected_model_types' that gives a set of the types the model may have",
+    "expected_model_types": "add a property 'expected_model_types' that returns a set of the types the model may have",
 }
-"""What each class must have, and how to add it."""
+"""The required members, and how to add them."""
 
 MAX_CLASSES = 200
-"""More classes than this that extend one are not looked at one by one."""
+"""With more subclasses than this, abstract ones are not filtered out."""
 MAX_LISTED = 10
 
 _ABC = {"abc.ABC", "ABC"}
 _ABC_META = {"abc.ABCMeta", "ABCMeta"}
-# Bases outside the package that bring none of the members that are looked for.
+# Bases outside the package that have none of the required members.
 _PLAIN_BASES = {"object", "abc.ABC", "ABC", "typing.Generic", "typing.Protocol", "Generic", "Protocol"}
 _ARRAYS_BY_NAME = "a dictionary of numpy arrays by field name"
 
 
-def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code alone tells
+def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code decides
     """See `Inspector.detect`."""
     found = (*find_classes(INFERENCE, sources), *find_classes(BUILDER, sources))
     if not found:
@@ -64,7 +64,7 @@ def inspect(package: Unpacked) -> Contents:
     predict = _check_inference(inference, sources, report=notes.append)
     if predict is not None:
         _check_signature(predict, inference, sources)
-    notes.extend(f"{each.place} is left aside: {each.why}" for each in sources.broken)
+    notes.extend(f"{each.place} is ignored: {each.why}" for each in sources.broken)
     return Contents(
         entry={"inference": _entry(inference), "builder": _entry(builder)},
         requirements=requirements,
@@ -75,8 +75,8 @@ def inspect(package: Unpacked) -> Contents:
 def find_classes(name: str, sources: Sources) -> tuple[ClassSource, ...]:
     """The classes that could be a package's `Inference` or `InferenceBuilder`.
 
-    Abstract ones that others extend are no candidates. Those at the package's top come before those in its folders, which
-    are looked at only if the top has none: folders hold libraries, tests and older versions.
+    Abstract classes with subclasses do not count. Classes in folders count only if the package's top has none: folders hold
+    libraries, tests and older versions.
     """
     extending = sources.extending(name)
     if len(extending) > MAX_CLASSES:
@@ -94,7 +94,7 @@ def _requirements(package: Unpacked, *, report: Callable[[str], None]) -> tuple[
     if alike is not None:
         fix = f"rename {alike} to {REQUIREMENTS}"
         if "/" in alike:
-            fix = f"move {alike} to the top of {file_name}, or give the folder {alike.rpartition('/')[0]} alone"
+            fix = f"move {alike} to the top of {file_name}, or upload only the folder {alike.rpartition('/')[0]}"
     raise BadPackage(
         "Framework.CUSTOM requires a requirements.txt to be included within the uploaded .zip file",
         fix=fix,
@@ -112,7 +112,7 @@ def _only_class(name: str, sources: Sources) -> ClassSource:
     if any(sources.has_subclass(each) for each in found):
         fix = f"make the class that others extend abstract, as in 'class Base({name}, abc.ABC)'"
     else:
-        fix = "leave one at the top of the package, and take the others out or move them into folders"
+        fix = "keep one at the top of the package, and remove the others or move them into folders"
     names = ", ".join(repr(each.name) for each in found[:MAX_LISTED])
     more = ", ..." if len(found) > MAX_LISTED else ""
     raise BadPackage(
@@ -130,7 +130,7 @@ def _no_class(name: str, sources: Sources) -> BadPackage:
         return BadPackage(
             what,
             why=f"{first.file} cannot be read: {first.why}",
-            fix=f"correct the file; if the class is not in there, write one that extends {name}",
+            fix=f"fix the file; if it does not hold the class, write one that extends {name}",
             path=first.place,
             reason="no_class",
         )
@@ -144,7 +144,7 @@ def _no_class(name: str, sources: Sources) -> BadPackage:
 
 
 def _nearest_class(name: str, sources: Sources) -> ClassSource | None:
-    """The class that its author may have meant: it is called so, or has a member of that kind."""
+    """The class that its author probably meant, by its name or its members."""
     taken = {*sources.extending(INFERENCE), *sources.extending(BUILDER)}
     wanted = {"create"} if name == BUILDER else {"_predict", "expected_model_types"}
     others = [each for each in sources.classes if each not in taken]
@@ -166,7 +166,7 @@ def _check_builder(builder: ClassSource, sources: Sources, *, report: Callable[[
 
 
 def _check_inference(inference: ClassSource, sources: Sources, *, report: Callable[[str], None]) -> Member | None:
-    """The method that predicts, where it is written in the package: `_predict`, or a `predict` of the class's own."""
+    """The method that predicts, if the package defines it: `_predict`, or the class's own `predict`."""
     own = sources.member(inference, "predict")
     predict = sources.member(inference, "_predict")
     if predict is None or predict.is_abstract:
@@ -180,13 +180,13 @@ def _check_inference(inference: ClassSource, sources: Sources, *, report: Callab
 def _required(
     source: ClassSource, name: str, kind: str, *, sources: Sources, report: Callable[[str], None]
 ) -> Member | None:
-    """A member that must be there; None where a base outside the package may bring it."""
+    """A required member; None if a base outside the package may have it."""
     member = sources.member(source, name)
     if member is not None and not member.is_abstract:
         return member
     unknown = [each for each in sources.ancestry(source)[1] if each not in _PLAIN_BASES and not is_of_mac(each, kind)]
     if member is None and unknown:
-        report(f"{source.place}: {source.name} has no {name} of its own, and may have one from {unknown[0]}")
+        report(f"{source.place}: {source.name} does not define {name}, and may inherit it from {unknown[0]}")
         return None
     why = f"{source.name} has no {name}" if member is None else f"{source.name} has only an abstract {name}"
     raise BadPackage(
@@ -199,7 +199,7 @@ def _required(
 
 def _check_signature(predict: Member, inference: ClassSource, sources: Sources) -> None:
     if predict.arguments is None:
-        return  # a name that was assigned: only running it could tell
+        return  # the signature of an assigned name is only known when the code runs
     why = None
     annotation = first_annotation(predict, bound=_bound(predict))
     if predict.is_async:
@@ -228,7 +228,7 @@ def _is_abstract(source: ClassSource, name: str, sources: Sources) -> bool:
 
 
 def _bound(member: Member) -> int:
-    """How many arguments of a method Python itself hands over."""
+    """How many arguments of a method Python itself passes."""
     return 0 if "staticmethod" in member.decorators else 1
 
 

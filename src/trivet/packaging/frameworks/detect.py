@@ -1,4 +1,4 @@
-"""What a package is where its owner does not say it, and the checks of what it is."""
+"""Detects the framework of a package, if its owner does not name it, and checks the package."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -15,14 +15,14 @@ __all__ = ["inspect_package", "no_such_model"]
 
 
 def inspect_package(package: Unpacked, *, framework: Framework | None) -> tuple[Framework, Contents]:
-    """Find out what a package is, and check it. Nothing of it is run.
+    """Detect a package's framework, and check it. Nothing of it is run.
 
     Args:
         package: its files.
-        framework: what its owner says that it is; None to find out.
+        framework: named by the owner; None to detect it.
 
     Raises:
-        BadPackage: it is of no framework, or of more than one, or does not follow its convention.
+        BadPackage: it fits no framework, or more than one, or does not follow its convention.
     """
     if package.model is not None:
         _check_named(package.model, package.paths)
@@ -32,25 +32,25 @@ def inspect_package(package: Unpacked, *, framework: Framework | None) -> tuple[
     elif certain and framework not in certain:
         raise BadPackage(
             f"{package.name!r} is {FRAMEWORKS[certain[0]].title}, and not a {framework} package",
-            fix=f"leave the framework out, or put the file into a zip with a {framework} model that loads it",
+            fix=f"remove the framework, or put the file into a zip with a {framework} model that loads it",
             path=package.name,
         )
     return framework, inspector_of(framework).inspect(package)
 
 
 def no_such_model(model: str, names: Sequence[str], *, where: str) -> BadPackage:
-    """The error about settings (`where`) that name a model which is not among the files `names`."""
+    """The error about settings (`where`) that name a model which is not one of the files `names`."""
     near = get_close_matches(model, names, n=1)
     return BadPackage(
-        f"The settings name the model {model!r}, and there is no such file",
-        fix=f"did you mean {near[0]!r}?" if near else "name a file that lies beside the settings",
+        f"The settings name the model {model!r}, and this file does not exist",
+        fix=f"did you mean {near[0]!r}?" if near else "name a file beside the settings",
         path=f"{where}: model",
         reason="no_model",
     )
 
 
 def _by_files(package: Unpacked) -> tuple[Framework, ...]:
-    """The frameworks of the file that the settings name, or of model files where there is nothing else."""
+    """The frameworks of the file that the settings name, or of a package of model files only."""
     files = package.paths if package.model is None else (package.model,)
     kinds = {frameworks_of(each) for each in files}
     return kinds.pop() if len(kinds) == 1 else ()
@@ -76,14 +76,14 @@ def _ambiguous(found: dict[Framework, Evidence], *, name: str) -> BadPackage:
     return BadPackage(
         f"{name!r} is {' and '.join(FRAMEWORKS[each].title for each in found)} at once",
         why=", and ".join(each.why for each in found.values()),
-        fix=f"say which with {flags}, or with framework in trivet.yaml",
+        fix=f"choose with {flags}, or with framework in trivet.yaml",
         path=", ".join(each.place for each in found.values()),
         reason="ambiguous",
     )
 
 
 def _nothing_known(package: Unpacked) -> BadPackage:
-    """No class, no function, no model file; an error about what looks like a custom model says what that lacks."""
+    """The error about a package without a class, a function or a model file."""
     paths, sources = package.paths, package.sources
     means_custom = REQUIREMENTS in paths or any(
         target.startswith("mac.inference") for module in sources.modules.values() for target in module.names_used()
@@ -91,7 +91,7 @@ def _nothing_known(package: Unpacked) -> BadPackage:
     broken = sources.broken[0] if sources.broken else None
     if not sources.modules and (broken is not None or REQUIREMENTS in paths):
         return no_modules(package)
-    # Those with code first: most of what is not a package is a folder with the wrong code.
+    # Frameworks with code first: most failures are folders with the wrong code.
     known = sorted(FRAMEWORKS.values(), key=lambda facts: facts.sent_as == "file")
     absent = [facts.absent for facts in known]
     why = f"{', '.join(absent[:-1])}, and {absent[-1]}"
@@ -117,6 +117,6 @@ def _check_named(model: str, paths: Sequence[str]) -> None:
         raise BadPackage(
             f"{model!r} cannot be the model",
             why=f"model names {listed_suffixes()} of the package, or, in a folder, a .zip",
-            fix="take model out: where Python code begins is found by reading it",
+            fix="remove model: the entry point of Python code is found in its sources",
             path=f"{SETTINGS_NAME}: model",
         )

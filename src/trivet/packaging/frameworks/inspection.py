@@ -1,4 +1,4 @@
-"""What an inspector is given and what it finds: each framework has a module with `detect` and `inspect`."""
+"""The input and output of an inspector: each framework has a module with `detect` and `inspect`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ MAX_LISTED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Unpacked:
-    """A package's files, within the limits, nothing else of it known.
+    """A package's files, within the limits, not checked otherwise.
 
     Attributes:
         root: the folder that holds the manifest's files.
-        name: what the user calls the package.
-        model: the file of it that its settings name, if they do.
+        name: the package's name, for messages.
+        model: the file that its settings name, if any.
     """
 
     root: Path
@@ -40,26 +40,26 @@ class Unpacked:
 
     @cached_property
     def sources(self) -> Sources:
-        """Its Python sources, parsed when they are asked for."""
+        """Its Python sources, parsed on first use."""
         return read_sources(self.root, self.manifest)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """Why a package may be of a framework, and where in the package that is seen."""
+    """Why a package may belong to a framework, and the place in the package that shows it."""
 
     why: str
     place: str
 
 
 class Inspector(Protocol):
-    """What a module of this folder has."""
+    """The functions that a module of this folder has."""
 
     def detect(self, files: Sequence[str], sources: Sources) -> Evidence | None:
-        """Say why a package with these files and sources may be of the framework; None if it is not."""
+        """The evidence that a package with these files and sources belongs to the framework, if any."""
 
     def inspect(self, package: Unpacked) -> Contents:
-        """Check a package and find what a runtime loads. Nothing of it is run.
+        """Check a package, and find the parts that a runtime loads. Nothing of it is run.
 
         Raises:
             BadPackage: it does not follow the framework's convention.
@@ -72,10 +72,10 @@ def inspector_of(framework: Framework) -> Inspector:
 
 
 def model_file(package: Unpacked, framework: Framework) -> str:
-    """The model's own file: the one that the settings name, else the only one with a suffix of the framework.
+    """The model's file: the one that the settings name, else the only one with a suffix of the framework.
 
     Raises:
-        BadPackage: there is none, or more than one.
+        BadPackage: the package has none, or more than one.
     """
     if package.model is not None:
         return package.model
@@ -103,17 +103,17 @@ def model_file(package: Unpacked, framework: Framework) -> str:
 
 
 def no_modules(package: Unpacked) -> BadPackage:
-    """The error about a package of which no source can be read."""
+    """The error about a package without a readable source."""
     what = f"No Python modules found in the model directory: {package.name}"
     broken = package.sources.broken
     if not broken:
         return BadPackage(what, fix="add the .py file with the model's classes", reason="no_modules")
     first, others = broken[0], len(broken) - 1
-    why = first.why + (f"; {others} more cannot be read either" if others else "")
+    why = first.why + (f"; {others} more cannot be read" if others else "")
     return BadPackage(
         what,
         why=why,
-        fix="correct the file, or, if it is written for a newer Python than that, run Trivet on the newer one",
+        fix="fix the file, or, if it needs a newer Python, run Trivet on that Python",
         path=first.place,
         reason="no_modules",
     )

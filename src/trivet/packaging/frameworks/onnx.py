@@ -11,7 +11,7 @@ from trivet.packaging.sources.resolve import Sources
 __all__ = ["detect", "inspect"]
 
 
-def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code says nothing of it
+def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code does not matter
     """See `Inspector.detect`."""
     found = [each for each in files if Framework.ONNX in frameworks_of(each)]
     return Evidence(why=f"{found[0]} is an ONNX file", place=found[0]) if found else None
@@ -20,7 +20,7 @@ def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: 
 def inspect(package: Unpacked) -> Contents:
     """See `Inspector.inspect`."""
     file = model_file(package, Framework.ONNX)
-    # A lone file is kept under a name of the store's own, which says nothing to the user.
+    # The store renames a single file, and the user does not know that name.
     lone = len(package.paths) == 1 and Framework.ONNX in frameworks_of(package.name)
     check_model(package.root, package.manifest, model=file, shown=package.name if lone else file)
     return Contents(files={"model": file})

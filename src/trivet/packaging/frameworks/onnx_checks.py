@@ -1,7 +1,7 @@
 """The checks of an ONNX file: it is parsed, never run.
 
-ONNX Runtime would read whatever file a tensor names, and memory where one names that; so every tensor of a model, wherever
-it stands in it, may only name a file of its own package. Operators are the ones that ONNX Runtime has itself.
+ONNX Runtime reads any file or memory that a tensor names, so every tensor of a model may only name a file of its own package.
+Only ONNX Runtime's own operators are accepted.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -21,28 +21,28 @@ __all__ = ["check_model"]
 MAX_BYTES = 2**31 - 1
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 DOMAINS = frozenset({*STANDARD_DOMAINS, "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"})
-"""Whose operators ONNX Runtime brings along for a CPU."""
+"""The domains of operators that ONNX Runtime has for a CPU."""
 
 # `EPContext` names a file, or memory, of one maker's accelerator.
 REFUSED_OPERATORS = frozenset({("com.microsoft", "EPContext")})
 
-# Every ONNX Runtime that Trivet can be installed with takes these; newer ones are tried out.
+# Every ONNX Runtime that Trivet supports loads these; newer ones are tried.
 SURELY_TAKEN = {"": 21, "ai.onnx.ml": 5}
 SURELY_TAKEN_IR = 10
 
 LFS_MARK = b"version https://git-lfs"
 MAX_VERSION = 10_000
-"""ONNX Runtime cuts versions to 32 bits; none comes near this."""
+"""ONNX Runtime cuts versions to 32 bits; real ones are far smaller."""
 
 MAX_NODES = 100_000
 MAX_GROWTH = 10
-"""ONNX Runtime puts functions in the places where they are called, and its time grows with what comes out: a model may
-come to `MAX_NODES`, or to so many times the nodes that it was written with."""
+"""ONNX Runtime inlines functions, and its time grows with the result: a model may expand to `MAX_NODES`, or to this many
+times the nodes of its file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Parts:
-    """What the main graph, or a function, is made of, subgraphs included."""
+    """The contents of the main graph or of a function, with subgraphs."""
 
     nodes: "list[onnx.NodeProto]" = field(default_factory=list)
     tensors: "list[onnx.TensorProto]" = field(default_factory=list)
@@ -56,12 +56,11 @@ def check_model(root: Path, manifest: Manifest, *, model: str, shown: str) -> No
         root: the folder that holds the manifest's files.
         manifest: the package's files, the only ones that the model may read.
         model: the model file's path in the package.
-        shown: what errors call it.
+        shown: its name in errors.
 
     Raises:
         BadPackage: it is not an ONNX model, or cut short, or newer than the installed ONNX Runtime, or it uses operators
-            that ONNX Runtime does not have, or it reads files that are none of the package's, or it is small and
-            becomes huge.
+            that ONNX Runtime does not have, or reads files outside the package, or becomes huge when it is loaded.
     """
     sizes = {each.path: each.size for each in manifest.files}
     parsed = _parsed(root / model, shown, size=sizes[model])
@@ -73,7 +72,7 @@ def check_model(root: Path, manifest: Manifest, *, model: str, shown: str) -> No
     for function in parsed.functions:
         # Some differ in their `overload` alone; all of them count.
         _add_function(function, functions.setdefault((function.domain, function.name), _Parts()))
-    # What trains a model is never run, and its tensors are tensors all the same.
+    # Training graphs never run, but ONNX Runtime reads their tensors.
     training = _parts([graph for each in parsed.training_info for graph in (each.initialization, each.algorithm)])
     for parts in (main, training, *functions.values()):
         _check_operators(parts.nodes, own=functions.keys(), model=shown)
@@ -82,7 +81,7 @@ def check_model(root: Path, manifest: Manifest, *, model: str, shown: str) -> No
 
 
 def _parsed(path: Path, model: str, *, size: int) -> "onnx.ModelProto":
-    # It costs a tenth of a second and more, which only packages with an ONNX model need to pay.
+    # This import takes more than a tenth of a second, and only packages with an ONNX model need it.
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -124,7 +123,7 @@ def _not_whole(model: str, *, why: str, data: bytes = b"") -> BadPackage:
 def _check_whole(parsed: "onnx.ModelProto", model: str) -> None:
     """A file cut between two fields parses; the versions of the operators are written last."""
     if not parsed.opset_import:
-        raise _not_whole(model, why="it does not say which operator set it uses")
+        raise _not_whole(model, why="it does not name its operator set")
     if not parsed.graph.node and not parsed.graph.input and not parsed.graph.output:
         raise _not_whole(model, why="its graph is empty")
 
@@ -143,8 +142,8 @@ def _check_versions(parsed: "onnx.ModelProto", model: str) -> None:
     if not _runtime_takes(ir=parsed.ir_version):
         latest = _latest(SURELY_TAKEN_IR, parsed.ir_version, lambda ir: _runtime_takes(ir=ir))
         raise BadPackage(
-            f"the model's IR version {parsed.ir_version} is newer than {_runtime()} takes",
-            why=f"it takes IR versions up to {latest}",
+            f"the model's IR version {parsed.ir_version} is newer than {_runtime()} supports",
+            why=f"it supports IR versions up to {latest}",
             fix=f"re-export with opset {_latest_opset('', 64)}, save it with 'model.ir_version = {latest}', or update onnxruntime",
             path=model,
             reason="onnx_too_new",
@@ -154,8 +153,8 @@ def _check_versions(parsed: "onnx.ModelProto", model: str) -> None:
 def _refuse_opset(model: str, *, domain: str, version: int) -> None:
     latest = _latest_opset(domain, version)
     raise BadPackage(
-        f"the model's opset {version} of {domain or 'ai.onnx'} is newer than {_runtime()} takes",
-        why=f"it takes opsets up to {latest}",
+        f"the model's opset {version} of {domain or 'ai.onnx'} is newer than {_runtime()} supports",
+        why=f"it supports opsets up to {latest}",
         fix=f"re-export with opset {latest}, or update onnxruntime",
         path=model,
         reason="onnx_too_new",
@@ -169,7 +168,7 @@ def _runtime() -> str:
 
 
 def _runtime_takes(*, ir: int, domain: str = "", version: int | None = None) -> bool:
-    """Whether ONNX Runtime loads a model of ours, with one node, under these versions; no other way asks for its limits."""
+    """Whether ONNX Runtime loads a model of one node with these versions; it has no API for its limits."""
     if max(ir, version or 0) > MAX_VERSION:
         return False
     import onnxruntime
@@ -187,13 +186,13 @@ def _runtime_takes(*, ir: int, domain: str = "", version: int | None = None) -> 
     options.log_severity_level = 4
     try:
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception:  # noqa: BLE001 - its errors share no class below this one, and any of them is a no
+    except Exception:  # noqa: BLE001 - its errors have no closer common class
         return False
     return True
 
 
 def _latest(known: int, refused: int, takes: Callable[[int], bool]) -> int:
-    """The highest version that is taken, from one that is to one that is not."""
+    """The highest supported version, between one that is supported and one that is refused."""
     refused = min(refused, MAX_VERSION + 1)
     while refused - known > 1:
         middle = (known + refused) // 2
@@ -220,7 +219,7 @@ def _check_ends(graph: "onnx.GraphProto", model: str) -> None:
             path=model,
         )
     if not graph.output:
-        raise BadPackage("the model has no outputs", fix="export it with the outputs that it is to answer", path=model)
+        raise BadPackage("the model has no outputs", fix="export it with its outputs", path=model)
 
 
 def _add_function(function: "onnx.FunctionProto", parts: _Parts) -> None:
@@ -236,7 +235,7 @@ def _parts(graphs: "list[onnx.GraphProto]") -> _Parts:
 
 
 def _add(graphs: "list[onnx.GraphProto]", attributes: "list[onnx.AttributeProto]", parts: _Parts) -> None:
-    """Adds what is in graphs and attributes, and in the graphs and attributes in these."""
+    """Add the contents of graphs and attributes, with nested ones."""
     while graphs or attributes:
         if graphs:
             graph = graphs.pop()
@@ -246,7 +245,7 @@ def _add(graphs: "list[onnx.GraphProto]", attributes: "list[onnx.AttributeProto]
             attributes.extend(each for node in graph.node for each in node.attribute)
             continue
         attribute = attributes.pop()
-        # What its `type` says is not believed.
+        # Its `type` is not trusted.
         if attribute.HasField("t"):
             parts.tensors.append(attribute.t)
         if attribute.HasField("sparse_tensor"):
@@ -273,7 +272,7 @@ def _check_tensors(parts: _Parts, *, beside: str, sizes: Mapping[str, int], mode
 
 
 def _check_expanded(main: _Parts, functions: Mapping[tuple[str, str], _Parts], model: str) -> None:
-    """Functions that call functions grow without end, or without measure, when they are put in their places."""
+    """Refuse functions that call themselves, or become too many nodes when they are inlined."""
     calls = {
         key: [(each.domain, each.op_type) for each in parts.nodes if (each.domain, each.op_type) in functions]
         for key, parts in functions.items()
@@ -297,9 +296,7 @@ def _check_expanded(main: _Parts, functions: Mapping[tuple[str, str], _Parts], m
     total = len(main.nodes) + sum(counts.get((each.domain, each.op_type), 0) for each in main.nodes)
     written = len(main.nodes) + sum(len(each.nodes) for each in functions.values())
     if total > max(MAX_NODES, MAX_GROWTH * written):
-        raise _endless(
-            model, why=f"{written:,} nodes become more than {MAX_NODES:,} once functions are in their places"
-        )
+        raise _endless(model, why=f"{written:,} nodes become more than {MAX_NODES:,} when functions are inlined")
 
 
 def _endless(model: str, *, why: str) -> BadPackage:
@@ -325,7 +322,7 @@ def _check_operators(nodes: "Iterable[onnx.NodeProto]", *, own: Collection[tuple
     first = next(iter(foreign.values()))
     raise BadPackage(
         f"the model uses operators that {_runtime()} does not have: {', '.join(names[:5])}{more}",
-        why="they would need a library of their own, and no code of a package runs in the server's process",
+        why="they need a library of their own, and no code of a package runs in the server's process",
         fix="export it with standard operators, or serve it as a custom model, which runs in a worker",
         path=f"{model}: node {quoted(first)}" if first else model,
         reason="onnx_custom_operator",

@@ -1,6 +1,6 @@
-"""Tensors of ONNX models that are not what they seem: values in other files, few values that become many.
+"""Checks of unusual tensors of ONNX models: values in other files, and sparse tensors.
 
-ONNX Runtime would read whatever file a tensor names, and memory where one names that.
+ONNX Runtime reads any file or memory that a tensor names.
 """
 
 from collections.abc import Mapping
@@ -27,16 +27,16 @@ MAX_DENSE_BYTES = 2**31
 
 
 def check_external(tensor: Any, *, beside: str, sizes: Mapping[str, int], model: str) -> None:
-    """Check a tensor whose values lie in another file: it may name one beside the model, and a part of it that is there.
+    """Check a tensor with values in another file: only a file beside the model, and bytes inside of it, are accepted.
 
     Args:
         tensor: a `TensorProto`.
         beside: the model file's path in the package.
         sizes: the package's files, with their sizes in bytes.
-        model: what errors call the model.
+        model: the model's name in errors.
 
     Raises:
-        BadPackage: it names another file, or is not what its shape says.
+        BadPackage: it names another file, or its size does not match its shape.
     """
     name = quoted(tensor.name) if tensor.name else "without a name"
     where = f"{model}: tensor {name}"
@@ -61,31 +61,31 @@ def check_external(tensor: Any, *, beside: str, sizes: Mapping[str, int], model:
         raise BadPackage(
             "the model's weights are missing",
             why=f"a tensor's values lie in {quoted(location)}, and the package has no such file beside the model",
-            fix="put both files into a folder or a zip, and give that",
+            fix="put both files into a folder or a zip, and upload that",
             path=where,
             reason="onnx_external_data",
         )
     offset, length = (_number(data.get(key), key, where) for key in ("offset", "length"))
     needed = _bytes_of(tensor, where)
     if length is not None and needed is not None and length != needed:
-        raise _external(where, why=f"it has {length} bytes where its shape and type take {needed}")
+        raise _external(where, why=f"it has {length} bytes, and its shape and type need {needed}")
     end = (offset or 0) + (length or needed or 0)
     if end > size:
         why = f"its values end at byte {end} of {quoted(location)}, which has {size}"
-        raise _external(where, why=why, fix="see that the file is whole")
+        raise _external(where, why=why, fix="check that the file is complete")
 
 
 def check_dense_size(sparse: Any, *, model: str) -> None:
     """Check a `SparseTensorProto`: ONNX Runtime makes it dense when it loads a model.
 
     Raises:
-        BadPackage: it is small, and becomes huge.
+        BadPackage: it becomes huge.
     """
     bits = ELEMENT_BITS.get(sparse.values.data_type, 64)
     if any(size < 0 for size in sparse.dims) or prod(sparse.dims) * bits // 8 > MAX_DENSE_BYTES:
         raise BadPackage(
             "a sparse tensor is too large",
-            why=f"its shape is {list(sparse.dims)[:8]}, and it is made dense to be used",
+            why=f"its shape is {list(sparse.dims)[:8]}, and ONNX Runtime makes it dense",
             fix="export the model with dense weights",
             path=f"{model}: tensor {quoted(sparse.values.name)}",
             reason="onnx_sparse_tensor",
@@ -93,9 +93,7 @@ def check_dense_size(sparse: Any, *, model: str) -> None:
 
 
 def _external(where: str, *, why: str, fix: str = "save the model again with onnx.save") -> BadPackage:
-    return BadPackage(
-        "a tensor's external data is not right", why=why, fix=fix, path=where, reason="onnx_external_data"
-    )
+    return BadPackage("a tensor's external data is invalid", why=why, fix=fix, path=where, reason="onnx_external_data")
 
 
 def _number(text: str | None, key: str, where: str) -> int | None:
@@ -107,15 +105,15 @@ def _number(text: str | None, key: str, where: str) -> int | None:
 
 
 def _bytes_of(tensor: Any, where: str) -> int | None:
-    """What a tensor's shape and type take; None for types that are not known here."""
+    """The bytes that a tensor's shape and type need; None for unknown types."""
     if any(size < 0 for size in tensor.dims):
         raise _external(where, why=f"its shape is {list(tensor.dims)[:8]}")
     if tensor.data_type == STRING_TYPE:
-        raise _external(where, why="strings cannot lie in another file")
+        raise _external(where, why="strings cannot be in another file")
     bits = ELEMENT_BITS.get(tensor.data_type)
     return None if bits is None else (prod(tensor.dims) * bits + 7) // 8
 
 
 def quoted(text: str) -> str:
-    """Text of the file, as it can stand in a message: one line, not endless."""
+    """Text from the file for a message: one line, shortened."""
     return repr(text if len(text) <= 80 else f"{text[:77]}...")

@@ -17,14 +17,14 @@ ENTRY = "process_data"
 SIGNATURE = f"write it as 'def {ENTRY}(input_data: InferenceData) -> InferenceData'"
 
 
-def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code alone tells
+def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code decides
     """See `Inspector.detect`."""
     found = find_functions(sources)
     return Evidence(why=f"{found[0].name} is a step's function", place=found[0].place) if found else None
 
 
 def inspect(package: Unpacked) -> Contents:
-    """See `Inspector.inspect`. The environment of a step has pandas, whether its requirements name it or not."""
+    """See `Inspector.inspect`. The environment of a step always has pandas."""
     notes: list[str] = []
     requirements: tuple[str, ...] = ()
     if REQUIREMENTS in package.paths:
@@ -40,12 +40,12 @@ def inspect(package: Unpacked) -> Contents:
     if len(found) > 1:
         raise BadPackage(
             f"Multiple {ENTRY} functions found: {', '.join(each.file for each in found)}.  Only one is allowed.",
-            fix="leave one, and give the others other names",
+            fix="keep one, and rename the others",
             path=", ".join(each.place for each in found),
             reason="several_functions",
         )
     _check_signature(found[0], sources)
-    notes.extend(f"{each.place} is left aside: {each.why}" for each in sources.broken)
+    notes.extend(f"{each.place} is ignored: {each.why}" for each in sources.broken)
     return Contents(
         entry={"function": EntryPoint(file=found[0].file, name=ENTRY, line=found[0].line)},
         requirements=requirements,
@@ -54,7 +54,7 @@ def inspect(package: Unpacked) -> Contents:
 
 
 def find_functions(sources: Sources) -> tuple[Member, ...]:
-    """Every `process_data` that a module defines, or gives that name to; imported ones belong to where they come from."""
+    """Every `process_data` that a module defines or assigns; an imported one counts only in its own module."""
     found = []
     for module in sources.modules.values():
         if ENTRY in module.functions:
@@ -74,13 +74,13 @@ def _no_function(sources: Sources, *, file_name: str) -> BadPackage:
             why, path, fix = f"{source.name} has one as a method", member.place, "move it out of the class"
     if sources.broken:
         why, path = f"{sources.broken[0].file} cannot be read: {sources.broken[0].why}", sources.broken[0].place
-        fix = "correct the file"
+        fix = "fix the file"
     return BadPackage(f"No {ENTRY} function found in {file_name}", why=why, fix=fix, path=path, reason="no_function")
 
 
 def _check_signature(function: Member, sources: Sources) -> None:
     if function.arguments is None:
-        return  # a name that was assigned: only running it could tell
+        return  # the signature of an assigned name is only known when the code runs
     why = None
     annotation = first_annotation(function, bound=0)
     if function.is_async:

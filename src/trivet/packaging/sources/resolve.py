@@ -28,7 +28,7 @@ Meaning: TypeAlias = ClassSource | str
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """All sources of a package: the modules that could be read, by file, and the files that could not."""
+    """All sources of a package: the parsed modules, by file, and the files that cannot be read."""
 
     modules: dict[str, Module]
     broken: tuple[Broken, ...]
@@ -118,7 +118,7 @@ class Sources:
         return tuple(found)
 
     def assigned(self, file: str, name: str) -> list[tuple[str, ast.expr]]:
-        """The values that a name is assigned, each with the file that does so; one import from a neighbour is followed."""
+        """The values assigned to a name, each with its file; one import from another module is followed."""
         found = [(file, value) for value in self.modules[file].aliases.get(name, ())]
         for target in self.modules[file].imports.get(name, ()):
             inside = self._inside(target, importer=file)
@@ -150,7 +150,7 @@ class Sources:
         return steps
 
     def _inside(self, name: str, *, importer: str) -> tuple[str, str] | None:
-        """The package's file that a dotted name leads into, and the rest of the name; None where it leads outside."""
+        """The package's file that a dotted name leads into, and the rest of the name; None if it leads outside."""
         if _is_mac(name):
             return None  # a worker has its own `mac`, which wins over a package's
         parts = name.split(".")
@@ -175,7 +175,7 @@ class Sources:
         for base in source.bases:
             name = dotted(base.value if isinstance(base, ast.Subscript) else base)
             if name is None:
-                yield "?"  # an expression: only running it could tell
+                yield "?"  # the value of an expression is only known when the code runs
             else:
                 yield from self.meanings(source.file, name)
 
@@ -207,7 +207,7 @@ def read_sources(root: Path, manifest: Manifest) -> Sources:
 
 
 def is_of_mac(name: str, last: str) -> bool:
-    """Whether a dotted name is `last` of the package `mac`, from whichever of its modules."""
+    """Whether a dotted name is `last` of any module of the package `mac`."""
     return _is_mac(name) and name.rpartition(".")[2] == last
 
 

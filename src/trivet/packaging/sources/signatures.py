@@ -19,7 +19,7 @@ _NOT_A_MAPPING = {
 
 
 def takes_one(member: Member, *, bound: int) -> bool:
-    """Whether a function can be called with exactly one argument, besides the `bound` ones that Python hands over."""
+    """Whether a function can be called with exactly one argument, besides the `bound` ones that Python passes."""
     arguments = _arguments(member)
     own = len(_own(member, bound))
     required = own - len(arguments.defaults)
@@ -29,7 +29,7 @@ def takes_one(member: Member, *, bound: int) -> bool:
 
 
 def arguments_text(member: Member, *, bound: int) -> str:
-    """`2 arguments (rows, options)`, without the `bound` ones that Python hands over."""
+    """`2 arguments (rows, options)`, without the `bound` ones that Python passes."""
     names = [each.arg for each in [*_own(member, bound), *_arguments(member).kwonlyargs]]
     if not names:
         return "no argument"
@@ -37,7 +37,7 @@ def arguments_text(member: Member, *, bound: int) -> str:
 
 
 def first_annotation(member: Member, *, bound: int) -> ast.expr | None:
-    """What the first argument is annotated as, if it is."""
+    """The annotation of the first argument, if any."""
     own = _own(member, bound)
     return own[0].annotation if own else None
 
@@ -101,7 +101,7 @@ def _names_something_else(name: str, file: str, sources: Sources) -> bool:
 
 
 def _is_something_else(meaning: Meaning, sources: Sources) -> bool:
-    """Types that are known for something else, and classes of the package that extend nothing from outside it."""
+    """Known other types, and classes of the package without a base outside it."""
     if isinstance(meaning, str):
         return meaning in _NOT_A_MAPPING
     return all(each == "object" for each in sources.ancestry(meaning)[1])

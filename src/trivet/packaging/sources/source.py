@@ -12,7 +12,7 @@ __all__ = ["Broken", "ClassSource", "Member", "Module", "dotted", "is_top", "rea
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Broken:
-    """A source file that could not be read, and why. `line` is 0 where there is none."""
+    """A source file that cannot be read, and why. `line` is 0 if unknown."""
 
     file: str
     line: int
@@ -54,7 +54,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class ClassSource:
-    """A class as it is written: its bases are expressions, to be resolved in its module."""
+    """A class in its source: its bases are expressions, which are resolved in its module."""
 
     name: str
     file: str
@@ -74,7 +74,7 @@ class Module:
     """What one file defines at module level, also below `if`, `try` and `with`.
 
     Attributes:
-        imports: what each imported name stands for, as dotted names; several where several imports give it.
+        imports: the dotted names behind each imported name; several if several imports bind it.
         stars: the modules of `from x import *`.
         aliases: values assigned to names.
     """
@@ -110,7 +110,7 @@ def dotted(node: ast.expr | None) -> str | None:
 
 
 def unquoted(node: ast.expr) -> ast.expr:
-    """An annotation, out of its quotes where it is a string."""
+    """An annotation; a string is parsed."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         try:
             with warnings.catch_warnings():
