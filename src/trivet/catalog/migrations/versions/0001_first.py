@@ -1,6 +1,6 @@
 """The first release's tables.
 
-It spells them out rather than take today's: later releases change those, and this must go on making what it made.
+Spelled out, not taken from `tables`: later releases change those, and this migration must stay as it is.
 """
 
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ def _unique(table: str, *columns: str) -> sa.UniqueConstraint:
 
 
 def upgrade() -> None:
-    """Make all tables, and the workspace that everything is in where nobody names one."""
+    """Create all tables, and the default workspace."""
     state = op.create_table(
         "catalog_state",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
