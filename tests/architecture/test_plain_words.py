@@ -40,7 +40,6 @@ TO_DO: tuple[str, ...] = (
     "src/trivet/gateway/supervisor_socket.py",
     "src/trivet/loading",
     "src/trivet/supervisor",
-    "src/trivet/wiring",
     "src/trivet/workers",
     "worker/src/trivet_worker",
 )

@@ -52,7 +52,7 @@ class _Peer:
         self._writer = writer
 
     def send(self, message: GatewayMessage) -> None:
-        """Say something. Whoever does not listen is hung up on."""
+        """Send a message. A client that does not read is disconnected."""
         self._writer.write(encode(message) + b"\n")
         if self._writer.transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
             self.hang_up()

@@ -1,4 +1,4 @@
-"""From a model that runs in workers to a file that the gateway runs itself. What it answers is compared by the trial."""
+"""Converts a model that runs in workers into a file that the gateway runs itself. The trial compares their answers."""
 
 from dataclasses import replace
 from importlib import import_module
@@ -19,12 +19,12 @@ __all__ = ["Converter", "convert"]
 
 
 class Converter(Protocol):
-    """What a module of `trivet.loading.converters` has."""
+    """The interface of a module of `trivet.loading.converters`."""
 
     def convert(self, package: Package, *, python: Path, target: Path) -> None:
-        """Write an ONNX file at `target` that takes and answers the same columns as the package's model.
+        """Write an ONNX file at `target` with the same inputs and outputs as the package's model.
 
-        Code of the package runs in a process of its own, with the interpreter `python` of the model's environment.
+        Code of the package runs in its own process, with the interpreter `python` of the model's environment.
 
         Raises:
             TrivetError: the model cannot be converted.
@@ -37,14 +37,14 @@ def convert(
     """Convert a model's file, if its framework has a converter.
 
     Args:
-        package: as `prepare` gives it.
+        package: from `prepare`.
         model: as it answered in workers.
         target: where the converted file is written.
         settings: the home, and how environments are built.
-        report: called with what is going on.
+        report: receives progress.
 
     Returns:
-        The folder of the converted file, and the model as it runs natively; None where there is no converter.
+        The folder of the converted file, and the model as it runs natively; None without a converter.
 
     Raises:
         TrivetError: the model cannot be converted.

@@ -1,4 +1,4 @@
-"""What is said about one version while it is tried, as lines of its upload log."""
+"""The lines of one version's upload log."""
 
 import asyncio
 import contextlib
@@ -15,17 +15,17 @@ Level = Literal["info", "warning", "error"]
 
 
 class UploadLines(Protocol):
-    """Where lines and events go: the catalog's journal, which `loading` does not import, since `trivet serve` has no catalog."""
+    """The catalog's journal; `loading` does not import it, because `trivet serve` has no catalog."""
 
     def log_upload(self, version_id: int, *, level: str, stage: str, text: str) -> None:
         """Add a line to its upload log."""
 
     def add_event(self, *, workspace_id: int, subject: str, subject_id: str, kind: str, text: str) -> None:
-        """Tell everybody."""
+        """Add an event."""
 
 
 class UploadLog:
-    """The upload log of one version. A line that the catalog does not take is lost; nothing else is."""
+    """The upload log of one version. A line that cannot be written is dropped, without further effect."""
 
     def __init__(self, journal: UploadLines, version: ModelVersion, *, every_s: float) -> None:
         self._journal = journal
@@ -45,7 +45,7 @@ class UploadLog:
             await asyncio.to_thread(self._journal.log_upload, self._version.id, level=level, stage=stage, text=text)
 
     async def close(self, level: Level, kind: str, text: str) -> None:
-        """Add the last line, and tell everybody."""
+        """Add the last line, and an event."""
         await self.write(level, kind, text)
         version = self._version
         with contextlib.suppress(Unavailable):
@@ -59,17 +59,17 @@ class UploadLog:
             )
 
     def begin(self) -> None:
-        """Reports will be heard."""
+        """Start to collect reports."""
         self._stopped.clear()
         self._fresh.clear()
 
     def hear(self, doing: Doing) -> None:
-        """A trial's report, which `follow` writes."""
+        """Take a trial's report; `follow` writes it."""
         self._heard.append(doing)
         self._fresh.set()
 
     async def follow(self) -> None:
-        """Write what is heard, a few lines a second at most, until `stop`.
+        """Write the reports, a few lines a second at most, until `stop`.
 
         Raises:
             NotFound, Conflict: the version is not there any more.
@@ -81,18 +81,18 @@ class UploadLog:
             for doing in _telling(heard):
                 level: Level = "warning" if doing.stage == "warning" else "info"
                 await self.write(level, doing.stage, _text(doing))
-            # One that has stopped writes what is left without a pause.
+            # After `stop` the rest is written without a pause.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), self._every_s)
 
     def stop(self) -> None:
-        """Nothing more will be heard."""
+        """Stop collecting reports."""
         self._stopped.set()
         self._fresh.set()
 
 
 def _telling(heard: list[Doing]) -> Iterator[Doing]:
-    """Of counts that follow one another only the last."""
+    """The reports, with only the last of consecutive counts."""
     for index, doing in enumerate(heard):
         following = heard[index + 1] if index + 1 < len(heard) else None
         if doing.done is None or following is None or following.done is None or following.stage != doing.stage:

@@ -1,4 +1,4 @@
-"""From a path to a checked package and the environment that it needs. Nothing of the package runs."""
+"""Turns a path into a checked package and its environment, without running the package."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,14 +23,14 @@ __all__ = ["Report", "environment_store", "prepare"]
 
 
 class Report(Protocol):
-    """Is called with what is going on: a stage, a detail, how much of how much."""
+    """Receives progress: a stage, a detail, and counts."""
 
     def __call__(self, stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
-        """Say where the work is."""
+        """Report progress."""
 
 
 NOT_OPENED: Final = pa.schema([])
-"""Stands for the schemas of a native model that was not opened yet: it has its own."""
+"""Stands for the schemas of a native model that was not opened yet; its file has them."""
 
 
 def environment_store(settings: Settings) -> EnvironmentStore:
@@ -47,22 +47,22 @@ def prepare(
     report: Report,
     file_name: str | None = None,
 ) -> tuple[Package, LoadedModel]:
-    """Check a package and build what it needs. Nothing of it runs.
+    """Check a package and build its environment, without running the package.
 
     Args:
         path: a file or a folder.
-        flags: what was said beside the package; it takes precedence over what the package says itself.
+        flags: settings that override the package's own.
         settings: the home, and how environments are built.
         resolve_as_of: ignore releases made after this day.
-        report: called with what is going on.
-        file_name: what its owner calls the file, where the path is another one.
+        report: receives progress.
+        file_name: the owner's name of the file, if the path has another.
 
     Returns:
-        The package, and the model as the catalog keeps it, but for what only running it shows: whether it answers its canned
+        The package, and the model as the catalog stores it, without what only a run shows: whether it answers its canned
         row, and the schemas of a native model. Its settings have its name.
 
     Raises:
-        BadPackage, BadEnvironment, Invalid, TooLarge: what is wrong with it, or with the flags.
+        BadPackage, BadEnvironment, Invalid, TooLarge: the package or a flag is wrong.
     """
     report("inspecting", file_name or path.name)
     package = open_package(
@@ -122,7 +122,7 @@ def _required_schema(schema: pa.Schema | None, which: str, facts: Facts) -> pa.S
     if schema is None:
         raise Invalid(
             f"{facts.title} needs an {which} schema",
-            why="Python code does not say what it takes and answers",
+            why="Python code does not declare its schemas",
             fix=f"give --{which}-schema 'field: float32[29]; other: string', or {which}_schema in trivet.yaml",
         )
     check_schema(schema, which=which)

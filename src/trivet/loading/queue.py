@@ -1,7 +1,7 @@
 """LoadQueue: uploaded versions become `ready` or `error`, each by a trial.
 
-What is to be done lies in the catalog alone. A version that was left half-way, because the supervisor or the machine ended,
-begins again from its pending status.
+The catalog is the only record of work. A version whose load was interrupted, because the supervisor or the machine ended,
+starts again from its pending status.
 """
 
 import asyncio
@@ -32,30 +32,30 @@ log = logging.getLogger(__name__)
 
 
 class UploadRecords(Protocol):
-    """The catalog's models, which `loading` does not import, since `trivet serve` has no catalog."""
+    """The catalog's models; `loading` does not import them, because `trivet serve` has no catalog."""
 
     def versions_to_load(self) -> list[ModelVersion]:
-        """Those that are neither ready nor in error, oldest first."""
+        """Versions that are neither ready nor in error, oldest first."""
 
     def set_status(
         self, version_id: int, status: VersionStatus, *, loaded: LoadedModel | None = None, fault: Fault | None = None
     ) -> ModelVersion:
-        """Say what became of one."""
+        """Write a version's status."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadQueueLimits:
-    """How much at once, and how long.
+    """Limits of the queue.
 
     Attributes:
-        at_once: versions of each kind, native and container, that are tried side by side: what loads within a second does not
+        at_once: versions of each kind, native and container, that load at once: models that load within a second do not
             wait for environments that take minutes.
-        trial_s: all of one trial, the building of its environment included.
-        load_s: from the moment on when the model begins to load.
+        trial_s: limit of one trial, including the build of its environment.
+        load_s: limit from the start of the model's load.
         log_every_s: between two lines about the same stage.
-        first_pause_s: before the catalog or the blob store is asked again; each further pause is twice as long …
+        first_pause_s: before the first retry of the catalog or the blob store; each further pause is twice as long …
         most_pause_s: … up to this.
-        fetches: how often the blob store is asked for a file, or to keep one, before the version is given up.
+        fetches: attempts to read or write a blob before the version fails.
     """
 
     at_once: int = 2
@@ -68,18 +68,18 @@ class LoadQueueLimits:
 
 
 class LoadQueue:
-    """Tries versions until none is left to be tried. Belongs to the event loop that calls it.
+    """Loads versions until none is pending. Call it in one event loop.
 
     Args:
-        models: say which, and keep what became of them. Called in threads.
-        journal: keeps log lines and events. Called in threads.
+        models: the versions and their statuses. Called in threads.
+        journal: for log lines and events. Called in threads.
         blobs: holds the uploaded files. Called in threads.
-        trials: tries one.
+        trials: loads one.
         scratch: a private folder for the length of a `with` block.
         settings: for the trials, as `settings_to_json` writes them.
-        parent: this process's number, with which the trials end.
+        parent: this process's id: trials end with it.
         limits: see there.
-        on_change: called when a version became ready or failed: there may be more to do.
+        on_change: called when a version became ready or failed: there may be more to load.
     """
 
     def __init__(
@@ -105,19 +105,19 @@ class LoadQueue:
         self._limits = limits
         self._on_change = on_change
         self._running: dict[int, tuple[ModelVersion, asyncio.Task[None]]] = {}
-        # What has ended while the catalog was being read: what it said of them is old.
+        # Versions that ended while the catalog was being read: their statuses in it are old.
         self._ended: set[int] = set()
 
     @property
     def busy(self) -> bool:
-        """Whether a version is being tried."""
+        """Whether a version is loading."""
         return bool(self._running)
 
     async def run_once(self) -> None:
-        """Look for versions to try, and begin with as many as may be tried at once. Returns without waiting for them.
+        """Start to load pending versions, up to the limit. Returns without waiting for them.
 
         Raises:
-            Unavailable: the catalog cannot be reached. What runs goes on.
+            Unavailable: the catalog cannot be reached. Running loads continue.
         """
         self._ended.clear()
         for version in await asyncio.to_thread(self._models.versions_to_load):
@@ -131,13 +131,13 @@ class LoadQueue:
                     await asyncio.to_thread(self._models.set_status, version.id, _pending(version))
 
     async def settled(self) -> None:
-        """Wait until what is being tried now has ended."""
+        """Wait until the running loads have ended."""
         tasks = [task for _, task in self._running.values()]
         if tasks:
             await asyncio.wait(tasks)
 
     async def close(self) -> None:
-        """End what is being tried; it begins again with the next supervisor."""
+        """End the running loads; the next supervisor starts them again."""
         tasks = [task for _, task in self._running.values()]
         for task in tasks:
             task.cancel()
@@ -159,19 +159,19 @@ class LoadQueue:
                 return
             if error := task.exception():
                 # It is tried again at the next `run_once`.
-                log.error("trying version %s of %s broke off: %r", version.number, version.name, error)
+                log.error("loading version %s of %s was interrupted: %r", version.number, version.name, error)
             else:
                 self._on_change()
 
         task.add_done_callback(ended)
 
     async def _convert(self, version: ModelVersion) -> None:
-        """From pending to ready or error. A version that is deleted meanwhile is forgotten."""
+        """From pending to ready or error. A version that is deleted meanwhile is dropped."""
         diary = UploadLog(self._journal, version, every_s=self._limits.log_every_s)
         try:
             if version.status is not _pending(version):
                 await self._insist(self._models.set_status, version.id, _pending(version))
-                await diary.write("info", "pending", "it was being loaded when the platform ended: it begins again")
+                await diary.write("info", "pending", "the platform ended while it was loading: it starts again")
             await diary.write("info", "pending", f"pending loading to a {_where(version)} runtime")
             await self._insist(self._models.set_status, version.id, _attempting(version))
             await diary.write("info", "loading", f"attempting loading to a {_where(version)} runtime")
@@ -179,15 +179,15 @@ class LoadQueue:
                 loaded = await self._try(version, diary)
             except TrivetError as error:
                 await self._failed(version, error, diary)
-            except Exception as error:  # an edge: one version must not stand in the way of all others
-                log.exception("trying version %s of %s failed", version.number, version.name)
+            except Exception as error:  # an edge: one version must not block the others
+                log.exception("failed to load version %s of %s", version.number, version.name)
                 fault = Internal(f"loading {version.name} failed", why=f"{type(error).__name__}: {error}")
                 await self._failed(version, fault, diary)
             else:
                 await self._insist(self._models.set_status, version.id, VersionStatus.READY, loaded=loaded)
                 await diary.close("info", "ready", f"{version.name} version {version.number} is ready")
         except (NotFound, Conflict):
-            # The rows that would say so are gone.
+            # The version's rows are gone.
             return
 
     async def _failed(self, version: ModelVersion, error: TrivetError, diary: UploadLog) -> None:
@@ -212,8 +212,8 @@ class LoadQueue:
             except Unavailable as error:
                 if error.reason != TRIAL_DIED:
                     raise
-                # It may have been killed from outside.
-                await diary.write("warning", "loading", f"{error.message}; it is tried once more")
+                # Another process may have killed it.
+                await diary.write("warning", "loading", f"{error.message}; trying once more")
                 loaded = await self._run(job, diary)
             if loaded.converted is not None:
                 await self._with_blobs(diary, self._keep, folder / CONVERTED_FILE, loaded.converted)
@@ -227,7 +227,7 @@ class LoadQueue:
         writing = asyncio.create_task(diary.follow())
         try:
             await asyncio.wait([trial, writing], return_when=asyncio.FIRST_COMPLETED)
-            # The lines about a trial come before those about its end. A deleted version ends its trial.
+            # Write the lines of a trial before those about its end. A deleted version ends its trial.
             diary.stop()
             await writing
             return await trial
@@ -237,7 +237,7 @@ class LoadQueue:
             await asyncio.wait([trial, writing])
 
     async def _with_blobs(self, diary: UploadLog, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Several times, since a blob store may be away for seconds."""
+        """With retries, because a blob store may be unreachable for seconds."""
         for attempt in itertools.count(1):
             try:
                 return await asyncio.to_thread(call, *args, **kwargs)
@@ -249,15 +249,15 @@ class LoadQueue:
         raise AssertionError("unreachable")
 
     def _keep(self, file: Path, digest: Digest) -> None:
-        """Have the blob store keep a converted file."""
+        """Store a converted file as a blob."""
         with file.open("rb") as source:
             self._blobs.put(source, digest=digest)
 
     async def _insist(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Until the catalog takes it: what was found out took minutes, and a database is away for seconds.
+        """Retry until the catalog accepts it: the result took minutes, and a database is unreachable for seconds.
 
         Raises:
-            NotFound, Conflict: the version is not there any more.
+            NotFound, Conflict: the version was deleted.
         """
         attempt = 0
         while True:
@@ -265,12 +265,12 @@ class LoadQueue:
                 return await asyncio.to_thread(call, *args, **kwargs)
             except Unavailable as error:
                 if attempt == 0:
-                    log.warning("the catalog does not take the state of a version: %s", error.message)
+                    log.warning("failed to write a version's state to the catalog: %s", error.message)
                 await asyncio.sleep(self._pause_s(attempt))
                 attempt += 1
 
     def _pause_s(self, attempt: int) -> float:
-        # The exponent is capped only so that the power stays a sane number.
+        # The exponent is capped only to avoid an overflow.
         return min(self._limits.first_pause_s * 2.0 ** min(attempt, 32), self._limits.most_pause_s)
 
 
@@ -287,13 +287,13 @@ def _attempting(version: ModelVersion) -> VersionStatus:
 
 
 def _is_native(version: ModelVersion) -> bool:
-    """Whether a version is tried natively first; where it runs is what the trial proves."""
+    """Whether a version is tried natively first; the trial decides where it runs."""
     return FRAMEWORKS[version.framework].first_try is Runtime.NATIVE
 
 
 @contextlib.asynccontextmanager
 async def _in_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
-    """The same block, its ends outside of the event loop."""
+    """The same block, entered and left in a thread."""
     value = await asyncio.to_thread(manager.__enter__)
     try:
         yield value

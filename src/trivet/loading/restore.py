@@ -1,4 +1,4 @@
-"""What a loaded version needs in order to run again: its files and its environment, made anew where they are gone."""
+"""Restores the files and the environment of a loaded version if they are gone."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,10 +23,10 @@ __all__ = ["environment_of", "native_root", "package_root", "scratch_folder", "w
 
 @contextmanager
 def scratch_folder(home: Path) -> Iterator[Path]:
-    """A private folder that is gone after the block; those that dead processes left go too.
+    """A private folder that is removed after the block; those of dead processes are removed too.
 
     Raises:
-        Unavailable: the home cannot be written to.
+        Unavailable: the home is not writable.
     """
     tmp = home / "tmp"
     with ExitStack() as stack:
@@ -44,13 +44,13 @@ def scratch_folder(home: Path) -> Iterator[Path]:
 
 
 def package_root(version: ModelVersion, *, blobs: Blobs, home: Path) -> Path:
-    """The folder with a version's files, unpacked, not to be written to.
+    """The read-only folder with a version's unpacked files.
 
-    Where it is whole, its files' bytes are not read. Where it is gone, the uploaded file is fetched and unpacked.
+    A complete folder is not read. A missing one is restored from the uploaded file.
 
     Raises:
-        NotFound, Internal: the uploaded file is gone, or damaged.
-        Unavailable: the blob store cannot be reached, or the home cannot be written to.
+        NotFound, Internal: the uploaded file is gone or damaged.
+        Unavailable: the blob store is unreachable, or the home is not writable.
     """
     return _unpacked(version.sha, blobs=blobs, home=home, file_name=version.file_name)
 
@@ -59,7 +59,7 @@ def native_root(version: ModelVersion, loaded: LoadedModel, *, blobs: Blobs, hom
     """The folder with the file that a native session opens: the package's, or that of the converted file.
 
     Raises:
-        NotFound, Internal, Unavailable: as `package_root` says.
+        NotFound, Internal, Unavailable: as for `package_root`.
     """
     if loaded.converted is None:
         return package_root(version, blobs=blobs, home=home)
@@ -93,12 +93,12 @@ def environment_of(loaded: LoadedModel, settings: Settings, report: Report) -> E
         Unavailable: another process has been building it for hours.
     """
     if loaded.environment is None:
-        raise Internal("a model that runs natively was asked for its environment")
+        raise Internal("a model that runs natively has no environment")
     store = environment_store(settings)
     found = store.find(loaded.environment)
     if found is not None:
         return found
-    report("resolving", f"the environment {loaded.environment[:12]} was pruned; it is built again")
+    report("resolving", f"the environment {loaded.environment[:12]} was pruned; rebuilding it")
     return restore(
         store,
         loaded.environment,

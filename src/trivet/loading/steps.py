@@ -1,4 +1,4 @@
-"""From a loaded model and a configuration of it to a step that can be run, and to what its workers run."""
+"""Turns a loaded model and its configuration into a step, and into the specification of its workers."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -25,18 +25,18 @@ log = logging.getLogger(__name__)
 
 
 Work: TypeAlias = Callable[[], AbstractContextManager[WorkerSpec]]
-"""Gives what workers run, and keeps it from being removed, for the length of a `with` block. Blocks."""
+"""Returns the specification of workers, and protects its files for the length of a `with` block. Blocks."""
 
 PreparedStep: TypeAlias = tuple[NativeStep | WorkerStep, Work | None]
-"""A step without workers, and what they run; None where the gateway runs it itself."""
+"""A step without workers, and their specification; None if the gateway runs it itself."""
 
 
 class Identity(NamedTuple):
-    """What names a model version in routes, answers and metrics.
+    """The names of a model version in routes, answers and metrics.
 
     Attributes:
         version: its UUID.
-        version_id: its number among all versions; 0 where there is no catalog.
+        version_id: its id among all versions; 0 without a catalog.
         sha: sha256 of the package's bytes.
     """
 
@@ -48,12 +48,12 @@ class Identity(NamedTuple):
 
     @classmethod
     def of(cls, version: ModelVersion) -> "Identity":
-        """The identity of a version that the catalog has."""
+        """The identity of a version in the catalog."""
         return cls(version.name, version.uuid, version.id, version.sha, version.framework.value)
 
 
 class StepRecords(Protocol):
-    """The catalog's models, which `loading` does not import, since `trivet serve` has no catalog."""
+    """The catalog's models; `loading` does not import them, because `trivet serve` has no catalog."""
 
     def version(self, id_or_uuid: int | str) -> ModelVersion:
         """A model version."""
@@ -63,11 +63,11 @@ class StepRecords(Protocol):
 
 
 class Steps:
-    """Makes steps ready. Safe to use from several threads; everything here blocks.
+    """Prepares steps. Safe to use from several threads; all methods block.
 
     Args:
         records: the models of the catalog.
-        blobs: where a package is fetched from, should its files be gone.
+        blobs: has the package if its files are gone.
         settings: home, and how environments are built.
     """
 
@@ -77,11 +77,11 @@ class Steps:
         self._settings = settings
 
     def prepare(self, key: StepKey) -> PreparedStep:
-        """Unpack a version's files and find its environment; both are made again where they are gone.
+        """Unpack a version's files and find its environment; both are restored if they are gone.
 
         Raises:
-            NotFound, Unavailable: the catalog does not have it, or cannot be reached.
-            TrivetError: as `package_root` and `environment_of` say.
+            NotFound, Unavailable: it is not in the catalog, or the catalog is unreachable.
+            TrivetError: as for `package_root` and `environment_of`.
         """
         uuid, config_id = key
         version = self._records.version(uuid)
@@ -103,9 +103,9 @@ class Steps:
         root()
         step = worker_step(Identity.of(version), loaded, config)
         report = _warnings_of(version)
-        # An environment that has to be built is built now, and not while workers are waited for.
+        # Build a missing environment now, and not during the wait for workers.
         environment_of(loaded, self._settings, report)
-        # Versions of one model have logs of their own: the log of one does not explain the failure of another.
+        # Each version of a model has its own log: the log of one does not explain the failure of another.
         log_name = f"{version.name}-{version.uuid[:8]}"
         return step, work_of(step, loaded, root=root, settings=self._settings, report=report, log_name=log_name)
 
@@ -157,13 +157,13 @@ def work_of(
 
 
 def native_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | None, *, root: Path) -> NativeStep:
-    """A step that the gateway runs itself, from the file below `root`. The configuration takes precedence over the upload."""
+    """A step that the gateway runs itself, from the file below `root`. The configuration overrides the upload's settings."""
     file = loaded.native_file
     if file is None:
         raise Internal(f"the model file of {identity.name} is not known")
-    said = loaded.settings
-    fields, batch = said.tensor_fields, said.batch_config
-    inputs, outputs, example = said.input_schema, said.output_schema, said.example
+    given = loaded.settings
+    fields, batch = given.tensor_fields, given.batch_config
+    inputs, outputs, example = given.input_schema, given.output_schema, given.example
     if config is not None:
         if config.tensor_fields is not None and config.tensor_fields != fields:
             # Schema and example rows of the upload have the old names.
@@ -180,21 +180,21 @@ def native_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | N
         output_schema=outputs,
         example=example,
         must_answer=loaded.answered,
-        timeout_s=said.timeout_s,
+        timeout_s=given.timeout_s,
     )
 
 
 def worker_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | None) -> WorkerStep:
     """A step that workers run, without workers."""
-    said = loaded.settings
+    given = loaded.settings
     step = WorkerStep(
         **identity._asdict(),
         input_schema=loaded.input_schema,
         output_schema=loaded.output_schema,
-        batch_config=said.batch_config,
-        example=said.example,
+        batch_config=given.batch_config,
+        example=given.example,
         must_answer=loaded.answered,
-        timeout_s=said.timeout_s,
+        timeout_s=given.timeout_s,
     )
     if config is None:
         return step
@@ -203,7 +203,7 @@ def worker_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | N
         input_schema=step.input_schema if config.input_schema is None else config.input_schema,
         output_schema=step.output_schema if config.output_schema is None else config.output_schema,
         batch_config=config.batch_config or step.batch_config,
-        # The row is made from the schema: the answer to a row of another schema is not known.
+        # The row is made from the schema; whether the model answers a row of another schema is unknown.
         must_answer=step.must_answer and config.input_schema is None,
         max_batch_delay_ms=config.max_batch_delay_ms,
         batch_size_target=config.batch_size_target,
@@ -212,7 +212,7 @@ def worker_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | N
 
 
 def _warnings_of(version: ModelVersion) -> Report:
-    """Log warnings only: progress is visible in the deployment's status."""
+    """Log warnings only: the deployment's status shows progress."""
 
     def report(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
         del done, total

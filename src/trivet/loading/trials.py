@@ -27,7 +27,7 @@ __all__ = [
     "TrialFailed",
     "TrialJob",
     "TrialLoaded",
-    "TrialSaid",
+    "TrialMessage",
     "Trials",
 ]
 
@@ -40,15 +40,15 @@ END_WAIT_S = 2.0
 
 
 class TrialJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be tried.
+    """The version to load.
 
     Attributes:
         name: the model's.
-        path: the uploaded file; `file_name` is what its owner calls it. A trial that converts the model writes the converted
-            file beside it, under the name `CONVERTED_FILE`.
-        flags: what was said at the upload.
-        settings: as `settings_to_json` writes them.
-        parent: the process that started the trial, with which it ends.
+        path: the uploaded file; `file_name` is its owner's name for it. A trial that converts the model writes the converted
+            file beside it, as `CONVERTED_FILE`.
+        flags: the upload's settings.
+        settings: from `settings_to_json`.
+        parent: the process that started the trial, which ends with it.
     """
 
     name: str
@@ -60,7 +60,7 @@ class TrialJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Doing(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="doing"):
-    """What the trial does now; `done` of `total` where that is known."""
+    """The trial's progress; `done` of `total` if known."""
 
     stage: str
     detail: str
@@ -69,7 +69,7 @@ class Doing(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="d
 
 
 class TrialLoaded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="loaded"):
-    """The version was loaded and has answered."""
+    """The version was loaded and answered."""
 
     model: LoadedModel
 
@@ -80,12 +80,12 @@ class TrialFailed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", 
     fault: Fault
 
 
-TrialSaid: TypeAlias = Doing | TrialLoaded | TrialFailed
+TrialMessage: TypeAlias = Doing | TrialLoaded | TrialFailed
 Report: TypeAlias = Callable[[Doing], None]
 
 
 class Trials(Protocol):
-    """A way of trying versions."""
+    """Loads versions in a trial."""
 
     async def run(self, job: TrialJob, *, limit_s: float, load_limit_s: float, report: Report) -> LoadedModel:
         """Try one. Cancelling it ends the trial with all that it started.
@@ -107,7 +107,7 @@ class ProcessTrials:
     """Runs each trial as a process.
 
     Args:
-        program: what to start, with its arguments.
+        program: the command and its arguments.
         environ: all of its environment variables.
     """
 
@@ -121,17 +121,17 @@ class ProcessTrials:
         tail = bytearray()
         errors = asyncio.create_task(_keep_tail(process, tail))
         try:
-            said = await _converse(process, job, limit_s=limit_s, load_limit_s=load_limit_s, report=report)
+            result = await _converse(process, job, limit_s=limit_s, load_limit_s=load_limit_s, report=report)
         except BaseException:
             await asyncio.shield(_end(process, errors))
             raise
-        if said is None:
+        if result is None:
             await _end(process, errors)
             raise _death(job.name, process.returncode or 0, _last_lines(tail))
         await _end(process, errors)
-        if isinstance(said, TrialFailed):
-            raise said.fault.exception()
-        return said.model
+        if isinstance(result, TrialFailed):
+            raise result.fault.exception()
+        return result.model
 
     async def _start(self, job: TrialJob) -> asyncio.subprocess.Process:
         try:
@@ -146,9 +146,9 @@ class ProcessTrials:
             )
         except OSError as error:
             raise Unavailable(
-                f"a process to try {job.name} in cannot be started",
+                f"failed to start a process to load {job.name}",
                 why=error.strerror or str(error),
-                fix="see that there is memory, and that the limits on processes and open files leave room",
+                fix="check the free memory, and the limits on processes and open files",
                 reason=TRIAL_DIED,
             ) from error
 
@@ -156,7 +156,7 @@ class ProcessTrials:
 async def _converse(
     process: asyncio.subprocess.Process, job: TrialJob, *, limit_s: float, load_limit_s: float, report: Report
 ) -> TrialLoaded | TrialFailed | None:
-    """The trial's last word; None if it has ended without one."""
+    """The trial's result; None if it ended without one."""
     assert process.stdin is not None
     loop = asyncio.get_running_loop()
     last = loop.time() + limit_s
@@ -166,14 +166,14 @@ async def _converse(
                 process.stdin.write(encode(job) + b"\n")
                 await process.stdin.drain()
             loading = False
-            while (said := await _read(process)) is not None:
-                if not isinstance(said, Doing):
-                    return said
-                if said.stage == "loading" and not loading:
+            while (message := await _read(process)) is not None:
+                if not isinstance(message, Doing):
+                    return message
+                if message.stage == "loading" and not loading:
                     loading = True
                     limit.reschedule(min(last, loop.time() + load_limit_s))
-                report(said)
-            # What closed its output may still run.
+                report(message)
+            # The process may run on after closing its output.
             await asyncio.wait_for(process.wait(), END_WAIT_S)
             return None
     except TimeoutError:
@@ -181,20 +181,20 @@ async def _converse(
         seconds = load_limit_s if loop.time() < last else limit_s
         raise DeadlineExceeded(
             f"{what} took longer than {seconds:g} s",
-            why="neither did it end, nor did it say why not",
-            fix="see its upload log for what it did last; a model that takes longer to load needs a higher load_timeout_s",
+            why="it neither ended nor reported a reason",
+            fix="read its upload log for the last stage; a model that loads slowly needs a higher load_timeout_s",
             reason="load_timeout",
         ) from None
 
 
-async def _read(process: asyncio.subprocess.Process) -> TrialSaid | None:
+async def _read(process: asyncio.subprocess.Process) -> TrialMessage | None:
     assert process.stdout is not None
     try:
         line = await process.stdout.readline()
     except ValueError as error:
-        raise Internal("a trial said something too long", why=str(error)) from error
-    # Half a line is what a dying process leaves.
-    return decode(line, TrialSaid) if line.endswith(b"\n") else None  # type: ignore[arg-type]
+        raise Internal("a trial wrote a line beyond the limit", why=str(error)) from error
+    # A dying process may leave half a line.
+    return decode(line, TrialMessage) if line.endswith(b"\n") else None  # type: ignore[arg-type]
 
 
 async def _keep_tail(process: asyncio.subprocess.Process, tail: bytearray) -> None:
@@ -205,7 +205,7 @@ async def _keep_tail(process: asyncio.subprocess.Process, tail: bytearray) -> No
 
 
 async def _end(process: asyncio.subprocess.Process, errors: asyncio.Task[None]) -> None:
-    """Leaves nothing of a trial: at the end of its input it ends itself, and then its whole session is killed."""
+    """Ends a trial: closes its input, which ends it, and then kills its whole session."""
     assert process.stdin is not None
     process.stdin.close()
     try:
@@ -213,13 +213,13 @@ async def _end(process: asyncio.subprocess.Process, errors: asyncio.Task[None]) 
     except TimeoutError:
         pass
     finally:
-        # It leads a group of its own: whatever remains in it ends here.
+        # It leads its own process group: kill all that is left in it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
     await asyncio.wait([errors], timeout=END_WAIT_S)
     errors.cancel()
-    # Closes the pipes, which something that escaped may hold open.
+    # Close the pipes, which an escaped process may hold open.
     process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
 
 
@@ -236,8 +236,8 @@ def _death(name: str, code: int, tail: str) -> Unavailable:
         except ValueError:
             how = f"its process was killed by signal {-code}"
     return Unavailable(
-        f"trying {name} ended before the model had answered",
-        why=f"{how}; it said last\n{tail}" if tail else how,
+        f"the trial of {name} ended before the model answered",
+        why=f"{how}; its last output:\n{tail}" if tail else how,
         fix="a crash needs another file or another version of the library that wrote it; a kill needs more memory",
         reason=TRIAL_DIED,
     )

@@ -1,1 +1,1 @@
-"""The one place that picks concrete parts and puts them together."""
+"""The one place that chooses concrete parts and composes them."""

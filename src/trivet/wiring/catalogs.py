@@ -15,12 +15,12 @@ def catalog_of(settings: Settings, *, again: bool) -> Catalog:
     """The platform's catalog.
 
     Args:
-        settings: say where it is.
-        again: an earlier process has opened it before. Then it is opened as soon as that is possible, and until then every call
-            raises an error: the process does what it can without a database. The first start fails at once.
+        settings: have its URL.
+        again: an earlier process has opened it before. Then it is opened as soon as possible, and until then every call
+            raises an error: the process works as far as it can without a database. The first start fails at once.
 
     Raises:
-        TrivetError: as `open_catalog` does, unless `again`.
+        TrivetError: as for `open_catalog`, unless `again`.
     """
     url = database_url(settings)
     return Catalog(url) if again else open_catalog(url)

@@ -1,4 +1,4 @@
-"""The entry point of the platform's three processes: what to be is an argument, all else comes through standard input."""
+"""The entry point of the platform's three processes: the role is an argument, all else comes through standard input."""
 
 import contextlib
 import json
@@ -18,16 +18,16 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Be control, supervisor or gateway until a signal to stop. Ends with the process that started it."""
+    """Run control, supervisor or gateway until a signal to stop. Ends with the process that started it."""
     role = sys.argv[1]
     config = json.loads(sys.stdin.readline() or "null")
     if config is None:
         sys.exit("the platform ended before it sent its settings")
     die_with_parent(config["parent"])
-    # Everything below the home is for its owner, whatever becomes of the home's own rights.
+    # Files below the home are their owner's only, whatever the home's own permissions.
     os.umask(0o077)
     _open_many_files()
-    # Until a process has its own way of stopping, nothing is lost by ending at once.
+    # Until a process has its own handler, it can end at once without loss.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(format=f"%(asctime)s %(levelname)s {role}: %(message)s", level=logging.WARNING)
@@ -51,7 +51,7 @@ def main() -> None:
             from trivet.control.http.access import token_of
             from trivet.wiring.gateway_process import run_gateway
 
-            # On this machine all that can connect may ask; requests from another one need the token.
+            # Clients on this machine need no token; requests from others do.
             tokens = () if all(map(is_loopback, listeners.values())) else (token_of(settings.home, os.environ),)
             run_gateway(settings, listeners=listeners, tokens=tokens)
     except TrivetError as error:
@@ -60,9 +60,9 @@ def main() -> None:
 
 
 def _open_many_files() -> None:
-    """Connections, workers and logs take a descriptor each: the usual soft limit is for programs that know no larger one."""
+    """Raise the soft limit of open files: connections, workers and logs take a descriptor each."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # some systems say "no limit", and do not take it
+    with contextlib.suppress(OSError, ValueError):  # some systems report "no limit" but refuse it
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 

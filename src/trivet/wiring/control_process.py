@@ -34,7 +34,7 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
     """Answer the control API until SIGTERM.
 
     Raises:
-        TrivetError: the token cannot be had, nor the catalog at the first start: see `catalog_of`.
+        TrivetError: the token cannot be read or created, or the catalog not opened at the first start: see `catalog_of`.
     """
     token = token_of(settings.home, os.environ)
     (settings.home / "uploads").mkdir(mode=0o700, exist_ok=True)
@@ -66,7 +66,7 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
         is_stopping=lambda: servers[0].should_exit,
     )
     clear_uploads(control)
-    # A listener for all of this machine's addresses is known by the name that it was announced under.
+    # A listener on all addresses is known by its announced name.
     hosts = (settings.host, urlsplit(infer_url).hostname or "", *settings.hosts)
     app = build_app(control, token=token, hosts=[host for host in hosts if host])
     config = uvicorn.Config(
@@ -116,13 +116,13 @@ def _answers(path: str) -> bool:
     return False
 
 
-class _Said(msgspec.Struct):
+class _Answer(msgspec.Struct):
     kind: str
     token: str = ""
 
 
 def _flush(path: str) -> bool:
-    """Ask the gateway to write its log out; whatever happens, and however it talks, is done within seconds."""
+    """Ask the gateway to write its log to disk; returns within seconds in any case."""
     token = f"{os.getpid()}-{time.monotonic_ns()}"
     deadline = time.monotonic() + FLUSH_S
     heard = b""
@@ -131,14 +131,14 @@ def _flush(path: str) -> bool:
         door.connect(path)
         door.sendall(encode(FlushLogs(token=token)) + b"\n")
         while (left_s := deadline - time.monotonic()) > 0:
-            # A limit on each piece alone would let a slow talker go on for ever.
+            # A limit on each piece alone would let a slow sender continue for ever.
             door.settimeout(left_s)
             piece = door.recv(2**16)
             if not piece:
                 return False
             *lines, heard = (heard + piece).split(b"\n")
             for line in lines:
-                said = msgspec.json.decode(line, type=_Said)
-                if said.kind == "flushed" and said.token == token:
+                answer = msgspec.json.decode(line, type=_Answer)
+                if answer.kind == "flushed" and answer.token == token:
                     return True
     return False

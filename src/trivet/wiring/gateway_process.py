@@ -1,7 +1,7 @@
-"""The gateway as a process of the platform: it answers predictions, and needs nobody in order to.
+"""The gateway as a process of the platform: it answers predictions without the supervisor and the control plane.
 
-What it serves is told it over `<home>/run/gateway.sock`. It keeps the last table in `<home>/run/routes.json`, so that after its
-own restart it serves the same again, whether or not anything else of the platform lives.
+It receives its routes over `<home>/run/gateway.sock`, and stores the last table in `<home>/run/routes.json`, so that it serves
+the same routes after its own restart, even if no other process of the platform runs.
 """
 
 import asyncio
@@ -50,12 +50,12 @@ def run_gateway(
 ) -> None:
     """Answer predictions until SIGINT or SIGTERM.
 
-    The first signal says "not ready", lets requests in flight finish, and ends; a second one cuts them.
+    After the first signal it reports "not ready", finishes the requests in flight, and ends; a second one cuts them off.
 
     Args:
         settings: home, limits, TLS files, times.
-        listeners: bound and listening, by name. They stay open, so that their owner can hand them to the next gateway.
-        tokens: one of them must come with each request; none are asked for if this is empty.
+        listeners: bound and listening, by name. They stay open, so that their owner can pass them to the next gateway.
+        tokens: each request must have one of them; none is required if this is empty.
 
     Raises:
         TrivetError: it cannot start: an unusable certificate, or a path too long for a socket.
@@ -136,7 +136,7 @@ async def _until_back(routing: ServedDeployments, table: RouteTable) -> None:
 
 
 async def _at_once(step: RouteStep) -> bool:
-    """Whether a step needs no worker that has yet to be started."""
+    """Whether a step needs no worker that is still to be started."""
     if not isinstance(step, WorkerStep):
         return True
     return any(await asyncio.gather(*map(answers, step.workers)))
@@ -144,7 +144,7 @@ async def _at_once(step: RouteStep) -> bool:
 
 async def _settle(routing: ServedDeployments) -> None:
     await routing.settled()
-    # What was loaded at the start stays for long: the collector need not look at it again.
+    # Objects loaded at the start live long: exempt them from garbage collection.
     gc.collect()
     gc.freeze()
 
@@ -161,26 +161,26 @@ class _KeptTable:
         self._written = b""
 
     def read(self) -> RouteTable | None:
-        """The table of the last time; None if there was none, or it cannot be read."""
+        """The table of the last run; None if there was none, or it is not readable."""
         try:
             content = self._path.read_bytes()
             table = decode_released(content, RouteTable)
         except FileNotFoundError:
             return None
         except (OSError, TrivetError) as error:
-            log.warning("the routes of the last time cannot be read: %s", error)
+            log.warning("failed to read the routes of the last run: %s", error)
             return None
         self._written = content
         return table
 
     def write(self, table: RouteTable) -> None:
-        """Keep a table. One that cannot be kept is served all the same: the supervisor says it again after a restart."""
+        """Store a table. If that fails, it is served all the same: after a restart the supervisor sends it again."""
         content = encode(table)
         if content == self._written:
             return
         try:
             replace_file(self._path, content, durable=True)
         except OSError as error:
-            log.warning("the routes cannot be kept in %s: %s", self._path, error.strerror or error)
+            log.warning("failed to write the routes to %s: %s", self._path, error.strerror or error)
             return
         self._written = content

@@ -1,4 +1,4 @@
-"""Listening sockets: the table of those that a platform has, and which machines may reach them."""
+"""Listening sockets: the table of a platform's listeners, and the check of which machines reach them."""
 
 import contextlib
 import ipaddress
@@ -34,7 +34,7 @@ LISTENERS: Final[Mapping[str, Listener]] = {
     "control": Listener(role="control", setting="port", flag="--port"),
     "http": Listener(role="gateway", setting="http_port", flag="--http-port"),
 }
-"""By name. What answers for a gateway on each of its own is in `trivet.gateway.servers`."""
+"""By name. `trivet.gateway.servers` has the servers of the gateway's listeners."""
 
 
 @contextlib.contextmanager
@@ -54,21 +54,21 @@ def listen(host: str, port: int, *, flag: str) -> socket.socket:
     Args:
         host: an address or a name of this machine.
         port: 0 takes a free one.
-        flag: what chooses the port, for the message.
+        flag: the option for the port, for the message.
 
     Raises:
-        Conflict: the port is taken, or the address is not this machine's.
+        Conflict: the port is in use, or the address is not this machine's.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=2048)
-        # Connections inherit it: an answer of some hundred kilobytes leaves in one piece.
+        # Connections inherit it: an answer of some hundred kilobytes is sent in one piece.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     except OSError as error:
         raise Conflict(
             f"cannot listen on {host}:{port}",
             why=error.strerror or str(error),
-            fix=f"stop what listens there, or choose another port with {flag} (0 picks a free one)",
+            fix=f"stop the program that listens there, or choose another port with {flag} (0 picks a free one)",
         ) from error
     listener.setblocking(False)
     return listener
@@ -80,10 +80,10 @@ def is_loopback(listener: socket.socket) -> bool:
 
 
 def check_exposure(listener: socket.socket, *, tls_cert: Path | None, tls_key: Path | None, anyone: bool) -> None:
-    """Refuse to be reachable from other machines without TLS: the token that protects the platform would be read on the way.
+    """Refuse to listen beyond loopback without TLS, because others on the network could read the platform's token.
 
     Raises:
-        Invalid: it would be, or a certificate was given without its key.
+        Invalid: it would be reachable so, or a certificate was given without its key.
     """
     if (tls_cert is None) != (tls_key is None):
         raise Invalid("a certificate needs its key, and a key its certificate", fix="give --tls-cert and --tls-key")
@@ -93,7 +93,7 @@ def check_exposure(listener: socket.socket, *, tls_cert: Path | None, tls_key: P
     if is_loopback(listener) or tls_cert is not None or anyone:
         return
     raise Invalid(
-        f"{listener.getsockname()[0]} can be reached from other machines, and nothing would be encrypted",
+        f"{listener.getsockname()[0]} is reachable from other machines, without encryption",
         why="a program that reads the token on the way can upload models, and models are programs that run here",
-        fix=f"give --tls-cert and --tls-key, listen on loopback behind a proxy that does, or say {FRIGHTENING}",
+        fix=f"give --tls-cert and --tls-key, listen on loopback behind a proxy with TLS, or give {FRIGHTENING}",
     )

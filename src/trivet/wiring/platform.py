@@ -1,8 +1,7 @@
-"""The platform as processes: a small parent that starts control, supervisor and gateway, and starts again whichever dies.
+"""The platform as processes: a small parent that starts control, supervisor and gateway, and restarts each that ends.
 
-The parent owns the listening sockets, so that connections wait, and are not refused, while a process is started again; and it
-holds the lifeline, a pipe whose end tells every worker that the platform is gone. It imports little and does little: nothing
-that may fail runs in it.
+The parent owns the listening sockets, so that connections wait during a restart instead of being refused. It also holds the
+lifeline, a pipe whose end ends every worker. It imports little and does little, so that it does not fail.
 """
 
 import contextlib
@@ -29,14 +28,14 @@ from trivet_worker.process import become_subreaper
 __all__ = ["ROLES", "PlatformInfo", "read_platform", "run_platform", "stop_platform"]
 
 ROLES = ("control", "supervisor", "gateway")
-"""The processes, in the order in which they are started; they are stopped the other way round."""
+"""The processes, in order of their start; they are stopped in reverse."""
 
 FIRST_PAUSE_S = 0.05
 MOST_PAUSE_S = 5.0
 FORGIVEN_AFTER_S = 30.0
 READY_WITHIN_S = 60.0
 STOP_SLACK_S = 15.0
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to know them when somebody asked for them
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to recognise them in a setting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +55,7 @@ class PlatformInfo:
 
 @dataclass(slots=True)
 class _Child:
-    """One of the three processes, and how often it had to be started again of late."""
+    """One of the three processes, and its restarts in the last minutes."""
 
     role: str
     process: subprocess.Popen[bytes] | None = None
@@ -67,7 +66,7 @@ class _Child:
 
 @dataclass(slots=True)
 class _Platform:
-    """Everything that the parent holds."""
+    """The parent's state."""
 
     settings: Settings
     listeners: dict[str, socket.socket]
@@ -96,11 +95,11 @@ def run_platform(
         anyone: be reachable from other machines without TLS.
 
     Raises:
-        Conflict: a platform runs from this home already, or a port is taken.
+        Conflict: a platform already runs from this home, or a port is in use.
         Invalid: it would be reachable from other machines without TLS.
-        Unavailable: a process of it could not be started; what it said is on stderr.
+        Unavailable: a process could not be started; its output is on stderr.
     """
-    # Children have it too: everything below the home is for its owner, whatever becomes of the home's own rights.
+    # Children inherit it: files below the home are their owner's only, whatever the home's own permissions.
     os.umask(0o077)
     run = settings.home / "run"
     run.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -112,7 +111,7 @@ def run_platform(
             check_exposure(listener, tls_cert=settings.tls_cert, tls_key=settings.tls_key, anyone=anyone)
         become_subreaper()
         if listeners["control"].getsockname()[0] in EVERYWHERE:
-            # It is called by the names that it was given, or by the machine's.
+            # It is known by its given names, or by the machine's.
             settings = replace(settings, hosts=(*settings.hosts, socket.gethostname()))
         platform = _Platform(
             settings=settings,
@@ -126,7 +125,7 @@ def run_platform(
         wake = stack.enter_context(_signals(platform))
         info = run / "platform.json"
         stack.callback(info.unlink, missing_ok=True)
-        # Whatever happens from here on: nothing is left running.
+        # From here on, any failure must leave no process behind.
         stack.callback(_end_all, platform, wake, report)
         for child in platform.children:
             _start(platform, child)
@@ -146,7 +145,7 @@ def read_platform(home: Path) -> PlatformInfo | None:
 
 
 def stop_platform(home: Path, *, within_s: float) -> bool:
-    """Ask the platform of a home to stop, and wait for its end.
+    """Stop the platform of a home, and wait for its end.
 
     Returns:
         Whether one was running.
@@ -165,7 +164,7 @@ def stop_platform(home: Path, *, within_s: float) -> bool:
             raise Unavailable(
                 f"the platform (pid {pid}) has not ended within {within_s:g} s",
                 why="requests in flight are answered first",
-                fix="wait a little, or call `trivet down` again: a second signal cuts them",
+                fix="wait, or run `trivet down` again: a second signal cuts them off",
             )
         time.sleep(0.02)
     return True
@@ -173,7 +172,7 @@ def stop_platform(home: Path, *, within_s: float) -> bool:
 
 @contextlib.contextmanager
 def _only_one(home: Path) -> Iterator[None]:
-    """One platform a home: the lock goes with this process, however it ends."""
+    """Allow one platform a home: the kernel releases the lock when this process ends."""
     path = home / "run" / "up.lock"
     with contextlib.ExitStack() as stack:
         try:
@@ -181,8 +180,8 @@ def _only_one(home: Path) -> Iterator[None]:
         except LockBusyError as error:
             pid = path.read_text().strip() or "unknown"
             raise Conflict(
-                f"a platform runs from {home} already (pid {pid})",
-                fix="use it, end it with `trivet down`, or give another --home",
+                f"a platform already runs from {home} (pid {pid})",
+                fix="use it, stop it with `trivet down`, or give another --home",
                 reason="already_running",
             ) from error
         os.ftruncate(descriptor, 0)
@@ -204,7 +203,7 @@ def _is_locked(home: Path) -> bool:
 
 
 def _url(listener: socket.socket, settings: Settings, *, here: bool = False) -> str:
-    """Where a listener is reached, by other machines too if it can be; `here` asks for an address of this machine."""
+    """A listener's URL, for other machines if it is reachable from them; `here` gives one for this machine."""
     scheme = "http" if settings.tls_cert is None else "https"
     host, port = listener.getsockname()[:2]
     if host in EVERYWHERE:
@@ -214,7 +213,7 @@ def _url(listener: socket.socket, settings: Settings, *, here: bool = False) -> 
 
 @contextlib.contextmanager
 def _signals(platform: _Platform) -> Iterator[int]:
-    """A descriptor that can be read whenever a signal came."""
+    """A descriptor that becomes readable on a signal."""
     read, write = os.pipe()
     os.set_blocking(read, False)
     os.set_blocking(write, False)
@@ -236,13 +235,13 @@ def _signals(platform: _Platform) -> Iterator[int]:
 
 
 def _start(platform: _Platform, child: _Child) -> None:
-    """Start a process. What it must know, secrets among it, goes through its standard input."""
+    """Start a process. Its settings, which hold secrets, go through its standard input."""
     listeners = {name: platform.listeners[name].fileno() for name, row in LISTENERS.items() if row.role == child.role}
     process = subprocess.Popen(
         [sys.executable, "-m", "trivet.wiring.child", child.role],
         stdin=subprocess.PIPE,
         pass_fds=[platform.lifeline[0], *listeners.values()],
-        # A Ctrl-C in the terminal is for the parent, which stops the others in order.
+        # Ctrl-C in the terminal goes to the parent only, which stops the others in order.
         process_group=0,
     )
     config = {
@@ -256,7 +255,7 @@ def _start(platform: _Platform, child: _Child) -> None:
         "again": child.started_at > 0.0,
     }
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it died: its end is noticed
+    with contextlib.suppress(BrokenPipeError):  # it died: its end is handled elsewhere
         process.stdin.write(json.dumps(config).encode() + b"\n")
         process.stdin.close()
     child.process = process
@@ -264,7 +263,7 @@ def _start(platform: _Platform, child: _Child) -> None:
 
 
 def _reap(platform: _Platform) -> list[tuple[_Child, int]]:
-    """Collect every process that ended: those three, and workers whose supervisor is gone."""
+    """Reap every process that ended: the three, and workers whose supervisor is gone."""
     ended: list[tuple[_Child, int]] = []
     while True:
         try:
@@ -282,7 +281,7 @@ def _reap(platform: _Platform) -> list[tuple[_Child, int]]:
 
 
 def _wait(wake: int, seconds: float) -> None:
-    """Sleep until a signal comes, so long at most."""
+    """Sleep until a signal or a time limit."""
     if select.select([wake], [], [], max(0.0, seconds))[0]:
         with contextlib.suppress(BlockingIOError):
             os.read(wake, 4096)
@@ -294,7 +293,7 @@ def _wait_until_ready(platform: _Platform, wake: int, info: Path, on_ready: Call
         for child, code in _reap(platform):
             raise Unavailable(
                 f"the platform's {child.role} process ended while it started ({_shown(code)})",
-                fix="what it said stands above; `trivet doctor` looks for the usual causes",
+                fix="see its output above; `trivet doctor` checks the usual causes",
                 reason="not_started",
             )
         if _answers(platform.probe_url):
@@ -302,20 +301,20 @@ def _wait_until_ready(platform: _Platform, wake: int, info: Path, on_ready: Call
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"the platform was not ready within {READY_WITHIN_S:g} s",
-                fix="`trivet doctor` looks for the usual causes",
+                fix="`trivet doctor` checks the usual causes",
                 reason="not_started",
             )
         _wait(wake, 0.02)
     if platform.stops:
         return
     ready = PlatformInfo(pid=os.getpid(), control_url=platform.control_url, infer_url=platform.infer_url)
-    told = json.dumps({name: getattr(ready, name) for name in ("pid", "control_url", "infer_url")})
-    replace_file(info, told.encode(), durable=False)
+    record = json.dumps({name: getattr(ready, name) for name in ("pid", "control_url", "infer_url")})
+    replace_file(info, record.encode(), durable=False)
     on_ready(ready)
 
 
 def _answers(url: str) -> bool:
-    """Whether the control API says that it, the supervisor and the gateway are ready."""
+    """Whether the control API reports that it, the supervisor and the gateway are ready."""
     import http.client
     import ssl
 
@@ -336,7 +335,7 @@ def _answers(url: str) -> bool:
 
 
 def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) -> None:
-    """Start again what ended, each after a pause that grows while it keeps ending."""
+    """Restart each process that ended, after a pause that grows while it keeps ending."""
     now = time.monotonic()
     for child, code in _reap(platform):
         if now - child.started_at > FORGIVEN_AFTER_S:
@@ -344,7 +343,7 @@ def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) ->
         pause_s = min(FIRST_PAUSE_S * 2.0 ** min(child.ends, 16), MOST_PAUSE_S)
         child.ends += 1
         child.start_at = now + pause_s
-        report("warning", f"the {child.role} process ended ({_shown(code)}) and is started again")
+        report("warning", f"the {child.role} process ended ({_shown(code)}); restarting it")
     due = [child for child in platform.children if child.process is None]
     for child in due:
         if child.start_at <= now:
@@ -362,7 +361,7 @@ def _shown(code: int) -> str:
 
 
 def _end_all(platform: _Platform, wake: int, report: Callable[[str, str], None]) -> None:
-    """Gateway first: requests in flight need the workers, which are the supervisor's to end."""
+    """Stop the gateway first: requests in flight need the workers, which the supervisor ends."""
     settings = platform.settings
     within_s = settings.stop_delay_s + settings.drain_s + STOP_SLACK_S
     stops = platform.stops
@@ -375,7 +374,7 @@ def _end_all(platform: _Platform, wake: int, report: Callable[[str, str], None])
         while child.process is not None:
             hurry = platform.stops > max(stops, 1)
             if hurry or time.monotonic() > deadline:
-                report("warning", f"the {role} process is cut off")
+                report("warning", f"the {role} process is killed")
                 with contextlib.suppress(ProcessLookupError):
                     child.process.kill()
                 deadline = float("inf")
@@ -383,7 +382,7 @@ def _end_all(platform: _Platform, wake: int, report: Callable[[str, str], None])
             _reap(platform)
             if child.process is not None:
                 _wait(wake, 0.05)
-    # Every worker that is left sees the end of the lifeline.
+    # Remaining workers end with the lifeline.
     for descriptor in platform.lifeline:
         os.close(descriptor)
     deadline = time.monotonic() + 5.0

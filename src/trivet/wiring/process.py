@@ -1,4 +1,4 @@
-"""What the processes of the platform have in common: an event loop, a name, an end."""
+"""Shared by the platform's processes: the event loop, the name, the signals."""
 
 import asyncio
 import contextlib
@@ -33,16 +33,16 @@ class StopSignals:
 
     @property
     def asked(self) -> bool:
-        """Whether one has come."""
+        """Whether a signal arrived."""
         return self._asked.is_set()
 
     def serving(self, servers: "Sequence[Server]") -> None:
-        """From now on there are requests to finish, on each of these."""
+        """From now on there are requests to finish on these servers."""
         self._before = None
         self._servers = servers
 
     async def finish(self, pipelines: "Pipelines", *, stop_delay_s: float) -> None:
-        """Wait for the first signal, then say "not ready" for a while, and let requests in flight end."""
+        """Wait for the first signal, then report "not ready" for a while, and finish the requests in flight."""
         await self._asked.wait()
         pipelines.begin_stop()
         with contextlib.suppress(TimeoutError):
@@ -60,7 +60,7 @@ class StopSignals:
 
 
 def event_loops() -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes event loops: uvloop where it is there."""
+    """The factory of event loops: uvloop if it is installed."""
     try:
         import uvloop
     except ImportError:

@@ -30,15 +30,15 @@ def serve(
 ) -> None:
     """Serve a prepared package until SIGINT or SIGTERM.
 
-    The first signal lets requests in flight finish, the second cuts them.
+    The first signal finishes the requests in flight, the second cuts them off.
 
     Args:
         package: from `prepare`, as `model` is.
         model: how it runs.
         settings: limits.
         listeners: bound and listening, by name.
-        report: called with what is going on.
-        on_ready: called once requests are answered.
+        report: receives progress.
+        on_ready: called when requests are answered.
 
     Raises:
         TrivetError: the model cannot be loaded.
@@ -80,7 +80,7 @@ async def _serve(
             stop.serving(servers)
             for server in servers:
                 await server.start()
-            # What start-up made stays: the collector need not look at it again.
+            # Objects made at start-up live long: exempt them from garbage collection.
             gc.collect()
             gc.freeze()
             on_ready()

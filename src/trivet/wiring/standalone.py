@@ -1,4 +1,4 @@
-"""One model without a platform: a route of one step, loaded as the gateway loads every route, and its workers in this process."""
+"""One model without a platform: a route of one step, loaded like every route of the gateway, with its workers."""
 
 import asyncio
 import os
@@ -56,16 +56,16 @@ async def standalone(
         package: from `prepare`, as `model` is.
         model: how it runs.
         settings: home and limits.
-        report: called with what is going on.
+        report: receives progress.
         root: the folder of a converted file, if that is what runs.
         workers: how many to start, if the model runs in workers.
-        on_exit: called whenever a worker ended by itself.
+        on_exit: called whenever a worker ended unexpectedly.
 
     Raises:
-        TrivetError: it cannot be loaded, or answers its canned row with something else than it declares.
+        TrivetError: it cannot be loaded, or its answer to the canned row differs from what it declares.
     """
     name = model.settings.name or package.name
-    # The same bytes are the same version, on every machine.
+    # The same bytes have the same version on every machine.
     version = str(uuid.uuid5(MODEL_NAMESPACE, package.digest))
     identity = Identity(name, version, 0, package.digest, package.framework.value)
     if model.runtime is Runtime.NATIVE:
@@ -102,7 +102,7 @@ async def standalone(
             await stack.enter_async_context(_workers(launcher, spec, route, loaded, loader, on_exit=on_exit))
         else:
             report("loading", model.native_file or "")
-        # Closed before the workers are stopped, so that their streams end in order.
+        # Close it before the workers stop, so that their streams end in order.
         stack.push_async_callback(loaded.close)
         pipeline = await loaded.load(on_warm_up=warming_up)
         refusal = pipeline.probe.refused
@@ -123,7 +123,7 @@ async def _workers(
     *,
     on_exit: Callable[[], None],
 ) -> AsyncIterator[None]:
-    """Keep the workers of a route's only step running, and the loaded route at those that are ready."""
+    """Keep the workers of a route's only step running, and give the loaded route those that are ready."""
     (step,) = route.steps
     ready: dict[RunningWorker, WorkerAddress] = {}
     tasks: set[asyncio.Task[None]] = set()
@@ -171,7 +171,7 @@ async def run_tests(runner: Runner, tests: Sequence[TestCase]) -> list[tuple[str
     """Run the tests of a model's trivet.yaml.
 
     Returns:
-        Each test's name, and what differs, or None where it passes.
+        Each test's name, and the difference, or None if it passes.
     """
     results: list[tuple[str, str | None]] = []
     decoder = RecordsDecoder(runner.input_schema)
@@ -186,7 +186,7 @@ async def run_tests(runner: Runner, tests: Sequence[TestCase]) -> list[tuple[str
 
 
 def rows_of(batch: Batch) -> list[dict[str, Any]]:
-    """A batch as records, with the values that JSON would have."""
+    """A batch as records of JSON values."""
     names = batch.schema.names
     columns = [[msgspec.json.decode(text) for text in column_texts(batch, index)] for index in range(len(names))]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -1,7 +1,7 @@
-"""The supervisor as a process of the platform: it makes what the catalog wants so. No prediction needs it.
+"""The supervisor as a process of the platform: it brings the platform into the catalog's desired state. Predictions do not need it.
 
-Whoever has written something into the catalog may connect to `<home>/run/supervisor.sock`, so that it looks at once; that it
-answers there says that it lives.
+After a write to the catalog, a process may connect to `<home>/run/supervisor.sock`, so that the supervisor reads it at once; an
+answer there also proves that the supervisor runs.
 """
 
 import asyncio
@@ -46,21 +46,21 @@ SECRETS = {"TRIVET_TOKEN", "TRIVET_DATABASE_URL"}
 # Above the worker's own limit, whose error says more.
 LOAD_MARGIN_S = 60.0
 ALIVE = b"alive\n"
-"""What it says to whoever connects."""
+"""Its answer to a connection."""
 
 
 def run_supervisor(settings: Settings, *, lifeline: int, again: bool = False) -> None:
     """Supervise until SIGTERM, SIGINT or SIGHUP.
 
-    The first two end all workers. SIGHUP leaves those that are ready, for the supervisor that comes next.
+    The first two end all workers. SIGHUP leaves those that are ready to the next supervisor.
 
     Args:
         settings: home, database, blobs, limits.
-        lifeline: a descriptor that can be read from once the platform has ended: workers end then.
-        again: another one was there before: see `catalog_of`.
+        lifeline: a descriptor that becomes readable when the platform has ended: workers end then.
+        again: an earlier supervisor ran: see `catalog_of`.
 
     Raises:
-        TrivetError: the blob store cannot be opened, nor the catalog at the first start, or the socket cannot be made.
+        TrivetError: the blob store, the socket, or at the first start the catalog cannot be opened.
     """
     settings.home.joinpath("run").mkdir(parents=True, exist_ok=True, mode=0o700)
     blobs = open_blobs(settings.blob_url, home=settings.home)
@@ -92,9 +92,9 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
 
     gateway = GatewayChannel(run / "gateway.sock", on_change=changes.seen, on_end=end)
 
-    def ended(deployment_id: int, told: WorkerEnded) -> None:
-        gateway.worker_ended(told)
-        teller.worker_ended(deployment_id, told)
+    def ended(deployment_id: int, end: WorkerEnded) -> None:
+        gateway.worker_ended(end)
+        teller.worker_ended(deployment_id, end)
 
     fleets = Fleets(
         launcher,
@@ -125,9 +125,9 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         await asyncio.wait([working])
         await supervisor.close(leave_workers=broke_off or stop.leave)
     if broke_off:
-        log.critical("the supervisor broke off", exc_info=working.exception())
+        log.critical("the supervisor failed", exc_info=working.exception())
     if broke_off or stop.leave:
-        # An orderly end of this event loop would end the workers that it watches.
+        # Ending this event loop in order would end its workers.
         logging.shutdown()
         os._exit(1 if broke_off else 0)
 
@@ -185,7 +185,7 @@ class _Stop:
 
 @contextlib.asynccontextmanager
 async def _door(path: Path, changes: Changes) -> AsyncIterator[None]:
-    """Listen for whoever has news, for the length of a `with` block."""
+    """Listen for notifications for the length of a `with` block."""
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         changes.look()
@@ -196,11 +196,11 @@ async def _door(path: Path, changes: Changes) -> AsyncIterator[None]:
 
     before = os.umask(0o177)
     try:
-        # A socket that was left there is replaced.
+        # Replace a left-over socket.
         server = await asyncio.start_unix_server(answer, path)
     except OSError as error:
         raise Conflict(
-            f"the socket {path} cannot be made",
+            f"failed to create the socket {path}",
             why=error.strerror or str(error),
             fix="choose a home with a shorter path: --home, or TRIVET_HOME",
         ) from error

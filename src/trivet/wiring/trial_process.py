@@ -1,7 +1,7 @@
-"""The process that tries an uploaded version: it loads it, sends it a row and its tests, and writes what it turned out to be.
+"""The process of a trial: it loads an uploaded version, sends it a row and its tests, and writes the result.
 
-See `trivet.loading.trials` for what it reads and writes. An ONNX model is loaded in this process, any other one in a
-worker below it: a crash of either ends nothing but this process.
+See `trivet.loading.trials` for its input and output. An ONNX model is loaded in this process, any other one in a
+worker below it: a crash of either only ends this process.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from trivet.errors import Internal, ModelFailed, TrivetError
 from trivet.gateway.formats.records import RecordsDecoder
 from trivet.loading.convert import convert
 from trivet.loading.prepare import Report, prepare
-from trivet.loading.trials import Doing, TrialFailed, TrialJob, TrialLoaded, TrialSaid
+from trivet.loading.trials import Doing, TrialFailed, TrialJob, TrialLoaded, TrialMessage
 from trivet.settings import Settings, settings_from_json
 from trivet.wiring.standalone import rows_of, run_tests, standalone
 from trivet_worker.process import die_with_parent, read_line, take_streams
@@ -36,44 +36,44 @@ from trivet_worker.process import die_with_parent, read_line, take_streams
 __all__ = ["main", "try_out"]
 
 SAME = 1e-5
-"""How far numbers of a converted file may be from the model's own, relative to these."""
+"""The tolerance for the numbers of a converted file, relative to the model's own."""
 
 
 def main() -> None:
-    """Try what standard input says, and end."""
+    """Load the version given on standard input, and end."""
     line = read_line(0)
     if not line:
-        sys.exit("the supervisor ended before it said what to try")
+        sys.exit("the supervisor ended before it sent the job")
     job = decode(line, TrialJob)
     die_with_parent(job.parent)
-    # This pipe ends with the process that started this one; `take_streams` gives descriptor 0 away.
+    # This pipe ends with the parent process; `take_streams` closes descriptor 0.
     lifeline = os.dup(0)
     threading.Thread(target=_end_with, args=[lifeline], daemon=True, name="lifeline").start()
     events = take_streams()
 
-    def say(said: TrialSaid) -> None:
-        events.buffer.write(encode(said) + b"\n")
+    def send(message: TrialMessage) -> None:
+        events.buffer.write(encode(message) + b"\n")
         events.buffer.flush()
 
     def report(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
-        say(Doing(stage=stage, detail=detail, done=done, total=total))
+        send(Doing(stage=stage, detail=detail, done=done, total=total))
 
     try:
-        say(TrialLoaded(model=try_out(job, report=report)))
+        send(TrialLoaded(model=try_out(job, report=report)))
     except TrivetError as error:
-        say(TrialFailed(fault=Fault.of(error)))
+        send(TrialFailed(fault=Fault.of(error)))
     except Exception as error:  # noqa: BLE001 - an edge: it is reported and ends this process
         fault = Internal(f"trying {job.name} failed", why=f"{type(error).__name__}: {error}")
-        say(TrialFailed(fault=Fault.of(fault)))
-    # Threads of a model's library may be left, and need not be waited for: all that was started has ended.
+        send(TrialFailed(fault=Fault.of(fault)))
+    # Do not wait for threads of a model's library: all processes have ended.
     os._exit(0)
 
 
 def try_out(job: TrialJob, *, report: Report) -> LoadedModel:
-    """Check a package, build its environment, load it, and have it answer a row and its own tests.
+    """Check a package, build its environment, load it, and send it a row and its own tests.
 
     Raises:
-        TrivetError: it cannot be served, or does not pass its own tests.
+        TrivetError: it cannot be served, or fails its own tests.
     """
     warnings: list[str] = []
 
@@ -99,7 +99,7 @@ def try_out(job: TrialJob, *, report: Report) -> LoadedModel:
 async def _answer(
     package: Package, model: LoadedModel, *, target: Path, settings: Settings, report: Report
 ) -> LoadedModel:
-    """Load it and send it its canned row and its own tests. Gives the model with what was learned from that."""
+    """Load it and send it its canned row and its own tests. Returns the model with the results."""
     async with standalone(package, model, settings=settings, report=report) as pipeline:
         answered = pipeline.probe.refused is None
         if answered:
@@ -129,7 +129,7 @@ async def _answer(
 async def _natively(
     package: Package, model: LoadedModel, own: ServedPipeline, *, target: Path, settings: Settings, report: Report
 ) -> LoadedModel:
-    """The model as its converted file, if that answers as the model itself does; else as it is."""
+    """The model as its converted file, if that gives the same answers; else the model itself."""
     converted = await asyncio.to_thread(convert, package, model, target=target, settings=settings, report=report)
     if converted is None:
         return model
@@ -143,7 +143,7 @@ async def _natively(
 
 
 async def _difference(own: Runner, converted: Runner, batches: Sequence[Batch]) -> str | None:
-    """How a converted model differs from the model itself; None where both answer the same."""
+    """How a converted model's answers differ from the model's own; None if they do not."""
     columns = [[(field.name, field.type) for field in runner.input_schema] for runner in (own, converted)]
     if columns[0] != columns[1]:
         return f"takes {format_schema(converted.input_schema)}, not {format_schema(own.input_schema)}"
@@ -161,10 +161,10 @@ async def _difference(own: Runner, converted: Runner, batches: Sequence[Batch]) 
 
 
 def _rows_to_compare(model: LoadedModel) -> list[Batch]:
-    """The example, the rows of the model's own tests, and rows that are made up."""
+    """The example, the rows of the model's own tests, and made-up rows."""
     decoder = RecordsDecoder(model.input_schema)
-    said = [model.settings.example, *(test.rows for test in model.settings.tests)]
-    own = [decoder.decode(msgspec.json.encode(rows)).batch for rows in said if rows]
+    given = [model.settings.example, *(test.rows for test in model.settings.tests)]
+    own = [decoder.decode(msgspec.json.encode(rows)).batch for rows in given if rows]
     return [*own, *(canned_batch(model.input_schema, ones=ones) for ones in (False, True))]
 
 

@@ -455,7 +455,7 @@ def test_a_trial_that_was_killed_is_tried_once_more(platform):
     version = platform.row()
     platform.convert(ScriptedTrials(endings=[Unavailable("killed", reason="trial_died"), LOADED]))
     assert platform.now(version).status is VersionStatus.READY
-    assert ("warning", "loading", "killed; it is tried once more") in platform.log(version)
+    assert ("warning", "loading", "killed; trying once more") in platform.log(version)
 
 
 def test_a_trial_that_dies_twice_is_an_error_and_harms_nobody_else(platform):

@@ -132,7 +132,7 @@ def test_a_pruned_environment_is_built_again(bench):
     assert built.digest == loaded.environment
     assert built.python.exists()
     assert said[0][0] == "resolving"
-    assert "was pruned; it is built again" in said[0][1]
+    assert "was pruned; rebuilding it" in said[0][1]
     assert "warning" not in [stage for stage, _ in said]
 
 

@@ -226,8 +226,8 @@ def test_a_trial_that_is_killed_is_told_with_the_signal_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("program", "text"),
     [
-        ("print('broken', file=__import__('sys').stderr)", "exit code 0; it said last\n    broken"),
-        ("raise SystemExit('no parent')", "exit code 1; it said last\n    no parent"),
+        ("print('broken', file=__import__('sys').stderr)", "exit code 0; its last output:\n    broken"),
+        ("raise SystemExit('no parent')", "exit code 1; its last output:\n    no parent"),
         ('import os; os.write(1, b\'{"event": "loa\'); os._exit(4)', "exit code 4"),
     ],
 )

@@ -98,7 +98,7 @@ def _end(code: int) -> None:
     import atexit
     import logging
 
-    atexit._run_exitfuncs()  # noqa: SLF001 - what follows is no ordinary exit, which would wait for threads
+    atexit._run_exitfuncs()  # noqa: SLF001 - the exit below skips these; an ordinary one would wait for threads
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

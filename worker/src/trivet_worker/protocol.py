@@ -99,7 +99,7 @@ class Events:
         self._stream = stream
 
     def send(self, event: str, **fields: object) -> None:
-        """Write one line. A parent that is gone is no error here: the guardian ends this process."""
+        """Write one line. A missing parent is not an error: the guardian ends this process."""
         try:
             self._stream.write(json.dumps(dict(fields, event=event)) + "\n")
             self._stream.flush()

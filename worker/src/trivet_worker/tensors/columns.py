@@ -188,8 +188,8 @@ def _encode_structs(rows: "np.ndarray[Any, Any]", data_type: pa.DataType, place:
         surplus = sorted(str(name) for name in row if name not in names)
         missing = sorted(member.name for member in members if member.name not in row and not member.nullable)
         if surplus or missing:
-            said = f"a surplus member {surplus[0]!r}" if surplus else f"no member {missing[0]!r}"
-            raise place.mismatch(f"{said} in row {index}")
+            difference = f"a surplus member {surplus[0]!r}" if surplus else f"no member {missing[0]!r}"
+            raise place.mismatch(f"{difference} in row {index}")
     children = []
     for member in members:
         column = object_array([None if row is None else row.get(member.name) for row in rows])

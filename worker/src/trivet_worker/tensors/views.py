@@ -82,7 +82,7 @@ def _objects(array: pa.Array, leaf: pa.Array, offset: int, shape: List[int]) -> 
 
 
 def _flat(array: pa.Array) -> "np.ndarray[Any, Any]":
-    """One entry an element, for a type that is no fixed-size list."""
+    """One entry an element, for a type that is not a fixed-size list."""
     type_id = array.type.id
     if type_id in LISTS:
         return _lists(array)
