@@ -43,8 +43,8 @@ def fault_document(fault: Fault | None) -> dict[str, Any] | None:
     """An error, without the fields that it lacks."""
     if fault is None:
         return None
-    said = {"what": fault.what, "why": fault.why, "fix": fault.fix, "path": fault.path, "reason": fault.reason}
-    return {"error": fault.error, **{name: value for name, value in said.items() if value is not None}}
+    fields = {"what": fault.what, "why": fault.why, "fix": fault.fix, "path": fault.path, "reason": fault.reason}
+    return {"error": fault.error, **{name: value for name, value in fields.items() if value is not None}}
 
 
 def workspace_document(workspace: Workspace) -> dict[str, Any]:

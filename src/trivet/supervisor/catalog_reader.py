@@ -1,4 +1,4 @@
-"""What is wanted, read from the catalog."""
+"""Reads the desired state from the catalog."""
 
 from dataclasses import dataclass, field
 
@@ -14,13 +14,13 @@ __all__ = ["CatalogReader", "Reading"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What the catalog said.
+    """The desired state at one revision of the catalog.
 
     Attributes:
-        revision: at which it said so.
-        statuses: that it has, by deployment.
+        revision: of the catalog.
+        statuses: those in the catalog, by deployment.
         workspaces: of the deployments.
-        served: by deployment, what answered requests last, where that is another version than the wanted one.
+        served: by deployment, the version that answered requests last, if it is not the desired one.
     """
 
     revision: int
@@ -31,7 +31,7 @@ class Reading:
 
 
 class CatalogReader:
-    """Reads the catalog when it has changed. Blocks: to be called in a thread, one call at a time."""
+    """Reads the catalog when it has changed. Blocks: call it in a thread, one call at a time."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -39,17 +39,17 @@ class CatalogReader:
         self._versions: dict[str, PipelineVersion] = {}
 
     def read(self) -> Reading | None:
-        """What is wanted now; None if nothing has changed since the last call.
+        """The desired state; None if nothing has changed since the last call.
 
         Raises:
-            TrivetError: the catalog cannot be reached, or contradicts itself.
+            TrivetError: the catalog is unreachable or inconsistent.
         """
-        # Asked first: what is written in between is read again.
+        # Read the revision first: later writes are then read again.
         revision = self._catalog.revision()
         if self._last is not None and self._last.revision == revision:
             return None
         deployments = self._catalog.deployments.all()
-        # Versions never change; those that nobody wants any more are forgotten.
+        # Versions never change; drop those that are not desired any more.
         wanted = {
             uuid
             for each in deployments
@@ -63,7 +63,7 @@ class CatalogReader:
         self._last = Reading(
             revision=revision,
             wanted=DesiredState(
-                running=tuple(self._wish(each) for each in deployments if each.wanted == "running"),
+                running=tuple(self._desired(each) for each in deployments if each.wanted == "running"),
                 stopped=tuple(
                     Stopping(deployment_id=each.id, generation=each.generation)
                     for each in deployments
@@ -73,19 +73,19 @@ class CatalogReader:
             statuses={each.id: each.status for each in deployments},
             workspaces={each.id: each.workspace_id for each in deployments},
             served={
-                each.id: self._wish_before(each, each.status.answered)
+                each.id: self._desired_before(each, each.status.answered)
                 for each in deployments
                 if each.wanted == "running" and each.status.answered not in {None, each.pipeline_version}
             },
         )
         return self._last
 
-    def _wish_before(self, deployment: Deployment, version: str | None) -> DesiredPipeline:
-        # Of an earlier generation: nobody who waits for the newest one must take it for that.
+    def _desired_before(self, deployment: Deployment, version: str | None) -> DesiredPipeline:
+        # Of an earlier generation, so that a client that waits for the newest one does not take it for that.
         before = msgspec.structs.replace(deployment, pipeline_version=version, generation=deployment.generation - 1)
-        return self._wish(before)
+        return self._desired(before)
 
-    def _wish(self, deployment: Deployment) -> DesiredPipeline:
+    def _desired(self, deployment: Deployment) -> DesiredPipeline:
         return DesiredPipeline(
             deployment_id=deployment.id,
             workspace_id=deployment.workspace_id,

@@ -1,4 +1,4 @@
-"""What was observed of deployments goes into the catalog: when it has changed, and as soon as the catalog can be reached."""
+"""Writes the observed statuses of deployments to the catalog when they change, as soon as it is reachable."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ MOST_EVENTS = 1000
 
 
 class CatalogWriter:
-    """Writes statuses and events. Belongs to the event loop's thread; the catalog is called in threads."""
+    """Writes statuses and events. Call it in the event loop's thread; it calls the catalog in threads."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -33,14 +33,14 @@ class CatalogWriter:
         self._fresh = asyncio.Event()
 
     def known(self, statuses: Mapping[int, DeploymentStatus], workspaces: Mapping[int, int]) -> None:
-        """What the catalog has, as it was read; what was written since then is newer."""
+        """Take the statuses that were read from the catalog; later writes are newer."""
         self._told = {key: self._told.get(key, status) for key, status in statuses.items()}
         self._workspaces = dict(workspaces)
         self._newest = {key: status for key, status in self._newest.items() if key in statuses}
         self._fresh.set()
 
     def say(self, statuses: Mapping[int, DeploymentStatus]) -> None:
-        """What is seen now."""
+        """Take the observed statuses."""
         for deployment_id, status in statuses.items():
             before = self._newest.get(deployment_id) or self._told.get(deployment_id)
             answered = status.serving
@@ -49,9 +49,9 @@ class CatalogWriter:
             self._newest[deployment_id] = msgspec.structs.replace(status, answered=answered)
         self._fresh.set()
 
-    def worker_ended(self, deployment_id: int, told: WorkerEnded) -> None:
-        """A worker ended unasked."""
-        self._event(deployment_id, "worker_ended", f"a worker ended: {told.ending.partition(chr(10))[0]}")
+    def worker_ended(self, deployment_id: int, end: WorkerEnded) -> None:
+        """Add an event for a worker that ended unexpectedly."""
+        self._event(deployment_id, "worker_ended", f"a worker ended: {end.ending.partition(chr(10))[0]}")
 
     async def run(self) -> None:
         """Write, until cancelled."""
@@ -63,7 +63,7 @@ class CatalogWriter:
                 await self._write()
                 pause_s = FIRST_PAUSE_S
             except TrivetError as error:
-                log.warning("the catalog does not take what the supervisor sees: %s", error.message)
+                log.warning("failed to write statuses to the catalog: %s", error.message)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, MOST_PAUSE_S)
                 self._fresh.set()
@@ -73,7 +73,7 @@ class CatalogWriter:
             before = self._told.get(deployment_id)
             if before == status:
                 continue
-            with contextlib.suppress(NotFound):  # it was deleted meanwhile
+            with contextlib.suppress(NotFound):  # the deployment was deleted meanwhile
                 await asyncio.to_thread(self._catalog.deployments.set_status, deployment_id, status)
             self._told[deployment_id] = status
             if before is None or (before.state, before.generation) != (status.state, status.generation):

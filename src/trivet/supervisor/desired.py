@@ -1,4 +1,4 @@
-"""What is wanted of the supervisor, what becomes of it as routes and fleets, and what must be known of it after a restart."""
+"""The desired state, its routes and fleets, and the memory that survives a restart."""
 
 import hashlib
 import math
@@ -39,10 +39,10 @@ DIGEST_DIGITS = 32
 
 
 class DesiredPipeline(msgspec.Struct, frozen=True, kw_only=True):
-    """A pipeline version that shall run.
+    """A pipeline version that is to run.
 
     Attributes:
-        generation: of the deployment; each deploy makes another wish, also one for the same version.
+        generation: of the deployment; each deploy makes a new one, even for the same version.
     """
 
     deployment_id: int
@@ -60,27 +60,27 @@ class DesiredPipeline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stopping(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment that shall not run."""
+    """A deployment that is to stop."""
 
     deployment_id: int
     generation: int
 
 
 class DesiredState(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is wanted."""
+    """All desired deployments."""
 
     running: tuple[DesiredPipeline, ...] = ()
     stopped: tuple[Stopping, ...] = ()
 
 
 class DesiredFleet(msgspec.Struct, frozen=True, kw_only=True):
-    """Workers that shall run one step of a deployment.
+    """The workers that are to run one step of a deployment.
 
     Attributes:
         key: names the fleet: the same deployment, version, configuration and resources are the same fleet, so that a deploy
-            which leaves these as they are keeps its workers. It begins with the deployment's id.
-        count: how many workers.
-        generation: of the newest deploy that wants them.
+            that does not change these keeps its workers. It starts with the deployment's id.
+        count: the number of workers.
+        generation: of the newest deploy that needs them.
     """
 
     key: str
@@ -94,7 +94,7 @@ class DesiredFleet(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def step(self) -> StepKey:
-        """What they run."""
+        """The step that they run."""
         return self.version, self.config_id
 
 
@@ -103,8 +103,8 @@ class KnownRoute(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         route: its isolated steps have no workers here.
-        fleets: of each of its steps, None where a step needs none; None for all if it is known from the gateway's file only:
-            its workers are then those that are written in the route.
+        fleets: of each of its steps, None for a step that needs none; None for all if it is only known from the gateway's
+            file: its workers are then those in the route.
     """
 
     route: Route
@@ -112,10 +112,10 @@ class KnownRoute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """What must be known after a restart in order not to disturb what serves.
+    """What a supervisor must know after a restart, so that it does not disturb serving routes.
 
     Attributes:
-        routes: all that the gateway may use, by digest.
+        routes: those that the gateway may use, by digest.
         serving: by deployment, the route that answered requests last.
         offered: by deployment, the route in the newest table.
         failed: why offers could not be loaded, by digest.
@@ -127,28 +127,28 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     failed: dict[str, Fault] = {}
 
 
-def fleets_of(wish: DesiredPipeline) -> tuple[DesiredFleet | None, ...]:
-    """For each step the fleet that it needs if it turns out to run in workers; None for validations."""
-    return tuple(_fleet(wish, step) if isinstance(step, ModelStep) else None for step in wish.steps)
+def fleets_of(desired: DesiredPipeline) -> tuple[DesiredFleet | None, ...]:
+    """For each step the fleet that it needs if it runs in workers; None for validations."""
+    return tuple(_fleet(desired, step) if isinstance(step, ModelStep) else None for step in desired.steps)
 
 
 def deployment_of(key: str) -> int:
-    """The deployment that a fleet belongs to, by the fleet's key."""
+    """The deployment of a fleet, from the fleet's key."""
     return int(key.partition("-")[0])
 
 
-def known_route(wish: DesiredPipeline, prepared: Mapping[StepKey, NativeStep | WorkerStep]) -> KnownRoute:
-    """The route of a wish whose steps are all prepared."""
+def known_route(desired: DesiredPipeline, prepared: Mapping[StepKey, NativeStep | WorkerStep]) -> KnownRoute:
+    """The route of a desired pipeline whose steps are all prepared."""
     steps: list[RouteStep] = []
     fleets: list[DesiredFleet | None] = []
-    for step, fleet in zip(wish.steps, fleets_of(wish), strict=True):
+    for step, fleet in zip(desired.steps, fleets_of(desired), strict=True):
         if isinstance(step, CheckStep):
             steps.append(ValidationStep(validations=step.validations))
             fleets.append(None)
             continue
         made = prepared[step.version, step.config_id]
         if isinstance(made, NativeStep):
-            cpus = wish.config.engine.cpus
+            cpus = desired.config.engine.cpus
             made = made if cpus is None else msgspec.structs.replace(made, threads=max(1, math.ceil(cpus)))
             fleets.append(None)
         else:
@@ -156,21 +156,21 @@ def known_route(wish: DesiredPipeline, prepared: Mapping[StepKey, NativeStep | W
         steps.append(made)
     return KnownRoute(
         route=Route(
-            deployment_id=wish.deployment_id,
-            pipeline=wish.pipeline,
-            workspace_id=wish.workspace_id,
-            pipeline_version=wish.pipeline_version,
-            # A deploy of what failed before is to be tried again: so each generation is a route of its own.
-            digest=_digest([wish.deployment_id, wish.generation, wish.pipeline_version, steps, fleets]),
+            deployment_id=desired.deployment_id,
+            pipeline=desired.pipeline,
+            workspace_id=desired.workspace_id,
+            pipeline_version=desired.pipeline_version,
+            # A new deploy of a failed version is tried again, so each generation has its own route.
+            digest=_digest([desired.deployment_id, desired.generation, desired.pipeline_version, steps, fleets]),
             steps=tuple(steps),
-            log_inferences=wish.config.log_inferences,
+            log_inferences=desired.config.log_inferences,
         ),
         fleets=tuple(fleets),
     )
 
 
 def with_workers(known: KnownRoute, workers: Mapping[str, Sequence[WorkerAddress]]) -> Route:
-    """A route with the workers of its fleets that are ready now."""
+    """A route with the ready workers of its fleets."""
     if known.fleets is None:
         return known.route
     steps = [
@@ -183,25 +183,25 @@ def with_workers(known: KnownRoute, workers: Mapping[str, Sequence[WorkerAddress
 
 
 def memory_of_table(table: RouteTable) -> Memory:
-    """What the gateway's own file tells, should the supervisor's be lost: which routes there are, but not of which fleets."""
+    """The memory from the gateway's file, if the supervisor's is lost: it has the routes, but not their fleets."""
     return Memory(
         routes={route.digest: KnownRoute(route=route, fleets=None) for route in table.routes},
         offered={route.deployment_id: route.digest for route in table.routes},
     )
 
 
-def _fleet(wish: DesiredPipeline, step: ModelStep) -> DesiredFleet:
-    resources = wish.config.sidekicks.get(step.version, Resources())
-    digest = _digest([wish.deployment_id, step.version, step.config_id, resources])
+def _fleet(desired: DesiredPipeline, step: ModelStep) -> DesiredFleet:
+    resources = desired.config.sidekicks.get(step.version, Resources())
+    digest = _digest([desired.deployment_id, step.version, step.config_id, resources])
     return DesiredFleet(
-        key=f"{wish.deployment_id}-{digest}",
-        deployment_id=wish.deployment_id,
+        key=f"{desired.deployment_id}-{digest}",
+        deployment_id=desired.deployment_id,
         name=step.name,
         version=step.version,
         config_id=step.config_id,
         resources=resources,
-        count=max(1, wish.config.replicas),
-        generation=wish.generation,
+        count=max(1, desired.config.replicas),
+        generation=desired.generation,
     )
 
 

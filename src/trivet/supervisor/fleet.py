@@ -1,4 +1,4 @@
-"""One fleet: the workers of one step, started, tried again, grown, shrunk and ended, without ever making anybody wait."""
+"""One fleet: starts, restarts, resizes and ends the workers of one step, without blocking its caller."""
 
 import asyncio
 import contextlib
@@ -27,14 +27,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetRules:
-    """How failures are met.
+    """How failures are handled.
 
     Attributes:
-        policy: of restarts. Whoever has deployed a model wants it back, so that no worker that was ready once is given up.
-        struggling_s: a pause of so much, after some half a dozen ends in a row, is told as an error.
-        first_retry_s: before a fleet that could not be started is tried again; each further pause is twice as long …
+        policy: of restarts. A deployed model has to recover, so a worker that was ready once is always restarted.
+        struggling_s: a pause this long, after about six ends in a row, is reported as an error.
+        first_retry_s: before the first retry of a fleet that failed to start; each further pause is twice as long …
         most_retry_s: … up to this.
-        grace_s: how long a worker that is ended may take for the call at hand.
+        grace_s: how long a worker that is ended may take for its current call.
     """
 
     policy: BackoffPolicy = field(default_factory=lambda: BackoffPolicy(give_up_after=1_000_000))
@@ -45,13 +45,13 @@ class FleetRules:
 
 
 class Fleet:
-    """Belongs to the event loop's thread.
+    """The workers of one step. Call it in the event loop's thread.
 
     Args:
         launcher: starts workers.
-        rules: see there.
-        on_change: called whenever `state` may have something new to say.
-        on_ended: told of each worker that ended unasked.
+        rules: see `FleetRules`.
+        on_change: called whenever `state` may have changed.
+        on_ended: called with each worker that ended unexpectedly.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class Fleet:
         self._running: asyncio.Task[None] | None = None
         self._again = asyncio.Event()
         self._struggling: dict[int, TrivetError] = {}
-        # Those that are ended on purpose: nobody need be told.
+        # Workers that are ended on purpose, which are not reported.
         self._dismissed: set[object] = set()
         self._telling: set[asyncio.Task[None]] = set()
 
     @property
     def state(self) -> FleetState:
-        """How it is."""
+        """Its state."""
         fault = self._fault
         if fault is None and self._struggling:
             fault = Fault.of(self._struggling[min(self._struggling)])
@@ -94,11 +94,11 @@ class Fleet:
         return FleetState(slots=slots, fault=fault, kept=self._running is not None, generation=self._generation)
 
     def adopt(self, worker: RunningWorker) -> None:
-        """Take a worker that runs already. It is watched; only `start` sees to it that it is replaced."""
+        """Take over a running worker. It is watched, but only replaced after `start`."""
         self._adopted[worker] = asyncio.create_task(self._watch(worker))
 
     def start(self, work: Work, *, count: int, generation: int) -> None:
-        """Start as many workers as are missing. What failed before is tried again at once."""
+        """Start the missing workers. Retry failed ones at once."""
         self._generation = generation
         if self._running is None:
             self._count = count
@@ -109,14 +109,14 @@ class Fleet:
             self._again.set()
 
     def resize(self, count: int) -> None:
-        """Have another number of workers."""
+        """Change the number of workers."""
         self._count = count
         if self._workers is not None:
             self._dismiss(self._workers.states[count:])
             self._workers.resize(count)
 
     async def stop(self) -> None:
-        """End all workers; nothing is left when this returns."""
+        """End all workers; none is left when this returns."""
         if self._workers is not None:
             self._dismiss(self._workers.states)
         if self._running is not None:
@@ -138,10 +138,8 @@ class Fleet:
             except TrivetError as error:
                 self._fault = Fault.of(error)
             except Exception as error:
-                log.exception("a fleet cannot be started")
-                self._fault = Fault.of(
-                    Internal("the workers cannot be started", why=f"{type(error).__name__}: {error}")
-                )
+                log.exception("failed to start a fleet")
+                self._fault = Fault.of(Internal("failed to start the workers", why=f"{type(error).__name__}: {error}"))
             self._on_change()
             try:
                 async with asyncio.timeout(pause_s):
@@ -230,7 +228,7 @@ def _ready(worker: RunningWorker) -> SlotState:
 
 @contextlib.asynccontextmanager
 async def _in_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
-    """The same block, its ends outside of the event loop."""
+    """The same block, entered and left in a thread."""
     value = await asyncio.to_thread(manager.__enter__)
     try:
         yield value

@@ -1,4 +1,4 @@
-"""All fleets: for each step of a deployment that runs in workers, the workers that run it."""
+"""All fleets: the workers of each step of each deployment."""
 
 import asyncio
 import logging
@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 
 class Fleets:
-    """Starts, watches and ends fleets. Belongs to the event loop's thread; nothing here waits for a worker.
+    """Starts, watches and ends fleets. Call it in the event loop's thread; no method waits for a worker.
 
     Args:
         launcher: starts workers.
-        on_change: called whenever `states` may have something new to say.
-        on_ended: told of each worker that ended unasked, and of which deployment it was.
-        rules: how failures are met.
+        on_change: called whenever `states` may have changed.
+        on_ended: called with each worker that ended unexpectedly, and its deployment.
+        rules: how failures are handled.
     """
 
     def __init__(
@@ -46,41 +46,41 @@ class Fleets:
 
     @property
     def states(self) -> dict[str, FleetState]:
-        """Every fleet that is not about to end, by key."""
+        """Every fleet that is not ending, by key."""
         return {key: fleet.state for key, fleet in self._fleets.items()}
 
     @property
     def ending(self) -> frozenset[int]:
-        """Deployments of which some worker is still about to end."""
+        """Deployments with a worker that is still ending."""
         return frozenset(self._ending.values())
 
     def adopt(self, key: str, worker: RunningWorker) -> None:
-        """Take a worker that an earlier supervisor started; `start` or `stop` will say what becomes of its fleet."""
+        """Take over a worker that an earlier supervisor started; `start` or `stop` decides about its fleet later."""
         self._fleet(key).adopt(worker)
 
-    def start(self, wish: DesiredFleet, work: Work) -> None:
-        """Start a fleet, take over the workers that were adopted for it, or try again at once what failed."""
+    def start(self, desired: DesiredFleet, work: Work) -> None:
+        """Start a fleet with its adopted workers, or retry its failed ones at once."""
 
         @contextmanager
         def granted() -> Iterator[WorkerSpec]:
             with work() as spec:
-                yield replace(spec, resources=wish.resources, workers=wish.count, fleet=wish.key)
+                yield replace(spec, resources=desired.resources, workers=desired.count, fleet=desired.key)
 
-        self._fleet(wish.key).start(granted, count=wish.count, generation=wish.generation)
+        self._fleet(desired.key).start(granted, count=desired.count, generation=desired.generation)
 
     def resize(self, key: str, count: int) -> None:
-        """Have another number of workers."""
+        """Change the number of workers."""
         self._fleets[key].resize(count)
 
     def stop(self, key: str) -> None:
-        """End a fleet; its workers finish the call at hand."""
+        """End a fleet; its workers finish their current calls."""
         fleet = self._fleets.pop(key)
         task = asyncio.create_task(fleet.stop(), name=f"end {key}")
         self._ending[task] = deployment_of(key)
         task.add_done_callback(self._ended)
 
     async def close(self, *, leave: bool) -> None:
-        """End everything; with `leave` only what is not ready to be adopted by another supervisor."""
+        """End all workers; with `leave` only those that another supervisor cannot adopt."""
         for key, state in self.states.items():
             if not (leave and state.ready):
                 self.stop(key)
@@ -94,12 +94,12 @@ class Fleets:
                 self._launcher,
                 rules=self._rules,
                 on_change=self._on_change,
-                on_ended=lambda told: self._on_ended(deployment_id, told),
+                on_ended=lambda end: self._on_ended(deployment_id, end),
             )
         return self._fleets[key]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._ending[task]
         if not task.cancelled() and task.exception() is not None:
-            log.error("a fleet did not end well", exc_info=task.exception())
+            log.error("a fleet failed to end", exc_info=task.exception())
         self._on_change()

@@ -1,4 +1,4 @@
-"""The supervisor's end of the gateway's socket: says what to serve, hears what is served."""
+"""The supervisor's end of the gateway's socket: sends the routes, receives their states."""
 
 import asyncio
 import contextlib
@@ -20,14 +20,14 @@ MOST_PAUSE_S = 1.0
 
 
 class GatewayChannel:
-    """Keeps connected to the gateway. Belongs to the event loop's thread.
+    """Stays connected to the gateway. Call it in the event loop's thread.
 
-    A table is whole, so only the newest is ever said, and each new connection is told it.
+    A table is complete, so only the newest is sent, also at the start of each connection.
 
     Args:
         path: the gateway's socket.
         on_change: called with each report, and when the connection ends.
-        on_end: called with each worker that the gateway asks to have ended.
+        on_end: called with each worker that the gateway requests to end.
     """
 
     def __init__(
@@ -46,26 +46,26 @@ class GatewayChannel:
 
     @property
     def report(self) -> GatewayReport | None:
-        """The newest over this connection; None while there is none."""
+        """The newest report of this connection; None without one."""
         return self._report
 
     @property
     def table(self) -> RouteTable | None:
-        """The newest that was offered."""
+        """The newest offered table."""
         return self._table
 
     def offer(self, table: RouteTable) -> None:
-        """Say what to serve, now or as soon as the gateway can be reached."""
+        """Send the routes, now or as soon as the gateway is reachable."""
         self._table = table
         if self._report is not None:
             self._say(table)
 
-    def worker_ended(self, told: WorkerEnded) -> None:
-        """Say how a worker ended. A gateway that cannot be reached holds no request of it any more."""
-        self._say(told)
+    def worker_ended(self, end: WorkerEnded) -> None:
+        """Report how a worker ended. An unreachable gateway holds no requests of it."""
+        self._say(end)
 
     async def run(self) -> None:
-        """Connect, and connect again, until cancelled."""
+        """Connect, and reconnect, until cancelled."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
@@ -102,5 +102,5 @@ class GatewayChannel:
 
     def _say(self, message: RouteTable | WorkerEnded) -> None:
         if self._writer is not None:
-            with contextlib.suppress(OSError, RuntimeError):  # it is ending: the reader notices
+            with contextlib.suppress(OSError, RuntimeError):  # the connection is ending: the reader handles that
                 self._writer.write(encode(message) + b"\n")

@@ -1,7 +1,7 @@
-"""The supervisor's loop: what is wanted, what is, what to do about it, again and again.
+"""The supervisor's loop: compare the desired with the actual state, and act, again and again.
 
-Each source of news has a task of its own (the catalog, the gateway, workers, uploads), so that none waits for another: a
-database that hangs keeps no worker from being replaced.
+Each source of changes has its own task (the catalog, the gateway, workers, uploads), so that none waits for another: workers are
+replaced even if the database hangs.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from trivet.supervisor.catalog_writer import CatalogWriter
 from trivet.supervisor.desired import DesiredPipeline, DesiredState, Memory
 from trivet.supervisor.fleets import Fleets
 from trivet.supervisor.gateway_client import GatewayChannel
+from trivet.supervisor.memory_file import MemoryFile
 from trivet.supervisor.plan import plan
 from trivet.supervisor.prepared_steps import Preparations
-from trivet.supervisor.remembering import MemoryFile
 from trivet.supervisor.states import Observed
 
 __all__ = ["Changes", "Loads", "Supervisor"]
@@ -31,17 +31,17 @@ MOST_PAUSE_S = 5.0
 
 
 class Loads(Protocol):
-    """What loads uploads: see `LoadQueue`."""
+    """Loads uploads: see `LoadQueue`."""
 
     async def run_once(self) -> None:
-        """Begin with what is to be loaded."""
+        """Start to load pending uploads."""
 
     async def close(self) -> None:
-        """End what is being loaded; it begins again with the next supervisor."""
+        """End the running loads; the next supervisor starts them again."""
 
 
 class Changes:
-    """What somebody has to look at again. Handed to everything that notices news, before there is a supervisor."""
+    """Flags of changes, shared by all sources. They exist before the supervisor does."""
 
     def __init__(self) -> None:
         self.world = asyncio.Event()
@@ -49,7 +49,7 @@ class Changes:
         self.uploads = asyncio.Event()
 
     def seen(self) -> None:
-        """Fleets, steps or the gateway are not as they were."""
+        """Fleets, steps or the gateway have changed."""
         self.world.set()
 
     def look(self) -> None:
@@ -59,26 +59,26 @@ class Changes:
 
 
 class Supervisor:
-    """Makes what is wanted so. Belongs to the event loop's thread.
+    """Brings the platform into the desired state. Call it in the event loop's thread.
 
     Args:
         changes: set by all of the others.
-        wishes: reads what is wanted.
-        teller: writes what is seen.
-        gateway: what answers predictions.
+        reader: reads the desired state.
+        writer: writes the observed state.
+        gateway: the client of the gateway.
         fleets: workers.
         preparations: of steps.
         loads: of uploads.
-        memory: what an earlier supervisor knew.
-        poll_s: how often the catalog is asked whether it has changed, should nobody say so.
+        memory: what an earlier supervisor stored.
+        poll_s: how often the catalog is checked without a notification.
     """
 
     def __init__(
         self,
         *,
         changes: Changes,
-        wishes: CatalogReader,
-        teller: CatalogWriter,
+        reader: CatalogReader,
+        writer: CatalogWriter,
         gateway: GatewayChannel,
         fleets: Fleets,
         preparations: Preparations,
@@ -87,8 +87,8 @@ class Supervisor:
         poll_s: float = POLL_S,
     ) -> None:
         self._changes = changes
-        self._wishes = wishes
-        self._teller = teller
+        self._reader = reader
+        self._writer = writer
         self._gateway = gateway
         self._fleets = fleets
         self._preparations = preparations
@@ -100,17 +100,17 @@ class Supervisor:
         self._poll_s = poll_s
 
     async def run(self) -> None:
-        """Work until cancelled. What it has started is left as it is: see `close`."""
+        """Work until cancelled. Started workers keep running: see `close`."""
         self._memory = await asyncio.to_thread(self._file.read)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._gateway.run(), name="gateway")
-            tasks.create_task(self._teller.run(), name="telling")
+            tasks.create_task(self._writer.run(), name="write statuses")
             tasks.create_task(self._read(), name="catalog")
             tasks.create_task(self._load(), name="uploads")
             tasks.create_task(self._reconcile(), name="reconcile")
 
     async def close(self, *, leave_workers: bool) -> None:
-        """End trials and preparations, and the workers too unless another supervisor shall have them."""
+        """End trials and preparations, and the workers unless they are left to another supervisor."""
         await asyncio.gather(self._loads.close(), self._preparations.close())
         await self._fleets.close(leave=leave_workers)
 
@@ -123,7 +123,7 @@ class Supervisor:
                 # The next gateway loads everything from its files.
                 await self._preparations.recheck()
             connected = self._gateway.report is not None
-            # Until the catalog has said what is wanted, everything stays as it is.
+            # Until the catalog was read, change nothing.
             if self._wanted is not None:
                 await self._turn(self._wanted)
 
@@ -138,30 +138,31 @@ class Supervisor:
         )
         made = plan(self._with_lost(wanted), observed)
         if made.memory != self._memory:
-            # Written before anything is done: whoever comes after a crash knows every route that may be in use.
+            # Write it before acting: after a crash, the next supervisor knows every route that may be in use.
             await asyncio.to_thread(self._file.write, made.memory)
             self._memory = made.memory
         for key, generation in made.prepare.items():
             self._preparations.want(key, generation)
-        for wish in made.start:
-            work = self._preparations.work(wish.step)
+        for desired in made.start:
+            work = self._preparations.work(desired.step)
             if work is not None:
-                self._fleets.start(wish, work)
+                self._fleets.start(desired, work)
         for fleet, count in made.resize.items():
             self._fleets.resize(fleet, count)
         for fleet in made.stop:
             self._fleets.stop(fleet)
         if made.table is not None:
             self._gateway.offer(made.table)
-        self._teller.say(made.statuses)
+        self._writer.say(made.statuses)
         self._forget_found(made.statuses)
 
     def _with_lost(self, wanted: DesiredState) -> DesiredState:
-        """What is wanted; where nobody remembers the route that answered last, and the wish is another, that one first."""
+        """The desired state; if the route that answered last is unknown and not desired, that route first."""
         if not self._lost:
             return wanted
         return DesiredState(
-            running=tuple(self._lost.get(wish.deployment_id, wish) for wish in wanted.running), stopped=wanted.stopped
+            running=tuple(self._lost.get(desired.deployment_id, desired) for desired in wanted.running),
+            stopped=wanted.stopped,
         )
 
     def _forget_found(self, statuses: Mapping[int, DeploymentStatus]) -> None:
@@ -173,28 +174,28 @@ class Supervisor:
                 self._changes.seen()
 
     async def _read(self) -> None:
-        """Keep at what the catalog says. While it cannot be reached, what it said last holds."""
+        """Follow the catalog. While it is unreachable, its last state holds."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                reading = await asyncio.to_thread(self._wishes.read)
+                reading = await asyncio.to_thread(self._reader.read)
             except TrivetError as error:
-                log.warning("the catalog cannot be read: %s", error.message)
+                log.warning("failed to read the catalog: %s", error.message)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, MOST_PAUSE_S)
                 continue
             pause_s = FIRST_PAUSE_S
             if reading is not None:
-                # Whoever deploys again what had lost its files gets them back.
+                # A new deploy restores the lost files of a step.
                 await self._preparations.recheck()
                 self._take(reading)
             await _set_or_after(self._changes.catalog, self._poll_s)
 
     def _take(self, reading: Reading) -> None:
-        self._teller.known(reading.statuses, reading.workspaces)
+        self._writer.known(reading.statuses, reading.workspaces)
         if self._lost is None:
             known = self._memory.serving.keys() | self._memory.offered.keys()
-            self._lost = {key: wish for key, wish in reading.served.items() if key not in known}
+            self._lost = {key: desired for key, desired in reading.served.items() if key not in known}
         self._changes.uploads.set()
         if reading.wanted != self._wanted:
             self._wanted = reading.wanted
@@ -210,7 +211,7 @@ class Supervisor:
                 await self._loads.run_once()
                 pause_s = FIRST_PAUSE_S
             except TrivetError as error:
-                log.warning("the catalog cannot say what is to be loaded: %s", error.message)
+                log.warning("failed to read pending uploads from the catalog: %s", error.message)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, MOST_PAUSE_S)
                 self._changes.uploads.set()

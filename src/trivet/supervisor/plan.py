@@ -1,11 +1,11 @@
-"""What to do next, from what is wanted and what is. Pure: nothing here waits, reads a clock, or touches anything.
+"""Computes the next actions from the desired and the actual state. Pure: no waiting, no clock, no side effects.
 
-The rules that keep predictions going:
+Three rules keep predictions available:
 
-- A route is offered once each of its fleets is complete. From then on it stays, also when a worker is lost.
-- Until then, and when the offer fails, the route that answered last stays in the table.
+- A route is offered when each of its fleets is complete. Then it stays, even if a worker is lost.
+- Until then, and if the offer fails, the route that answered last stays in the table.
 - A fleet is stopped only when the gateway has confirmed the newest table, which does not need it, and reports no route that
-  still uses it. While the gateway says nothing, nothing is stopped.
+  still uses it. Without a report, nothing is stopped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,16 +33,16 @@ __all__ = ["Plan", "plan"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What to do. `memory` is to be kept before anything else is done.
+    """The next actions. Store `memory` before all others.
 
     Attributes:
-        memory: to be kept where it survives.
-        prepare: steps to make ready, with the generation that wants them.
-        start: fleets that are not there, that were adopted, or that failed and shall be tried again.
-        resize: fleets by key, and how many workers they shall have.
+        memory: to be stored on disk.
+        prepare: steps to prepare, with the generation that needs them.
+        start: fleets that are missing, that were adopted, or that failed and are to be retried.
+        resize: fleets by key, with their new number of workers.
         stop: keys of fleets to end.
-        table: to offer; None says nothing new.
-        statuses: by deployment, where something is known.
+        table: to offer; None if it has not changed.
+        statuses: by deployment, if known.
     """
 
     memory: Memory
@@ -55,17 +55,17 @@ class Plan:
 
 
 def plan(wanted: DesiredState, observed: Observed) -> Plan:
-    """Decide what to do next. Called again with what became of it, in the end it finds nothing to do.
+    """Compute the next actions. Repeated with their results, it ends with nothing to do.
 
     Args:
-        wanted: one wish a deployment at most.
-        observed: what is.
+        wanted: at most one desired state for each deployment.
+        observed: the actual state.
     """
-    running = sorted(wanted.running, key=lambda wish: wish.deployment_id)
-    targets = [target_of(wish, observed) for wish in running]
+    running = sorted(wanted.running, key=lambda desired: desired.deployment_id)
+    targets = [target_of(desired, observed) for desired in running]
     memory = _learn(observed, targets)
     chosen = {target.deployment_id: _choose(target, memory) for target in targets}
-    # The first table waits for the gateway to say what it serves: made now, it might take away what nobody remembers.
+    # The first table waits for the gateway's report: without it, the table might lack a route that serves but is unknown here.
     lost = observed.table is None and observed.report is None
     lost |= any(_serves_unknown(observed, target, memory) and not chosen[target.deployment_id] for target in targets)
     known = [memory.routes[digest] for digest in chosen.values() if digest is not None]
@@ -81,8 +81,7 @@ def plan(wanted: DesiredState, observed: Observed) -> Plan:
     if observed.report is not None:
         for target in targets:
             status = status_of(target, observed, refused=_refused(target.digest, memory))
-            # While something serves, and what is wanted is still being made ready, there is nothing new to say: after a
-            # restart it may well be the same.
+            # While a route serves and the desired one is being prepared, the status does not change: after a restart both may be the same.
             if target.route is not None or status.fault is not None or status.serving is None:
                 statuses[target.deployment_id] = status
         if settled:
@@ -99,7 +98,7 @@ def plan(wanted: DesiredState, observed: Observed) -> Plan:
 
 
 def _learn(observed: Observed, targets: Sequence[Target]) -> Memory:
-    """Add the routes that are new, and what the report says of those that are known."""
+    """Add new routes, and the report's states of known ones."""
     memory = observed.memory
     routes = dict(memory.routes)
     for target in targets:
@@ -120,7 +119,7 @@ def _learn(observed: Observed, targets: Sequence[Target]) -> Memory:
 
 
 def _heard(observed: Observed) -> Iterable[RouteState]:
-    """What the report says, without what the newest table has taken back already."""
+    """The report, without what the newest table has already withdrawn."""
     if observed.table is None or observed.confirmed:
         return observed.states
     offered = {route.deployment_id for route in observed.table.routes}
@@ -128,11 +127,11 @@ def _heard(observed: Observed) -> Iterable[RouteState]:
 
 
 def _choose(target: Target, memory: Memory) -> str | None:
-    """The route that the table shall have for a deployment, by its digest."""
+    """The digest of the route for a deployment in the table."""
     offered = memory.offered.get(target.deployment_id)
     before = memory.serving.get(target.deployment_id)
     if before not in memory.routes:
-        # What never answered is worth keeping only as long as it may.
+        # Keep a route that never answered only while it still may.
         before = offered if offered in memory.routes and _refused(offered, memory) is None else None
     if target.digest is None:
         return before
@@ -155,7 +154,7 @@ def _serves_unknown(observed: Observed, target: Target, memory: Memory) -> bool:
 def _required(
     known: Iterable[KnownRoute], targets: Iterable[Target], chosen: Mapping[int, str | None], memory: Memory
 ) -> dict[str, DesiredFleet]:
-    """The fleets that shall run: those of the table's routes, and those of what is still to be offered."""
+    """The fleets that are to run: those of the table's routes, and those of routes still to be offered."""
     fleets = [fleet for route in known for fleet in route.fleets or () if fleet is not None]
     for target in targets:
         given_up = _refused(target.digest, memory) is not None and chosen[target.deployment_id] != target.digest
@@ -171,7 +170,7 @@ def _required(
 
 
 def _used(observed: Observed, memory: Memory) -> tuple[list[DesiredFleet], set[int]]:
-    """Fleets that the gateway needs, and deployments of which it uses a route that nobody remembers."""
+    """Fleets that the gateway needs, and deployments of which it uses an unknown route."""
     fleets: list[DesiredFleet] = []
     unknown: set[int] = set()
     for state in observed.states:
@@ -185,7 +184,7 @@ def _used(observed: Observed, memory: Memory) -> tuple[list[DesiredFleet], set[i
 
 
 def _counts(required: Mapping[str, DesiredFleet], observed: Observed, memory: Memory) -> dict[str, int]:
-    """How many workers each required fleet shall have: not fewer than any route has that still uses it."""
+    """The number of workers for each required fleet: not fewer than any route has that still uses it."""
     counts = {key: fleet.count for key, fleet in required.items()}
     for fleet in _used(observed, memory)[0]:
         if fleet.key in counts:
@@ -194,7 +193,7 @@ def _counts(required: Mapping[str, DesiredFleet], observed: Observed, memory: Me
 
 
 def _published(observed: Observed, counts: Mapping[str, int]) -> dict[str, tuple[WorkerAddress, ...]]:
-    """The ready workers of each fleet, without those that are about to go."""
+    """The ready workers of each fleet, without those that are about to end."""
     return {
         key: replace(state, slots=state.slots[: counts.get(key, len(state.slots))]).ready
         for key, state in observed.fleets.items()
@@ -208,11 +207,13 @@ def _table(routes: tuple[Route, ...], observed: Observed) -> RouteTable | None:
 
 
 def _prepare(targets: Iterable[Target], required: Mapping[str, DesiredFleet], observed: Observed) -> dict[StepKey, int]:
-    """Steps that nobody made ready yet, or that failed for an earlier generation."""
+    """Steps that are not prepared yet, or that failed for an earlier generation."""
     wanted = [
-        ((step.version, step.config_id), target.wish.generation) for target in targets for step in target.wish.models
+        ((step.version, step.config_id), target.desired.generation)
+        for target in targets
+        for step in target.desired.models
     ]
-    # What goes on serving while the newest wish cannot run may need its workers started, too.
+    # A route that keeps serving while the desired one cannot run may also need its workers started.
     wanted += [(fleet.step, fleet.generation) for fleet in required.values()]
     missing: dict[StepKey, int] = {}
     for key, generation in wanted:
@@ -241,7 +242,7 @@ def _is_to_start(fleet: DesiredFleet, state: FleetState | None) -> bool:
 def _resize(
     counts: Mapping[str, int], required: Mapping[str, DesiredFleet], observed: Observed, *, settled: bool
 ) -> dict[str, int]:
-    """A fleet grows at once. It shrinks when the gateway has confirmed the table without those that go."""
+    """A fleet grows at once. It shrinks when the gateway has confirmed the table without the removed workers."""
     sizes = {}
     for key, count in counts.items():
         state = observed.fleets.get(key)
@@ -256,11 +257,11 @@ def _stop(
     required: Mapping[str, DesiredFleet], wanted: DesiredState, observed: Observed, memory: Memory
 ) -> tuple[str, ...]:
     used, unknown = _used(observed, memory)
-    # A step that is not prepared yet may turn out to need its fleet, which is there when it was adopted.
+    # A step that is not prepared yet may need its fleet, which exists if it was adopted.
     pending = [
         fleet
-        for wish in wanted.running
-        for fleet in fleets_of(wish)
+        for desired in wanted.running
+        for fleet in fleets_of(desired)
         if fleet is not None and fleet.step not in observed.prepared
     ]
     kept = {fleet.key for fleet in (*required.values(), *used, *pending)}
@@ -268,9 +269,9 @@ def _stop(
 
 
 def _forget(memory: Memory, observed: Observed, targets: Sequence[Target]) -> Memory:
-    """Keep what matters, once nothing is on its way to the gateway."""
+    """Drop routes that are not needed, when no table is on its way to the gateway."""
     if any(target.route is None for target in targets):
-        # After a restart: the routes that these come to may be known, and known to have failed.
+        # After a restart, their routes may be known, and known to have failed.
         return memory
     used = {digest for state in observed.states for digest in state.using}
     needed = {*memory.serving.values(), *memory.offered.values(), *used}

@@ -1,4 +1,4 @@
-"""Making steps ready to be run: files unpacked, environments found. In threads, a few at once, tried again where it failed."""
+"""Prepares steps (unpacks files, finds environments) in threads, a few at once, with retries."""
 
 import asyncio
 import logging
@@ -21,12 +21,12 @@ MOST_RETRY_S = 300.0
 
 
 class Preparations:
-    """Steps that were made ready, and those that could not be. Belongs to the event loop's thread.
+    """Prepared steps, and those that failed. Call it in the event loop's thread.
 
     Args:
-        prepare: makes one ready. Called in threads; raises TrivetError.
-        on_change: called whenever `states` has something new to say.
-        retry_s: the first pause before a step that failed is tried again; each further one is twice as long.
+        prepare: prepares one. Called in threads; raises TrivetError.
+        on_change: called whenever `states` has changed.
+        retry_s: the first pause before a retry of a failed step; each further one is twice as long.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class Preparations:
 
     @property
     def states(self) -> dict[StepKey, PreparedRoute]:
-        """Of every step that was tried."""
+        """The states of all steps that were tried."""
         return {key: made if isinstance(made, NotPrepared) else made[0] for key, made in self._made.items()}
 
     def work(self, key: StepKey) -> Work | None:
-        """What workers of a step run, if it is ready and runs in workers."""
+        """The specification of a step's workers, if it is prepared and runs in workers."""
         made = self._made.get(key)
         return None if made is None or isinstance(made, NotPrepared) else made[1]
 
     def want(self, key: StepKey, generation: int) -> None:
-        """Make a step ready; one that failed for an earlier generation is tried again at once."""
+        """Prepare a step; one that failed for an earlier generation is retried at once."""
         if self._generations.get(key) == generation:
             return
         self._generations[key] = generation
@@ -69,19 +69,19 @@ class Preparations:
             task.add_done_callback(lambda ended: self._ended(key, ended))
 
     async def recheck(self) -> None:
-        """Forget native steps whose files are gone, so that they are made ready anew."""
+        """Drop native steps whose files are gone, so that they are prepared again."""
         steps = self.states.items()
         files = {key: Path(step.path) for key, step in steps if isinstance(step, NativeStep)}
         gone = await asyncio.to_thread(lambda: [key for key, file in files.items() if not file.exists()])
         for key in gone:
-            log.warning("%s is gone; the package is unpacked again", files[key])
+            log.warning("%s is gone; unpacking the package again", files[key])
             self._made.pop(key, None)
             self._generations.pop(key, None)
         if gone:
             self._on_change()
 
     async def close(self) -> None:
-        """Try no more. What runs in a thread comes to nothing."""
+        """Stop retrying. Results of running threads are ignored."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -108,8 +108,8 @@ class Preparations:
         except TrivetError as error:
             return NotPrepared(Fault.of(error), generation)
         except Exception as error:
-            log.exception("version %s cannot be made ready", key[0])
-            fault = Internal("the version cannot be made ready", why=f"{type(error).__name__}: {error}")
+            log.exception("failed to prepare version %s", key[0])
+            fault = Internal("failed to prepare the version", why=f"{type(error).__name__}: {error}")
             return NotPrepared(Fault.of(fault), generation)
 
     def _ended(self, key: StepKey, ended: asyncio.Task[None]) -> None:

@@ -1,4 +1,4 @@
-"""What is: fleets, prepared steps, and what the gateway says, as the plan sees them."""
+"""The actual state for the plan: fleets, prepared steps, and the gateway's report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ __all__ = ["FleetState", "NotPrepared", "Observed", "PreparedRoute", "SlotState"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlotState:
-    """One worker of a fleet, or the place of one.
+    """One worker of a fleet, or a place for one.
 
     Attributes:
-        address: where it listens, once it is ready.
-        status: as people are shown it.
-        reason: why there is none.
+        address: of a ready worker.
+        status: for display.
+        reason: why there is no worker.
     """
 
     address: WorkerAddress | None = None
@@ -38,13 +38,13 @@ class SlotState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetState:
-    """A fleet as it is.
+    """The actual state of a fleet.
 
     Attributes:
-        slots: as many as workers are kept, ready or not.
-        fault: why some worker could not be started, repeatedly.
-        kept: whether workers that end are replaced. Those that were adopted are not, until the fleet is started.
-        generation: of the wish by which it was started last.
+        slots: one for each worker, ready or not.
+        fault: why a worker repeatedly failed to start.
+        kept: whether workers that end are replaced. Adopted ones are not, until the fleet is started.
+        generation: of the deploy that started it last.
     """
 
     slots: tuple[SlotState, ...] = ()
@@ -54,13 +54,13 @@ class FleetState:
 
     @property
     def ready(self) -> tuple[WorkerAddress, ...]:
-        """Of the workers that answer."""
+        """The addresses of ready workers."""
         return tuple(slot.address for slot in self.slots if slot.address is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class NotPrepared:
-    """A step that could not be made ready, and for which generation that was tried."""
+    """A step that failed to prepare, and the generation for which that was tried."""
 
     fault: Fault
     generation: int
@@ -71,14 +71,14 @@ PreparedRoute: TypeAlias = NativeStep | WorkerStep | NotPrepared
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observed:
-    """What is.
+    """The actual state.
 
     Attributes:
         fleets: by key.
-        ending: deployments of which some worker is still about to end.
-        prepared: steps that are ready to be run, or cannot be.
-        report: of the gateway; None while it cannot be reached.
-        table: the newest that was offered; None if there was none since the start.
+        ending: deployments with a worker that is still ending.
+        prepared: steps that are prepared, or failed to.
+        report: of the gateway; None while it is unreachable.
+        table: the newest that was offered; None before the first.
         memory: from the last plan.
     """
 
@@ -96,27 +96,27 @@ class Observed:
 
     @property
     def states(self) -> tuple[RouteState, ...]:
-        """What the gateway said of each deployment; nothing while it cannot be reached."""
+        """The gateway's states by deployment; empty while it is unreachable."""
         return () if self.report is None else self.report.states
 
     def state(self, deployment_id: int) -> RouteState | None:
-        """What the gateway said of one deployment."""
+        """The gateway's state of one deployment."""
         return next((state for state in self.states if state.deployment_id == deployment_id), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """What one wish comes to at the moment.
+    """The route and fleets of one desired pipeline, and how complete they are.
 
     Attributes:
-        route: of the wish, once all its steps are prepared.
-        fleets: that it needs, as far as is known.
+        route: its route, when all its steps are prepared.
+        fleets: those that it needs, as far as known.
         fault: why it cannot run, or not with all its workers.
         complete: whether every fleet has all its workers.
-        alive: whether every fleet has a worker that answers.
+        alive: whether every fleet has a ready worker.
     """
 
-    wish: DesiredPipeline
+    desired: DesiredPipeline
     route: KnownRoute | None
     fleets: tuple[DesiredFleet, ...]
     fault: Fault | None
@@ -125,37 +125,37 @@ class Target:
 
     @property
     def deployment_id(self) -> int:
-        """Whose wish it is."""
-        return self.wish.deployment_id
+        """Its deployment."""
+        return self.desired.deployment_id
 
     @property
     def digest(self) -> str | None:
-        """Of its route."""
+        """The digest of its route."""
         return None if self.route is None else self.route.route.digest
 
 
-def target_of(wish: DesiredPipeline, observed: Observed) -> Target:
-    """What a wish comes to at the moment."""
+def target_of(desired: DesiredPipeline, observed: Observed) -> Target:
+    """What a desired comes to at the moment."""
     steps: dict[StepKey, NativeStep | WorkerStep] = {}
     needed: dict[str, DesiredFleet] = {}
     fault: Fault | None = None
-    for fleet in fleets_of(wish):
+    for fleet in fleets_of(desired):
         if fleet is None:
             continue
         made = observed.prepared.get(fleet.step)
         if isinstance(made, NotPrepared):
-            # What failed for an earlier deploy is about to be tried again: nobody who waits for this one is told of that.
-            fault = fault or (made.fault if made.generation >= wish.generation else None)
+            # A failure of an earlier deploy is about to be retried, so it is not this deploy's fault.
+            fault = fault or (made.fault if made.generation >= desired.generation else None)
         elif made is not None:
             steps[fleet.step] = made
             if isinstance(made, WorkerStep):
                 needed[fleet.key] = fleet
-    whole = all((step.version, step.config_id) in steps for step in wish.models)
+    whole = all((step.version, step.config_id) in steps for step in desired.models)
     states = {key: observed.fleets.get(key, FleetState()) for key in needed}
     faults = [state.fault for key, state in states.items() if state.generation >= needed[key].generation]
     return Target(
-        wish=wish,
-        route=known_route(wish, steps) if whole else None,
+        desired=desired,
+        route=known_route(desired, steps) if whole else None,
         fleets=tuple(needed.values()),
         fault=fault or next((each for each in faults if each is not None), None),
         complete=whole and all(len(states[key].ready) >= fleet.count for key, fleet in needed.items()),

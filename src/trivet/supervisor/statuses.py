@@ -1,4 +1,4 @@
-"""What people are told of each deployment. Pure, as the plan is."""
+"""Computes the status of each deployment. Pure, like the plan."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,19 +11,19 @@ __all__ = ["status_of", "stopped_statuses"]
 
 
 def status_of(target: Target, observed: Observed, *, refused: Fault | None) -> DeploymentStatus:
-    """The status of a deployment that shall run.
+    """The status of a deployment that is to run.
 
     Args:
-        target: what it comes to.
-        observed: what is; the gateway has said something.
-        refused: why the gateway could not load it.
+        target: its route and fleets.
+        observed: the actual state, with a report of the gateway.
+        refused: why the gateway failed to load it.
     """
     assert observed.report is not None
     state = observed.state(target.deployment_id)
     serves = state is not None and state.serving is not None and state.serving == target.digest
     fault = refused or target.fault
     if serves and target.alive:
-        # A worker that cannot be replaced is told in its own status: the others go on.
+        # A worker that cannot be replaced has its own status: the others continue.
         fault = None
     if fault is not None:
         word = DeploymentState.ERROR
@@ -31,7 +31,7 @@ def status_of(target: Target, observed: Observed, *, refused: Fault | None) -> D
         word = DeploymentState.RUNNING if serves else DeploymentState.STARTING
     return DeploymentStatus(
         state=word,
-        generation=target.wish.generation,
+        generation=target.desired.generation,
         serving=None if state is None else state.serving_version,
         fault=fault,
         gateway=observed.report.gateway,
@@ -40,7 +40,7 @@ def status_of(target: Target, observed: Observed, *, refused: Fault | None) -> D
 
 
 def stopped_statuses(stopping: Iterable[Stopping], observed: Observed) -> Mapping[int, DeploymentStatus]:
-    """Of those deployments that shall not run: the ones of which nothing is left."""
+    """The statuses of stopped deployments of which nothing is left."""
     left = {state.deployment_id for state in observed.states} | {deployment_of(key) for key in observed.fleets}
     left |= observed.ending
     return {

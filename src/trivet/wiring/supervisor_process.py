@@ -29,8 +29,8 @@ from trivet.supervisor.catalog_writer import CatalogWriter
 from trivet.supervisor.fleets import Fleets
 from trivet.supervisor.gateway_client import GatewayChannel
 from trivet.supervisor.loop import Changes, Supervisor
+from trivet.supervisor.memory_file import MemoryFile
 from trivet.supervisor.prepared_steps import Preparations
-from trivet.supervisor.remembering import MemoryFile
 from trivet.wiring.catalogs import catalog_of
 from trivet.wiring.process import event_loops
 from trivet.workers.processes import ProcessLauncher
@@ -75,7 +75,7 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
     stop = _Stop()
     run = settings.home / "run"
     changes = Changes()
-    teller = CatalogWriter(catalog)
+    writer = CatalogWriter(catalog)
     launcher = ProcessLauncher(
         environ=os.environ,
         home=settings.home,
@@ -94,7 +94,7 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
 
     def ended(deployment_id: int, end: WorkerEnded) -> None:
         gateway.worker_ended(end)
-        teller.worker_ended(deployment_id, end)
+        writer.worker_ended(deployment_id, end)
 
     fleets = Fleets(
         launcher,
@@ -105,8 +105,8 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         fleets.adopt(adopted.fleet, adopted.worker)
     supervisor = Supervisor(
         changes=changes,
-        wishes=CatalogReader(catalog),
-        teller=teller,
+        reader=CatalogReader(catalog),
+        writer=writer,
         gateway=gateway,
         fleets=fleets,
         preparations=Preparations(

@@ -1,4 +1,4 @@
-"""What runs model workers: starts them, watches them, replaces them, and leaves nothing behind."""
+"""Starts, watches and replaces model workers, and leaves nothing behind."""
 
 from trivet.workers.backoff import BackoffPolicy
 from trivet.workers.launcher import Adopted, Launcher, RunningWorker

@@ -108,7 +108,7 @@ def adopt_workers(records: Path) -> list[AdoptedWorker]:
 
 
 async def end_process(worker: WorkerAddress) -> None:
-    """End a worker that is known by its address only. Returns when its process has ended; one that is gone is no error."""
+    """End a worker that is known by its address only. Returns when its process has ended; a worker that is gone is not an error."""
     loop = asyncio.get_running_loop()
     try:
         guardian, descriptor = _opened(worker)
@@ -130,7 +130,7 @@ async def end_process(worker: WorkerAddress) -> None:
 
 
 def _opened(worker: WorkerAddress) -> tuple[int, int]:
-    """A worker's guardian: its pid, and a descriptor that stays with this process should the number be given away.
+    """A worker's guardian: its pid, and a descriptor that still names this process if its number is reused.
 
     Raises:
         ProcessLookupError: it has ended, or the address is of another launcher.

@@ -1,4 +1,4 @@
-"""When a worker that ended is started again: a pure rule."""
+"""When to restart a worker that ended: a pure rule."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ class BackoffPolicy:
     Attributes:
         first_s: the pause after the first end; each further one doubles it …
         most_s: … up to this.
-        healthy_s: a worker that was ready this long is forgiven all earlier ends.
-        give_up_after: so many ends in a row before being ready, and no more are tried. A worker that was ready and then
-            died is always replaced: otherwise whoever may send a fatal request could switch a model off for good.
+        healthy_s: after a worker was ready this long, earlier ends do not count.
+        give_up_after: the number of ends in a row before being ready, after which none is started. A worker that was ready and
+            then died is always replaced: otherwise a client could switch a model off with fatal requests.
     """
 
     first_s: float = 0.1
@@ -25,7 +25,7 @@ class BackoffPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Start again after a pause. `ends` and `failed_starts` go into the next decision."""
+    """Restart after a pause. `ends` and `failed_starts` are inputs of the next decision."""
 
     delay_s: float
     ends: int
@@ -34,7 +34,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Do not start again."""
+    """Do not restart."""
 
 
 def after_end(policy: BackoffPolicy, *, ends: int, failed_starts: int, ready_s: float | None) -> Retry | GiveUp:
@@ -42,8 +42,8 @@ def after_end(policy: BackoffPolicy, *, ends: int, failed_starts: int, ready_s: 
 
     Args:
         policy: the numbers.
-        ends: earlier ends that count.
-        failed_starts: how many of the last starts in a row never became ready.
+        ends: the number of earlier ends that count.
+        failed_starts: the number of last starts in a row that never became ready.
         ready_s: how long this worker was ready; None if it never was.
     """
     if ready_s is None:
@@ -54,6 +54,6 @@ def after_end(policy: BackoffPolicy, *, ends: int, failed_starts: int, ready_s: 
         failed_starts = 0
         if ready_s >= policy.healthy_s:
             ends = 0
-    # The exponent is capped only so that the power stays a sane number.
+    # The exponent is capped only to avoid an overflow.
     delay_s = min(policy.first_s * 2.0 ** min(ends, 64), policy.most_s)
     return Retry(delay_s, ends + 1, failed_starts)

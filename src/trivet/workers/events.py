@@ -100,9 +100,9 @@ def error_of(failure: Failure, *, name: str, tail: str) -> TrivetError:
     """The error that a failed start becomes.
 
     Args:
-        failure: what the worker told.
+        failure: the worker's report.
         name: the model's name.
-        tail: the last lines of the worker's log, for what the exception does not say itself.
+        tail: the last lines of the worker's log, which may hold more than the exception.
     """
     cause = f"{failure.type}: {failure.message}" if failure.message else failure.type
     if tail:
@@ -117,10 +117,10 @@ def error_of(failure: Failure, *, name: str, tail: str) -> TrivetError:
             reason="worker_failed",
         )
     if failure.type == "PackageError":
-        fix = "mend the package: the documentation's pages on custom models and Python steps show what is wanted"
+        fix = "fix the package: the documentation's pages on custom models and Python steps show what it needs"
         return BadPackage(failure.message, fix=fix, path=failure.path, reason=failure.reason)
     if failure.reason == "import_failed":
-        fix = "mend the module: it must import in the environment that requirements.txt describes"
+        fix = "fix the module: it must import in the environment of requirements.txt"
         if failure.type == "ModuleNotFoundError":
             fix = "add the distribution that holds the missing module to requirements.txt, or the module to the package"
         return BadPackage(
@@ -129,7 +129,7 @@ def error_of(failure: Failure, *, name: str, tail: str) -> TrivetError:
     return ModelFailed(
         f"the model of {name} cannot be loaded",
         why=cause,
-        fix="try the builder's `create` on your own machine, in an environment from the same requirements.txt",
+        fix="run the builder's `create` in an environment from the same requirements.txt",
         path=failure.path,
         reason="load_failed",
     )

@@ -21,11 +21,11 @@ _YOUNG_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class PrivateFolder:
-    """A worker's own folder: only this user may enter it; it is locked as long as this process wants it.
+    """A worker's own folder: only this user may enter it; it is locked while this process needs it.
 
     Attributes:
         path: holds the socket and the model's working folder.
-        lock: a descriptor; the kernel lets the lock go when this process ends, however it ends.
+        lock: a descriptor; the kernel releases the lock when this process ends.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class PrivateFolder:
         return self.path / "scratch"
 
     def remove(self) -> None:
-        """Delete it with all that is in it, and let the lock go. Deleting again does nothing."""
+        """Delete it with its content, and release the lock. A second call does nothing."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self.lock)
 
@@ -75,7 +75,7 @@ def make_private_folder(parent: Path | None = None) -> PrivateFolder:
 
 
 def sweep_stale_folders(parent: Path | None = None) -> list[Path]:
-    """Delete private folders that no living process holds: what a machine that lost its power leaves behind.
+    """Delete private folders that no live process holds, as after a crash of the machine.
 
     Returns:
         The folders that were deleted.
@@ -84,7 +84,7 @@ def sweep_stale_folders(parent: Path | None = None) -> list[Path]:
     for path in (parent or Path(tempfile.gettempdir())).glob(f"{_PREFIX}*"):
         try:
             found = path.lstat()
-            # A folder that was just made may not have its lock yet.
+            # A new folder may not have its lock yet.
             if found.st_uid != os.getuid() or path.is_symlink() or time.time() - found.st_mtime < _YOUNG_S:
                 continue
             lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -127,7 +127,7 @@ def worker_code(home: Path) -> Path:
         made.rename(target)
     except OSError:
         shutil.rmtree(made, ignore_errors=True)
-        if not target.is_dir():  # somebody else was faster
+        if not target.is_dir():  # another process was faster
             raise
     return target
 

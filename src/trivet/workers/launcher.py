@@ -28,7 +28,7 @@ class RunningWorker(Protocol):
         """End it at once, with all that it started."""
 
     async def stop(self, grace_s: float) -> None:
-        """Let it finish the call at hand for so long, then end it; nothing is left when this returns."""
+        """Let it finish its current call within a time, then end it; nothing is left when this returns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +59,7 @@ class Launcher(Protocol):
     async def end(self, address: WorkerAddress) -> None:
         """End a worker at once, whichever process started it; nothing of it is left when this returns.
 
-        A worker that has ended, or that another launcher started, is no error.
+        A worker that has ended, or that another launcher started, is not an error.
         """
 
     async def lives(self, address: WorkerAddress) -> bool:

@@ -1,4 +1,4 @@
-"""A worker's log: what it writes on stdout and stderr, the last lines in memory and all of it in a file of limited size."""
+"""A worker's log of stdout and stderr: the last lines in memory, and all of it in a file of limited size."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["FileLog", "LogFile", "WorkerLog", "told"]
+__all__ = ["FileLog", "LogFile", "WorkerLog", "last_lines"]
 
 _MAX_FILE_BYTES = 8 * 2**20
 _KEPT_LINES = 200
@@ -15,7 +15,7 @@ _TAIL_BYTES = 64 * 2**10
 
 
 class LogFile:
-    """A file that is put aside as `.1` when it is full, so that two together are all there ever is.
+    """A file that is renamed to `.1` when it is full, so that there are at most two.
 
     Several workers may write to one: lines are appended whole.
     """
@@ -63,7 +63,7 @@ class WorkerLog:
         kept = []
         for line in whole:
             if self._cut:
-                self._cut = False  # the end of a line whose beginning was kept
+                self._cut = False  # the end of a line whose start was kept
             else:
                 kept.append(line[:_MAX_LINE_BYTES])
         if len(rest) > _MAX_LINE_BYTES:
@@ -84,7 +84,7 @@ class WorkerLog:
 
         Empty lines are left out, and the list of all extension modules that Python's fault handler ends with.
         """
-        return told(self.lines, lines=lines)
+        return last_lines(self.lines, lines=lines)
 
     def _keep(self, lines: list[bytes]) -> None:
         if lines:
@@ -93,11 +93,11 @@ class WorkerLog:
 
 
 class FileLog:
-    """A log that the worker itself writes, because it may outlive whoever started it.
+    """A log that the worker itself writes, because it may outlive the process that started it.
 
     Args:
         path: the file; workers of one model share it.
-        start: what is before it was said by others.
+        start: where the worker's own lines begin.
     """
 
     def __init__(self, path: Path, *, start: int) -> None:
@@ -116,20 +116,22 @@ class FileLog:
         return cls(path, start=os.fstat(descriptor).st_size), descriptor
 
     def tail(self, *, lines: int = 20) -> str:
-        """As `WorkerLog.tail`; what siblings said meanwhile may be among it."""
+        """As `WorkerLog.tail`; may include lines of other workers of the model."""
         try:
             with self.path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                # A file that was cut since begins anew.
+                # A file that was truncated since starts from 0.
                 begin = self.start if self.start <= size else 0
                 file.seek(max(begin, size - _TAIL_BYTES))
                 data = file.read(_TAIL_BYTES)
         except OSError:
             return ""
-        return told([line.decode("utf-8", "replace")[:_MAX_LINE_BYTES] for line in data.splitlines()], lines=lines)
+        return last_lines(
+            [line.decode("utf-8", "replace")[:_MAX_LINE_BYTES] for line in data.splitlines()], lines=lines
+        )
 
     def trim(self, *, max_bytes: int = _MAX_FILE_BYTES) -> None:
-        """Put the content aside as `.1` when there is much of it. The writers append, so that they go on in the file."""
+        """Move the content to `.1` if it is large. The writers append, so they continue in the file."""
         try:
             if self.path.stat().st_size < max_bytes:
                 return
@@ -141,7 +143,7 @@ class FileLog:
             return
 
 
-def told(said: Iterable[str], *, lines: int) -> str:
-    """The last lines that tell something, each indented."""
-    telling = [line for line in said if line.strip() and not line.startswith("Extension modules: ")]
-    return "\n".join(f"    {line}" for line in telling[-lines:])
+def last_lines(written: Iterable[str], *, lines: int) -> str:
+    """The last lines with content, each indented."""
+    kept = [line for line in written if line.strip() and not line.startswith("Extension modules: ")]
+    return "\n".join(f"    {line}" for line in kept[-lines:])

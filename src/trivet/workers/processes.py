@@ -155,7 +155,7 @@ class ProcessLauncher:
             raise BadEnvironment(
                 f"the interpreter of {spec.name}'s environment does not start",
                 why=f"{files.python}: {error.strerror or error}",
-                fix="build the environment again: `trivet env prune`, then serve",
+                fix="rebuild the environment: `trivet env prune`, then serve",
             ) from error
         except BaseException:
             folder.remove()
@@ -237,15 +237,15 @@ def _no_place(spec: WorkerSpec, error: OSError) -> Unavailable:
     return Unavailable(
         f"the worker of {spec.name} has no place for its files",
         why=str(error),
-        fix="see that there is room, that the user Trivet runs as may write there, and may have enough files open",
+        fix="check the free space, and that the user that runs Trivet may write there and open enough files",
         reason="disk_full" if error.errno == errno.ENOSPC else "home_not_writable",
     )
 
 
 def _worker_environ(environ: Mapping[str, str], spec: WorkerSpec, *, python: Path, scratch: Path) -> dict[str, str]:
-    """What a worker sees: what is harmless, what its deployment adds, and last what Trivet sets for its own reasons."""
+    """A worker's variables: harmless ones of ours, then its deployment's, then those that Trivet sets itself."""
     passed = {name: value for name, value in environ.items() if name in _PASSED_ON}
-    # Left alone each worker starts one thread a core, and they spin while they wait: two cores then answer half as many requests.
+    # By default each worker starts one thread a core, which spin while they wait: two cores then answer half as many requests.
     shared = dict.fromkeys(_THREADS, str(max(1, ((os.cpu_count() or 1) - 1) // spec.workers)))
     granted = {}
     if spec.resources.cpus is not None:

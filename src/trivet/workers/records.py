@@ -1,4 +1,4 @@
-"""What is written down of a worker that is ready, so that another process can adopt it; and the handle of a process.
+"""Records of ready workers, with which another process can adopt them; and the handle of a process.
 
 A process is named by its pid and by when it started (field 22 of `/proc/<pid>/stat`): a pid alone may have been given away.
 """
@@ -61,7 +61,7 @@ def process_lives(worker: WorkerAddress) -> bool:
 
 
 def write_record(path: Path, record: WorkerRecord) -> bool:
-    """Write a record, whole or not at all. A full disk costs the adoption, not the worker: False says so."""
+    """Write a record, whole or not at all. Returns False on a full disk: the worker then cannot be adopted."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_file(path, encode(record), durable=False)
@@ -74,7 +74,7 @@ def write_record(path: Path, record: WorkerRecord) -> bool:
 
 
 def living_records(folder: Path) -> list[tuple[Path, WorkerRecord]]:
-    """The records of workers that live; those of others are removed."""
+    """The records of live workers; others are removed."""
     living = []
     for path in sorted(folder.glob("*.json")):
         try:

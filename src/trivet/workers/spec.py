@@ -31,7 +31,7 @@ class WorkerSpec:
         resources: what its deployment grants; its memory limit counts before `memory_bytes`.
         workers: how many run this at once: together they share the cores where `resources` does not say how many they get.
         fleet: which workers it belongs to; an adopted worker says so, too.
-        log_name: what its log is called, where versions of one model are told apart; else as the model.
+        log_name: its log's name, if each version of a model has its own; by default the model's.
     """
 
     name: str

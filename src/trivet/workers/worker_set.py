@@ -1,4 +1,4 @@
-"""Keeping workers running: each one that ends is replaced, damped by `backoff`."""
+"""Keeps workers running: each one that ends is replaced, with the pauses of `backoff`."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ class Pausing:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It failed to start so often that no more is tried."""
+    """It failed to start so often that it is not tried again."""
 
     error: TrivetError
 
@@ -58,11 +58,11 @@ class WorkerSet:
         spec: what they run.
         count: how many.
         on_ready: called with each worker that is ready.
-        on_gone: called with each of those once it has ended.
+        on_gone: called with each of those when it has ended.
         on_state: called whenever a state changes.
-        policy: how restarts are damped.
-        grace_s: how long a worker that is stopped may take for the call at hand.
-        adopted: workers that run already; only what is missing of `count` is started.
+        policy: the pauses between restarts.
+        grace_s: how long a stopped worker may take for its current call.
+        adopted: running workers; only those missing from `count` are started.
 
     Example:
         `async with WorkerSet(launcher, spec, count=2, on_ready=links.add, on_gone=links.remove) as workers: …`
@@ -100,13 +100,13 @@ class WorkerSet:
 
     @property
     def ready(self) -> int:
-        """How many answer."""
+        """The number of ready workers."""
         return sum(isinstance(state, Ready) for state in self._states)
 
     async def start(self) -> None:
         """Start all; returns when all are ready. Then they are watched until `stop`.
 
-        Where there are adopted workers, the others are not waited for: one that does not start is tried again.
+        If there are adopted workers, it does not wait for the others: one that does not start is retried.
 
         Raises:
             TrivetError: one did not start at its first attempt, as `Launcher.start` says. None is left then.
@@ -129,7 +129,7 @@ class WorkerSet:
         self._tasks = [self._watch(slot, task.result()) for slot, task in enumerate(starts)]
 
     def resize(self, count: int) -> None:
-        """Have another number of workers from now on: more are started, the last ones are stopped. Waits for neither."""
+        """Change the number of workers: starts more, or stops the last ones, without waiting."""
         for task in self._tasks[count:]:
             task.cancel()
             self._leaving.add(task)
@@ -141,7 +141,7 @@ class WorkerSet:
         self._on_state()
 
     async def stop(self) -> None:
-        """End all workers; nothing is left when this returns."""
+        """End all workers; none is left when this returns."""
         tasks = [*self._tasks, *self._leaving]
         for task in self._tasks:
             task.cancel()
@@ -164,7 +164,7 @@ class WorkerSet:
         return asyncio.create_task(self._keep(slot, first), name=f"{self.spec.name}-{slot}")
 
     async def _keep(self, slot: int, first: RunningWorker | None) -> None:
-        """Watch one worker after another until cancelled or until no more is tried."""
+        """Watch one worker after another until cancelled or given up."""
         loop = asyncio.get_running_loop()
         worker = first
         ends = failed_starts = 0

@@ -38,8 +38,8 @@ from trivet.supervisor.fleet import FleetRules
 from trivet.supervisor.fleets import Fleets
 from trivet.supervisor.gateway_client import GatewayChannel
 from trivet.supervisor.loop import Changes, Supervisor
+from trivet.supervisor.memory_file import MemoryFile
 from trivet.supervisor.prepared_steps import Preparations
-from trivet.supervisor.remembering import MemoryFile
 from trivet.workers.backoff import BackoffPolicy
 from trivet.workers.launcher import Adopted
 from trivet.workers.spec import WorkerSpec
@@ -281,7 +281,7 @@ class Place:
         """A supervisor, for the length of a `with` block; one that is killed at the end leaves its workers."""
         catalog = self.catalog if records is None else records
         changes = Changes()
-        teller = CatalogWriter(catalog)
+        writer = CatalogWriter(catalog)
         ends: set[asyncio.Task[None]] = set()
         channel = GatewayChannel(
             self.gateway.path,
@@ -291,7 +291,7 @@ class Place:
 
         def ended(deployment_id: int, told: WorkerEnded) -> None:
             channel.worker_ended(told)
-            teller.worker_ended(deployment_id, told)
+            writer.worker_ended(deployment_id, told)
 
         handles = self.launcher.workers
         fleets = Fleets(self.launcher, on_change=changes.seen, on_ended=ended, rules=RULES)
@@ -300,8 +300,8 @@ class Place:
         preparations = Preparations(self.prepare, on_change=changes.seen, retry_s=0.05)
         supervisor = Supervisor(
             changes=changes,
-            wishes=CatalogReader(catalog),
-            teller=teller,
+            reader=CatalogReader(catalog),
+            writer=writer,
             gateway=channel,
             fleets=fleets,
             preparations=preparations,

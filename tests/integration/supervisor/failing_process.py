@@ -33,7 +33,7 @@ from trivet.gateway.pipelines import Pipelines as ServedPipelines
 from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.loading import steps
 from trivet.supervisor.gateway_client import GatewayChannel
-from trivet.supervisor.remembering import MemoryFile
+from trivet.supervisor.memory_file import MemoryFile
 from trivet.wiring import child, gateway_process
 from trivet.workers import process_worker, processes
 

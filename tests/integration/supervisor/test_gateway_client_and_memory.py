@@ -9,7 +9,7 @@ from trivet.domain.encoding import encode
 from trivet.domain.routes import NativeStep, Route, RouteTable, WorkerEnded
 from trivet.supervisor.desired import KnownRoute, Memory
 from trivet.supervisor.gateway_client import GatewayChannel
-from trivet.supervisor.remembering import MemoryFile
+from trivet.supervisor.memory_file import MemoryFile
 
 STEP = NativeStep(name="m", version="v", version_id=1, sha="0" * 64, framework="onnx", path="/nowhere/m.onnx")
 ROUTE = Route(deployment_id=1, pipeline="p", workspace_id=1, pipeline_version="pv", digest="d", steps=(STEP,))

@@ -326,7 +326,7 @@ def test_an_update_that_cannot_be_loaded_leaves_the_old_version_through_restarts
     parent.start("gateway")
     parent.until(lambda: parent.infer("p").status_code == 200)
     assert parent.answer("p") == [2.0, 4.0]
-    # What is deployed next brings its own wish.
+    # What is deployed next brings its own desired.
     flag.unlink()
     mended = parent.deploy("p", bad)
     parent.until(lambda: parent.status("p").serving == mended.pipeline_version)

@@ -177,7 +177,7 @@ class World:
         self.fleets: dict[str, Fleet] = {}
         self.prepared: dict[StepKey, PreparedRoute] = {}
         self.preparing: dict[StepKey, int] = {}
-        self.wishes: dict[int, DesiredPipeline | Stopping] = {}
+        self.pipelines: dict[int, DesiredPipeline | Stopping] = {}
         self.generations: dict[int, int] = {}
         self.statuses: dict[int, DeploymentStatus] = {}
         self.memory = Memory()
@@ -193,7 +193,7 @@ class World:
 
     def deploy(self, deployment_id: int, versions: tuple[str, ...], *, replicas: int = 1) -> None:
         generation = self.generations[deployment_id] = self.generations.get(deployment_id, 0) + 1
-        self.wishes[deployment_id] = DesiredPipeline(
+        self.pipelines[deployment_id] = DesiredPipeline(
             deployment_id=deployment_id,
             workspace_id=1,
             pipeline=f"p{deployment_id}",
@@ -205,19 +205,19 @@ class World:
 
     def rescale(self, deployment_id: int, replicas: int) -> None:
         """The same again, with another number of workers."""
-        wish = self.wishes.get(deployment_id)
-        if isinstance(wish, DesiredPipeline):
-            self.deploy(deployment_id, tuple(step.version for step in wish.models), replicas=replicas)
+        desired = self.pipelines.get(deployment_id)
+        if isinstance(desired, DesiredPipeline):
+            self.deploy(deployment_id, tuple(step.version for step in desired.models), replicas=replicas)
 
     def undeploy(self, deployment_id: int) -> None:
         generation = self.generations[deployment_id] = self.generations.get(deployment_id, 0) + 1
-        self.wishes[deployment_id] = Stopping(deployment_id=deployment_id, generation=generation)
+        self.pipelines[deployment_id] = Stopping(deployment_id=deployment_id, generation=generation)
 
     @property
     def wanted(self) -> DesiredState:
         return DesiredState(
-            running=tuple(wish for wish in self.wishes.values() if isinstance(wish, DesiredPipeline)),
-            stopped=tuple(wish for wish in self.wishes.values() if isinstance(wish, Stopping)),
+            running=tuple(desired for desired in self.pipelines.values() if isinstance(desired, DesiredPipeline)),
+            stopped=tuple(desired for desired in self.pipelines.values() if isinstance(desired, Stopping)),
         )
 
     # What the supervisor does.
@@ -235,8 +235,8 @@ class World:
         made = plan(self.wanted, self.observed())
         self.memory = made.memory
         self.preparing.update(made.prepare)
-        for wish in made.start:
-            self._start(wish)
+        for desired in made.start:
+            self._start(desired)
         for key, count in made.resize.items():
             self._resize(key, count)
         for key in made.stop:
@@ -248,15 +248,15 @@ class World:
         self.statuses.update(made.statuses)
         return made
 
-    def _start(self, wish: DesiredFleet) -> None:
-        version = self.versions[wish.version]
+    def _start(self, desired: DesiredFleet) -> None:
+        version = self.versions[desired.version]
         assert version.isolated
-        fleet = self.fleets.get(wish.key)
+        fleet = self.fleets.get(desired.key)
         assert fleet is None or fleet.failed or not fleet.kept
         adopted = [slot for slot in fleet.slots if slot is not None] if fleet is not None else []
         # A fleet that takes over more than it wants shrinks later.
-        slots = adopted + [None] * (wish.count - len(adopted))
-        self.fleets[wish.key] = Fleet(version, slots, wish.generation)
+        slots = adopted + [None] * (desired.count - len(adopted))
+        self.fleets[desired.key] = Fleet(version, slots, desired.generation)
 
     def _resize(self, key: str, count: int) -> None:
         fleet = self.fleets[key]

@@ -17,7 +17,7 @@ NATIVE = NativeStep(name="m", version="v", version_id=1, sha="0" * 64, framework
 FAULT = Fault(error="ModelFailed", what="it did not work at first")
 
 
-def wish(*, generation: int = 1, **said: Any) -> DesiredPipeline:
+def desired(*, generation: int = 1, **said: Any) -> DesiredPipeline:
     step = ModelStep(name="m", version="v", sha="0" * 64)
     return DesiredPipeline(
         deployment_id=1,
@@ -40,9 +40,9 @@ def running(make_world: Callable[[], Any], *versions: str, **said: Any) -> Any:
 
 def test_nothing_is_offered_before_the_gateway_has_said_what_it_serves() -> None:
     observed = Observed(prepared={("v", None): NATIVE})
-    assert plan(DesiredState(running=(wish(),)), observed).table is None
+    assert plan(DesiredState(running=(desired(),)), observed).table is None
     heard = Observed(prepared={("v", None): NATIVE}, report=GatewayReport(gateway="g", number=0, states=()))
-    table = plan(DesiredState(running=(wish(),)), heard).table
+    table = plan(DesiredState(running=(desired(),)), heard).table
     assert table is not None
     assert [route.pipeline_version for route in table.routes] == ["pv"]
 
@@ -50,7 +50,7 @@ def test_nothing_is_offered_before_the_gateway_has_said_what_it_serves() -> None
 def test_a_table_that_would_take_away_what_nobody_remembers_is_held_back() -> None:
     state = RouteState(deployment_id=1, offered="x", state="serving", serving="x", serving_version="old", using=("x",))
     observed = Observed(report=GatewayReport(gateway="g", number=0, states=(state,)))
-    assert plan(DesiredState(running=(wish(),)), observed).table is None
+    assert plan(DesiredState(running=(desired(),)), observed).table is None
     # Whoever wants it stopped means it.
     table = plan(DesiredState(), observed).table
     assert table is not None
@@ -102,7 +102,7 @@ def test_a_redeploy_keeps_the_workers_of_steps_that_stay(make_world: Callable[[]
 
 def test_other_resources_are_another_fleet_and_other_replicas_are_not() -> None:
     def key(**said: Any) -> str:
-        fleet = fleets_of(wish(**said))[0]
+        fleet = fleets_of(desired(**said))[0]
         assert fleet is not None
         return fleet.key
 
@@ -113,14 +113,14 @@ def test_other_resources_are_another_fleet_and_other_replicas_are_not() -> None:
 
 def test_the_same_deploy_again_is_another_route_so_that_what_failed_is_tried_again() -> None:
     prepared = {("v", None): NATIVE}
-    first, again = (known_route(wish(generation=number), prepared).route for number in (1, 2))
+    first, again = (known_route(desired(generation=number), prepared).route for number in (1, 2))
     assert first.digest != again.digest
-    assert first.digest == known_route(wish(generation=1), prepared).route.digest
+    assert first.digest == known_route(desired(generation=1), prepared).route.digest
 
 
 def test_validations_and_threads_become_part_of_the_route() -> None:
     check = CheckStep(validations=(Validation(name="large", expression="{}"),))
-    said = wish(engine=Resources(cpus=1.5))
+    said = desired(engine=Resources(cpus=1.5))
     said = DesiredPipeline(
         **{name: getattr(said, name) for name in said.__struct_fields__} | {"steps": (*said.steps, check)}
     )
@@ -252,7 +252,7 @@ def test_the_gateways_own_file_stands_in_for_a_lost_memory() -> None:
         report=GatewayReport(gateway="g", number=0, states=(state,)),
         memory=memory_of_table(RouteTable(number=7, routes=(route,))),
     )
-    table = plan(DesiredState(running=(wish(),)), observed).table
+    table = plan(DesiredState(running=(desired(),)), observed).table
     assert table is not None
     assert table.routes == (route,)
 

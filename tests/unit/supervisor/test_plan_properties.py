@@ -26,7 +26,7 @@ faults = st.one_of(
     st.sampled_from(EVENTS[8:]).map(lambda name: (name,)),
     st.tuples(st.just("lose_worker"), st.integers(0, 9)),
 )
-wishes = st.one_of(
+requests = st.one_of(
     st.tuples(st.just("deploy"), deployments, steps, replicas),
     st.tuples(st.just("rescale"), deployments, replicas),
     st.tuples(st.just("undeploy"), deployments),
@@ -35,7 +35,7 @@ rounds = st.just(("round",))
 without_faults = st.one_of(rounds, progress)
 with_faults = st.one_of(rounds, rounds, rounds, progress, faults)
 # Somebody wants something; then time goes by, longer or shorter.
-spells = st.tuples(wishes, st.lists(with_faults, max_size=12)).map(lambda spell: [spell[0], *spell[1]])
+spells = st.tuples(requests, st.lists(with_faults, max_size=12)).map(lambda spell: [spell[0], *spell[1]])
 anything = st.lists(spells, min_size=1, max_size=8).map(lambda made: [event for spell in made for event in spell])
 
 
@@ -73,19 +73,19 @@ def test_in_the_end_everything_is_as_wanted(make_world: Callable[[], Any], event
         act(world, event)
     world.settle()
     needed = set()
-    for deployment_id, wish in world.wishes.items():
+    for deployment_id, desired in world.pipelines.items():
         status = world.statuses[deployment_id]
-        assert status.generation == wish.generation
-        if not isinstance(wish, DesiredPipeline):
+        assert status.generation == desired.generation
+        if not isinstance(desired, DesiredPipeline):
             assert status.state is DeploymentState.STOPPED
             assert deployment_id not in world.gateway.deployments
             continue
-        if all(world.versions[step.version].good for step in wish.models):
+        if all(world.versions[step.version].good for step in desired.models):
             assert status.state is DeploymentState.RUNNING
-            assert status.serving == serves(world, deployment_id) == wish.pipeline_version
+            assert status.serving == serves(world, deployment_id) == desired.pipeline_version
             assert all(worker.status is DeploymentState.RUNNING for worker in status.workers)
-            isolated = {step.version for step in wish.models if world.versions[step.version].isolated}
-            assert len(status.workers) == len(isolated) * wish.config.replicas
+            isolated = {step.version for step in desired.models if world.versions[step.version].isolated}
+            assert len(status.workers) == len(isolated) * desired.config.replicas
         else:
             assert status.state is DeploymentState.ERROR
             assert status.fault is not None
@@ -95,8 +95,8 @@ def test_in_the_end_everything_is_as_wanted(make_world: Callable[[], Any], event
     # Nothing that runs runs for nobody.
     used = {worker.id for served in world.gateway.deployments.values() for worker in workers(served.serving)}
     for key, fleet in world.fleets.items():
-        wish = world.wishes[int(key.partition("-")[0])]
-        wanted = any(step.version == fleet.version.uuid for step in wish.models)
+        desired = world.pipelines[int(key.partition("-")[0])]
+        wanted = any(step.version == fleet.version.uuid for step in desired.models)
         assert wanted or {slot.id for slot in fleet.slots if slot} <= used
 
 
@@ -164,7 +164,7 @@ def test_an_update_that_fails_leaves_what_serves(
     # And what is deployed next is not in its way.
     world.deploy(1, ("good-3",))
     world.settle()
-    assert serves(world, 1) == world.wishes[1].pipeline_version
+    assert serves(world, 1) == world.pipelines[1].pipeline_version
     assert world.statuses[1].fault is None
 
 
@@ -184,5 +184,5 @@ def test_a_lost_memory_disturbs_nothing(
         world.turn()
         assert serves(world, 1) is not None
     world.settle()
-    assert serves(world, 1) == world.wishes[1].pipeline_version
+    assert serves(world, 1) == world.pipelines[1].pipeline_version
     assert world.stopped_in_use == []

@@ -27,7 +27,7 @@ def test_a_failing_import_is_told_in_full():
         "  its log ends with\n"
         "    noise\n"
         "  at  a.py:3\n"
-        "  fix mend the module: it must import in the environment that requirements.txt describes"
+        "  fix fix the module: it must import in the environment of requirements.txt"
     )
 
 

@@ -1,8 +1,7 @@
-"""Import names that model code may write although nothing stands behind them.
+"""Names that model code may import without an installed distribution.
 
-Steps written for the reference platform say `import wallaroo` out of habit and use nothing of it; its SDK is no small thing
-to install for that. Where no such distribution is in the environment, the name can be imported all the same. Using
-something of it is an error that says what is missing.
+Steps written for the reference platform often `import wallaroo` without using it, and its SDK is large. If the environment
+does not have it, the import works all the same. Using an attribute of it is an error that names what is missing.
 """
 
 import importlib.abc

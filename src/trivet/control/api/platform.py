@@ -26,8 +26,8 @@ def platform_routes(control: Control, token: Any) -> APIRouter:
         """Whether database, supervisor and gateway answer; 503 where one does not."""
         silent = control.probe()
         parts = {part: silent.get(part, "ready") for part in ("database", "supervisor", "gateway")}
-        said = {"status": "not ready" if silent else "ready", **parts}
-        return JSONResponse(said, status_code=503 if silent else 200)
+        answer = {"status": "not ready" if silent else "ready", **parts}
+        return JSONResponse(answer, status_code=503 if silent else 200)
 
     @routes.get("/v1/platform", dependencies=[Depends(token)])
     def get_platform(caller: CurrentCaller) -> dict[str, Any]:

@@ -13,9 +13,9 @@ def docs_page(document: dict[str, Any]) -> str:
     rows = []
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            said = html.escape(operation.get("description", operation.get("summary", "")))
+            text = html.escape(operation.get("description", operation.get("summary", "")))
             rows.append(
-                f"<tr><td><code>{method.upper()}</code></td><td><code>{html.escape(path)}</code></td><td>{said}</td></tr>"
+                f"<tr><td><code>{method.upper()}</code></td><td><code>{html.escape(path)}</code></td><td>{text}</td></tr>"
             )
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Trivet's control API</title>"

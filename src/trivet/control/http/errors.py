@@ -87,12 +87,12 @@ def add_error_answers(app: FastAPI) -> None:
         path = request.url.path
         match error.status_code:
             case 404:
-                said: TrivetError = NotFound(f"path not found: {path}", fix="see /docs")
+                answer: TrivetError = NotFound(f"path not found: {path}", fix="see /docs")
             case 405:
-                said = Invalid(f"{path} does not take {request.method}", fix="see /docs", reason="method")
+                answer = Invalid(f"{path} does not take {request.method}", fix="see /docs", reason="method")
             case _:
-                said = Invalid("the request cannot be read", why=str(error.detail), fix="see /docs")
-        return error_response(said, status=error.status_code)
+                answer = Invalid("the request cannot be read", why=str(error.detail), fix="see /docs")
+        return error_response(answer, status=error.status_code)
 
     async def unexpected(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
@@ -133,13 +133,13 @@ def of_details(details: Sequence[Any]) -> Invalid:
     return Invalid("invalid value for the field", why=why, fix=fix, path=path)
 
 
-def _no_framework(said: Any, *, path: str) -> Invalid:
+def _no_framework(given: Any, *, path: str) -> Invalid:
     """One that is misspelled, or not supported yet."""
     known = [each.value for each in Framework]
     why = f"known are {', '.join(known[:-1])} and {known[-1]}"
-    shown = repr(str(said)[:40])
+    shown = repr(str(given)[:40])
     # Stricter than the default: 'pytorch' (0.62) is not a misspelt 'python'.
-    close = get_close_matches(str(said).strip().lower(), known, n=1, cutoff=0.65)
+    close = get_close_matches(str(given).strip().lower(), known, n=1, cutoff=0.65)
     if close:
         what, fix = f"unknown framework {shown}", f"did you mean {close[0]!r}?"
     else:

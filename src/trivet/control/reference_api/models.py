@@ -130,8 +130,8 @@ def _version(version: ModelVersion, *, is_deployed: bool) -> Document:
 
 def _config(version: ModelVersion) -> Document:
     config, loaded = version.config, version.loaded
-    said = loaded.settings if loaded else version.settings
-    fields = (config and config.tensor_fields) or said.tensor_fields
+    given = loaded.settings if loaded else version.settings
+    fields = (config and config.tensor_fields) or given.tensor_fields
     inputs = (config and config.input_schema) or (loaded.input_schema if loaded else version.settings.input_schema)
     outputs = (config and config.output_schema) or (loaded.output_schema if loaded else version.settings.output_schema)
     delay = None if config is None else config.max_batch_delay_ms
@@ -143,7 +143,7 @@ def _config(version: ModelVersion) -> Document:
         "tensor_fields": list(fields) if fields else None,
         "input_schema": None if inputs is None else schema_to_text(inputs),
         "output_schema": None if outputs is None else schema_to_text(outputs),
-        "batch_config": (config and config.batch_config) or said.batch_config,
+        "batch_config": (config and config.batch_config) or given.batch_config,
         "dynamic_batching_config": None
         if config is None or delay is None
         else {

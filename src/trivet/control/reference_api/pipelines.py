@@ -132,10 +132,10 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
         return {"url": f"{control.infer_url}/v1/api/pipelines/infer/{name}-{deployment.id}/{name}"}
 
 
-def _read_steps(said: list[Any]) -> list[str | CheckStep]:
+def _read_steps(documents: list[Any]) -> list[str | CheckStep]:
     """Steps in the reference's form: a model step becomes the UUID of its version."""
     steps: list[str | CheckStep] = []
-    for index, each in enumerate(said):
+    for index, each in enumerate(documents):
         check = optional(each, "Check", dict) if isinstance(each, dict) else None
         if check is not None:
             validations = _read_check(check, path=f"steps[{index}]")
@@ -154,10 +154,10 @@ def _read_steps(said: list[Any]) -> list[str | CheckStep]:
     return steps
 
 
-def _read_check(said: Document, *, path: str) -> tuple[Validation, ...]:
+def _read_check(check: Document, *, path: str) -> tuple[Validation, ...]:
     """Validations as `pipeline.steps()` shows them: `{"tree": [<an expression under its name, as JSON text>]}`."""
     found = []
-    for number, text in enumerate(field(said, "tree", list)):
+    for number, text in enumerate(field(check, "tree", list)):
         where = f"{path}.Check.tree[{number}]"
         name, expression = _read_tree(text, path=where)
         if name == "count":

@@ -52,18 +52,18 @@ def add_upload_routes(routes: APIRouter, control: Control) -> None:
 def _of_metadata(fields: dict[str, str], file_name: str) -> NewUpload:
     if "metadata" not in fields:
         raise Invalid("the form has no part `metadata`", fix="send it as JSON", path="metadata")
-    said = orjson.loads(plain_json(fields["metadata"].encode()))
-    if not isinstance(said, dict):
+    metadata = orjson.loads(plain_json(fields["metadata"].encode()))
+    if not isinstance(metadata, dict):
         raise Invalid("the part `metadata` is not a JSON object", fix="send an object", path="metadata")
-    conversion = optional(said, "conversion", dict) or {}
+    conversion = optional(metadata, "conversion", dict) or {}
     return _new_upload(
-        name=said.get("name"),
+        name=metadata.get("name"),
         file_name=file_name,
         framework=conversion.get("framework"),
-        workspace=said.get("workspace_id"),
-        visibility=said.get("visibility", "private"),
-        input_schema=said.get("input_schema"),
-        output_schema=said.get("output_schema"),
+        workspace=metadata.get("workspace_id"),
+        visibility=metadata.get("visibility", "private"),
+        input_schema=metadata.get("input_schema"),
+        output_schema=metadata.get("output_schema"),
         arch=conversion.get("arch") or "x86",
         accel=conversion.get("accel") or "none",
         tensor_fields=conversion.get("tensor_fields"),
@@ -82,14 +82,14 @@ def _of_fields(fields: dict[str, str], file_name: str) -> NewUpload:
     )
 
 
-def _new_upload(*, workspace: Any, **said: Any) -> NewUpload:
+def _new_upload(*, workspace: Any, **fields: Any) -> NewUpload:
     """The same as the native API takes.
 
     Args:
         workspace: its number, or its name.
-        said: the fields.
+        fields: the fields.
     """
     try:
-        return NewUpload(workspace=str(workspace if workspace is not None else "default"), **said)
+        return NewUpload(workspace=str(workspace if workspace is not None else "default"), **fields)
     except ValidationError as error:
         raise of_details([{**each, "loc": ("form", *each["loc"])} for each in error.errors()]) from error

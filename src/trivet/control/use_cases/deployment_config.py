@@ -42,7 +42,7 @@ def read_config(document: dict[str, Any], models: Sequence[ModelVersion], *, log
     replicas = 1 if replicas is None else check_replicas(replicas, path="engine.replicas")
     known = {f"{version.name}-{version.id}": version for version in models}
     sidekicks = {}
-    for key, said in _mapping(aux.get("images"), "engineAux.images").items():
+    for key, given in _mapping(aux.get("images"), "engineAux.images").items():
         path = f"engineAux.images.{key}"
         if key not in known:
             raise Invalid(
@@ -50,7 +50,7 @@ def read_config(document: dict[str, Any], models: Sequence[ModelVersion], *, log
                 fix=f"known are {', '.join(known)}: the model's name and its version's id",
                 path=path,
             )
-        image = _mapping(said, path, IMAGE)
+        image = _mapping(given, path, IMAGE)
         _no_autoscaling(image.get("autoscale"), f"{path}.autoscale")
         if image.get("replicas") not in {None, replicas}:
             raise Unsupported(
@@ -68,30 +68,30 @@ def read_config(document: dict[str, Any], models: Sequence[ModelVersion], *, log
     )
 
 
-def _resources(said: dict[str, Any], path: str) -> Resources:
-    resources = _mapping(said.get("resources"), f"{path}.resources", RESOURCES)
+def _resources(given: dict[str, Any], path: str) -> Resources:
+    resources = _mapping(given.get("resources"), f"{path}.resources", RESOURCES)
     _mapping(resources.get("requests"), f"{path}.resources.requests", AMOUNTS)
     here = f"{path}.resources.limits"
     limits = _mapping(resources.get("limits"), here, AMOUNTS)
-    gpus = next((said for said in (limits.get("nvidia.com/gpu"), limits.get("gpu"), said.get("gpu")) if said), None)
+    gpus = next(filter(None, (limits.get("nvidia.com/gpu"), limits.get("gpu"), given.get("gpu"))), None)
     if gpus is not None:
         raise Unsupported("GPUs are not supported yet", fix="leave them out", path=path)
     memory = limits.get("memory")
-    cpus = limits.get("cpu", said.get("cpu"))
+    cpus = limits.get("cpu", given.get("cpu"))
     return Resources(
         cpus=None if cpus is None else check_cpus(cpus, path=f"{here}.cpu"),
         memory_bytes=None if memory is None else parse_memory(memory, path=f"{here}.memory"),
-        env=_variables(said.get("env"), f"{path}.env"),
+        env=_variables(given.get("env"), f"{path}.env"),
     )
 
 
-def _variables(said: Any, path: str) -> dict[str, str]:
-    if said is None:
+def _variables(given: Any, path: str) -> dict[str, str]:
+    if given is None:
         return {}
-    if not isinstance(said, list):
+    if not isinstance(given, list):
         raise Invalid("env is not a list", fix='give [{"name": "K", "value": "V"}]', path=path)
     variables: dict[str, str] = {}
-    for index, each in enumerate(said):
+    for index, each in enumerate(given):
         entry = _mapping(each, f"{path}[{index}]", {"name", "value"})
         name, value = entry.get("name"), entry.get("value")
         if not isinstance(name, str) or not VARIABLE.fullmatch(name):
@@ -103,24 +103,24 @@ def _variables(said: Any, path: str) -> dict[str, str]:
     return variables
 
 
-def _no_autoscaling(said: Any, path: str) -> None:
-    if _mapping(said, path).get("type", "none") != "none":
+def _no_autoscaling(given: Any, path: str) -> None:
+    if _mapping(given, path).get("type", "none") != "none":
         raise Unsupported("autoscaling is not supported yet", fix="give a replica_count", path=path)
 
 
-def _mapping(said: Any, path: str, known: set[str] | None = None) -> dict[str, Any]:
+def _mapping(given: Any, path: str, known: set[str] | None = None) -> dict[str, Any]:
     """A JSON object; an empty one for null."""
-    if said is None:
+    if given is None:
         return {}
-    if not isinstance(said, dict):
-        raise Invalid(f"{path} is not an object", why=f"it is {_shown(said)}", fix="send a JSON object", path=path)
-    for key in said if known is not None else ():
+    if not isinstance(given, dict):
+        raise Invalid(f"{path} is not an object", why=f"it is {_shown(given)}", fix="send a JSON object", path=path)
+    for key in given if known is not None else ():
         if key not in known:  # type: ignore[operator]
             where = path if path == "config" else f"{path}.{key}"
             what = f"there is no {_shown(key)} in {'a deployment configuration' if path == 'config' else path}"
             raise Invalid(what, fix=f"known are {', '.join(sorted(known or ()))}", path=where)
-    return said
+    return given
 
 
-def _shown(said: Any) -> str:
-    return repr(said)[:80]
+def _shown(given: Any) -> str:
+    return repr(given)[:80]

@@ -1,4 +1,4 @@
-"""The supervisor's memory, in a file: what a new supervisor must know in order not to disturb what serves."""
+"""The supervisor's memory in a file: what the next supervisor needs, so that it does not disturb serving routes."""
 
 import logging
 from pathlib import Path
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 class MemoryFile:
-    """Keeps a `Memory`.
+    """Stores a `Memory`.
 
     Args:
         path: the file; it is replaced as a whole.
-        table: the gateway's file with its routes, which tells most of it, should the first be lost.
+        table: the gateway's file of routes, which has most of it if the first is lost.
     """
 
     def __init__(self, path: Path, *, table: Path) -> None:
@@ -28,21 +28,21 @@ class MemoryFile:
         self._table = table
 
     def read(self) -> Memory:
-        """What was kept last."""
+        """The stored memory."""
         try:
             return decode_released(self._path.read_bytes(), Memory)
         except FileNotFoundError:
             pass
         except (OSError, TrivetError) as error:
-            log.warning("what the supervisor knew cannot be read: %s", error)
+            log.warning("failed to read the supervisor's memory: %s", error)
         try:
             return memory_of_table(decode_released(self._table.read_bytes(), RouteTable))
         except (OSError, TrivetError):
             return Memory()
 
     def write(self, memory: Memory) -> None:
-        """Keep a memory. One that cannot be kept is lost with this process only."""
+        """Store a memory. If that fails, it is only lost with this process."""
         try:
             replace_file(self._path, encode(memory), durable=True)
         except OSError as error:
-            log.warning("what the supervisor knows cannot be kept in %s: %s", self._path, error.strerror or error)
+            log.warning("failed to write the supervisor's memory to %s: %s", self._path, error.strerror or error)
