@@ -72,7 +72,7 @@ def test_the_list_of_routes_is_whole() -> None:
         "Bearer 0123456789abcdef0123456789abcdef, x",
     ],
 )
-def test_every_route_with_every_method_wants_the_token_but_for_the_open_ones(api, authorization: str | None) -> None:
+def test_every_route_and_method_requires_the_token_except_open_ones(api, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     asked = [(path, method) for path in every_path() for method in METHODS]
     found = statuses(api, asked, **headers)
@@ -153,7 +153,7 @@ def test_loopback_names_are_answered(api, host: str) -> None:
         "0.0.0.0",
     ],
 )
-def test_a_name_that_is_not_ours_is_refused_even_with_the_token_and_on_open_paths(api, host: str) -> None:
+def test_a_foreign_host_is_refused_with_the_token_and_on_open_paths(api, host: str) -> None:
     for path in ("/v1/models", "/healthz"):
         assert api.ask("GET", path, headers={"Host": host}).status_code == 421
 
@@ -217,7 +217,7 @@ def test_a_token_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert token_of(tmp_path, {}) == made
 
 
-def test_a_token_that_was_never_written_out_is_made_anew(tmp_path: Path) -> None:
+def test_an_incomplete_token_file_gets_a_new_token(tmp_path: Path) -> None:
     (tmp_path / "token").touch(mode=0o600)
     made = token_of(tmp_path, {})
     assert (tmp_path / "token").read_text() == made + "\n"
@@ -239,7 +239,7 @@ def test_a_link_in_the_tokens_place_is_not_followed(tmp_path: Path) -> None:
     assert not victim.exists()
 
 
-def test_every_error_that_a_route_answers_is_in_the_description_and_has_its_form(api) -> None:
+def test_every_error_of_a_route_is_documented_with_its_form(api) -> None:
     document = api.call("GET", "/openapi.json")
     assert document == openapi_document()
     schema = document["components"]["schemas"]["Error"]

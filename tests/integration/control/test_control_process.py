@@ -140,7 +140,7 @@ PAIR = parse_schema("x: float32[2]")
 ANNOUNCED = {"name": "fraud", "file_name": "a.onnx", "framework": "onnx"}
 
 
-def test_it_starts_in_an_empty_home_and_ends_when_told(process_in) -> None:
+def test_it_starts_in_an_empty_home_and_ends_on_a_signal(process_in) -> None:
     process = process_in().answering()
     assert stat.S_IMODE((process.home / "token").stat().st_mode) == 0o600
     assert stat.S_IMODE((process.home / "uploads").stat().st_mode) == 0o700
@@ -163,7 +163,7 @@ def test_what_was_acknowledged_survives_a_kill(process_in) -> None:
     assert blobs_in(process.home) == [version["sha"]]
 
 
-def test_an_upload_that_a_kill_broke_off_leaves_nothing_and_can_be_sent_again(process_in) -> None:
+def test_an_upload_interrupted_by_a_kill_can_be_sent_again(process_in) -> None:
     process = process_in().answering()
     with process.client() as client:
         announced = client.post("/v1/uploads", json=ANNOUNCED).json()
@@ -180,7 +180,7 @@ def test_an_upload_that_a_kill_broke_off_leaves_nothing_and_can_be_sent_again(pr
     assert list((process.home / "uploads").iterdir()) == []
 
 
-def test_an_upload_that_its_sender_breaks_off_leaves_nothing_and_no_trace_in_the_log(process_in) -> None:
+def test_an_upload_interrupted_by_its_client_leaves_nothing(process_in) -> None:
     process = process_in().answering()
     with process.client() as client:
         announced = client.post("/v1/uploads", json=ANNOUNCED).json()
@@ -192,7 +192,7 @@ def test_an_upload_that_its_sender_breaks_off_leaves_nothing_and_no_trace_in_the
     assert "Traceback" not in process.log()
 
 
-def test_a_stop_waits_for_an_upload_that_goes_on_and_not_for_ever_for_one_that_stands_still(process_in) -> None:
+def test_a_stop_waits_for_a_running_upload_but_not_for_a_stalled_one(process_in) -> None:
     process = process_in(drain_s=1.0).answering()
     with process.client() as client:
         announced = client.post("/v1/uploads", json=ANNOUNCED).json()
@@ -355,7 +355,7 @@ def test_the_name_that_the_platform_was_announced_under_is_answered(process_in) 
     assert httpx.get(f"{process.url}/healthz", headers={"Host": "other-machine"}).status_code == 421
 
 
-def test_a_database_that_cannot_be_opened_is_an_error_that_hides_its_password(process_in) -> None:
+def test_an_unusable_database_is_an_error_without_its_password(process_in) -> None:
     process = process_in(database_url="postgresql://me:hunter2@127.0.0.1:1/trivet")
     assert process.process.wait(timeout=60) == 1
     assert "error: the catalog cannot be reached" in process.log()

@@ -97,7 +97,7 @@ def test_an_upload_is_whole_or_can_be_sent_again(api, part: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["catalog", "blobs"])
-def test_a_form_that_fails_leaves_nothing_that_nobody_can_name(api, part: str) -> None:
+def test_a_failed_form_leaves_nothing_unnamed(api, part: str) -> None:
     for nth, failing in enumerate(faults(getattr(api.control, part))):
         metadata = {**METADATA, "name": f"fraud-{nth}"}
         broken = replace(api, control=replace(api.control, **{part: failing}))

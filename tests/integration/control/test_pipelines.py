@@ -33,7 +33,7 @@ def test_a_name_that_is_none_is_proposed_one(api) -> None:
     assert api.refused(400, "POST", "/v1/pipelines", json={"name": "My Pipeline"})["fix"] == "'my-pipeline' would do"
 
 
-def test_a_pipeline_that_is_not_there_is_told_the_nearest(api) -> None:
+def test_an_unknown_pipeline_gets_the_nearest_name(api) -> None:
     api.call("POST", "/v1/pipelines", json={"name": FRAUD})
     refusal = api.refused(404, "GET", "/v1/pipelines/fraud-pipelin")
     assert refusal["what"] == "Pipeline fraud-pipelin not found in this workspace"
@@ -112,7 +112,7 @@ def test_a_configuration_can_make_a_step_fit(api) -> None:
     api.call("POST", f"/v1/pipelines/{FRAUD}/deploy", json={"steps": steps})
 
 
-def test_a_version_that_could_not_be_loaded_is_to_be_mended_and_not_waited_for(api) -> None:
+def test_a_version_that_failed_to_load_is_to_be_fixed(api) -> None:
     version = api.upload("fraud")
     fault = Fault(error="BadPackage", what="the output is a seq(map)\nand more", fix="export with zipmap=False")
     api.control.catalog.models.set_status(version["id"], VersionStatus.ERROR, fault=fault)
@@ -378,7 +378,7 @@ def test_the_supervisor_is_poked_after_what_it_should_see(api) -> None:
         assert poked()
 
 
-def test_deploys_are_told_in_the_order_in_which_they_were_wanted(api) -> None:
+def test_deploys_are_notified_in_order(api) -> None:
     deployment = api.deploy(FRAUD, api.ready())["deployment"]
     api.call("POST", f"/v1/pipelines/{FRAUD}/undeploy")
     events = [event for event in api.call("GET", "/v1/events")["events"] if event["subject"] == "deployment"]

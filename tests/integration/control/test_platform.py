@@ -105,7 +105,7 @@ def test_the_gateway_is_asked_to_write_its_log_out_first(api) -> None:
     assert len(api.flushes) == 1
 
 
-def test_a_log_comes_as_the_caller_wants_it(api) -> None:
+def test_a_log_has_the_requested_form(api) -> None:
     api.deploy("pipe", api.ready())
     as_file = api.ask("GET", "/v1/pipelines/pipe/logs", headers={"Accept": "application/vnd.apache.arrow.file"})
     assert pa.ipc.open_file(io.BytesIO(as_file.content)).read_all().num_rows == 0

@@ -74,7 +74,7 @@ def test_an_onnx_file_is_uploaded_as_a_stream(api) -> None:
     assert (version.name, version.file_name, version.framework) == ("fraud", "cc.onnx", "onnx")
 
 
-def test_what_is_no_zip_is_refused_as_the_reference_does(api) -> None:
+def test_a_file_that_is_not_a_zip_is_refused_as_in_the_reference(api) -> None:
     files = {
         "metadata": (None, json.dumps({"name": "byop", "workspace_id": 1, "conversion": {"framework": "custom"}})),
         "file": ("byop.zip", b"no zip"),
@@ -168,7 +168,7 @@ def test_a_version_is_configured(api) -> None:
     assert post(api, "models/get_config_by_id", {"model_id": version["id"]}) == made
 
 
-def test_what_an_upload_said_is_its_configuration_until_another_is_made(api) -> None:
+def test_an_uploads_settings_are_its_first_configuration(api) -> None:
     key = upload(api, b"\x08\x08onnx", "fraud", framework="onnx", tensor_fields=["tensor"])
     config = post(api, "models/get_config_by_id", {"model_id": key})["model_config"]
     assert config["tensor_fields"] == ["tensor"]
@@ -378,7 +378,7 @@ def test_what_is_not_there_yet_says_so(api, path: str) -> None:
     assert "not supported yet" in refusal["msg"]
 
 
-def test_a_deployment_that_is_not_there_is_said_as_the_reference_does(api) -> None:
+def test_a_missing_deployment_is_reported_as_in_the_reference(api) -> None:
     for name in ("pipe-1", "pipe", "", "-"):
         assert (
             api.refused(404, "POST", "/v1/api/status/get_deployment", json={"name": name})["msg"]

@@ -123,7 +123,7 @@ def test_a_name_that_cannot_be_one_is_proposed_one_that_can(api) -> None:
     assert api.refused(400, "POST", "/v1/uploads", json=body)["fix"] == "'cc-fraud-v2' would do"
 
 
-def test_a_field_that_nobody_knows_is_told_the_nearest(api) -> None:
+def test_an_unknown_field_gets_the_nearest_name(api) -> None:
     body = {"name": "fraud", "file_name": "a.onnx", "framwork": "onnx"}
     refusal = api.refused(400, "POST", "/v1/uploads", json=body)
     assert (refusal["path"], refusal["fix"]) == ("framwork", "did you mean 'framework'?")
@@ -135,7 +135,7 @@ def test_a_workspace_that_is_not_there_is_refused_at_the_announcement(api) -> No
     assert "did you mean 'default'?" in refusal["fix"]
 
 
-def test_a_size_beyond_the_limit_is_refused_at_the_announcement_and_while_bytes_come(api) -> None:
+def test_a_size_beyond_the_limit_is_refused_before_and_during_an_upload(api) -> None:
     small = api.with_settings(max_upload_mib=1.0)
     body = {"name": "fraud", "file_name": "a.onnx", "framework": "onnx"}
     assert "limit is 1 MiB" in small.refused(413, "POST", "/v1/uploads", json={**body, "size": 2**20 + 1})["why"]
@@ -147,7 +147,7 @@ def test_a_size_beyond_the_limit_is_refused_at_the_announcement_and_while_bytes_
 @pytest.mark.parametrize(
     "content", [b"no zip at all", b"PK\x03\x04 broken off", b"PK", b"GIF89a" + b"PK\x05\x06" + b"\0" * 18]
 )
-def test_what_is_no_zip_is_refused_at_once(api, framework: str, content: bytes) -> None:
+def test_a_file_that_is_not_a_zip_is_refused_at_once(api, framework: str, content: bytes) -> None:
     url = api.announce(framework=framework, file_name="model.zip")["url"]
     refusal = api.refused(400, "PUT", url, content=content)
     assert (refusal["what"], refusal["reason"], refusal["class"]) == ("Not a valid ZIP file", "not_a_zip", "BadPackage")
@@ -163,7 +163,7 @@ def test_an_empty_file_is_refused(api) -> None:
     assert api.refused(400, "PUT", api.announce()["url"], content=b"")["what"] == "the file is empty"
 
 
-def test_bytes_that_are_not_the_announced_ones_are_refused_and_may_be_sent_again(api) -> None:
+def test_bytes_other_than_announced_are_refused_and_may_be_sent_again(api) -> None:
     url = api.announce(size=len(ONNX), sha256=hashlib.sha256(ONNX).hexdigest())["url"]
     assert api.refused(400, "PUT", url, content=ONNX + b"x")["reason"] == "broken_off"
     assert api.refused(400, "PUT", url, content=b"y" * len(ONNX))["reason"] == "wrong_digest"
@@ -172,7 +172,7 @@ def test_bytes_that_are_not_the_announced_ones_are_refused_and_may_be_sent_again
 
 
 @pytest.mark.parametrize("name", ["0" * 32, "x", "%2e%2e", "0" * 31 + "g", "*", "0" * 32 + ".json"])
-def test_an_upload_that_nobody_announced_is_not_there(api, name: str) -> None:
+def test_an_upload_that_was_not_announced_is_not_found(api, name: str) -> None:
     api.refused(404, "PUT", f"/v1/uploads/{name}/content", content=ONNX)
 
 
@@ -317,7 +317,7 @@ def test_a_database_that_fails_after_the_bytes_came_leaves_no_bytes(api) -> None
     assert api.call("PUT", url, content=ONNX)["number"] == 1
 
 
-def test_a_database_that_stays_away_costs_room_but_never_the_bytes_of_a_version(api) -> None:
+def test_without_a_database_the_bytes_of_versions_are_kept(api) -> None:
     version = api.upload(content=ONNX)
     url = api.announce("other")["url"]
     down = Unavailable("the catalog cannot be reached")
@@ -326,7 +326,7 @@ def test_a_database_that_stays_away_costs_room_but_never_the_bytes_of_a_version(
     assert api.blobs_kept() == [version["sha"]]
 
 
-def test_bytes_that_were_deleted_between_their_coming_and_their_row_are_asked_for_again(api) -> None:
+def test_bytes_deleted_before_their_row_is_written_are_requested_again(api) -> None:
     url = api.announce()["url"]
     blobs = api.control.blobs
 
@@ -344,7 +344,7 @@ def test_bytes_that_were_deleted_between_their_coming_and_their_row_are_asked_fo
     assert api.call("PUT", url, content=ONNX)["number"] == 1
 
 
-def test_a_disk_that_does_not_take_the_announcement_is_said_to_be_unavailable(api) -> None:
+def test_a_disk_that_cannot_store_the_announcement_is_unavailable(api) -> None:
     api.control.uploads.rmdir()
     body = {"name": "fraud", "file_name": "a.onnx", "framework": "onnx"}
     assert api.refused(503, "POST", "/v1/uploads", json=body)["what"] == (
@@ -352,7 +352,7 @@ def test_a_disk_that_does_not_take_the_announcement_is_said_to_be_unavailable(ap
     )
 
 
-def test_a_start_removes_what_an_earlier_process_left_and_keeps_what_may_still_come(api) -> None:
+def test_a_start_removes_stale_uploads_and_keeps_announced_ones(api) -> None:
     fresh, old = api.announce(), api.announce("old")
     left = [api.control.uploads / "a.form", api.control.uploads / "b.new"]
     for path in left:
@@ -389,7 +389,7 @@ def test_a_model_that_is_deployed_keeps_its_bytes(api) -> None:
     assert api.blobs_kept() == [version["sha"]]
 
 
-def test_an_upload_and_its_deletion_are_told(api) -> None:
+def test_an_upload_and_its_deletion_are_events(api) -> None:
     version = api.upload()
     api.call("DELETE", "/v1/models/fraud")
     events = api.call("GET", "/v1/events")["events"]

@@ -280,7 +280,7 @@ async def test_a_call_beyond_its_deadline_has_the_supervisor_end_the_worker(stan
             await one.stop(0)
 
 
-async def test_a_worker_to_end_is_remembered_until_it_has_ended_or_left_the_table(stand, offers, workers, isolated):
+async def test_a_worker_to_end_is_kept_until_it_has_ended_or_left_the_table(stand, offers, workers, isolated):
     async with stand() as here:
         one, first = await workers.start(SLEEPS)
         try:

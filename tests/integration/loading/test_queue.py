@@ -214,7 +214,7 @@ def test_a_converted_file_is_in_the_blob_store_before_its_version_is_ready(platf
     assert platform.models.statuses[-1] is VersionStatus.READY
 
 
-def test_a_converted_file_that_is_not_what_the_trial_said_is_an_error(platform):
+def test_a_converted_file_with_another_digest_is_an_error(platform):
     version = platform.row(file_name="m.zip")
     wrong = msgspec.structs.replace(LOADED, converted=digest_of_bytes(b"answer is not"))
 
@@ -319,7 +319,7 @@ def test_what_loads_in_a_moment_does_not_wait_for_environments(platform):
     assert trials.most == 4
 
 
-def test_what_a_dead_supervisor_left_half_way_begins_again_from_its_pending_status(platform):
+def test_loads_of_a_dead_supervisor_start_again_from_pending(platform):
     versions = [platform.row(name=f"model-{number}") for number in range(4)]
     for version in versions:
         platform.catalog.models.set_status(version.id, VersionStatus.ATTEMPTING_LOAD_NATIVE)
@@ -345,7 +345,7 @@ def test_what_a_dead_supervisor_left_half_way_begins_again_from_its_pending_stat
     assert "it begins again" in platform.log(versions[0])[0][2]
 
 
-def test_a_supervisor_that_is_told_to_stop_ends_its_trials_and_the_next_one_finishes_them(platform, bench):
+def test_a_stopped_supervisor_ends_its_trials_and_the_next_finishes_them(platform, bench):
     source = bench.module(create="time.sleep(600) if not os.path.exists(FLAG) else None")
     flag = bench.folder / "go"
     version = platform.upload(
@@ -373,7 +373,7 @@ def test_a_supervisor_that_is_told_to_stop_ends_its_trials_and_the_next_one_fini
 
 
 @pytest.mark.parametrize("ending", [LOADED, NotFound("a made-up end")], ids=["ready", "error"])
-def test_an_end_that_the_catalog_does_not_take_at_once_is_said_until_it_does(platform, ending):
+def test_a_result_is_written_to_the_catalog_with_retries(platform, ending):
     version = platform.row()
     platform.models.failures["set_status"] = [Unavailable("the catalog cannot be reached")] * 7
     platform.convert(ScriptedTrials(endings=[ending]))
@@ -390,7 +390,7 @@ def test_lines_that_the_catalog_does_not_take_are_lost_and_nothing_else(platform
     assert platform.now(version).status is VersionStatus.READY
 
 
-def test_a_catalog_that_is_away_is_told_and_what_runs_goes_on(platform):
+def test_without_a_catalog_running_loads_continue(platform):
     version = platform.row()
     trials = ScriptedTrials()
 
@@ -458,7 +458,7 @@ def test_a_trial_that_was_killed_is_tried_once_more(platform):
     assert ("warning", "loading", "killed; trying once more") in platform.log(version)
 
 
-def test_a_trial_that_dies_twice_is_an_error_and_harms_nobody_else(platform):
+def test_a_trial_that_dies_twice_is_an_error_of_its_version_only(platform):
     dying, other = platform.row(name="dying"), platform.row(name="other")
     died = Unavailable("ended", why="killed by SIGSEGV (signal 11)", reason="trial_died")
     trials = ScriptedTrials(endings=[died, died])
@@ -475,7 +475,7 @@ def test_a_mistake_of_our_own_is_an_error_of_one_version(platform):
     assert platform.now(version).fault.why == "ZeroDivisionError: ours"
 
 
-def test_a_version_that_is_deleted_meanwhile_ends_its_trial_and_is_forgotten(platform):
+def test_a_version_that_is_deleted_meanwhile_ends_its_trial(platform):
     platform.row(name="deleted")
     trials = ScriptedTrials()
 

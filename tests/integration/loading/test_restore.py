@@ -93,7 +93,7 @@ def test_files_that_a_model_spoilt_are_unpacked_again(bench, blobs, uploaded):
     assert (root / "custom_inference.py").exists()
 
 
-def test_a_package_that_is_nowhere_is_said_so(bench, blobs, uploaded):
+def test_a_missing_package_is_reported(bench, blobs, uploaded):
     version = uploaded(bench.custom())
     blobs.delete(version.sha)
     with pytest.raises(NotFound, match="Stored package .* not found"):
@@ -142,7 +142,7 @@ def test_a_native_model_has_no_environment():
         environment_of(loaded, Settings(home="/nonexistent"), lambda *_: None)
 
 
-def test_scratch_folders_are_gone_afterwards_and_a_home_that_cannot_hold_one_is_named(bench):
+def test_scratch_folders_are_removed_and_an_unusable_home_is_named(bench):
     with scratch_folder(bench.home) as folder:
         (folder / "x").write_text("x")
     assert not folder.exists()

@@ -82,7 +82,7 @@ def test_what_the_package_says_itself_stands_behind_what_the_upload_says(bench) 
     assert "1 test of its own" in [doing.detail for doing in bench.said]
 
 
-def test_a_package_that_fails_its_own_tests_is_refused_with_all_that_differ(bench) -> None:
+def test_a_package_that_fails_its_tests_is_refused_with_all_differences(bench) -> None:
     own = """
         tests:
           - {name: right, rows: [{x: [1, 2, 3]}], expect: [{y: 12}]}
@@ -118,7 +118,7 @@ def test_a_package_that_fails_its_own_tests_is_refused_with_all_that_differ(benc
     ids=["no requirements", "bad requirements", "no such distribution", "no modules", "no class", "no predict",
          "no create", "wrong annotation"],
 )  # fmt: skip
-def test_what_is_wrong_with_a_custom_model_is_said_in_the_words_of_the_convention(bench, files, text: str) -> None:
+def test_errors_of_a_custom_model_have_the_conventions_texts(bench, files, text: str) -> None:
     with pytest.raises((BadPackage, BadEnvironment)) as caught:
         bench.run(bench.zip(files(bench.module())), framework=Framework.CUSTOM, **SCHEMAS)
     assert caught.value.what.startswith(text)
@@ -204,7 +204,7 @@ def test_a_cancelled_trial_leaves_nothing(bench) -> None:
     ("number", "text"),
     [(signal.SIGKILL, "killed by SIGKILL (signal 9)"), (signal.SIGSEGV, "killed by SIGSEGV (signal 11)")],
 )
-def test_a_trial_that_is_killed_is_told_with_the_signal_and_leaves_nothing(
+def test_a_killed_trial_is_reported_with_the_signal_and_leaves_nothing(
     bench, number: signal.Signals, text: str
 ) -> None:
     job = bench.job(bench.custom(create="time.sleep(600)"), **SCHEMAS)
@@ -238,7 +238,7 @@ def test_a_program_that_says_nothing_telling_is_a_death(bench, program: str, tex
     assert text in (caught.value.why or "")
 
 
-def test_a_process_that_cannot_be_started_is_said_so(bench):
+def test_a_process_that_cannot_be_started_is_reported(bench):
     trials = ProcessTrials(["/no/such/python"], environ=os.environ)
     with pytest.raises(Unavailable, match="a process to try under-test in cannot be started") as caught:
         asyncio.run(bench.try_out(bench.job(Path("none.zip")), trials=trials))

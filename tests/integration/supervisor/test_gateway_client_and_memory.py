@@ -15,7 +15,7 @@ STEP = NativeStep(name="m", version="v", version_id=1, sha="0" * 64, framework="
 ROUTE = Route(deployment_id=1, pipeline="p", workspace_id=1, pipeline_version="pv", digest="d", steps=(STEP,))
 
 
-def test_each_gateway_is_told_the_newest_table_and_is_heard(place: Callable[[], Any], soon: Any) -> None:
+def test_each_gateway_receives_the_newest_table_and_is_read(place: Callable[[], Any], soon: Any) -> None:
     async def scenario() -> None:
         gateway = place().gateway
         changes: list[bool] = []
@@ -78,5 +78,5 @@ def test_a_memory_that_was_damaged_comes_back_from_the_gateways_file(tmp_path: P
     assert memory.routes["d"].route == ROUTE
 
 
-def test_a_memory_that_cannot_be_kept_stops_nobody(tmp_path: Path) -> None:
+def test_a_memory_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
     MemoryFile(tmp_path / "gone" / "supervisor.json", table=tmp_path / "routes.json").write(Memory())

@@ -283,7 +283,7 @@ DEATHS = [
 
 
 @pytest.mark.parametrize(("role", "boundary", "kind"), DEATHS)
-def test_at_whichever_step_of_a_swap_a_process_is_killed_one_version_answers(
+def test_a_kill_at_any_step_of_a_swap_leaves_one_version_answering(
     platform: Platform, role: str, boundary: str, kind: str
 ) -> None:
     parent = platform.parent

@@ -270,7 +270,7 @@ def parent(free_home: Path, tmp_path: Path) -> Iterator[Parent]:
     assert left() == []
 
 
-def test_models_of_both_kinds_are_loaded_deployed_rolled_and_kept_through_a_kill(parent: Parent) -> None:
+def test_models_of_both_kinds_load_deploy_swap_and_survive_a_kill(parent: Parent) -> None:
     native, custom = parent.native(3), parent.custom(3)
     first = [parent.deploy("native", native), parent.deploy("custom", custom)]
     parent.until(lambda: all(parent.running(each) for each in first))
@@ -302,7 +302,7 @@ def test_models_of_both_kinds_are_loaded_deployed_rolled_and_kept_through_a_kill
     parent.until(lambda: parent.infer("custom").status_code == 200)
 
 
-def test_an_update_that_cannot_be_loaded_leaves_the_old_version_through_restarts(parent: Parent) -> None:
+def test_a_failed_update_leaves_the_old_version_through_restarts(parent: Parent) -> None:
     good = parent.deploy("p", parent.custom(2), config=DeploymentConfig(replicas=2))
     parent.until(lambda: parent.running(good))
     # It loads as long as this file is not there, as when it was uploaded.
@@ -333,7 +333,7 @@ def test_an_update_that_cannot_be_loaded_leaves_the_old_version_through_restarts
     assert parent.answer("p") == [9.0, 18.0]
 
 
-def test_a_worker_that_is_being_loaded_when_the_supervisor_is_killed_is_not_left(parent: Parent) -> None:
+def test_a_loading_worker_ends_with_a_killed_supervisor(parent: Parent) -> None:
     flag = parent.folder / "flag"
     version = parent.custom(2, create=f"while os.path.exists({str(flag)!r}): time.sleep(0.05)")
     flag.touch()
@@ -359,7 +359,7 @@ def workers_of(parent: Parent) -> list[int]:
     return found
 
 
-def test_files_that_somebody_removed_are_there_again_when_the_gateway_needs_them(parent: Parent) -> None:
+def test_removed_files_are_restored_when_the_gateway_needs_them(parent: Parent) -> None:
     deployed = parent.deploy("p", parent.native(2))
     parent.until(lambda: parent.running(deployed))
     packages = parent.home / "packages"
@@ -410,7 +410,7 @@ def test_workers_get_the_resources_that_their_deployment_grants(parent: Parent) 
         assert environ["OMP_NUM_THREADS"] == "3"
 
 
-def test_a_worker_that_a_request_kills_is_told_and_replaced(parent: Parent) -> None:
+def test_a_worker_killed_by_a_request_is_reported_and_replaced(parent: Parent) -> None:
     deployed = parent.deploy("p", parent.custom(2))
     parent.until(lambda: parent.running(deployed))
     before = parent.workers()
@@ -423,7 +423,7 @@ def test_a_worker_that_a_request_kills_is_told_and_replaced(parent: Parent) -> N
     assert parent.status("p").state is DeploymentState.RUNNING
 
 
-def test_a_supervisor_that_is_hung_up_leaves_its_workers_and_one_that_is_stopped_ends_them(parent: Parent) -> None:
+def test_on_sighup_a_supervisor_leaves_its_workers_on_sigterm_it_ends_them(parent: Parent) -> None:
     deployed = parent.deploy("p", parent.custom(2))
     parent.until(lambda: parent.running(deployed))
     before = parent.workers()
@@ -456,7 +456,7 @@ def test_a_worker_that_could_not_be_written_down_ends_with_its_supervisor(parent
     assert parent.answer("p") == [2.0, 4.0]
 
 
-def test_what_served_comes_back_though_the_newest_cannot_and_the_run_folder_is_lost(parent: Parent) -> None:
+def test_the_serving_version_returns_after_a_lost_run_folder(parent: Parent) -> None:
     good = parent.deploy("p", parent.custom(2))
     parent.until(lambda: parent.running(good))
     flag = parent.folder / "flag"

@@ -43,9 +43,7 @@ def test_an_undeploy_ends_the_workers_when_the_gateway_has_let_go(place: Callabl
     asyncio.run(scenario())
 
 
-def test_the_next_version_takes_over_and_the_last_requests_of_the_old_one_keep_their_workers(
-    place: Callable[[], Any], soon: Any
-) -> None:
+def test_a_new_version_takes_over_and_old_requests_keep_their_workers(place: Callable[[], Any], soon: Any) -> None:
     async def scenario() -> None:
         here = place()
         async with here.gateway.answering(), here.supervised():
@@ -176,7 +174,7 @@ def test_a_worker_that_the_gateway_asks_to_end_is_ended_and_replaced(place: Call
     asyncio.run(scenario())
 
 
-def test_a_worker_that_dies_again_and_again_is_told_and_others_go_on(place: Callable[[], Any], soon: Any) -> None:
+def test_a_worker_that_dies_repeatedly_is_reported_and_others_continue(place: Callable[[], Any], soon: Any) -> None:
     async def scenario() -> None:
         here = place()
         async with here.gateway.answering(), here.supervised():
@@ -249,7 +247,7 @@ def test_a_failed_update_is_still_one_after_a_restart(place: Callable[[], Any], 
     asyncio.run(scenario())
 
 
-def test_a_gateway_that_comes_back_is_told_everything(place: Callable[[], Any], soon: Any) -> None:
+def test_a_gateway_that_comes_back_receives_all_routes(place: Callable[[], Any], soon: Any) -> None:
     async def scenario() -> None:
         here = place()
         async with here.supervised():

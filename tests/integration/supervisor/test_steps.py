@@ -58,7 +58,7 @@ def config(**said: Any) -> ModelConfig:
     return ModelConfig(id=1, version_id=7, **said)
 
 
-def test_a_native_step_is_what_the_upload_said() -> None:
+def test_a_native_step_has_the_uploads_settings() -> None:
     model = loaded(input_schema=X, example=({"x": 1.0},), timeout_s=3.0, batch_config="single")
     step = native_step(Identity.of(version(model)), model, None, root=Path("/p"))
     assert (step.version, step.version_id, step.path) == ("u", 7, "/p/m.onnx")
@@ -66,7 +66,7 @@ def test_a_native_step_is_what_the_upload_said() -> None:
     assert (step.example, step.timeout_s, step.batch_config) == (({"x": 1.0},), 3.0, "single")
 
 
-def test_a_configuration_that_renames_tensors_leaves_out_what_speaks_of_the_old_names() -> None:
+def test_a_configuration_that_renames_tensors_drops_the_old_names() -> None:
     model = loaded(input_schema=X, example=({"x": 1.0},))
     step = native_step(Identity.of(version(model)), model, config(tensor_fields=("tensor",)), root=Path("/p"))
     assert step.tensor_fields == ("tensor",)
@@ -76,7 +76,7 @@ def test_a_configuration_that_renames_tensors_leaves_out_what_speaks_of_the_old_
     assert native_step(Identity.of(version(model)), model, said, root=Path("/p")).input_schema == TENSOR
 
 
-def test_an_isolated_step_takes_schemas_and_batching_from_its_configuration() -> None:
+def test_an_isolated_step_has_schemas_and_batching_of_its_configuration() -> None:
     model = loaded(batch_config="single")
     bare = worker_step(Identity.of(version(model)), model, None)
     assert (bare.input_schema, bare.batch_config, bare.batch_size_limit, bare.workers) == (X, "single", None, ())

@@ -32,7 +32,7 @@ def test_arrays_are_writable_and_the_dictionary_is_the_models_own(stand, row):
     stand.run(spec, lambda link: check([link.send(row)[0] for _ in range(2)] == [{"y": [2.0]}] * 2))
 
 
-def test_a_model_that_answers_the_same_memory_again_harms_no_earlier_answer(stand, row):
+def test_a_model_that_reuses_its_answers_memory_changes_no_earlier_answer(stand, row):
     spec = stand.custom(
         create="inference = self.inference()\ninference.model = 2\ninference.out = np.zeros(1, np.float32)\nreturn inference",
         predict="self.out += 1\nreturn {'y': self.out}",
@@ -52,7 +52,7 @@ def test_a_model_that_answers_the_same_memory_again_harms_no_earlier_answer(stan
         ("raise ValueError('half a character: \\ud800')", "ValueError"),
     ],
 )
-def test_whatever_model_code_raises_is_its_own_error_and_the_worker_goes_on(stand, row, statement, type_):
+def test_any_exception_of_a_model_is_its_error_and_the_worker_continues(stand, row, statement, type_):
     spec = stand.custom(
         predict=f"if input_data['x'][0, 0] < 0:\n    {statement}\n{'return'} {{'y': input_data['x'][:, 0]}}"
     )

@@ -223,7 +223,7 @@ def test_when_the_guardian_is_killed_the_model_ends_too(stand, row):
     asyncio.run(main())
 
 
-def test_a_worker_that_dies_is_replaced_and_the_callers_are_told(stand, row):
+def test_a_worker_that_dies_is_replaced_and_its_requests_get_the_reason(stand, row):
     spec = stand.custom(predict="if input_data['x'][0, 0] < 0: os._exit(1)\nreturn {'y': input_data['x'][:, 0]}")
     ready, gone = [], []
 

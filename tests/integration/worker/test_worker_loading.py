@@ -129,7 +129,7 @@ def test_a_use_of_wallaroo_says_what_is_missing(stand, use):
     assert "Client" in error.message
 
 
-def test_a_module_that_fails_on_import_is_told_with_its_own_exception_and_line(stand):
+def test_a_module_that_fails_on_import_is_reported_with_exception_and_line(stand):
     error = failure_of(stand, stand.step("import numpy\n\nundefined_name\n\ndef process_data(d): return d"))
     assert isinstance(error, BadPackage)
     assert error.reason == "import_failed"
@@ -151,13 +151,13 @@ def test_a_syntax_error_names_its_line(stand):
     assert "SyntaxError" in error.message
 
 
-def test_a_module_that_ends_the_program_is_told(stand):
+def test_a_module_that_ends_the_program_is_reported(stand):
     error = failure_of(stand, stand.step("import sys\nsys.exit('no licence')\ndef process_data(d): return d"))
     assert isinstance(error, BadPackage)
     assert "SystemExit: no licence" in error.message
 
 
-def test_a_builder_that_raises_is_told_with_line_and_log(stand):
+def test_a_builder_that_raises_is_reported_with_line_and_log(stand):
     spec = stand.custom(create="print('looking for the weights')\nreturn open(config.model_path / 'weights.bin')")
     error = failure_of(stand, spec)
     assert isinstance(error, ModelFailed)
@@ -167,19 +167,19 @@ def test_a_builder_that_raises_is_told_with_line_and_log(stand):
     assert "looking for the weights" in error.message
 
 
-def test_a_model_of_another_type_than_expected_is_told(stand):
+def test_a_model_of_an_unexpected_type_is_reported(stand):
     error = failure_of(stand, stand.custom(create="made = self.inference()\nmade.model = 'text'\nreturn made"))
     assert isinstance(error, ModelFailed)
     assert "ModelTypeError: The model is of type str, which is none of the expected model types: int." in error.message
 
 
-def test_a_builder_that_gives_something_else_is_told(stand):
+def test_a_builder_that_returns_something_else_is_reported(stand):
     error = failure_of(stand, stand.custom(create="return 7"))
     assert isinstance(error, BadPackage)
     assert error.what == "DoublerBuilder.create gave int, not a Doubler that can predict"
 
 
-def test_a_worker_that_dies_while_loading_is_told_with_its_signal(stand):
+def test_a_worker_that_dies_while_loading_is_reported_with_its_signal(stand):
     error = failure_of(stand, stand.custom(create="print('so far'); os.kill(os.getpid(), signal.SIGKILL)"))
     assert isinstance(error, Unavailable)
     assert "killed by SIGKILL (signal 9)" in error.message
@@ -195,13 +195,13 @@ def test_a_worker_that_loads_for_too_long_is_ended(stand):
     assert "still loading" in error.message
 
 
-def test_an_interpreter_that_is_not_there_is_told(stand, tmp_path):
+def test_a_missing_interpreter_is_reported(stand, tmp_path):
     error = failure_of(replace(stand, python=tmp_path / "gone" / "python"), stand.custom())
     assert isinstance(error, BadEnvironment)
     assert "No such file" in error.message
 
 
-def test_an_environment_without_numpy_is_told(stand, tmp_path):
+def test_an_environment_without_numpy_is_reported(stand, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     error = failure_of(replace(stand, python=tmp_path / "bare" / "bin" / "python"), stand.custom())
     assert isinstance(error, BadEnvironment)

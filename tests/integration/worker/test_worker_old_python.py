@@ -93,7 +93,7 @@ def test_every_kind_of_column_comes_through_python_3_8(old_stand):
     old_stand.run(spec, use)
 
 
-def test_errors_on_python_3_8_are_told(old_stand, row):
+def test_errors_on_python_3_8_are_reported(old_stand, row):
     spec = old_stand.custom(predict="return {'y': np.array(['text'])}")
 
     def use(link):

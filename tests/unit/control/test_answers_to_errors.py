@@ -41,7 +41,7 @@ def test_an_error_that_quotes_half_a_character_can_be_sent() -> None:
 
 
 @pytest.mark.parametrize("said", ["onxx", "ONNX", "Onnx ", "pyhton", "costum"])
-def test_a_framework_that_is_misspelt_is_told_the_nearest(said: str) -> None:
+def test_a_misspelt_framework_gets_the_nearest_name(said: str) -> None:
     error = of_details([{"type": "enum", "loc": ("body", "framework"), "input": said, "msg": ""}])
     nearest = {"p": "python", "c": "custom"}.get(said[0], "onnx")
     assert str(error) == (
@@ -58,12 +58,12 @@ def test_a_framework_that_is_not_there_yet_is_not_taken_for_another(said: str) -
     assert "framework custom" in str(error.fix)
 
 
-def test_what_a_field_wants_is_said_without_the_librarys_own_words() -> None:
+def test_errors_about_fields_do_not_use_the_librarys_texts() -> None:
     error = of_details([{"type": "value_error", "loc": ("body", "x"), "msg": "Value error, 'a' is no number"}])
     assert error.why == "'a' is no number"
 
 
-def test_a_schema_that_is_no_text_is_told_what_is_one() -> None:
+def test_a_schema_that_is_not_a_text_is_refused_with_an_example() -> None:
     error = of_details(
         [{"type": "string_type", "loc": ("body", "input_schema"), "msg": "Input should be a valid string"}]
     )

@@ -138,7 +138,7 @@ def test_what_cannot_be_is_refused_with_its_place(document: dict[str, Any], path
         {"engine": {"replicas": 2}, "engineAux": {"images": {"score-9": {"replicas": 3}}}},
     ],
 )
-def test_what_one_machine_does_not_have_is_said_not_to_be_there_yet(document: dict[str, Any]) -> None:
+def test_features_of_clusters_are_reported_as_not_supported_yet(document: dict[str, Any]) -> None:
     with pytest.raises(Unsupported, match="not supported yet"):
         read(document)
 
@@ -147,7 +147,7 @@ def test_a_publishs_autoscaling_of_type_none_and_no_gpus_are_taken() -> None:
     assert read({"engineAux": {"autoscale": {"type": "none", "cpu_utilization": 50.0}}, "engine": {"gpu": 0}})
 
 
-def test_an_unknown_model_is_told_the_known_ones() -> None:
+def test_an_unknown_model_gets_the_known_names() -> None:
     with pytest.raises(Invalid, match="is not a model of this pipeline") as caught:
         read({"engineAux": {"images": {"score-8": {}}}})
     assert "clean-7, score-9" in str(caught.value)

@@ -68,7 +68,7 @@ def test_json_that_comes_in_pieces_reaches_the_route_whole() -> None:
     assert ask(b'{"name"', b': "fraud"}', headers=[*JSON, (b"content-length", b"17")]) == (200, '{"name":"fraud"}')
 
 
-def test_no_body_is_no_error() -> None:
+def test_a_missing_body_is_not_an_error() -> None:
     assert ask(headers=[]) == (200, "")
 
 
@@ -106,7 +106,7 @@ def test_what_not_every_part_of_the_platform_can_keep_is_refused(body: bytes) ->
     assert (status, said["path"]) == (400, "body")
 
 
-def test_an_escaped_backslash_before_u0000_is_no_nul_character() -> None:
+def test_an_escaped_backslash_before_u0000_is_not_a_nul_character() -> None:
     assert ask(b'"\\\\u0000"')[0] == 200
     assert ask(b'"\\\\\\u0000"')[0] == 400
 

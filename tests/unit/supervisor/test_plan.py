@@ -38,7 +38,7 @@ def running(make_world: Callable[[], Any], *versions: str, **said: Any) -> Any:
     return world
 
 
-def test_nothing_is_offered_before_the_gateway_has_said_what_it_serves() -> None:
+def test_nothing_is_offered_before_the_gateways_first_report() -> None:
     observed = Observed(prepared={("v", None): NATIVE})
     assert plan(DesiredState(running=(desired(),)), observed).table is None
     heard = Observed(prepared={("v", None): NATIVE}, report=GatewayReport(gateway="g", number=0, states=()))
@@ -47,7 +47,7 @@ def test_nothing_is_offered_before_the_gateway_has_said_what_it_serves() -> None
     assert [route.pipeline_version for route in table.routes] == ["pv"]
 
 
-def test_a_table_that_would_take_away_what_nobody_remembers_is_held_back() -> None:
+def test_a_table_without_an_unknown_serving_route_is_held_back() -> None:
     state = RouteState(deployment_id=1, offered="x", state="serving", serving="x", serving_version="old", using=("x",))
     observed = Observed(report=GatewayReport(gateway="g", number=0, states=(state,)))
     assert plan(DesiredState(running=(desired(),)), observed).table is None
@@ -111,7 +111,7 @@ def test_other_resources_are_another_fleet_and_other_replicas_are_not() -> None:
     assert key().startswith("1-")
 
 
-def test_the_same_deploy_again_is_another_route_so_that_what_failed_is_tried_again() -> None:
+def test_a_repeated_deploy_is_a_new_route_and_retries_a_failure() -> None:
     prepared = {("v", None): NATIVE}
     first, again = (known_route(desired(generation=number), prepared).route for number in (1, 2))
     assert first.digest != again.digest
@@ -130,7 +130,7 @@ def test_validations_and_threads_become_part_of_the_route() -> None:
     assert route.steps[1] == ValidationStep(validations=check.validations)
 
 
-def test_a_failed_offer_is_told_and_its_workers_go(make_world: Callable[[], Any]) -> None:
+def test_a_failed_offer_is_reported_and_its_workers_end(make_world: Callable[[], Any]) -> None:
     world = running(make_world, "good-1")
     world.deploy(1, ("refused",))
     world.settle()
@@ -141,7 +141,7 @@ def test_a_failed_offer_is_told_and_its_workers_go(make_world: Callable[[], Any]
     assert [route.pipeline_version for route in world.kept] == ["v1.1"]
 
 
-def test_a_fleet_that_could_not_be_started_is_tried_again_by_the_next_deploy(make_world: Callable[[], Any]) -> None:
+def test_a_fleet_that_failed_to_start_is_retried_by_the_next_deploy(make_world: Callable[[], Any]) -> None:
     world = make_world()
     world.deploy(1, ("dies",))
     world.settle()
@@ -151,7 +151,7 @@ def test_a_fleet_that_could_not_be_started_is_tried_again_by_the_next_deploy(mak
     assert len(world.turn().start) == 1
 
 
-def test_workers_that_were_complete_but_not_offered_yet_are_kept_through_a_restart(
+def test_complete_workers_that_are_not_offered_yet_survive_a_restart(
     make_world: Callable[[], Any],
 ) -> None:
     world = running(make_world, "good-1")
@@ -182,7 +182,7 @@ def test_an_offer_stays_when_a_worker_is_lost_while_the_gateway_loads_it(make_wo
     assert (route.pipeline_version, route.steps[0].workers) == ("v1.2", ())
 
 
-def test_what_was_undeployed_does_not_come_back_because_the_gateway_has_not_let_go_yet(
+def test_an_undeployed_route_that_the_gateway_still_uses_does_not_return(
     make_world: Callable[[], Any],
 ) -> None:
     world = running(make_world, "good-1")
@@ -214,7 +214,7 @@ def test_workers_stay_until_the_last_request_of_their_version_is_answered(make_w
     assert {fleet.version.uuid for fleet in world.fleets.values()} == {"good-2"}
 
 
-def test_after_a_restart_nothing_new_is_said_and_what_failed_is_not_offered_again(
+def test_after_a_restart_a_failed_route_is_not_offered_again(
     make_world: Callable[[], Any],
 ) -> None:
     world = running(make_world, "good-1")
@@ -236,7 +236,7 @@ def test_after_a_restart_nothing_new_is_said_and_what_failed_is_not_offered_agai
     assert world.statuses[1] == told
 
 
-def test_a_route_that_serves_in_the_end_is_no_failure_any_more(make_world: Callable[[], Any]) -> None:
+def test_a_route_that_serves_in_the_end_is_not_a_failure(make_world: Callable[[], Any]) -> None:
     world = running(make_world, "good-1")
     (digest,) = world.memory.routes
     world.memory = Memory(routes=world.memory.routes, offered=world.memory.offered, failed={digest: FAULT})

@@ -210,11 +210,11 @@ def test_what_models_answer_becomes_the_declared_type(values, data_type, wanted)
     ],
     ids=repr,
 )
-def test_an_answer_of_another_type_or_shape_is_told_with_both(values, data_type, said):
+def test_an_answer_of_another_type_or_shape_is_reported_with_both(values, data_type, said):
     assert said in mismatch(values, data_type)
 
 
-def test_another_number_of_rows_is_told_with_both_counts():
+def test_another_number_of_rows_is_reported_with_both_counts():
     said = mismatch(np.ones((2, 3), np.float32), pa.list_(pa.float32(), 3), rows=4)
     assert said == "field 'f': expected 4 rows of float32[3], got float32 of shape (2, 3)"
     assert mismatch([1, 2], pa.int32(), rows=1).startswith("field 'f': expected 1 row of int32, got")
@@ -230,7 +230,7 @@ def test_another_number_of_rows_is_told_with_both_counts():
     ],
     ids=repr,
 )
-def test_a_null_where_none_may_be_is_told(values, data_type):
+def test_a_null_in_a_required_field_is_reported(values, data_type):
     assert "without nulls" in mismatch(values, data_type, nullable=False)
 
 

@@ -13,12 +13,12 @@ def test_events_are_read():
     assert isinstance(read_event(b'{"event":"failed","error":{"reason":"r","type":"t","message":"m"}}'), Failed)
 
 
-def test_what_is_no_event_is_our_own_fault():
+def test_an_invalid_event_is_our_own_fault():
     with pytest.raises(Internal, match="not an event"):
         read_event(b"hello\n")
 
 
-def test_a_failing_import_is_told_in_full():
+def test_a_failing_import_is_reported_in_full():
     failure = Failure(reason="import_failed", type="NameError", message="name 'x' is not defined", path="a.py:3")
     error = error_of(failure, name="ccfraud", tail="    noise")
     assert isinstance(error, BadPackage)

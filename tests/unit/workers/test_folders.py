@@ -31,7 +31,7 @@ def test_a_socket_below_a_long_path_is_made_elsewhere(tmp_path):
         folder.remove()
 
 
-def test_only_folders_that_nobody_holds_are_swept(tmp_path):
+def test_only_folders_without_a_holder_are_swept(tmp_path):
     held, stale, young = (make_private_folder(tmp_path) for _ in range(3))
     for folder in (stale, young):
         os.close(folder.lock)  # what the kernel does when a process ends

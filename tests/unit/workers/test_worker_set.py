@@ -123,7 +123,7 @@ def test_one_that_fails_to_start_again_and_again_is_given_up():
     asyncio.run(main())
 
 
-def test_a_first_start_that_fails_is_told_and_leaves_no_worker():
+def test_a_failed_first_start_is_reported_and_leaves_no_worker():
     async def main():
         launcher = FakeLauncher(failing_after=1)
         workers, ready, _ = watching(launcher, count=2)
