@@ -32,7 +32,7 @@ def test_a_package_that_no_index_has(indexed):
     assert error.what == WHAT
     assert "nobody-has-this was not found in the package registry" in error.why
     assert error.reason == "no_such_package"
-    assert error.fix.startswith("look at the package's name in requirements.txt")
+    assert error.fix.startswith("check the package's name in requirements.txt")
 
 
 def test_a_version_that_was_never_released(indexed):
@@ -49,7 +49,7 @@ def test_requirements_that_exclude_each_other(indexed, index, make_wheel):
     assert "beta" in error.why
     assert "alpha" in error.why
     assert error.reason == "no_solution"
-    assert error.fix.startswith("loosen what excludes each other in requirements.txt")
+    assert error.fix.startswith("loosen the requirements that conflict in requirements.txt")
 
 
 def test_a_pin_that_the_worker_cannot_use_names_the_workers_needs(root, environ, index):

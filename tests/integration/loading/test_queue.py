@@ -342,7 +342,7 @@ def test_loads_of_a_dead_supervisor_start_again_from_pending(platform):
         args[1] for method, args in platform.models.calls if method == "set_status" and args[0] == versions[0].id
     ]
     assert of_first == [VersionStatus.PENDING_LOAD_NATIVE, *NATIVE]
-    assert "it begins again" in platform.log(versions[0])[0][2]
+    assert "it starts again" in platform.log(versions[0])[0][2]
 
 
 def test_a_stopped_supervisor_ends_its_trials_and_the_next_finishes_them(platform, bench):

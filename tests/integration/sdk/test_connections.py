@@ -189,8 +189,8 @@ def test_a_refusal_is_heard_though_the_body_was_not_read(server, tmp_path):
 @pytest.mark.parametrize(
     ("behaviours", "fix"),
     [
-        ([announce, hang_up, know_no_version], "nothing of it was kept"),
-        ([announce, hang_up, hang_up, hang_up], "see whether it arrived"),
+        ([announce, hang_up, know_no_version], "no part of it was stored"),
+        ([announce, hang_up, hang_up, hang_up], "check whether it arrived"),
     ],
 )
 def test_an_upload_that_breaks_off_says_whether_anything_was_kept(server, tmp_path, behaviours, fix):
