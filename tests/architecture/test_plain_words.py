@@ -30,31 +30,6 @@ DIALECT = re.compile(
     rf"|(?<!there )(?<!There )is{GAP}no{GAP}(?!longer|more|less|other)\w+)\b",
     re.IGNORECASE,
 )
-# Rooms that still hold such words. The list only shrinks.
-TO_DO: tuple[str, ...] = (
-    "src/trivet/control/api",
-    "src/trivet/control/documents.py",
-    "src/trivet/control/http",
-    "src/trivet/control/reference_api",
-    "src/trivet/control/use_cases",
-    "src/trivet/gateway/supervisor_socket.py",
-    "src/trivet/loading",
-    "src/trivet/supervisor",
-    "src/trivet/workers",
-    "worker/src/trivet_worker",
-)
-# The same, for the names of tests.
-TESTS_TO_DO: tuple[str, ...] = (
-    "tests/integration/control",
-    "tests/integration/gateway",
-    "tests/integration/loading",
-    "tests/integration/supervisor",
-    "tests/integration/worker",
-    "tests/unit/control",
-    "tests/unit/supervisor",
-    "tests/unit/worker",
-    "tests/unit/workers",
-)
 
 
 def files(*folders: str) -> list[str]:
