@@ -1,9 +1,15 @@
 """A command imports what it needs, and nothing of what other commands need: each import is time before the first word."""
 
+import json
+import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from trivet.settings import Settings, settings_to_json
 
 HEAVY = {
     *("numpy", "pyarrow", "pandas", "polars", "onnx", "onnxruntime"),
@@ -22,11 +28,48 @@ print(*sys.modules)
 """
 
 
+CONTROL_ONLY = {"fastapi", "starlette", "sqlalchemy", "alembic", "pydantic"}
+SERVING = """
+import sys
+import trivet.wiring.serving
+
+print(*sys.modules)
+"""
+CHILD = """
+import sys
+from trivet.wiring.child import main
+
+try:
+    main()
+except SystemExit as ended:
+    print(ended.code)
+print(*sys.modules)
+"""
+
+
 def imported(call: str, *words: str) -> set[str]:
     """The modules of a fresh interpreter after a call; the last line that it prints names them."""
-    program = PROGRAM.format(call=call)
+    return modules_of(PROGRAM.format(call=call), *words)
+
+
+def modules_of(program: str, *words: str, line: str = "", listener: socket.socket | None = None) -> set[str]:
+    """The modules that a program prints in its last line.
+
+    Args:
+        program: Python code.
+        words: its arguments.
+        line: its standard input.
+        listener: a socket that it inherits.
+    """
     ran = subprocess.run(
-        [sys.executable, "-I", "-c", program, *words], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-I", "-c", program, *words],
+        input=line,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        pass_fds=() if listener is None else (listener.fileno(),),
+        env=os.environ | {"TRIVET_TOKEN": "a token of a test"},
     )
     return set(ran.stdout.splitlines()[-1].split())
 
@@ -43,3 +86,26 @@ def test_help_is_shown_without_anything_heavy(words: tuple[str, ...]) -> None:
     modules = imported("main()", *words)
     assert "trivet.cli.main" in modules
     assert modules & HEAVY == set()
+
+
+def test_serve_needs_nothing_of_the_control_plane() -> None:
+    modules = modules_of(SERVING)
+    assert "trivet.wiring.serving" in modules
+    assert modules & CONTROL_ONLY == set()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_gateway_needs_nothing_of_the_control_plane(host: str, tmp_path: Path) -> None:
+    # A home whose path is too long for a socket ends the gateway after all its imports.
+    home = tmp_path / ("x" * 100)
+    home.mkdir()
+    with socket.create_server((host, 0)) as listener:
+        config = {
+            "parent": os.getpid(),
+            "settings": settings_to_json(Settings(home=home)),
+            "listeners": {"http": listener.fileno()},
+        }
+        modules = modules_of(CHILD, "gateway", line=json.dumps(config) + "\n", listener=listener)
+    assert "trivet.gateway.http.app" in modules
+    assert ("trivet.control.token" in modules) == (host == "0.0.0.0")
+    assert modules & CONTROL_ONLY == set()

@@ -48,11 +48,14 @@ def main() -> None:
 
             run_supervisor(settings, lifeline=config["lifeline"], again=config.get("again", False))
         else:
-            from trivet.control.http.access import token_of
             from trivet.wiring.gateway_process import run_gateway
 
+            tokens: tuple[str, ...] = ()
             # Clients on this machine need no token; requests from others do.
-            tokens = () if all(map(is_loopback, listeners.values())) else (token_of(settings.home, os.environ),)
+            if not all(map(is_loopback, listeners.values())):
+                from trivet.control.token import token_of
+
+                tokens = (token_of(settings.home, os.environ),)
             run_gateway(settings, listeners=listeners, tokens=tokens)
     except TrivetError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -14,7 +14,7 @@ import uvicorn
 from trivet.blobs import open_blobs
 from trivet.control.app import build_app
 from trivet.control.context import Control
-from trivet.control.http.access import token_of
+from trivet.control.token import token_of
 from trivet.control.use_cases.uploads import clear_uploads
 from trivet.domain.encoding import encode
 from trivet.domain.routes import FlushLogs

@@ -12,8 +12,9 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from trivet.control.app import build_app, openapi_document, routes_of
-from trivet.control.http.access import PUBLIC, token_of
+from trivet.control.http.access import PUBLIC
 from trivet.control.reference_api import ABSENT
+from trivet.control.token import token_of
 from trivet.errors import Invalid, Unavailable
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from trivet.control.http.access import token_of
+from trivet.control.token import token_of
 from trivet.errors import Unavailable
 
 METADATA = {"name": "fraud", "workspace_id": 1, "conversion": {"framework": "onnx"}}

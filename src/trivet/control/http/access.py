@@ -1,10 +1,7 @@
 """Who sends a request to the control API: the one place where a token is checked."""
 
 import hmac
-import os
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -12,9 +9,9 @@ from fastapi import Depends, Request
 
 from trivet.control.http.errors import error_response
 from trivet.domain.access import OWNER, Caller
-from trivet.errors import Forbidden, Invalid, TrivetError, Unauthorized, Unavailable
+from trivet.errors import Forbidden, Invalid, TrivetError, Unauthorized
 
-__all__ = ["CALLER", "PUBLIC", "Access", "App", "CurrentCaller", "token_of"]
+__all__ = ["CALLER", "PUBLIC", "Access", "App", "CurrentCaller"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -33,46 +30,7 @@ HARDENING = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
-FILE = "token"
 UNKNOWN_HOST = "unknown_host"
-SHORTEST = 16
-
-
-def token_of(home: Path, environ: Mapping[str, str]) -> str:
-    """The owner's token: `TRIVET_TOKEN`, or the one in the home, which is created where it is missing.
-
-    Raises:
-        Invalid: `TRIVET_TOKEN` is too short.
-        Unavailable: the file cannot be read or created.
-    """
-    given = environ.get("TRIVET_TOKEN")
-    if given:
-        if len(given) < SHORTEST:
-            raise Invalid(f"TRIVET_TOKEN has fewer than {SHORTEST} characters", fix="make one: openssl rand -hex 24")
-        return given
-    path = home / FILE
-    try:
-        try:
-            made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        except FileExistsError:
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW)) as file:
-                kept = file.read().strip()
-            if len(kept) >= SHORTEST:
-                return kept
-            # An earlier process was ended between making the file and writing it.
-            made = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
-        with os.fdopen(made, "w") as file:
-            token = secrets.token_urlsafe(32)
-            file.write(token + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise Unavailable(
-            f"the token in {path} cannot be read or created",
-            why=error.strerror or str(error),
-            fix="check the permissions of the home",
-        ) from error
-    return token
 
 
 async def _caller_of(request: Request) -> Caller:
