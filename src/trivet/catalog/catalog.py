@@ -1,4 +1,4 @@
-"""The catalog as a whole, and how it is opened."""
+"""The catalog, and the function that opens it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ def _now() -> datetime:
 
 
 class Catalog:
-    """What exists, and what is wanted. Every method of a part is one short transaction; all are synchronous and thread-safe.
+    """The stored objects and the desired state. Every method of a part is one short transaction, synchronous and thread-safe.
 
     The database is opened on the first call, if `open_catalog` has not opened it. Until it can be opened, every method raises
     what `open_catalog` raises.
@@ -61,13 +61,13 @@ class Catalog:
         self._database.close()
 
     def revision(self) -> int:
-        """A number that every write, by any process, makes larger."""
+        """A number that every write of any process increments."""
         with self._database.reading() as connection:
             return int(connection.execute(sa.select(catalog_state.c.revision)).scalar_one())
 
 
 def open_catalog(url: str, *, now: Callable[[], datetime] = _now) -> Catalog:
-    """The catalog in a database; its tables are created, or migrated to this release, where needed.
+    """The catalog in a database; its tables are created, or migrated to this release, if needed.
 
     Args:
         url: as for `Catalog`.

@@ -1,4 +1,4 @@
-"""Transactions: reading one consistent state, or writing and being counted."""
+"""Transactions: reading one consistent state, or writing, which increments the revision."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ RETRY_S: Final = 1.0
 
 
 class Unchanged(Exception):
-    """Raised inside `writing` to leave everything, the revision too, as it was."""
+    """Raised inside `writing` to roll back all changes, including the revision."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +50,7 @@ class Opened:
 class Database:
     """A catalog's database, opened on the first transaction. Thread-safe.
 
-    Opening creates the tables, or migrates them to this release, where needed.
+    Opening creates the tables, or migrates them to this release, if needed.
 
     Args:
         url: as `open_catalog` takes it.
@@ -90,7 +90,7 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that writes, alone: it begins by adding one to the revision, which makes all writers queue there.
+        """A write transaction. It first increments the revision, so that all writers queue there.
 
         Raises:
             Unavailable: the database cannot be reached or written, or is too busy. Nothing was changed.
@@ -156,7 +156,7 @@ def _open(url: str) -> Opened:
         path = Path(parts.database or "") if engine.dialect.name == "sqlite" else None
         return Opened(
             engine=engine,
-            # All statements of a reading see the same state. SQLite's transactions do anyway.
+            # All statements of a read transaction see the same state. SQLite does this by default.
             readers=engine if path is not None else engine.execution_options(isolation_level="REPEATABLE READ"),
             writers=engine.execution_options(**{WRITING: True}),
             secret=secret,

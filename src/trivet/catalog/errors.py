@@ -124,7 +124,7 @@ def _of_postgres(error: BaseException, why: str) -> TrivetError:
     if state in _POSTGRES:
         what, fix, reason = _POSTGRES[state]
         return Unavailable(what, why=why, fix=fix, reason=reason)
-    # Without a state it was the connection that failed; 08: connection, 57P: the server goes down or comes up.
+    # No state: the connection failed; 08: connection; 57P: the server starts or stops.
     if state is None or state[:2] in {"08", "28"} or state[:3] == "57P":
         fix = "check that the database server runs and that the database URL names it"
         return Unavailable(_UNREACHABLE, why=why, fix=fix, reason="unreachable")

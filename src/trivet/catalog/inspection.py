@@ -24,15 +24,13 @@ def inspect_catalog(url: str) -> str:
     """
     parts = read_url(url)
     if parts.get_backend_name() == "sqlite" and not Path(parts.database or "").exists():
-        raise Unavailable(
-            f"database file not found: {parts.database}", fix="check the path; `trivet up` makes the file"
-        )
+        raise Unavailable(f"database file not found: {parts.database}", fix="check the path; `trivet up` creates it")
     engine = connect(parts)
     try:
         with engine.connect() as connection:
             name = "SQLite" if connection.dialect.name == "sqlite" else "PostgreSQL"
             if not sa.inspect(connection).has_table(VERSION_TABLE):
-                return f"{name} answers; the catalog's tables are not there yet, `trivet up` makes them"
+                return f"{name} answers; the catalog's tables do not exist yet, `trivet up` creates them"
             version = connection.execute(
                 sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
             ).scalar()

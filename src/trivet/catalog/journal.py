@@ -30,7 +30,7 @@ class Journal:
             connection.execute(upload_log.insert().values(version_id=version_id, at=self._database.now(), **line))
 
     def upload_logs(self, version_id: int, *, after: int = 0) -> list[UploadLogLine]:
-        """The lines of a version's upload log behind line `after`, the oldest first."""
+        """The lines of a version's upload log after line `after`, the oldest first."""
         query = (
             sa.select(upload_log.c.id, upload_log.c.at, upload_log.c.level, upload_log.c.stage, upload_log.c.text)
             .where(upload_log.c.version_id == version_id, upload_log.c.id > after)
@@ -54,7 +54,7 @@ class Journal:
             connection.execute(events.delete().where(events.c.id <= number - EVENTS_KEPT))
 
     def events(self, *, after: int = 0, limit: int = 100, workspace_id: int | None = None) -> list[Event]:
-        """Events behind event `after`, the oldest first, `limit` at most; of one workspace, if one is named."""
+        """At most `limit` events after event `after`, the oldest first; of one workspace, if given."""
         query = sa.select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
         if workspace_id is not None:
             query = query.where(events.c.workspace_id == workspace_id)

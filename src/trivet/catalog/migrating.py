@@ -85,7 +85,7 @@ def _check_server(connection: sa.Connection) -> None:
 
 
 def _upgrade(connection: sa.Connection, to: str) -> None:
-    # Imported here: a start without a migration is the usual one, and is shorter without it.
+    # Imported here, because most starts need no migration and are faster without this import.
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory

@@ -78,7 +78,7 @@ class Models:
             if users:
                 raise Conflict(
                     f"model {name!r} is deployed",
-                    why=_said_of(users),
+                    why=_users_text(users),
                     fix="undeploy first, or deploy other steps",
                     reason="model_in_use",
                 )
@@ -100,7 +100,7 @@ class Models:
         created_by: str,
         new_uuid: str | None = None,
     ) -> ModelVersion:
-        """Add a version of a model, which is made if it is new. The bytes are in the blob store already.
+        """Add a version of a model, which is created if it is new. The bytes are in the blob store already.
         Its UUID is `new_uuid`, if the client knows it already, and otherwise a new one.
 
         Raises:
@@ -268,14 +268,14 @@ def _version(connection: sa.Connection, id_or_uuid: int | str) -> ModelVersion:
     if row is None:
         raise NotFound(
             f"A model with the version {id_or_uuid} not found in this workspace",
-            fix="the model's versions are listed with it; a deleted model has none",
+            fix="list the model's versions; a deleted model has none",
             reason="unknown_version",
         )
     return version_of(row)
 
 
 def _pipelines_with(connection: sa.Connection, versions: set[str]) -> list[str]:
-    """Names of the pipelines whose deployment is to run, and uses one of these versions now or when it is updated."""
+    """Names of the pipelines whose desired or current deployment uses one of these versions."""
     wanted: list[sa.Row[Any]] = list(connection.execute(DEPLOYMENTS.where(sa.text("wanted = 'running'"))))
     serving = {row.id: decode(row.status, DeploymentStatus).answered for row in wanted}
     others = [uuid for row in wanted if (uuid := serving[row.id]) not in {None, row.pipeline_version}]
@@ -296,7 +296,7 @@ def _models_of(steps: str) -> set[str]:
     return {step.version for step in decode(steps, kinds) if isinstance(step, ModelStep)}
 
 
-def _said_of(users: list[str]) -> str:
+def _users_text(users: list[str]) -> str:
     if len(users) == 1:
         return f"pipeline {users[0]!r} uses it"
     rest = len(users) - NAMED

@@ -89,7 +89,7 @@ class Pipelines:
             return pipeline_version_of(insert_version(connection, pipeline, steps=steps, now=now))
 
     def delete(self, workspace_id: int, name: str) -> None:
-        """Delete a pipeline with its versions and what is left of its deployment.
+        """Delete a pipeline with its versions and its stopped deployment.
 
         Raises:
             NotFound: it does not exist.
@@ -133,7 +133,7 @@ def pipeline_version_row(connection: sa.Connection, uuid: str) -> sa.Row[Any]:
 def insert_version(
     connection: sa.Connection, pipeline: sa.Row[Any], *, steps: Sequence[PipelineStep], now: datetime
 ) -> sa.Row[Any]:
-    """Add a version to a pipeline and give its row."""
+    """Add a version to a pipeline, and return its row."""
     last = sa.select(sa.func.max(pipeline_versions.c.number)).where(pipeline_versions.c.pipeline_id == pipeline.id)
     made = pipeline_versions.insert().values(
         uuid=str(uuid.uuid4()),

@@ -55,7 +55,7 @@ DEPLOYMENTS = (
     .join_from(deployments, pipelines, pipelines.c.id == deployments.c.pipeline_id)
     .join(pipeline_versions, pipeline_versions.c.id == deployments.c.pipeline_version_id)
 )
-"""Every deployment with the names that belong to it."""
+"""Every deployment with its pipeline's name, version and steps."""
 
 
 def version_of(row: sa.Row[Any]) -> ModelVersion:

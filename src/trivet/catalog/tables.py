@@ -33,16 +33,16 @@ NAMING = {
 """Constraints have the same names in every database, so that one table can explain them."""
 
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-"""64 bits everywhere; SQLite counts up by itself only in what is called INTEGER."""
+"""64 bits everywhere; SQLite generates ids only in columns of the type INTEGER."""
 
 
 class Moment(sa.TypeDecorator[datetime]):
-    """A time in UTC, aware of it: SQLite keeps no zone."""
+    """A time in UTC with its zone, which SQLite does not store."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002 - what is overridden
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002 - the signature of the base class
         """The value for the database."""
         return None if value is None else value.astimezone(UTC)
 

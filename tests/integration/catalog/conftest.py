@@ -1,4 +1,4 @@
-"""A catalog in each database that there can be, and short ways to fill it."""
+"""A catalog in each kind of database, and helpers to fill it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from trivet.domain.version import Acceleration, Architecture, ModelVersion
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path: Path) -> str:
-    """Of a database that is empty."""
+    """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'catalog.db'}"
     return request.getfixturevalue("postgres_url")
@@ -32,7 +32,7 @@ def catalog(url: str) -> Iterator[Catalog]:
 
 @dataclass(frozen=True)
 class Filled:
-    """Short ways to put things into a catalog."""
+    """Helpers to fill a catalog."""
 
     catalog: Catalog
 
@@ -47,7 +47,7 @@ class Filled:
             "arch": Architecture.X86,
             "accel": Acceleration.NONE,
             "visibility": "private",
-            "created_by": "somebody",
+            "created_by": "ann",
         }
         return self.catalog.models.add_version(**{**values, "name": name, **others})
 

@@ -1,4 +1,4 @@
-"""What the catalog promises, in every database."""
+"""The behaviour of the catalog in every database."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ from trivet.domain.pipeline import CheckStep, ModelStep, Validation
 from trivet.domain.version import LoadedModel, VersionStatus
 from trivet.errors import Conflict, Invalid, NotFound
 
-INPUTS = pa.schema([pa.field("tensor", pa.list_(pa.float32(), 29), nullable=False)], metadata={"made_by": "somebody"})
+INPUTS = pa.schema([pa.field("tensor", pa.list_(pa.float32(), 29), nullable=False)], metadata={"made_by": "ann"})
 OUTPUTS = pa.schema([pa.field("dense_1", pa.list_(pa.float32(), 1))])
 CONFIG = DeploymentConfig(
     replicas=2,
@@ -28,7 +28,7 @@ CONFIG = DeploymentConfig(
 
 
 def queries(catalog, call) -> int:
-    """How many statements a call takes."""
+    """The number of statements of a call."""
     seen = []
     engine = catalog._database.engine
     event.listen(engine, "before_cursor_execute", lambda *args: seen.append(args[2]))
@@ -43,12 +43,12 @@ class TestWorkspaces:
         assert catalog.workspaces.get("default") == first
         assert abs(datetime.now(UTC) - first.created_at) < timedelta(minutes=5)
 
-    def test_a_workspace_is_made_once(self, catalog) -> None:
-        made = catalog.workspaces.create("team-a", created_by="somebody")
+    def test_a_workspace_is_created_once(self, catalog) -> None:
+        made = catalog.workspaces.create("team-a", created_by="ann")
         assert catalog.workspaces.all() == [catalog.workspaces.get(1), made]
         assert catalog.workspaces.get("team-a") == catalog.workspaces.get(made.id) == made
         with pytest.raises(Conflict, match="a workspace of that name exists"):
-            catalog.workspaces.create("team-a", created_by="somebody")
+            catalog.workspaces.create("team-a", created_by="ann")
 
     def test_an_unknown_name_proposes_the_nearest_one(self, catalog) -> None:
         with pytest.raises(NotFound) as caught:
@@ -69,7 +69,7 @@ class TestWorkspaces:
 
     def test_the_same_names_in_two_workspaces_are_two_things(self, filled) -> None:
         catalog = filled.catalog
-        other = catalog.workspaces.create("other", created_by="somebody")
+        other = catalog.workspaces.create("other", created_by="ann")
         first, second = filled.version("m"), filled.version("m", workspace_id=other.id)
         assert first.model_id != second.model_id
         assert (first.number, second.number) == (1, 1)
@@ -128,7 +128,7 @@ class TestModels:
         assert again.settings.input_schema.equals(INPUTS, check_metadata=True)
         assert again.framework is Framework.CUSTOM
 
-    def test_texts_that_a_database_cannot_hold_are_made_ones_that_it_can(self, filled) -> None:
+    def test_invalid_characters_in_texts_are_replaced(self, filled) -> None:
         made = filled.version("m", file_name="a\0b\ud800.zip")
         assert made.file_name == "a\N{REPLACEMENT CHARACTER}b?.zip"
 
@@ -145,14 +145,14 @@ class TestModels:
         assert made.status is status
         assert (made.loaded, made.fault, made.config) == (None, None, None)
 
-    def test_what_is_to_be_loaded_is_what_is_neither_ready_nor_wrong(self, filled) -> None:
+    def test_versions_without_a_final_status_are_to_be_loaded(self, filled) -> None:
         a, b, c, d = (filled.version(name) for name in "abcd")
         filled.catalog.models.set_status(a.id, VersionStatus.ATTEMPTING_LOAD_NATIVE)
         filled.catalog.models.set_status(b.id, VersionStatus.ERROR, fault=Fault(error="BadPackage", what="no"))
         filled.catalog.models.set_status(c.id, VersionStatus.READY)
         assert [version.id for version in filled.catalog.models.versions_to_load()] == [a.id, d.id]
 
-    def test_a_status_comes_with_what_was_loaded_or_with_what_is_wrong(self, filled) -> None:
+    def test_a_status_comes_with_the_loaded_model_or_the_fault(self, filled) -> None:
         loaded = LoadedModel(
             runtime=Runtime.ISOLATED,
             adapter="custom",
@@ -169,7 +169,7 @@ class TestModels:
         assert ready == filled.catalog.models.version(made.id)
         assert (ready.status, ready.loaded, ready.fault) == (VersionStatus.READY, loaded, None)
         assert ready.updated_at >= made.updated_at
-        fault = Fault(error="BadPackage", what="no module", why="because", fix="mend it", path="a.py:3", reason="x")
+        fault = Fault(error="BadPackage", what="no module", why="because", fix="fix it", path="a.py:3", reason="x")
         wrong = filled.catalog.models.set_status(made.id, VersionStatus.ERROR, fault=fault)
         assert (wrong.status, wrong.loaded, wrong.fault) == (VersionStatus.ERROR, None, fault)
 
@@ -196,7 +196,7 @@ class TestModels:
         filled.catalog.models.delete(1, "a")
         assert not filled.catalog.models.package_in_use(converted)
 
-    def test_deleting_a_model_takes_all_that_belongs_to_it(self, filled) -> None:
+    def test_deleting_a_model_deletes_all_its_rows(self, filled) -> None:
         made = filled.version("m")
         config = filled.catalog.models.add_config(made.id)
         filled.catalog.journal.log_upload(made.id, level="info", stage="load", text="loading")
@@ -207,7 +207,7 @@ class TestModels:
             with pytest.raises(NotFound):
                 ask(key)
 
-    def test_a_number_is_never_given_twice(self, filled) -> None:
+    def test_an_id_is_never_used_twice(self, filled) -> None:
         first = filled.version("m")
         filled.catalog.models.delete(1, "m")
         again = filled.version("m")
@@ -217,7 +217,7 @@ class TestModels:
 
 
 class TestConfigurations:
-    def test_each_configuration_is_a_new_one_and_the_newest_counts(self, filled) -> None:
+    def test_each_configuration_is_a_new_row_and_the_newest_is_used(self, filled) -> None:
         version, other = filled.version("m"), filled.version("other")
         first = filled.catalog.models.add_config(
             version.id, tensor_fields=("tensor", "b"), batch_config="single", input_schema=INPUTS
@@ -267,7 +267,7 @@ class TestPipelines:
         assert catalog.revision() == before
         assert len(catalog.pipelines.all(1)) == 1
 
-    def test_what_is_not_there_is_not_found(self, catalog) -> None:
+    def test_missing_pipelines_and_versions_are_not_found(self, catalog) -> None:
         catalog.pipelines.create(1, "ccfraud")
         with pytest.raises(NotFound) as caught:
             catalog.pipelines.get(1, "ccfruad")
@@ -291,7 +291,7 @@ class TestPipelines:
         assert filled.catalog.pipelines.get(1, "p").versions == (version, made.versions[0])
         assert filled.catalog.deployments.of(made.id) is None
 
-    def test_a_pipeline_goes_when_it_is_not_deployed(self, filled) -> None:
+    def test_a_pipeline_that_is_not_deployed_can_be_deleted(self, filled) -> None:
         deployment = filled.deployed("p", filled.version())
         with pytest.raises(Conflict) as caught:
             filled.catalog.pipelines.delete(1, "p")
@@ -305,7 +305,7 @@ class TestPipelines:
 
 
 class TestDeployments:
-    def test_a_deploy_is_a_version_and_a_wish(self, filled) -> None:
+    def test_a_deploy_adds_a_version_and_a_desired_state(self, filled) -> None:
         version = filled.version()
         config = filled.catalog.models.add_config(version.id)
         check = CheckStep(validations=(Validation(name="fraud", expression='{"Alias": []}'),))
@@ -323,7 +323,7 @@ class TestDeployments:
         assert now.deployed is True
         assert now.versions[0] == made
 
-    def test_a_redeploy_keeps_the_deployment_and_counts_on(self, filled) -> None:
+    def test_a_redeploy_keeps_the_deployment_and_adds_a_generation(self, filled) -> None:
         first = filled.deployed("p", filled.version("a"))
         second, deployment = filled.catalog.deployments.deploy(
             first.pipeline_id, steps=[filled.step(filled.version("b"))], config=CONFIG
@@ -337,7 +337,7 @@ class TestDeployments:
         assert deployment.generation == 3
         assert len(filled.catalog.pipelines.get(1, "p").versions) == 3
 
-    def test_an_undeploy_is_a_wish_too(self, filled) -> None:
+    def test_an_undeploy_sets_the_desired_state(self, filled) -> None:
         first = filled.deployed("p", filled.version())
         stopped = filled.catalog.deployments.undeploy(first.pipeline_id)
         assert (stopped.wanted, stopped.generation, stopped.id) == ("stopped", 2, first.id)
@@ -347,7 +347,7 @@ class TestDeployments:
         assert filled.catalog.revision() == revision
         assert filled.catalog.pipelines.get(1, "p").deployed is False
 
-    def test_what_was_never_deployed_cannot_be_undeployed(self, catalog) -> None:
+    def test_a_pipeline_without_a_deployment_cannot_be_undeployed(self, catalog) -> None:
         with pytest.raises(NotFound, match="pipeline 'p' was never deployed"):
             catalog.deployments.undeploy(catalog.pipelines.create(1, "p").id)
 
@@ -362,7 +362,7 @@ class TestDeployments:
         assert len(filled.catalog.pipelines.get(1, "p").versions) == 2
         filled.catalog.deployments.deploy(pipeline.id, steps=steps, config=CONFIG, expected_generation=1)
 
-    def test_steps_must_be_there(self, filled) -> None:
+    def test_models_of_steps_must_exist(self, filled) -> None:
         version, other = filled.version("a"), filled.version("b")
         config = filled.catalog.models.add_config(other.id)
         pipeline = filled.catalog.pipelines.create(1, "p")
@@ -398,14 +398,14 @@ class TestDeployments:
         with pytest.raises(NotFound, match="was the model deleted"):
             filled.catalog.deployments.deploy(first.pipeline_id, version=first.pipeline_version, config=CONFIG)
 
-    def test_of_many_pipelines_that_use_a_model_some_are_named(self, filled) -> None:
+    def test_only_some_of_many_pipelines_that_use_a_model_are_named(self, filled) -> None:
         version = filled.version("a")
         for number in range(7):
             filled.deployed(f"p{number}", version)
         with pytest.raises(Conflict, match="pipelines 'p0', 'p1', 'p2', 'p3', 'p4' and 2 more use it"):
             filled.catalog.models.delete(1, "a")
 
-    def test_a_model_that_answers_while_its_successor_starts_is_not_deleted(self, filled) -> None:
+    def test_a_model_that_still_answers_during_an_update_is_not_deleted(self, filled) -> None:
         first = filled.deployed("p", filled.version("old"))
         running = DeploymentStatus(
             state=DeploymentState.RUNNING, generation=1, serving=first.pipeline_version, answered=first.pipeline_version
@@ -415,7 +415,7 @@ class TestDeployments:
         with pytest.raises(Conflict, match="model 'old' is deployed"):
             filled.catalog.models.delete(1, "old")
 
-    def test_a_status_is_kept_unless_a_later_one_was_seen(self, filled) -> None:
+    def test_a_status_of_an_older_generation_is_ignored(self, filled) -> None:
         deployment = filled.deployed("p", filled.version())
         worker = WorkerStatus(id="w", model="m", version="v", status=DeploymentState.ERROR, pid=3, reason="it died")
         later = DeploymentStatus(
@@ -440,7 +440,7 @@ class TestDeployments:
 
 
 class TestJournal:
-    def test_an_upload_log_is_read_from_where_one_was(self, filled) -> None:
+    def test_an_upload_log_is_read_from_a_position(self, filled) -> None:
         version, other = filled.version("a"), filled.version("b")
         for text in ("one", "two", "three\0"):
             filled.catalog.journal.log_upload(version.id, level="info", stage="load", text=text)
@@ -452,8 +452,8 @@ class TestJournal:
         with pytest.raises(NotFound):
             filled.catalog.journal.log_upload(10**6, level="info", stage="load", text="x")
 
-    def test_events_are_read_from_where_one_was(self, catalog) -> None:
-        other = catalog.workspaces.create("other", created_by="somebody")
+    def test_events_are_read_from_a_position(self, catalog) -> None:
+        other = catalog.workspaces.create("other", created_by="ann")
         for number in range(5):
             workspace_id = (1, other.id, None)[number % 3]
             catalog.journal.add_event(
@@ -465,7 +465,7 @@ class TestJournal:
         assert catalog.journal.events(after=seen[1].id, limit=2) == seen[2:4]
         assert [event.text for event in catalog.journal.events(workspace_id=other.id)] == ["1", "4"]
 
-    def test_old_events_go(self, catalog) -> None:
+    def test_old_events_are_deleted(self, catalog) -> None:
         catalog.journal.add_event(workspace_id=1, subject="version", subject_id="a", kind="uploaded", text="first")
         first = catalog.journal.events()[0]
         with catalog._database.writing() as connection:
@@ -480,7 +480,7 @@ class TestJournal:
 
 
 class TestAll:
-    def test_every_write_makes_the_revision_larger(self, filled) -> None:
+    def test_every_write_increments_the_revision(self, filled) -> None:
         catalog = filled.catalog
         version = filled.version()
         deployment = filled.deployed("p", version)
@@ -504,7 +504,7 @@ class TestAll:
             write()
             assert catalog.revision() == before + 1
 
-    def test_all_is_there_after_opening_again(self, url, fill) -> None:
+    def test_everything_is_kept_after_opening_again(self, url, fill) -> None:
         catalog = open_catalog(url)
         deployment = fill(catalog).deployed("p", fill(catalog).version())
         before = (catalog.revision(), catalog.pipelines.all(1), catalog.models.versions(1, "ccfraud"))

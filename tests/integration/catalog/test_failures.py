@@ -1,4 +1,4 @@
-"""Whatever fails, and whenever: what was acknowledged is there, and nothing else is."""
+"""After any failure, at any time: acknowledged data is kept, and nothing else is stored."""
 
 import contextlib
 import os
@@ -152,7 +152,7 @@ class TestSqlite:
         catalog.journal.log_upload(1, level="info", stage="load", text="room again")
         assert len(catalog.journal.upload_logs(1)) == written + 1
 
-    def test_a_read_only_catalog_is_read_and_says_so_at_a_write(self, prepared) -> None:
+    def test_a_read_only_catalog_can_be_read_and_refuses_writes(self, prepared) -> None:
         event.listen(
             prepared.catalog._database.engine, "connect", lambda it, _: it.execute("PRAGMA query_only = ON").close()
         )
@@ -162,7 +162,7 @@ class TestSqlite:
             prepared.catalog.deployments.undeploy(1)
         assert (caught.value.what, caught.value.reason) == ("the catalog is read-only", "read_only")
 
-    def test_a_writer_waits_for_another_process_and_says_when_it_lasts(self, prepared, url) -> None:
+    def test_a_writer_waits_for_another_process_up_to_a_limit(self, prepared, url) -> None:
         catalog = prepared.catalog
         event.listen(
             catalog._database.engine, "connect", lambda it, _: it.execute("PRAGMA busy_timeout = 1000").close()
@@ -183,7 +183,7 @@ class TestSqlite:
         catalog.deployments.deploy(1, steps=(), config=CONFIG)
 
     @pytest.mark.parametrize("replaced", [False, True])
-    def test_nothing_is_acknowledged_into_a_file_that_is_gone(self, prepared, url, replaced) -> None:
+    def test_no_write_succeeds_after_the_file_was_removed(self, prepared, url, replaced) -> None:
         path = Path(url.removeprefix("sqlite:///"))
         path.rename(path.with_suffix(".old"))
         if replaced:
@@ -203,7 +203,7 @@ class TestPostgres:
         cut_connections(postgres_server, url)
         prepared.catalog.deployments.undeploy(1)
 
-    def test_a_database_that_is_gone_for_a_while(self, prepared, postgres_server, url) -> None:
+    def test_a_database_is_used_again_after_an_outage(self, prepared, postgres_server, url) -> None:
         name = url.rpartition("/")[2]
         postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         cut_connections(postgres_server, url)
@@ -217,7 +217,7 @@ class TestPostgres:
         postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert prepared.catalog.deployments.undeploy(1).generation == 2
 
-    def test_a_read_only_server_is_read_and_says_so_at_a_write(self, prepared, postgres_server, url) -> None:
+    def test_a_read_only_server_can_be_read_and_refuses_writes(self, prepared, postgres_server, url) -> None:
         postgres_server.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
         prepared.catalog._database.engine.dispose()
         assert len(prepared.catalog.deployments.all()) == 2
@@ -254,22 +254,22 @@ for _ in range(25):
 """
 
 
-def test_deploys_from_two_processes_are_all_kept_and_the_last_one_counts(prepared, url) -> None:
+def test_deploys_from_two_processes_are_all_kept_and_the_last_one_wins(prepared, url) -> None:
     at = str(time.time() + 2)
     processes = [
         subprocess.Popen([sys.executable, "-c", DEPLOYER, url, at, by], stdout=subprocess.PIPE, text=True)
         for by in ("one", "two")
     ]
-    said = [line.split() for process in processes for line in process.communicate(timeout=60)[0].splitlines()]
+    deploys = [line.split() for process in processes for line in process.communicate(timeout=60)[0].splitlines()]
     assert [process.returncode for process in processes] == [0, 0]
     pipeline, deployment = prepared.catalog.pipelines.by_id(1), prepared.catalog.deployments.of(1)
     there = {str(version.number): version.uuid for version in pipeline.versions}
-    assert len(said) == 50
-    assert {number: uuid for number, uuid, _ in said}.items() <= there.items()
-    assert sorted(int(generation) for _, _, generation in said) == list(range(2, 52))
+    assert len(deploys) == 50
+    assert {number: uuid for number, uuid, _ in deploys}.items() <= there.items()
+    assert sorted(int(generation) for _, _, generation in deploys) == list(range(2, 52))
     assert deployment.generation == 51
     assert deployment.pipeline_version == pipeline.versions[0].uuid
-    assert deployment.pipeline_version == next(uuid for _, uuid, generation in said if generation == "51")
+    assert deployment.pipeline_version == next(uuid for _, uuid, generation in deploys if generation == "51")
 
 
 def die(url: str, write: str, nth: int) -> None:

@@ -1,4 +1,4 @@
-"""Database URLs, the first start, and what is said when a database cannot be used."""
+"""Database URLs, the first start, and the errors of unusable databases."""
 
 import json
 import os
@@ -50,14 +50,14 @@ from trivet.catalog import open_catalog
 from trivet.errors import TrivetError
 if os.geteuid() == 0:
     os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
-said = {}
+result = {}
 try:
     catalog = open_catalog(sys.argv[1])
-    said["read"] = [each.name for each in catalog.workspaces.all()]
+    result["read"] = [each.name for each in catalog.workspaces.all()]
     catalog.workspaces.create("w", created_by="a test")
 except TrivetError as error:
-    said["error"] = type(error).__name__, error.what, error.fix
-print(json.dumps(said))
+    result["error"] = type(error).__name__, error.what, error.fix
+print(json.dumps(result))
 """
 
 
@@ -81,7 +81,7 @@ class TestUrls:
         assert caught.value.what == what
         assert "hunter2" not in str(caught.value)
 
-    def test_a_misspelt_one_proposes_the_right_one(self) -> None:
+    def test_a_misspelt_scheme_proposes_the_right_one(self) -> None:
         with pytest.raises(Invalid, match="did you mean postgresql://"):
             open_catalog("postgressql://localhost/x")
 
@@ -102,13 +102,13 @@ try:
 except Exception as error:
     print(error)
 """
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-        assert "pip install 'trivet[postgres]'" in said.stdout
-        assert "hunter2" not in said.stdout
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert "pip install 'trivet[postgres]'" in result.stdout
+        assert "hunter2" not in result.stdout
 
 
 class TestTheFirstStart:
-    def test_the_tables_are_those_that_the_code_names(self, catalog) -> None:
+    def test_the_migrations_create_the_tables_of_the_code(self, catalog) -> None:
         with catalog._database.engine.connect() as connection:
             options = {"version_table": migrating.VERSION_TABLE, "compare_type": True}
             assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
@@ -126,8 +126,8 @@ class TestTheFirstStart:
         catalog.close()
         assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
 
-    def test_all_of_those_that_begin_a_file_at_once_may_use_it(self, tmp_path) -> None:
-        """Without patience of our own one in ten is refused."""
+    def test_processes_that_create_a_file_at_once_can_all_use_it(self, tmp_path) -> None:
+        """Without the retry in `prepare`, SQLite refuses one process in ten."""
         at = str(time.time() + 2.0)
         processes = [
             subprocess.Popen([sys.executable, "-c", BEGINNER, tmp_path, at], stderr=subprocess.PIPE, text=True)
@@ -151,7 +151,7 @@ class TestTheFirstStart:
 
     def test_a_failed_migration_leaves_nothing(self, postgres_url) -> None:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE pipelines (somebody_elses int)")
+            connection.execute("CREATE TABLE pipelines (other int)")
             with pytest.raises(Unavailable) as caught:
                 open_catalog(postgres_url)
             assert caught.value.what == "the database holds tables that are not the catalog's"
@@ -195,7 +195,7 @@ class TestOpeningLater:
 
 
 class TestNewerReleases:
-    def test_a_newer_releases_database_is_refused_and_left_alone(self, url) -> None:
+    def test_a_newer_releases_database_is_refused_and_not_changed(self, url) -> None:
         open_catalog(url).close()
         set_revision(url, "0999")
         with pytest.raises(Conflict) as caught:
@@ -210,13 +210,13 @@ class TestNewerReleases:
 
 
 class TestWhatCannotBeUsed:
-    def test_a_server_that_is_not_there(self) -> None:
+    def test_an_unreachable_server_is_reported(self) -> None:
         with pytest.raises(Unavailable) as caught:
-            open_catalog(f"postgresql://somebody:{QUOTED}@127.0.0.1:1/catalog")
+            open_catalog(f"postgresql://ann:{QUOTED}@127.0.0.1:1/catalog")
         assert caught.value.what == "the catalog cannot be reached"
         assert "hunter2" not in str(caught.value)
 
-    def test_a_wrong_password_and_an_unknown_database(self, postgres_server) -> None:
+    def test_a_wrong_password_and_an_unknown_database_are_reported(self, postgres_server) -> None:
         wrong = postgres_server.url("postgres").replace(postgres_server.password, QUOTED)
         for url, fix in (
             (wrong, "check user and password in the database URL"),
@@ -232,30 +232,30 @@ class TestWhatCannotBeUsed:
                 "check that the database server runs and that the database URL names it",
             }
 
-    def test_a_folder_that_cannot_be_made(self, tmp_path) -> None:
+    def test_a_folder_that_cannot_be_created_is_reported(self, tmp_path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(Unavailable, match="the catalog cannot be reached"):
             open_catalog(f"sqlite:///{tmp_path / 'file' / 'catalog.db'}")
 
-    def test_a_file_that_is_not_a_database(self, tmp_path) -> None:
+    def test_a_file_that_is_not_a_database_is_reported(self, tmp_path) -> None:
         path = tmp_path / "catalog.db"
         path.write_bytes(os.urandom(8192))
         with pytest.raises(Unavailable, match="the catalog's file is not a database"):
             open_catalog(f"sqlite:///{path}")
 
-    def test_a_file_that_may_not_be_written(self, tmp_path_factory) -> None:
+    def test_a_file_that_is_not_writable_refuses_writes(self, tmp_path_factory) -> None:
         import tempfile
 
-        # Where other users may look as well.
+        # A folder that other users can read.
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "catalog.db"
             open_catalog(f"sqlite:///{path}").close()
             path.chmod(0o444)
             Path(folder).chmod(0o555)
             run = [sys.executable, "-c", OPENER_WITHOUT_RIGHTS, f"sqlite:///{path}"]
-            said = json.loads(subprocess.run(run, capture_output=True, text=True, timeout=60, check=True).stdout)
+            result = json.loads(subprocess.run(run, capture_output=True, text=True, timeout=60, check=True).stdout)
             Path(folder).chmod(0o700)
-        kind, what, fix = said["error"]
+        kind, what, fix = result["error"]
         assert (kind, what) == ("Unavailable", "the catalog is read-only")
         assert fix
 
@@ -271,7 +271,7 @@ def set_revision(url: str, revision: str) -> None:
             connection.execute(statement)
 
 
-def test_threads_write_side_by_side(filled) -> None:
+def test_threads_can_write_at_once(filled) -> None:
     catalog = filled.catalog
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda number: filled.version("m", data=b"%d" % number), range(40)))

@@ -1,4 +1,4 @@
-"""Databases that earlier releases filled are opened by today's, with all that is in them."""
+"""This release opens the databases of earlier releases, with all their content."""
 
 import importlib.util
 import sys
@@ -15,7 +15,7 @@ from trivet.domain.deployment import DeploymentConfig
 
 @pytest.fixture(scope="module")
 def releases():
-    """The program that keeps such databases lies beside this file."""
+    """The program that writes such databases is beside this file."""
     spec = importlib.util.spec_from_file_location("kept_releases", Path(__file__).with_name("releases.py"))
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -24,13 +24,13 @@ def releases():
     del sys.modules[spec.name]
 
 
-def test_every_release_has_left_a_filled_database(releases) -> None:
+def test_every_release_has_a_filled_database(releases) -> None:
     kept = sorted(folder.name for folder in releases.RELEASES.iterdir())
     assert kept == migrating.revisions(), "python tests/integration/catalog/releases.py adds what is missing"
 
 
 @pytest.mark.parametrize("revision", migrating.revisions())
-def test_what_a_release_wrote_is_read_and_written_on(releases, url, revision) -> None:
+def test_a_database_of_every_release_is_read_and_written(releases, url, revision) -> None:
     answered = releases.restore(revision, url)
     catalog = open_catalog(url)
     now = releases.everything(catalog)
@@ -61,7 +61,7 @@ def test_opening_twice_changes_nothing(releases, url, revision) -> None:
 
 
 def without_news(now, then):
-    """What a value said then: a later release may say more of it."""
+    """A value as that release wrote it: a later release may add fields."""
     if isinstance(then, dict) and isinstance(now, dict):
         return {name: without_news(now[name], value) for name, value in then.items() if name in now}
     if isinstance(then, list) and isinstance(now, list) and len(now) == len(then):

@@ -26,13 +26,13 @@ def test_a_draft_is_removed_after_an_error(tmp_path, draft):
 
 
 @pytest.mark.parametrize("draft", [draft_file, draft_folder])
-def test_a_sweep_leaves_drafts_whose_writers_live(tmp_path, draft):
+def test_a_sweep_keeps_drafts_of_live_writers(tmp_path, draft):
     with draft(tmp_path) as (path, _):
         sweep_drafts(tmp_path)
         assert path.exists()
 
 
-def test_a_sweep_removes_what_dead_writers_left(tmp_path):
+def test_a_sweep_removes_drafts_of_dead_writers(tmp_path):
     draft_name(tmp_path).write_text("half")
     folder = draft_name(tmp_path)
     folder.mkdir()
@@ -42,7 +42,7 @@ def test_a_sweep_removes_what_dead_writers_left(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["whole"]
 
 
-def test_a_draft_that_a_sweep_took_before_it_was_locked_is_made_again(tmp_path, monkeypatch):
+def test_a_draft_that_a_sweep_removed_before_its_lock_is_recreated(tmp_path, monkeypatch):
     lock, swept = fcntl.flock, []
 
     def late(descriptor: int, how: int) -> None:

@@ -16,7 +16,7 @@ from trivet.envs.worker_needs import modules_of, requirements_of_worker
 from trivet.errors import BadEnvironment
 
 
-def test_a_lock_is_held_by_one(tmp_path):
+def test_a_lock_has_one_holder(tmp_path):
     with held(tmp_path / "deep/lock"), pytest.raises(LockBusyError), held(tmp_path / "deep/lock"):
         pass
     with held(tmp_path / "deep/lock"):
@@ -29,7 +29,7 @@ def test_shared_holders_exclude_only_an_exclusive_one(tmp_path):
         pass
 
 
-def test_who_waits_says_so_once_and_gets_it(tmp_path):
+def test_a_waiting_process_reports_once_and_gets_the_lock(tmp_path):
     said = []
     entered = threading.Event()
 
@@ -48,7 +48,7 @@ def test_who_waits_says_so_once_and_gets_it(tmp_path):
     assert said == ["waiting"]
 
 
-def test_a_workspace_is_gone_afterwards_whatever_happens(tmp_path):
+def test_a_temporary_folder_is_removed_even_after_an_error(tmp_path):
     with pytest.raises(ValueError, match="no"), temporary_folder(tmp_path / "tmp") as space:
         (space.path / "file").write_text("x")
         assert space.path.stat().st_mode & 0o777 == 0o700
@@ -56,7 +56,7 @@ def test_a_workspace_is_gone_afterwards_whatever_happens(tmp_path):
     assert [path.name for path in (tmp_path / "tmp").iterdir()] == [".sweep"]
 
 
-def test_what_the_dead_left_is_swept_and_what_the_living_use_is_not(tmp_path):
+def test_folders_of_dead_processes_are_removed_and_live_ones_kept(tmp_path):
     dead = tmp_path / "0123"
     dead.mkdir()
     (dead / "file").write_text("x")

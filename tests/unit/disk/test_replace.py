@@ -10,7 +10,7 @@ from trivet.disk.replace import replace_file
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_what_was_there_is_replaced_for_its_owner_alone(tmp_path: Path, durable: bool) -> None:
+def test_a_file_is_replaced_and_readable_by_its_owner_only(tmp_path: Path, durable: bool) -> None:
     path = tmp_path / "kept.json"
     path.write_bytes(b"what was there, and was longer")
     path.chmod(0o644)
@@ -21,9 +21,7 @@ def test_what_was_there_is_replaced_for_its_owner_alone(tmp_path: Path, durable:
 
 
 @pytest.mark.parametrize("step", ["open", "fsync", "replace"])
-def test_what_was_there_stays_when_it_cannot_be_replaced(
-    tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "kept.json"
     path.write_bytes(b"what was there")
 

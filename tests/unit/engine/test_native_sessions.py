@@ -71,13 +71,13 @@ def test_every_type_of_tensor_is_carried_exactly(models, name, shape):
     assert measure(session).call_s > 0
 
 
-def test_a_type_that_rows_cannot_carry_is_named(models):
+def test_a_type_that_rows_cannot_hold_is_named(models):
     error = refusal(models.identity(["N", 2], TensorProto.BFLOAT16))
-    assert error.what == "input 'x' is a tensor(bfloat16), which rows cannot carry"
+    assert error.what == "input 'x' is a tensor(bfloat16), which rows cannot hold"
     assert error.fix == "export the model with inputs of numbers, booleans or strings"
 
 
-def test_a_classifier_with_maps_is_refused_with_the_remedy(write_model):
+def test_a_classifier_with_maps_is_refused_with_a_fix(write_model):
     nodes = [
         helper.make_node(
             "LinearClassifier",
@@ -285,7 +285,7 @@ def test_a_broken_file_is_refused(models, tmp_path):
         assert isinstance(error, BadPackage)
         assert "cannot load broken.onnx" in error.what
         assert error.why
-        assert error.fix == "check the file with onnx.checker.check_model, and that it is whole"
+        assert error.fix == "check the file with onnx.checker.check_model, and that it is complete"
 
 
 def test_a_model_of_the_future_is_refused_clearly(models):

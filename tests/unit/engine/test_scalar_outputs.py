@@ -1,4 +1,4 @@
-"""An output schema beside an ONNX model: one value a row may be said to be that value; anything else must be what the model says."""
+"""The output schema beside an ONNX model: an output of one value a row can be a plain value; all else must match the model."""
 
 import numpy as np
 import onnx

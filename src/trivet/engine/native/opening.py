@@ -1,4 +1,4 @@
-"""Opening an ONNX model as its owner described it."""
+"""Opens an ONNX model under its owner's configuration."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -77,5 +77,5 @@ def _same_schema(wanted: pa.Schema | None, actual: pa.Schema, which: str) -> Non
         if own is None or own.type != field.type:
             raise Invalid(
                 f"the {which} schema has {format_schema(pa.schema([field]))}, and the model {format_schema(actual)}",
-                fix=f"leave the {which} schema out: an ONNX model brings its own",
+                fix=f"remove the {which} schema: an ONNX model has its own",
             )

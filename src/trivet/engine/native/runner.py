@@ -65,9 +65,9 @@ def _quickest(session: Session, batch: Batch, *, rounds: int) -> float:
 class _Joining:
     """Small requests that arrive in one turn of the event loop share a call.
 
-    A call of ONNX Runtime costs the same for one row as for fifty, and many times more straight after a system call than in
-    a row of calls. While requests come one at a time they are answered at once; from the turn on in which two come, they
-    are gathered until the turn ends; a turn with a single one goes back.
+    A call of ONNX Runtime takes the same time for one row as for fifty, and far longer right after a system call than after
+    another call. A single request in a turn is answered at once. After a turn with two, requests are collected until their
+    turn ends, up to the next turn with a single one.
     """
 
     def __init__(self, run: Callable[[Batch], Batch]) -> None:
@@ -121,7 +121,7 @@ class _Joining:
 
 
 class _Job:
-    """A request of a collected turn."""
+    """A request that waits for the end of its turn."""
 
     __slots__ = ("batch", "future", "nbytes", "rows")
     joins = True
@@ -163,17 +163,17 @@ class NativeRunner:
 
     @property
     def session(self) -> Session:
-        """What answers."""
+        """The session."""
         return self._session
 
     @property
     def input_schema(self) -> pa.Schema:
-        """What a batch must look like."""
+        """The schema of a batch."""
         return self._session.input_schema
 
     @property
     def output_schema(self) -> pa.Schema:
-        """What an answer looks like."""
+        """The schema of an answer."""
         return self._session.output_schema
 
     @property
@@ -209,7 +209,7 @@ class NativeRunner:
             async with asyncio.timeout(self._limits.timeout_s):
                 return await asyncio.shield(call)
         except TimeoutError:
-            # ONNX Runtime looks at the flag between two operators; the call ends unheard.
+            # ONNX Runtime checks the flag between two operators; the result of the call is dropped.
             stop.terminate = True
             call.add_done_callback(lambda done: done.cancelled() or done.exception())
             raise DeadlineExceeded(
@@ -221,5 +221,5 @@ class NativeRunner:
             self._running -= 1
 
     def close(self) -> None:
-        """Let running calls end and take no more."""
+        """Accept no more calls. Running ones finish."""
         self._threads.shutdown(wait=False, cancel_futures=True)

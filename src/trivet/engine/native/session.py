@@ -87,10 +87,10 @@ class NativeSession:
         tensor_fields: names for the inputs, in the model's own order; None keeps the model's names.
         batch_config: "single" makes one call a row.
         threads: for operators inside one call.
-        example: makes rows to try the model with, given its input schema; zeros are tried without it.
+        example: makes rows for the trial from the input schema; without it the model is tried with zeros.
 
     Raises:
-        BadPackage: ONNX Runtime cannot load the model, or its inputs or outputs are of a kind that rows cannot carry.
+        BadPackage: ONNX Runtime cannot load the model, or rows cannot hold its inputs or outputs.
         Invalid: `tensor_fields` does not fit the model.
     """
 
@@ -116,7 +116,7 @@ class NativeSession:
             raise BadPackage(
                 f"ONNX Runtime {ort.__version__} cannot load {path.name}",
                 why=_reason(error),
-                fix="check the file with onnx.checker.check_model, and that it is whole",
+                fix="check the file with onnx.checker.check_model, and that it is complete",
             ) from error
         single = batch_config == "single"
         self.inputs = _inputs(self._session, tensor_fields=tensor_fields, single=single)
@@ -307,7 +307,7 @@ def _element(node: Any, which: str) -> tuple[pa.DataType, Any]:
         fix = f"export the model with {which}s of numbers, booleans or strings"
         if node.type.startswith("seq(map("):
             fix = "export the classifier with zipmap=False (skl2onnx: options={id(model): {'zipmap': False}})"
-        raise BadPackage(f"{which} '{node.name}' is a {node.type}, which rows cannot carry", fix=fix) from None
+        raise BadPackage(f"{which} '{node.name}' is a {node.type}, which rows cannot hold", fix=fix) from None
 
 
 def _dimensions(node: Any) -> tuple[int | None, ...]:

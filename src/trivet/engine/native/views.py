@@ -17,11 +17,11 @@ class Session(Protocol):
 
     @property
     def input_schema(self) -> pa.Schema:
-        """What a batch must look like."""
+        """The schema of a batch."""
 
     @property
     def output_schema(self) -> pa.Schema:
-        """What an answer looks like."""
+        """The schema of an answer."""
 
     @property
     def canned(self) -> Batch:
