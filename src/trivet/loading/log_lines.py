@@ -31,7 +31,7 @@ class UploadLog:
         self._journal = journal
         self._version = version
         self._every_s = every_s
-        self._heard: list[Doing] = []
+        self._reports: list[Doing] = []
         self._fresh = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -63,9 +63,9 @@ class UploadLog:
         self._stopped.clear()
         self._fresh.clear()
 
-    def hear(self, doing: Doing) -> None:
+    def add(self, doing: Doing) -> None:
         """Take a trial's report; `follow` writes it."""
-        self._heard.append(doing)
+        self._reports.append(doing)
         self._fresh.set()
 
     async def follow(self) -> None:
@@ -74,11 +74,11 @@ class UploadLog:
         Raises:
             NotFound, Conflict: the version is not there any more.
         """
-        while self._heard or not self._stopped.is_set():
+        while self._reports or not self._stopped.is_set():
             await self._fresh.wait()
             self._fresh.clear()
-            heard, self._heard = self._heard, []
-            for doing in _telling(heard):
+            reports, self._reports = self._reports, []
+            for doing in _latest(reports):
                 level: Level = "warning" if doing.stage == "warning" else "info"
                 await self.write(level, doing.stage, _text(doing))
             # After `stop` the rest is written without a pause.
@@ -91,10 +91,10 @@ class UploadLog:
         self._fresh.set()
 
 
-def _telling(heard: list[Doing]) -> Iterator[Doing]:
+def _latest(reports: list[Doing]) -> Iterator[Doing]:
     """The reports, with only the last of consecutive counts."""
-    for index, doing in enumerate(heard):
-        following = heard[index + 1] if index + 1 < len(heard) else None
+    for index, doing in enumerate(reports):
+        following = reports[index + 1] if index + 1 < len(reports) else None
         if doing.done is None or following is None or following.done is None or following.stage != doing.stage:
             yield doing
 

@@ -167,38 +167,38 @@ class LoadQueue:
 
     async def _convert(self, version: ModelVersion) -> None:
         """From pending to ready or error. A version that is deleted meanwhile is dropped."""
-        diary = UploadLog(self._journal, version, every_s=self._limits.log_every_s)
+        upload_log = UploadLog(self._journal, version, every_s=self._limits.log_every_s)
         try:
             if version.status is not _pending(version):
-                await self._insist(self._models.set_status, version.id, _pending(version))
-                await diary.write("info", "pending", "the platform ended while it was loading: it starts again")
-            await diary.write("info", "pending", f"pending loading to a {_where(version)} runtime")
-            await self._insist(self._models.set_status, version.id, _attempting(version))
-            await diary.write("info", "loading", f"attempting loading to a {_where(version)} runtime")
+                await self._retry(self._models.set_status, version.id, _pending(version))
+                await upload_log.write("info", "pending", "the platform ended while it was loading: it starts again")
+            await upload_log.write("info", "pending", f"pending loading to a {_where(version)} runtime")
+            await self._retry(self._models.set_status, version.id, _attempting(version))
+            await upload_log.write("info", "loading", f"attempting loading to a {_where(version)} runtime")
             try:
-                loaded = await self._try(version, diary)
+                loaded = await self._try(version, upload_log)
             except TrivetError as error:
-                await self._failed(version, error, diary)
+                await self._failed(version, error, upload_log)
             except Exception as error:  # an edge: one version must not block the others
                 log.exception("failed to load version %s of %s", version.number, version.name)
                 fault = Internal(f"loading {version.name} failed", why=f"{type(error).__name__}: {error}")
-                await self._failed(version, fault, diary)
+                await self._failed(version, fault, upload_log)
             else:
-                await self._insist(self._models.set_status, version.id, VersionStatus.READY, loaded=loaded)
-                await diary.close("info", "ready", f"{version.name} version {version.number} is ready")
+                await self._retry(self._models.set_status, version.id, VersionStatus.READY, loaded=loaded)
+                await upload_log.close("info", "ready", f"{version.name} version {version.number} is ready")
         except (NotFound, Conflict):
             # The version's rows are gone.
             return
 
-    async def _failed(self, version: ModelVersion, error: TrivetError, diary: UploadLog) -> None:
+    async def _failed(self, version: ModelVersion, error: TrivetError, upload_log: UploadLog) -> None:
         fault = Fault.of(error)
-        await self._insist(self._models.set_status, version.id, VersionStatus.ERROR, fault=fault)
-        await diary.close("error", "error", str(error))
+        await self._retry(self._models.set_status, version.id, VersionStatus.ERROR, fault=fault)
+        await upload_log.close("error", "error", str(error))
 
-    async def _try(self, version: ModelVersion, diary: UploadLog) -> LoadedModel:
+    async def _try(self, version: ModelVersion, upload_log: UploadLog) -> LoadedModel:
         async with _in_thread(self._scratch()) as folder:
             file = folder / "package"
-            await self._with_blobs(diary, self._blobs.fetch, version.sha, file)
+            await self._with_blobs(upload_log, self._blobs.fetch, version.sha, file)
             job = TrialJob(
                 name=version.name,
                 path=str(file),
@@ -208,27 +208,27 @@ class LoadQueue:
                 parent=self._parent,
             )
             try:
-                loaded = await self._run(job, diary)
+                loaded = await self._run(job, upload_log)
             except Unavailable as error:
                 if error.reason != TRIAL_DIED:
                     raise
                 # Another process may have killed it.
-                await diary.write("warning", "loading", f"{error.message}; trying once more")
-                loaded = await self._run(job, diary)
+                await upload_log.write("warning", "loading", f"{error.message}; trying once more")
+                loaded = await self._run(job, upload_log)
             if loaded.converted is not None:
-                await self._with_blobs(diary, self._keep, folder / CONVERTED_FILE, loaded.converted)
+                await self._with_blobs(upload_log, self._keep, folder / CONVERTED_FILE, loaded.converted)
             return loaded
 
-    async def _run(self, job: TrialJob, diary: UploadLog) -> LoadedModel:
+    async def _run(self, job: TrialJob, upload_log: UploadLog) -> LoadedModel:
         limits = self._limits
-        diary.begin()
-        run = self._trials.run(job, limit_s=limits.trial_s, load_limit_s=limits.load_s, report=diary.hear)
+        upload_log.begin()
+        run = self._trials.run(job, limit_s=limits.trial_s, load_limit_s=limits.load_s, report=upload_log.add)
         trial = asyncio.create_task(run)
-        writing = asyncio.create_task(diary.follow())
+        writing = asyncio.create_task(upload_log.follow())
         try:
             await asyncio.wait([trial, writing], return_when=asyncio.FIRST_COMPLETED)
             # Write the lines of a trial before those about its end. A deleted version ends its trial.
-            diary.stop()
+            upload_log.stop()
             await writing
             return await trial
         finally:
@@ -236,7 +236,7 @@ class LoadQueue:
             writing.cancel()
             await asyncio.wait([trial, writing])
 
-    async def _with_blobs(self, diary: UploadLog, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _with_blobs(self, upload_log: UploadLog, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """With retries, because a blob store may be unreachable for seconds."""
         for attempt in itertools.count(1):
             try:
@@ -244,7 +244,7 @@ class LoadQueue:
             except Unavailable as error:
                 if attempt == self._limits.fetches:
                     raise
-                await diary.write("warning", "fetching", f"{error.message}; trying again")
+                await upload_log.write("warning", "fetching", f"{error.message}; trying again")
                 await asyncio.sleep(self._pause_s(attempt - 1))
         raise AssertionError("unreachable")
 
@@ -253,7 +253,7 @@ class LoadQueue:
         with file.open("rb") as source:
             self._blobs.put(source, digest=digest)
 
-    async def _insist(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _retry(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Retry until the catalog accepts it: the result took minutes, and a database is unreachable for seconds.
 
         Raises:

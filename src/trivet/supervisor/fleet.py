@@ -76,7 +76,7 @@ class Fleet:
         self._struggling: dict[int, TrivetError] = {}
         # Workers that are ended on purpose, which are not reported.
         self._dismissed: set[object] = set()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._reporting: set[asyncio.Task[None]] = set()
 
     @property
     def state(self) -> FleetState:
@@ -126,15 +126,15 @@ class Fleet:
             watching.cancel()
         await asyncio.gather(*(worker.stop(self._rules.grace_s) for worker in self._adopted))
         self._adopted.clear()
-        if self._telling:
-            await asyncio.wait(self._telling)
+        if self._reporting:
+            await asyncio.wait(self._reporting)
 
     async def _run(self, work: Work) -> None:
         pause_s = self._rules.first_retry_s
         while True:
             self._again.clear()
             try:
-                await self._live(work)
+                await self._keep_workers(work)
             except TrivetError as error:
                 self._fault = Fault.of(error)
             except Exception as error:
@@ -150,7 +150,7 @@ class Fleet:
             except TimeoutError:
                 pause_s = min(pause_s * 2, self._rules.most_retry_s)
 
-    async def _live(self, work: Work) -> None:
+    async def _keep_workers(self, work: Work) -> None:
         """From the start to the end of all workers. Raises TrivetError if they cannot be started."""
         async with _in_thread(work()) as spec:
             for watching in self._adopted.values():
@@ -208,18 +208,18 @@ class Fleet:
         if worker in self._dismissed:
             self._dismissed.discard(worker)
             return
-        telling = asyncio.create_task(self._tell(worker))
-        self._telling.add(telling)
-        telling.add_done_callback(self._telling.discard)
+        reporting = asyncio.create_task(self._report_end(worker))
+        self._reporting.add(reporting)
+        reporting.add_done_callback(self._reporting.discard)
 
-    async def _tell(self, worker: RunningWorker) -> None:
+    async def _report_end(self, worker: RunningWorker) -> None:
         self._on_ended(WorkerEnded(id=worker.address.id, ending=await worker.wait()))
 
     async def _watch(self, worker: RunningWorker) -> None:
         await worker.wait()
         del self._adopted[worker]
         self._on_change()
-        await self._tell(worker)
+        await self._report_end(worker)
 
 
 def _ready(worker: RunningWorker) -> SlotState:

@@ -80,11 +80,11 @@ class GatewayChannel:
                 # A line that is too long is a ValueError.
                 log.warning("the connection to the gateway ended: %s", error)
             finally:
-                heard = self._report is not None
+                connected = self._report is not None
                 self._writer = self._report = None
                 writer.close()
                 self._on_change()
-            pause_s = FIRST_PAUSE_S if heard else min(pause_s * 2, MOST_PAUSE_S)
+            pause_s = FIRST_PAUSE_S if connected else min(pause_s * 2, MOST_PAUSE_S)
             await asyncio.sleep(pause_s)
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

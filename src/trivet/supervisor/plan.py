@@ -107,7 +107,7 @@ def _learn(observed: Observed, targets: Sequence[Target]) -> Memory:
     wanted = {target.deployment_id for target in targets}
     serving = {key: digest for key, digest in memory.serving.items() if key in wanted}
     failed = dict(memory.failed)
-    for state in _heard(observed):
+    for state in _reported(observed):
         if state.deployment_id not in wanted:
             continue
         if state.serving in routes:
@@ -118,7 +118,7 @@ def _learn(observed: Observed, targets: Sequence[Target]) -> Memory:
     return msgspec.structs.replace(memory, routes=routes, serving=serving, failed=failed)
 
 
-def _heard(observed: Observed) -> Iterable[RouteState]:
+def _reported(observed: Observed) -> Iterable[RouteState]:
     """The report, without what the newest table has already withdrawn."""
     if observed.table is None or observed.confirmed:
         return observed.states

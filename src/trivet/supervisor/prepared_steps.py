@@ -64,7 +64,7 @@ class Preparations:
             task.cancel()
             task = None
         if task is None:
-            task = asyncio.create_task(self._insist(key), name=f"prepare {key[0]}")
+            task = asyncio.create_task(self._retry(key), name=f"prepare {key[0]}")
             self._tasks[key] = task
             task.add_done_callback(lambda ended: self._ended(key, ended))
 
@@ -88,7 +88,7 @@ class Preparations:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _insist(self, key: StepKey) -> None:
+    async def _retry(self, key: StepKey) -> None:
         pause_s = self._retry_s
         while True:
             async with self._places:

@@ -125,7 +125,7 @@ def _flush(path: str) -> bool:
     """Ask the gateway to write its log to disk; returns within seconds in any case."""
     token = f"{os.getpid()}-{time.monotonic_ns()}"
     deadline = time.monotonic() + FLUSH_S
-    heard = b""
+    rest = b""
     with contextlib.suppress(OSError, msgspec.DecodeError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.settimeout(FLUSH_S)
         door.connect(path)
@@ -136,7 +136,7 @@ def _flush(path: str) -> bool:
             piece = door.recv(2**16)
             if not piece:
                 return False
-            *lines, heard = (heard + piece).split(b"\n")
+            *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 answer = msgspec.json.decode(line, type=_Answer)
                 if answer.kind == "flushed" and answer.token == token:

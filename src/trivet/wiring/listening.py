@@ -13,7 +13,7 @@ from trivet.settings import Settings
 __all__ = ["LISTENERS", "check_exposure", "is_loopback", "listen", "listening"]
 
 SEND_BUFFER = 4 * 2**20
-FRIGHTENING = "--let-anyone-on-the-network-run-code-here"
+EXPOSURE_FLAG = "--let-anyone-on-the-network-run-code-here"
 
 
 class Listener(NamedTuple):
@@ -95,5 +95,5 @@ def check_exposure(listener: socket.socket, *, tls_cert: Path | None, tls_key: P
     raise Invalid(
         f"{listener.getsockname()[0]} is reachable from other machines, without encryption",
         why="a program that reads the token on the way can upload models, and models are programs that run here",
-        fix=f"give --tls-cert and --tls-key, listen on loopback behind a proxy with TLS, or give {FRIGHTENING}",
+        fix=f"give --tls-cert and --tls-key, listen on loopback behind a proxy with TLS, or give {EXPOSURE_FLAG}",
     )

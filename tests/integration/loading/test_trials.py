@@ -231,7 +231,7 @@ def test_a_killed_trial_is_reported_with_the_signal_and_leaves_nothing(
         ('import os; os.write(1, b\'{"event": "loa\'); os._exit(4)', "exit code 4"),
     ],
 )
-def test_a_program_that_says_nothing_telling_is_a_death(bench, program: str, text: str) -> None:
+def test_a_program_without_a_result_is_a_death(bench, program: str, text: str) -> None:
     trials = ProcessTrials([sys.executable, "-c", program], environ=os.environ)
     with pytest.raises(Unavailable) as caught:
         asyncio.run(bench.try_out(bench.job(Path("none.zip")), trials=trials))
