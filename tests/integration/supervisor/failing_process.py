@@ -146,6 +146,7 @@ def supervisor(faults: Steps) -> None:
     faults.within(processes, "worker_code", "")
     faults.at(processes, "worker_code", "worker")
     faults.at(asyncio, "create_subprocess_exec", "worker")
+    faults.within(steps, "native_root", "package")
     faults.within(steps, "package_root", "package")
     faults.at(GatewayChannel, "_say", "message")
 

@@ -81,7 +81,7 @@ def find_deployment(control: Control, caller: Caller, name: str) -> tuple[Deploy
 
     Args:
         control: the parts.
-        caller: who asks.
+        caller: of the request.
         name: `<pipeline>-<deployment id>`.
 
     Raises:
@@ -122,7 +122,7 @@ def create_with_steps(
 
     Args:
         control: the parts.
-        caller: who asks.
+        caller: of the request.
         workspace: the id of the pipeline's workspace.
         name: of the pipeline.
         steps: UUIDs of model versions, each run with its newest configuration; and validations.
@@ -192,7 +192,7 @@ def deploy_version(
 
     Args:
         control: the parts.
-        caller: who asks.
+        caller: of the request.
         pipeline_id: of the pipeline.
         version_id: of one of its versions.
         config_ids: of the configurations.
