@@ -16,6 +16,7 @@ from trivet.errors import TrivetError
 from trivet.settings import Settings
 from trivet.wiring.listening import listen
 from trivet.wiring.platform import read_platform
+from trivet.workers.devices import find_devices
 
 __all__ = ["Finding", "examine"]
 
@@ -44,6 +45,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _home(settings.home)
     yield _uv()
     yield _interpreters()
+    yield _devices()
     platform = read_platform(settings.home)
     if platform is None:
         yield Finding(subject="platform", verdict="ok", detail="no platform runs from this home", fix="trivet up")
@@ -112,6 +114,12 @@ def _interpreters() -> Finding:
     minors = sorted({found.minor for found in find_interpreters(os.environ, uv=uv_program())})
     shown = ", ".join(f"{major}.{minor}" for major, minor in minors)
     return Finding(subject="interpreters", verdict="ok", detail=f"models may run on Python {shown}")
+
+
+def _devices() -> Finding:
+    found = find_devices(os.environ)
+    detail = f"workers may have GPUs {', '.join(found)}" if found else "none is visible: models run on processors"
+    return Finding(subject="gpus", verdict="ok", detail=detail)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

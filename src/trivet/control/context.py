@@ -32,6 +32,7 @@ class Control:
         flush_logs: has the gateway write its inference log to disk; returns whether it did.
         probe: parts of the platform that do not answer, with the reason.
         is_stopping: whether requests that wait for events should end.
+        devices: names of the machine's GPUs.
         threads: receive uploads.
         settling: held while bytes and the row that names them are stored or deleted together. No other process does either.
     """
@@ -44,6 +45,7 @@ class Control:
     flush_logs: Callable[[], bool]
     probe: Callable[[], dict[str, str]]
     is_stopping: Callable[[], bool] = lambda: False
+    devices: tuple[str, ...] = ()
     threads: UploadThreads = field(default_factory=UploadThreads)
     settling: threading.Lock = field(default_factory=threading.Lock)
 

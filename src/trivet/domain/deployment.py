@@ -17,6 +17,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         cpus: how many threads its libraries start, rounded up; None leaves it to Trivet.
         memory_bytes: limit on a worker's private memory.
+        gpus: devices of its own for each worker.
         env: variables for a worker's environment.
     """
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from trivet.errors import Invalid
 
-__all__ = ["check_cpus", "check_replicas", "parse_memory"]
+__all__ = ["check_cpus", "check_gpus", "check_replicas", "parse_memory"]
 
 MOST_REPLICAS = 256
 MOST_CPUS = 4096
+MOST_GPUS = 256
 
 _MEMORY = re.compile(r"([0-9]{1,18})(Ki|Mi|Gi|Ti|k|M|G|T)?")
 _UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -23,6 +24,17 @@ def check_cpus(given: Any, *, path: str) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= MOST_CPUS:
         raise Invalid(f"{_shown(given)} cpus", fix=f"give a number above 0, up to {MOST_CPUS}, as in 0.5", path=path)
     return float(given)
+
+
+def check_gpus(given: Any, *, path: str) -> int:
+    """How many GPUs a worker has.
+
+    Raises:
+        Invalid: it is not a number from 0 to 256.
+    """
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given <= MOST_GPUS:
+        raise Invalid(f"{_shown(given)} GPUs", fix=f"ask for 0 to {MOST_GPUS}", path=path)
+    return given
 
 
 def check_replicas(given: Any, *, path: str) -> int:

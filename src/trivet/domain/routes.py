@@ -13,6 +13,7 @@ from trivet.domain.fault import Fault
 from trivet.domain.pipeline import Validation
 
 __all__ = [
+    "CPU",
     "EndWorker",
     "FlushLogs",
     "Flushed",
@@ -30,6 +31,9 @@ __all__ = [
     "WorkerEnded",
     "WorkerStep",
 ]
+
+CPU = ("CPUExecutionProvider",)
+"""The providers of a native step that runs on processors, by ONNX Runtime's names."""
 
 StepKey: TypeAlias = tuple[str, int | None]
 """A model version's UUID and the id of its configuration: a step is prepared once for all pipelines that have it."""
@@ -66,6 +70,7 @@ class NativeStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
         example: rows to try it with; empty tries zeros.
         must_answer: whether the made-up row has to be answered: it was, when the version was uploaded.
         threads: for operators inside one call; None leaves it to the gateway.
+        providers: what ONNX Runtime runs it on, the preferred first.
     """
 
     name: str
@@ -82,6 +87,7 @@ class NativeStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
     must_answer: bool = False
     timeout_s: float | None = None
     threads: int | None = None
+    providers: tuple[str, ...] = CPU
 
 
 class WorkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="isolated"):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from trivet.domain.quantities import check_cpus, check_replicas, parse_memory
+from trivet.domain.quantities import check_cpus, check_gpus, check_replicas, parse_memory
 from trivet.errors import Invalid, Unsupported
 
 __all__ = ["DeploymentConfigBuilder", "DynamicBatchingConfig"]
@@ -62,9 +62,12 @@ class DeploymentConfigBuilder:
         return self
 
     def gpus(self, count: int) -> Self:
-        """Graphics processors; only 0 is supported yet."""
+        """Graphics processors for native models; only 0 is supported yet."""
         if count:
-            raise Unsupported("GPUs are not supported yet", fix="leave gpus out")
+            raise Unsupported(
+                "GPUs for models that run in the gateway are not supported yet",
+                fix="leave gpus out; sidekick_gpus gives GPUs to a model in a worker",
+            )
         return self
 
     def arch(self, arch: Any) -> Self:
@@ -97,9 +100,10 @@ class DeploymentConfigBuilder:
         return self
 
     def sidekick_gpus(self, model: Any, count: int) -> Self:
-        """Graphics processors for a model in a worker; only 0 is supported yet."""
-        del model
-        return self.gpus(count)
+        """Graphics processors for each worker of a model, which no other worker uses."""
+        if check_gpus(count, path="sidekick_gpus"):
+            _resources(self._image(model))["gpu"] = count
+        return self
 
     def sidekick_env(self, model: Any, environment: Mapping[str, str]) -> Self:
         """Environment variables for a model in a worker."""

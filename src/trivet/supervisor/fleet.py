@@ -70,7 +70,10 @@ class Fleet:
         self._generation = 0
         self._fault: Fault | None = None
         self._adopted: dict[RunningWorker, asyncio.Task[None]] = {}
+        self._devices: tuple[str, ...] = ()
         self._workers: WorkerSet | None = None
+        # The same, also before its workers are ready and while they end.
+        self._live_workers: WorkerSet | None = None
         self._running: asyncio.Task[None] | None = None
         self._again = asyncio.Event()
         self._struggling: dict[int, TrivetError] = {}
@@ -93,27 +96,60 @@ class Fleet:
             slots = adopted + (SlotState(status=word, reason=reason),) * (self._count - len(adopted))
         return FleetState(slots=slots, fault=fault, kept=self._running is not None, generation=self._generation)
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """GPUs of its workers; those of a worker that is to be replaced are kept for the next one."""
+        return self._devices
+
+    @property
+    def used_devices(self) -> frozenset[str]:
+        """GPUs that some worker of it may use, also one that is ending."""
+        workers = self._live_workers
+        live = () if workers is None else (*workers.devices, *workers.leaving_devices)
+        adopted = (device for worker in self._adopted for device in worker.devices)
+        return frozenset((*self._devices, *adopted, *live))
+
     def adopt(self, worker: RunningWorker) -> None:
         """Take over a running worker. It is watched, but only replaced after `start`."""
+        self._devices += worker.devices
         self._adopted[worker] = asyncio.create_task(self._watch(worker))
 
-    def start(self, work: Work, *, count: int, generation: int) -> None:
-        """Start the missing workers. Retry failed ones at once."""
-        self._generation = generation
+    def refuse(self, fault: Fault, *, count: int, generation: int) -> None:
+        """Say why no workers are started; those that run go on."""
         if self._running is None:
             self._count = count
+        if (fault, generation) != (self._fault, self._generation):
+            self._fault, self._generation = fault, generation
+            self._on_change()
+
+    def start(self, work: Work, *, count: int, generation: int, devices: tuple[str, ...] = ()) -> None:
+        """Start the missing workers. Retry failed ones at once.
+
+        Args:
+            work: what they run.
+            count: how many workers there are to be.
+            generation: of the deploy that needs them.
+            devices: GPUs of all of them: see `place`.
+        """
+        self._generation = generation
+        if self._fault is not None:
+            self._fault = None
+            self._on_change()
+        if self._running is None:
+            self._count, self._devices = count, devices
             self._running = asyncio.create_task(self._run(work))
         else:
-            self._fault = None
-            self.resize(count)
+            self.resize(count, devices)
             self._again.set()
 
-    def resize(self, count: int) -> None:
-        """Change the number of workers."""
-        self._count = count
+    def resize(self, count: int, devices: tuple[str, ...] = ()) -> None:
+        """Change the number of workers; the devices are those of all of them."""
+        self._count, self._devices = count, devices
         if self._workers is not None:
             self._dismiss(self._workers.states[count:])
-            self._workers.resize(count)
+            self._workers.resize(count, devices)
+            self._devices = self._workers.devices
+            self._fault = None
 
     async def stop(self) -> None:
         """End all workers; none is left when this returns."""
@@ -157,7 +193,7 @@ class Fleet:
                 watching.cancel()
             adopted, self._adopted = list(self._adopted), {}
             count = self._count
-            workers = WorkerSet(
+            self._live_workers = workers = WorkerSet(
                 self._launcher,
                 spec,
                 count=count,
@@ -167,18 +203,20 @@ class Fleet:
                 policy=self._rules.policy,
                 grace_s=self._rules.grace_s,
                 adopted=adopted,
+                devices=self._devices,
             )
             try:
                 self._workers = workers if adopted else None
                 await workers.start()
                 self._workers, self._fault = workers, None
                 if count != self._count:
-                    self.resize(self._count)
+                    self.resize(self._count, self._devices)
                 self._on_change()
                 await asyncio.Event().wait()
             finally:
                 self._workers = None
                 await workers.stop()
+                self._live_workers = None
 
     def _changed(self) -> None:
         for number, state in enumerate(() if self._workers is None else self._workers.states):

@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import msgspec
+
+from trivet.domain.fault import Fault
 from trivet.domain.routes import WorkerEnded
 from trivet.loading.steps import Work
 from trivet.supervisor.desired import DesiredFleet, deployment_of
 from trivet.supervisor.fleet import Fleet, FleetRules
+from trivet.supervisor.placement import not_enough, place
 from trivet.supervisor.states import FleetState
 from trivet.workers.launcher import Launcher, RunningWorker
 from trivet.workers.spec import WorkerSpec
@@ -27,6 +31,7 @@ class Fleets:
         on_change: called whenever `states` may have changed.
         on_ended: called with each worker that ended unexpectedly, and its deployment.
         rules: how failures are handled.
+        devices: the machine's GPUs.
     """
 
     def __init__(
@@ -36,13 +41,16 @@ class Fleets:
         on_change: Callable[[], None],
         on_ended: Callable[[int, WorkerEnded], None],
         rules: FleetRules | None = None,
+        devices: tuple[str, ...] = (),
     ) -> None:
         self._launcher = launcher
         self._on_change = on_change
         self._on_ended = on_ended
         self._rules = rules or FleetRules()
+        self._devices = devices
         self._fleets: dict[str, Fleet] = {}
-        self._ending: dict[asyncio.Task[None], int] = {}
+        self._desired: dict[str, DesiredFleet] = {}
+        self._ending: dict[asyncio.Task[None], tuple[int, Fleet]] = {}
 
     @property
     def states(self) -> dict[str, FleetState]:
@@ -52,31 +60,50 @@ class Fleets:
     @property
     def ending(self) -> frozenset[int]:
         """Deployments with a worker that is still ending."""
-        return frozenset(self._ending.values())
+        return frozenset(deployment_id for deployment_id, _ in self._ending.values())
 
     def adopt(self, key: str, worker: RunningWorker) -> None:
         """Take over a worker that an earlier supervisor started; `start` or `stop` decides about its fleet later."""
         self._fleet(key).adopt(worker)
 
     def start(self, desired: DesiredFleet, work: Work) -> None:
-        """Start a fleet with its adopted workers, or retry its failed ones at once."""
+        """Start a fleet with its adopted workers, or retry its failed ones at once.
+
+        A fleet for which GPUs are missing has a fault that says so, until a later call finds enough of them.
+        """
 
         @contextmanager
         def granted() -> Iterator[WorkerSpec]:
             with work() as spec:
                 yield replace(spec, resources=desired.resources, workers=desired.count, fleet=desired.key)
 
-        self._fleet(desired.key).start(granted, count=desired.count, generation=desired.generation)
+        fleet = self._fleet(desired.key)
+        self._desired[desired.key] = desired
+        devices = self._placed(desired)
+        if devices is None:
+            fault = Fault.of(not_enough(desired, self._devices))
+            fleet.refuse(fault, count=desired.count, generation=desired.generation)
+        else:
+            fleet.start(granted, count=desired.count, generation=desired.generation, devices=devices)
 
     def resize(self, key: str, count: int) -> None:
-        """Change the number of workers."""
-        self._fleets[key].resize(count)
+        """Change the number of workers. A fleet for which GPUs are missing says so and stays as it is."""
+        fleet = self._fleets[key]
+        desired = msgspec.structs.replace(self._desired[key], count=count)
+        devices = self._placed(desired)
+        if devices is None:
+            fault = Fault.of(not_enough(desired, self._devices))
+            fleet.refuse(fault, count=count, generation=fleet.state.generation)
+        else:
+            self._desired[key] = desired
+            fleet.resize(count, devices)
 
     def stop(self, key: str) -> None:
         """End a fleet; its workers finish their current calls."""
         fleet = self._fleets.pop(key)
+        self._desired.pop(key, None)
         task = asyncio.create_task(fleet.stop(), name=f"end {key}")
-        self._ending[task] = deployment_of(key)
+        self._ending[task] = deployment_of(key), fleet
         task.add_done_callback(self._ended)
 
     async def close(self, *, leave: bool) -> None:
@@ -86,6 +113,14 @@ class Fleets:
                 self.stop(key)
         if self._ending:
             await asyncio.wait(list(self._ending))
+
+    def _placed(self, desired: DesiredFleet) -> tuple[str, ...] | None:
+        """The GPUs of a fleet's workers; None if there are not enough."""
+        running = {key: fleet.devices for key, fleet in self._fleets.items()}
+        ending = [fleet for _, fleet in self._ending.values()]
+        used = {device for fleet in (*self._fleets.values(), *ending) for device in fleet.used_devices}
+        free = [device for device in self._devices if device not in used]
+        return place([desired], free, running).get(desired.key)
 
     def _fleet(self, key: str) -> Fleet:
         if key not in self._fleets:

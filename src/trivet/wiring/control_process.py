@@ -23,6 +23,7 @@ from trivet.gateway.http.draining import DrainingServer
 from trivet.settings import Settings
 from trivet.wiring.catalogs import catalog_of
 from trivet.wiring.process import event_loops
+from trivet.workers.devices import find_devices
 
 __all__ = ["run_control"]
 
@@ -64,6 +65,7 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
         flush_logs=lambda: _flush(str(gateway)),
         probe=probe,
         is_stopping=lambda: servers[0].should_exit,
+        devices=find_devices(os.environ),
     )
     clear_uploads(control)
     # A listener on all addresses is known by its announced name.

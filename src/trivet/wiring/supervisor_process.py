@@ -33,6 +33,7 @@ from trivet.supervisor.memory_file import MemoryFile
 from trivet.supervisor.prepared_steps import Preparations
 from trivet.wiring.catalogs import catalog_of
 from trivet.wiring.process import event_loops
+from trivet.workers.devices import find_devices
 from trivet.workers.processes import ProcessLauncher
 
 __all__ = ["ALIVE", "TRIAL_PROGRAM", "load_queue", "run_supervisor"]
@@ -76,12 +77,14 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
     run = settings.home / "run"
     changes = Changes()
     writer = CatalogWriter(catalog)
+    devices = find_devices(os.environ)
     launcher = ProcessLauncher(
         environ=os.environ,
         home=settings.home,
         files=worker_files(settings),
         lifeline=lifeline,
         records=run / "workers",
+        devices=devices,
     )
     ending: set[asyncio.Task[None]] = set()
 
@@ -100,6 +103,7 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         launcher,
         on_change=changes.seen,
         on_ended=ended,
+        devices=devices,
     )
     for adopted in await launcher.adopt():
         fleets.adopt(adopted.fleet, adopted.worker)

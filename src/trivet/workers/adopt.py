@@ -23,7 +23,7 @@ class AdoptedWorker:
     Attributes:
         address: where it answers.
         pid: the process that runs the model.
-        fleet: see `WorkerSpec`.
+        fleet, devices: see `WorkerSpec`.
         log: what it writes.
 
     Raises:
@@ -34,6 +34,7 @@ class AdoptedWorker:
         self.address = record.worker
         self.pid = record.model_pid
         self.fleet = record.fleet
+        self.devices = record.devices
         self._record = record
         self._path = path
         self.log = FileLog(Path(record.log), start=record.log_start)

@@ -21,6 +21,10 @@ class RunningWorker(Protocol):
     def pid(self) -> int | None:
         """The process that runs the model, where that is a process of this machine."""
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """See `WorkerSpec`."""
+
     async def wait(self) -> str:
         """Wait for its end. Returns how it ended, with the last lines of its log."""
 

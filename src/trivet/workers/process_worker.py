@@ -35,11 +35,13 @@ class ProcessWorker:
         location: where it is to listen; a port 0 becomes the one that it gets.
         token: what it asks of each call.
         ca: what its certificate is checked with.
+        devices: see `WorkerSpec`.
         records: where it is written down once it is ready; None if it ends with this process.
 
     Attributes:
         address: where it answers, once it is ready.
         pid: the process that runs the model; until it is ready, the guardian's.
+        devices: see `WorkerSpec`.
     """
 
     def __init__(
@@ -51,10 +53,12 @@ class ProcessWorker:
         location: str,
         token: str,
         ca: str = "",
+        devices: tuple[str, ...] = (),
         records: Path | None = None,
     ) -> None:
         self.pid = process.pid
         self.log = log
+        self.devices = devices
         self.address = WorkerAddress(
             id=secrets.token_hex(8),
             location=location,
@@ -143,6 +147,7 @@ class ProcessWorker:
             log=str(self.log.path),
             log_start=self.log.start,
             folder=str(self._folder.path),
+            devices=self.devices,
         )
         if write_record(path, record):
             # Now that others can find it, it need not end with this process any more.

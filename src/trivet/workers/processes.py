@@ -16,6 +16,7 @@ import msgspec
 from trivet.domain.routes import WorkerAddress
 from trivet.errors import BadEnvironment, Unavailable
 from trivet.workers.adopt import AdoptedWorker, adopt_workers, end_process
+from trivet.workers.devices import VISIBLE
 from trivet.workers.events import PROTOCOL
 from trivet.workers.folders import PrivateFolder, make_private_folder, sweep_stale_folders, worker_code
 from trivet.workers.launcher import Adopted
@@ -35,7 +36,7 @@ _PASSED_ON = frozenset(
         *("LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "MALLOC_ARENA_MAX"),
         *("LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-        *("CUDA_VISIBLE_DEVICES", "CUDA_HOME", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"),
+        *(VISIBLE, "CUDA_HOME", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"),
         *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
         *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_CPP_MIN_LOG_LEVEL"),
         "ORT_DISABLE_TELEMETRY",
@@ -90,6 +91,7 @@ class ProcessLauncher:
         lifeline: a pipe that another process holds open. Workers end with that process, and not with this one.
         records: where each worker that is ready is written down, so that it can be adopted; needs a lifeline.
         network: how workers listen; None for a Unix socket each.
+        devices: the GPUs that are given to workers: each sees its own only. Without any, workers see what this process sees.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class ProcessLauncher:
         lifeline: int | None = None,
         records: Path | None = None,
         network: Network | None = None,
+        devices: tuple[str, ...] = (),
     ) -> None:
         self._environ = environ
         # A worker starts in a folder of its own.
@@ -111,6 +114,7 @@ class ProcessLauncher:
         self._lifeline = lifeline
         self._records = records
         self._network = network
+        self._devices = devices
         self._workers: WeakValueDictionary[str, ProcessWorker | AdoptedWorker] = WeakValueDictionary()
         sweep_stale_folders(temporary)
 
@@ -145,7 +149,13 @@ class ProcessLauncher:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,
                 limit=_MAX_EVENT_BYTES,
-                env=_worker_environ(self._environ, spec, python=files.python, scratch=folder.scratch),
+                env=_worker_environ(
+                    self._environ,
+                    spec,
+                    python=files.python,
+                    scratch=folder.scratch,
+                    hides_devices=bool(self._devices),
+                ),
                 cwd=folder.scratch,
                 start_new_session=True,
                 pass_fds=inherited,
@@ -171,6 +181,7 @@ class ProcessLauncher:
             location=location,
             token=secrets.token_hex(32),
             ca="" if self._network is None else self._network.ca,
+            devices=spec.devices,
             records=self._records,
         )
         self._workers[worker.address.id] = worker
@@ -242,7 +253,9 @@ def _no_place(spec: WorkerSpec, error: OSError) -> Unavailable:
     )
 
 
-def _worker_environ(environ: Mapping[str, str], spec: WorkerSpec, *, python: Path, scratch: Path) -> dict[str, str]:
+def _worker_environ(
+    environ: Mapping[str, str], spec: WorkerSpec, *, python: Path, scratch: Path, hides_devices: bool
+) -> dict[str, str]:
     """A worker's variables: harmless ones of ours, then its deployment's, then those that Trivet sets itself."""
     passed = {name: value for name, value in environ.items() if name in _PASSED_ON}
     # By default each worker starts one thread a core, which spin while they wait: two cores then answer half as many requests.
@@ -252,4 +265,9 @@ def _worker_environ(environ: Mapping[str, str], spec: WorkerSpec, *, python: Pat
         granted = dict.fromkeys(_THREADS, str(max(1, math.ceil(spec.resources.cpus))))
     folders = [str(python.parent), environ.get("PATH", os.defpath)]
     own = {"PATH": os.pathsep.join(folders), "HOME": str(scratch), "TMPDIR": str(scratch)}
+    if spec.devices:
+        own[VISIBLE] = ",".join(spec.devices)
+    elif hides_devices:
+        # All devices would be in sight of a worker that was given none; the deployment's own variable may still say so.
+        granted[VISIBLE] = ""
     return _QUIET | shared | passed | granted | spec.resources.env | own

@@ -31,6 +31,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
         log: the file that it writes to.
         log_start: where in that file its own lines begin.
         folder: its private folder.
+        devices: see `WorkerSpec`; a record of a release without devices has none.
     """
 
     worker: WorkerAddress
@@ -40,6 +41,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     log_start: int
     folder: str
+    devices: tuple[str, ...] = ()
 
 
 def handle_of(pid: int, started: int) -> dict[str, str]:

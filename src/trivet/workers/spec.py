@@ -31,6 +31,7 @@ class WorkerSpec:
         resources: what its deployment grants; its memory limit counts before `memory_bytes`.
         workers: how many run this at once: together they share the cores where `resources` does not say how many they get.
         fleet: which workers it belongs to; an adopted worker says so, too.
+        devices: GPUs of one worker's own, by the names that CUDA has for them.
         log_name: its log's name, if each version of a model has its own; by default the model's.
     """
 
@@ -48,4 +49,5 @@ class WorkerSpec:
     resources: Resources = field(default_factory=Resources)
     workers: int = 1
     fleet: str = ""
+    devices: tuple[str, ...] = ()
     log_name: str | None = None

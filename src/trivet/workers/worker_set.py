@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeAlias
 
 from trivet.errors import TrivetError, Unavailable
@@ -63,6 +63,7 @@ class WorkerSet:
         policy: the pauses between restarts.
         grace_s: how long a stopped worker may take for its current call.
         adopted: running workers; only those missing from `count` are started.
+        devices: GPUs of all of them, the adopted ones included: each has as many as the spec's resources say.
 
     Example:
         `async with WorkerSet(launcher, spec, count=2, on_ready=links.add, on_gone=links.remove) as workers: …`
@@ -80,6 +81,7 @@ class WorkerSet:
         policy: BackoffPolicy | None = None,
         grace_s: float = 0.0,
         adopted: Sequence[RunningWorker] = (),
+        devices: Sequence[str] = (),
     ) -> None:
         self.spec = spec
         self._launcher = launcher
@@ -91,7 +93,10 @@ class WorkerSet:
         self._adopted = list(adopted)
         self._states: list[WorkerState] = [Starting(None)] * max(count, len(self._adopted))
         self._tasks: list[asyncio.Task[None]] = []
-        self._leaving: set[asyncio.Task[None]] = set()
+        # A worker that is replaced leaves its devices to the next one of its place.
+        self._devices = [worker.devices for worker in self._adopted]
+        self._share(devices, len(self._states))
+        self._leaving: dict[asyncio.Task[None], tuple[str, ...]] = {}
 
     @property
     def states(self) -> tuple[WorkerState, ...]:
@@ -102,6 +107,16 @@ class WorkerSet:
     def ready(self) -> int:
         """The number of ready workers."""
         return sum(isinstance(state, Ready) for state in self._states)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices of its workers, in their order."""
+        return tuple(device for each in self._devices for device in each)
+
+    @property
+    def leaving_devices(self) -> tuple[str, ...]:
+        """The devices of workers that `resize` stopped and that have not ended."""
+        return tuple(device for each in self._leaving.values() for device in each)
 
     async def start(self) -> None:
         """Start all; returns when all are ready. Then they are watched until `stop`.
@@ -118,7 +133,7 @@ class WorkerSet:
             return
         try:
             async with asyncio.TaskGroup() as group:
-                starts = [group.create_task(self._launcher.start(self.spec)) for _ in self._states]
+                starts = [group.create_task(self._start(slot)) for slot in range(len(self._states))]
         except BaseExceptionGroup as failures:
             await _stop_all([task.result() for task in starts if _succeeded(task)], grace_s=0)
             self._states = [Failed(error) for error in failures.exceptions[:1] if isinstance(error, TrivetError)]
@@ -128,13 +143,19 @@ class WorkerSet:
             raise
         self._tasks = [self._watch(slot, task.result()) for slot, task in enumerate(starts)]
 
-    def resize(self, count: int) -> None:
-        """Change the number of workers: starts more, or stops the last ones, without waiting."""
-        for task in self._tasks[count:]:
+    def resize(self, count: int, devices: Sequence[str] = ()) -> None:
+        """Change the number of workers: starts more, or stops the last ones, without waiting.
+
+        Args:
+            count: how many.
+            devices: GPUs for all of them, those that they have included.
+        """
+        for task, given in zip(self._tasks[count:], self._devices[count:], strict=True):
             task.cancel()
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
-        del self._tasks[count:], self._states[count:]
+            self._leaving[task] = given
+            task.add_done_callback(self._left)
+        del self._tasks[count:], self._states[count:], self._devices[count:]
+        self._share(devices, count)
         for slot in range(len(self._states), count):
             self._states.append(Starting(None))
             self._tasks.append(self._watch(slot, None))
@@ -160,6 +181,21 @@ class WorkerSet:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    def _share(self, devices: Sequence[str], count: int) -> None:
+        """Give what is left of the devices to the workers that have none yet."""
+        gpus = self.spec.resources.gpus
+        left = [device for device in devices if device not in self.devices]
+        for first in range(0, gpus * (count - len(self._devices)), gpus or 1):
+            self._devices.append(tuple(left[first : first + gpus]))
+        self._devices += [()] * (count - len(self._devices))
+
+    async def _start(self, slot: int) -> RunningWorker:
+        return await self._launcher.start(replace(self.spec, devices=self._devices[slot]))
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        del self._leaving[task]
+        self._on_state()
+
     def _watch(self, slot: int, first: RunningWorker | None) -> asyncio.Task[None]:
         return asyncio.create_task(self._keep(slot, first), name=f"{self.spec.name}-{slot}")
 
@@ -176,7 +212,7 @@ class WorkerSet:
                 ready_s = loop.time() - since
             else:
                 try:
-                    worker = await self._launcher.start(self.spec)
+                    worker = await self._start(slot)
                     continue
                 except TrivetError as failure:
                     error = failure

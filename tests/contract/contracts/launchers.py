@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -121,17 +122,19 @@ class LauncherContract:
 
         self.run(tmp_path, story)
 
-    def test_another_process_adopts_what_lives_with_its_fleet(self, tmp_path: Path) -> None:
+    def test_another_process_adopts_what_lives_with_fleet_and_devices(self, tmp_path: Path) -> None:
         async def story(make: Callable[[], Launcher]) -> None:
             launcher = make()
-            first = await launcher.start(self.spec(tmp_path, "works"))
+            first = await launcher.start(replace(self.spec(tmp_path, "works"), devices=("1", "3")))
             second = await launcher.start(self.spec(tmp_path, "works"))
+            assert (first.devices, second.devices) == (("1", "3"), ())
             await second.stop(0)
             later = make()
             (adopted,) = await later.adopt()
             assert adopted.fleet == "1-fleet"
             assert adopted.worker.address == first.address
             assert adopted.worker.pid == first.pid
+            assert adopted.worker.devices == ("1", "3")
             await asyncio.wait_for(adopted.worker.stop(5), SOON_S)
             await asyncio.wait_for(first.wait(), SOON_S)
             assert not await launcher.lives(first.address)

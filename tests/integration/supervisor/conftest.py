@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from trivet.catalog import Catalog, open_catalog
-from trivet.domain.deployment import Deployment, DeploymentConfig
+from trivet.domain.deployment import Deployment, DeploymentConfig, Resources
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Framework, Runtime
@@ -62,6 +62,7 @@ class ProcesslessWorker:
         self.pid = number
         self.address = WorkerAddress(id=self.id, location=f"grpc+unix:///nowhere/{number}")
         self.spec = spec
+        self.devices = spec.devices
         self.ended = asyncio.Event()
         # Of a handle whose supervisor was killed.
         self.powerless = False
@@ -215,6 +216,7 @@ class Place:
     launcher: ProcesslessLauncher = field(default_factory=ProcesslessLauncher)
     unprepared: set[str] = field(default_factory=set)
     pipelines: dict[str, int] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
 
     def model(self, name: str, *, native: bool = False) -> ModelVersion:
         """A version that is ready."""
@@ -241,12 +243,13 @@ class Place:
         )
         return self.catalog.models.set_status(version.id, VersionStatus.READY, loaded=loaded)
 
-    def deploy(self, pipeline: str, *versions: ModelVersion, replicas: int = 1) -> Deployment:
+    def deploy(self, pipeline: str, *versions: ModelVersion, replicas: int = 1, gpus: int = 0) -> Deployment:
         """What control does."""
         if pipeline not in self.pipelines:
             self.pipelines[pipeline] = self.catalog.pipelines.create(1, pipeline).id
         steps = tuple(ModelStep(name=each.name, version=each.uuid, sha=each.sha) for each in versions)
-        config = DeploymentConfig(replicas=replicas)
+        sidekicks = {each.uuid: Resources(gpus=gpus) for each in versions} if gpus else {}
+        config = DeploymentConfig(replicas=replicas, sidekicks=sidekicks)
         return self.catalog.deployments.deploy(self.pipelines[pipeline], steps=steps, config=config)[1]
 
     def undeploy(self, pipeline: str) -> Deployment:
@@ -294,7 +297,7 @@ class Place:
             writer.worker_ended(deployment_id, told)
 
         handles = self.launcher.workers
-        fleets = Fleets(self.launcher, on_change=changes.seen, on_ended=ended, rules=RULES)
+        fleets = Fleets(self.launcher, on_change=changes.seen, on_ended=ended, rules=RULES, devices=self.devices)
         for adopted in await self.launcher.adopt():
             fleets.adopt(adopted.fleet, adopted.worker)
         preparations = Preparations(self.prepare, on_change=changes.seen, retry_s=0.05)

@@ -1,10 +1,13 @@
 """What a worker answers, and what model code may do without harm."""
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+
+from trivet.domain.deployment import Resources
 
 
 def test_a_custom_model_answers_row_by_row(stand, row):
@@ -192,6 +195,36 @@ def test_a_worker_sees_nothing_of_the_environment_that_may_be_a_secret(stand, ro
         """
     )
     stand.run(spec, lambda link: check(link.send(row)[0] == {"y": [10.0]}))
+
+
+@pytest.mark.parametrize(
+    ("devices", "given", "env", "seen"),
+    [
+        ((), (), {}, "7"),
+        (("0", "1"), (), {}, ""),
+        (("0", "1"), ("1",), {}, "1"),
+        (("0", "GPU-7a"), ("0", "GPU-7a"), {"CUDA_VISIBLE_DEVICES": "5"}, "0,GPU-7a"),
+        (("0", "1"), (), {"CUDA_VISIBLE_DEVICES": "5"}, "5"),
+    ],
+)
+def test_a_worker_sees_only_its_own_gpus(stand, row, devices, given, env, seen):
+    spec = stand.custom(
+        predict=f"""
+        return {{'y': np.array([1.0 * (os.environ.get('CUDA_VISIBLE_DEVICES') == {seen!r})])}}
+        """
+    )
+    spec = replace(spec, devices=given, resources=Resources(gpus=len(given), env=env))
+    launcher = stand.launcher_with(environ={"CUDA_VISIBLE_DEVICES": "7"}, devices=devices)
+
+    async def main():
+        worker = await launcher.start(spec)
+        try:
+            answer, _ = await asyncio.to_thread(stand.link(worker, spec).send, row)
+        finally:
+            await worker.stop(5)
+        assert answer == {"y": [1.0]}
+
+    asyncio.run(main())
 
 
 def test_optional_inputs_arrive_as_none_and_as_empty_lists(stand):

@@ -18,6 +18,7 @@ class _State:
     address: WorkerAddress
     number: int
     fleet: str
+    devices: tuple[str, ...]
     log: str
     ending: str = ""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -29,6 +30,8 @@ class InProcessWorkers:
     Attributes:
         failing: names of models that cannot be loaded.
         hanging: names of models that load for ever.
+        tries: how many starts there were.
+        failing_after: starts after so many fail.
     """
 
     def __init__(self) -> None:
@@ -36,6 +39,8 @@ class InProcessWorkers:
         self.hanging: set[str] = set()
         self.states: dict[str, _State] = {}
         self.numbers = itertools.count(1)
+        self.tries = 0
+        self.failing_after: int | None = None
 
 
 class InProcessWorker:
@@ -44,6 +49,7 @@ class InProcessWorker:
     def __init__(self, state: _State) -> None:
         self.address = state.address
         self.pid = state.number
+        self.devices = state.devices
         self._state = state
 
     async def wait(self) -> str:
@@ -76,10 +82,12 @@ class InProcessLauncher:
         self._log = log
 
     async def start(self, spec: WorkerSpec) -> InProcessWorker:
+        self._workers.tries += 1
+        fails = self._workers.failing_after is not None and self._workers.tries > self._workers.failing_after
         await asyncio.sleep(0)
         if spec.name in self._workers.hanging:
             await asyncio.Event().wait()
-        if spec.name in self._workers.failing:
+        if fails or spec.name in self._workers.failing:
             raise ModelFailed(f"the model of {spec.name} cannot be loaded", reason="load_failed")
         number = next(self._workers.numbers)
         address = WorkerAddress(
@@ -88,7 +96,7 @@ class InProcessLauncher:
             handle={"worker": str(number)},
             token=f"{number:032}",
         )
-        self._workers.states[address.id] = state = _State(address, number, spec.fleet, self._log)
+        self._workers.states[address.id] = state = _State(address, number, spec.fleet, spec.devices, self._log)
         return InProcessWorker(state)
 
     async def end(self, address: WorkerAddress) -> None:

@@ -174,8 +174,11 @@ def test_a_deployment_configuration_has_the_references_form(wallaroo: ModuleType
     assert built["engineAux"]["images"] == {
         "ccfraud-1": {"resources": {"limits": image, "requests": image}, "env": [{"name": "K", "value": "V"}]}
     }
-    with pytest.raises(wallaroo.object.NotThereYetError, match="GPUs are not supported yet"):
-        wallaroo.DeploymentConfigBuilder().sidekick_gpus(model, 1)
+    built = wallaroo.DeploymentConfigBuilder().sidekick_gpus(model, 1).build()
+    assert built["engineAux"]["images"]["ccfraud-1"]["resources"]["limits"] == {"gpu": 1}
+    said = "GPUs for models that run in the gateway are not supported yet"
+    with pytest.raises(wallaroo.object.NotThereYetError, match=said):
+        wallaroo.DeploymentConfigBuilder().gpus(1)
 
 
 def test_the_settings_come_from_the_environment(wallaroo: ModuleType, monkeypatch: pytest.MonkeyPatch):

@@ -70,8 +70,8 @@ LIKELY = st.recursive(
 )
 
 
-def read(document: Any) -> DeploymentConfig:
-    return read_config(document, MODELS, log_inferences=True)
+def read(document: Any, *, gpus: int = 0) -> DeploymentConfig:
+    return read_config(document, MODELS, log_inferences=True, gpus=gpus)
 
 
 def test_what_the_builder_builds_is_read() -> None:
@@ -118,6 +118,7 @@ def test_any_json_is_read_into_what_can_be_kept_or_refused(document: dict[str, A
             "engineAux.images.score-9.env[0].name",
         ),
         ({"engineAux": {"images": {"score-9": {"env": [{"name": "A"}]}}}}, "engineAux.images.score-9.env[0].value"),
+        ({"engineAux": {"images": {"score-9": {"gpu": 0.5}}}}, "engineAux.images.score-9.resources.limits.gpu"),
         ({"motor": {}}, "config"),
     ],
 )
@@ -141,6 +142,33 @@ def test_what_cannot_be_is_refused_with_its_place(document: dict[str, Any], path
 def test_features_of_clusters_are_reported_as_not_supported_yet(document: dict[str, Any]) -> None:
     with pytest.raises(Unsupported, match="not supported yet"):
         read(document)
+
+
+@pytest.mark.parametrize(
+    "image", [{"gpu": 2}, {"resources": {"limits": {"gpu": 2}}}, {"resources": {"limits": {"nvidia.com/gpu": 2}}}]
+)
+def test_gpus_of_a_worker_are_read(image: dict[str, Any]) -> None:
+    config = read({"engineAux": {"images": {"score-9": image}}}, gpus=2)
+    assert config.sidekicks == {"u9": Resources(gpus=2)}
+
+
+@pytest.mark.parametrize(
+    ("replicas", "gpus", "what", "why"),
+    [
+        (1, 0, "this machine has no GPUs", "CUDA_VISIBLE_DEVICES of the platform hides all of them"),
+        (1, 2, "this machine does not have 3 GPUs", "it has 2"),
+        (2, 4, "this machine does not have 6 GPUs", "it has 4, and 2 replicas need 3 each"),
+    ],
+)
+def test_gpus_that_the_machine_does_not_have_are_refused(replicas: int, gpus: int, what: str, why: str) -> None:
+    images = {"clean-7": {"gpu": 1}, "score-9": {"gpu": 2}}
+    with pytest.raises(Unsupported) as caught:
+        read({"engine": {"replicas": replicas}, "engineAux": {"images": images}}, gpus=gpus)
+    assert caught.value.what == what
+    assert caught.value.why is not None
+    assert caught.value.why.endswith(why)
+    assert caught.value.fix
+    assert caught.value.path == "engineAux.images"
 
 
 def test_a_publishs_autoscaling_of_type_none_and_no_gpus_are_taken() -> None:

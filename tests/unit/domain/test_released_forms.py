@@ -43,6 +43,7 @@ def test_a_released_workers_record_is_read():
     record = decode_released((RELEASED / "worker.json").read_bytes(), WorkerRecord)
     assert record.worker == ADDRESS
     assert (record.model_pid, record.fleet) == (4243, "1-0123456789abcdef")
+    assert record.devices == ()
 
 
 @pytest.mark.parametrize("kind", [RouteTable, Memory, WorkerRecord])

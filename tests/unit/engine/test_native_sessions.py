@@ -12,7 +12,7 @@ from trivet.domain.schema import format_schema, parse_schema
 from trivet.engine.batch import Batch
 from trivet.engine.native.runner import measure
 from trivet.engine.native.session import NativeSession
-from trivet.errors import BadPackage, Invalid, ModelFailed
+from trivet.errors import BadPackage, Invalid, ModelFailed, Unsupported
 
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 
@@ -53,6 +53,15 @@ def refusal(path, **options):
     with pytest.raises((BadPackage, Invalid)) as caught:
         NativeSession(path, **options)
     return caught.value
+
+
+def test_a_missing_provider_is_refused_with_those_that_are_there(models):
+    path = models.identity(["N"])
+    with pytest.raises(Unsupported) as caught:
+        NativeSession(path, providers=["ImaginaryExecutionProvider", "CPUExecutionProvider"])
+    assert caught.value.what == f"{path.name} cannot run on ImaginaryExecutionProvider"
+    assert "CPUExecutionProvider" in str(caught.value.why)
+    assert caught.value.fix
 
 
 @pytest.mark.parametrize("name", DTYPES)

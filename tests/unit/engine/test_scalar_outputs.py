@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from onnx import TensorProto, helper
 
+from trivet.domain.routes import CPU
 from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
 from trivet.engine.native.opening import open_session
@@ -35,6 +36,7 @@ def opened(tmp_path):
             output_schema=None if schema is None else parse_schema(schema),
             example=None,
             threads=1,
+            providers=CPU,
         )
 
     return open_with
@@ -87,6 +89,7 @@ def test_an_output_without_a_second_dimension_is_a_list_of_one_by_default(tmp_pa
         output_schema=None if said is None else parse_schema(said),
         example=None,
         threads=1,
+        providers=CPU,
     )
     rows = np.array([[0, 0, 0, 1], [0, 1, 0, 0]], np.float32)
     answer = session.run(Batch(session.input_schema, [rows], 2))

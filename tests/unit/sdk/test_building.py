@@ -71,7 +71,7 @@ def test_a_configuration_that_was_built_does_not_change_with_its_builder():
 
 
 def test_what_one_machine_does_not_have_is_refused():
-    with pytest.raises(Unsupported, match="GPUs are not supported yet"):
+    with pytest.raises(Unsupported, match="GPUs for models that run in the gateway are not supported yet"):
         DeploymentConfigBuilder().gpus(1)
     with pytest.raises(Unsupported, match="autoscaling"):
         DeploymentConfigBuilder().replica_autoscale_min_max(minimum=0, maximum=3)
@@ -90,6 +90,8 @@ def test_what_one_machine_does_not_have_is_refused():
         (lambda builder: builder.replica_count(0), "0 replicas"),
         (lambda builder: builder.replica_count(1.0), "1.0 replicas"),
         (lambda builder: builder.sidekick_cpus(MODEL, 0), "0 cpus"),
+        (lambda builder: builder.sidekick_gpus(MODEL, -1), "-1 GPUs"),
+        (lambda builder: builder.sidekick_gpus(MODEL, 0.5), "0.5 GPUs"),
         (lambda builder: builder.sidekick_memory(MODEL, "-1Gi"), "'-1Gi' is not an amount of memory"),
     ],
 )
@@ -102,6 +104,13 @@ def test_an_amount_that_cannot_be_is_refused_where_it_is_given(build, what):
     assert caught.value.fix
     after = builder.build()
     assert after["engine"] == before["engine"]
+
+
+def test_gpus_of_a_worker_are_a_limit_of_its_resources():
+    built = DeploymentConfigBuilder().sidekick_gpus(MODEL, 2).build()
+    (image,) = built["engineAux"]["images"].values()
+    assert image == {"resources": {"limits": {"gpu": 2}, "requests": {"gpu": 2}}}
+    assert DeploymentConfigBuilder().sidekick_gpus(MODEL, 0).build()["engineAux"]["images"] == {}
 
 
 def test_a_sidekick_is_named_by_a_model_version():

@@ -22,13 +22,16 @@ class DeploymentConfigBuilder(trivet.DeploymentConfigBuilder):
         super().__init__()
 
     def gpus(self, gpu_count: int) -> Self:
-        """Graphics processors; only 0 is supported yet.
+        """Graphics processors for native models; only 0 is supported yet.
 
         Raises:
             NotThereYetError: it is not 0.
         """
         if gpu_count:
-            raise NotThereYetError("GPUs are not supported yet", fix="leave gpus out")
+            raise NotThereYetError(
+                "GPUs for models that run in the gateway are not supported yet",
+                fix="leave gpus out; sidekick_gpus gives GPUs to a model in a worker",
+            )
         return self
 
     replica_autoscale_min_max = absent("autoscaling is", fix="give a replica_count")

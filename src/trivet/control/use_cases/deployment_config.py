@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trivet.domain.deployment import DeploymentConfig, Resources
-from trivet.domain.quantities import check_cpus, check_replicas, parse_memory
+from trivet.domain.quantities import check_cpus, check_gpus, check_replicas, parse_memory
 from trivet.domain.version import ModelVersion
 from trivet.errors import Invalid, Unsupported
 
@@ -20,13 +20,16 @@ AMOUNTS = {"cpu", "memory", "gpu", "nvidia.com/gpu"}
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 
 
-def read_config(document: dict[str, Any], models: Sequence[ModelVersion], *, log_inferences: bool) -> DeploymentConfig:
+def read_config(
+    document: dict[str, Any], models: Sequence[ModelVersion], *, log_inferences: bool, gpus: int
+) -> DeploymentConfig:
     """Read a deployment configuration.
 
     Args:
         document: as the reference's `DeploymentConfigBuilder` builds it; plain JSON.
         models: the pipeline's, in order. `engineAux` names each as `<name>-<version id>`.
         log_inferences: whether requests and answers are logged.
+        gpus: how many the machine has.
 
     Raises:
         Invalid: an unknown key, or an invalid value; `path` says where.
@@ -59,9 +62,18 @@ def read_config(document: dict[str, Any], models: Sequence[ModelVersion], *, log
                 path=f"{path}.replicas",
             )
         sidekicks[known[key].uuid] = _resources(image, path)
+    _check_gpus([each.gpus for each in sidekicks.values()], replicas=replicas, there=gpus)
+    resources = _resources(engine, "engine")
+    if resources.gpus:
+        raise Unsupported(
+            "GPUs for models that run in the gateway are not supported yet",
+            why="it answers with the machine's processors",
+            fix="leave them out of engine; a model in a worker takes GPUs of its own",
+            path="engine",
+        )
     return DeploymentConfig(
         replicas=replicas,
-        engine=_resources(engine, "engine"),
+        engine=resources,
         sidekicks=sidekicks,
         log_inferences=log_inferences,
         document=document,
@@ -73,15 +85,33 @@ def _resources(given: dict[str, Any], path: str) -> Resources:
     _mapping(resources.get("requests"), f"{path}.resources.requests", AMOUNTS)
     here = f"{path}.resources.limits"
     limits = _mapping(resources.get("limits"), here, AMOUNTS)
-    gpus = next(filter(None, (limits.get("nvidia.com/gpu"), limits.get("gpu"), given.get("gpu"))), None)
-    if gpus is not None:
-        raise Unsupported("GPUs are not supported yet", fix="leave them out", path=path)
+    gpus = next(filter(None, (limits.get("nvidia.com/gpu"), limits.get("gpu"), given.get("gpu"))), 0)
     memory = limits.get("memory")
     cpus = limits.get("cpu", given.get("cpu"))
     return Resources(
         cpus=None if cpus is None else check_cpus(cpus, path=f"{here}.cpu"),
         memory_bytes=None if memory is None else parse_memory(memory, path=f"{here}.memory"),
+        gpus=check_gpus(gpus, path=f"{here}.gpu"),
         env=_variables(given.get("env"), f"{path}.env"),
+    )
+
+
+def _check_gpus(asked: Sequence[int], *, replicas: int, there: int) -> None:
+    needed = replicas * sum(asked)
+    if not needed or needed <= there:
+        return
+    if not there:
+        raise Unsupported(
+            "this machine has no GPUs",
+            why="there is no /dev/nvidia0, or CUDA_VISIBLE_DEVICES of the platform hides all of them",
+            fix="leave GPUs out, or start the platform where `trivet doctor` names some",
+            path="engineAux.images",
+        )
+    raise Unsupported(
+        f"this machine does not have {needed} GPUs",
+        why=f"it has {there}, and {replicas} replicas need {sum(asked)} each" if replicas > 1 else f"it has {there}",
+        fix="ask for fewer GPUs or replicas",
+        path="engineAux.images",
     )
 
 

@@ -260,7 +260,8 @@ def _deploy(
     version: str | None = None,
 ) -> tuple[PipelineVersion, Deployment]:
     """Deploy the steps of a version, or steps that become a new one."""
-    read = read_config(config, check_steps(control, steps), log_inferences=log_inferences)
+    models = check_steps(control, steps)
+    read = read_config(config, models, log_inferences=log_inferences, gpus=len(control.devices))
     new_steps = steps if version is None else None
     made, deployment = control.catalog.deployments.deploy(pipeline.id, version=version, steps=new_steps, config=read)
     control.wake_supervisor()

@@ -25,6 +25,7 @@ def open_session(
     output_schema: pa.Schema | None,
     example: Callable[[pa.Schema], Batch] | None,
     threads: int,
+    providers: Sequence[str],
 ) -> Session:
     """A session of a checked model file. Importing this module imports ONNX Runtime.
 
@@ -36,15 +37,24 @@ def open_session(
         output_schema: the expected output, if given.
         example: makes the canned row; without it the row is made up.
         threads: how many a call may use.
+        providers: what ONNX Runtime runs it on.
 
     Raises:
+        Unsupported: ONNX Runtime does not have one of the providers.
         BadPackage: ONNX Runtime cannot load it, or it cannot answer its canned row.
         Invalid: a given schema or name does not fit it.
     """
     fields = tensor_fields
     if fields is None and input_schema is not None:
         fields = tuple(input_schema.names)
-    session = NativeSession(path, tensor_fields=fields, batch_config=batch_config, threads=threads, example=example)
+    session = NativeSession(
+        path,
+        tensor_fields=fields,
+        batch_config=batch_config,
+        threads=threads,
+        providers=providers,
+        example=example,
+    )
     _same_schema(input_schema, session.input_schema, "input")
     shown: Session = session
     scalars = _as_scalars(output_schema, session.output_schema)

@@ -16,8 +16,9 @@ import numpy as np
 import onnxruntime as ort
 import pyarrow as pa
 
+from trivet.domain.routes import CPU
 from trivet.engine.batch import Batch, Column
-from trivet.errors import BadPackage, Invalid, ModelFailed
+from trivet.errors import BadPackage, Invalid, ModelFailed, Unsupported
 
 __all__ = ["NativeSession", "Tensor"]
 
@@ -87,9 +88,11 @@ class NativeSession:
         tensor_fields: names for the inputs, in the model's own order; None keeps the model's names.
         batch_config: "single" makes one call a row.
         threads: for operators inside one call.
+        providers: what ONNX Runtime runs it on, the preferred first.
         example: makes rows for the trial from the input schema; without it the model is tried with zeros.
 
     Raises:
+        Unsupported: ONNX Runtime does not have one of the providers.
         BadPackage: ONNX Runtime cannot load the model, or rows cannot hold its inputs or outputs.
         Invalid: `tensor_fields` does not fit the model.
     """
@@ -101,8 +104,10 @@ class NativeSession:
         tensor_fields: Sequence[str] | None = None,
         batch_config: Literal["single"] | None = None,
         threads: int = 1,
+        providers: Sequence[str] = CPU,
         example: Callable[[pa.Schema], Batch] | None = None,
     ) -> None:
+        _check_providers(path, providers)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -111,7 +116,7 @@ class NativeSession:
         # Spinning threads would take the cores that the gateway and the workers need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(str(path), options, providers=list(providers))
         except Exception as error:
             raise BadPackage(
                 f"ONNX Runtime {ort.__version__} cannot load {path.name}",
@@ -256,6 +261,17 @@ class NativeSession:
                 )
             )
         self.output_schema = pa.schema([tensor.field for tensor in learnt])
+
+
+def _check_providers(path: Path, providers: Sequence[str]) -> None:
+    available = ort.get_available_providers()
+    missing = [name for name in providers if name not in available]
+    if missing:
+        raise Unsupported(
+            f"{path.name} cannot run on {', '.join(missing)}",
+            why=f"ONNX Runtime {ort.__version__} of this installation has {', '.join(available)}",
+            fix="choose one of these, or install the build of ONNX Runtime that has it",
+        )
 
 
 def _inputs(session: ort.InferenceSession, *, tensor_fields: Sequence[str] | None, single: bool) -> list[Tensor]:

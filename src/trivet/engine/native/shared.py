@@ -134,4 +134,5 @@ def _open(step: NativeStep, threads: int, example_maker: ExampleMaker) -> "Sessi
         output_schema=step.output_schema,
         example=example_maker(step.example),
         threads=threads,
+        providers=step.providers,
     )
