@@ -1,7 +1,7 @@
 """`Call = Rows | Raw`: what waits in a model's queue, and what a raw call is answered."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -88,14 +88,17 @@ class RawAnswer:
         status: as HTTP counts, 200 to 599.
         content_type: of the body.
         headers: more headers that the model gives.
-        pieces: the body, in pieces as they come, none of them empty. Iterating raises `TrivetError` where the rest does not come;
-            closing the iterator before its end has the model end the answer.
+        nbytes: of the body; None where it comes in several pieces.
+        pieces: the body, in pieces as they come, none of them empty. Iterating raises `TrivetError` where the rest does not come.
+        leave: to be called when no more pieces are needed: the model then ends the answer.
     """
 
     status: int
     content_type: str
     headers: Headers
+    nbytes: int | None
     pieces: AsyncIterator[bytes]
+    leave: Callable[[], None]
 
     async def body(self) -> bytes:
         """All pieces together. Raises as iterating them does."""
@@ -138,16 +141,15 @@ class ArrivingAnswer:
             status=first.status,
             content_type=first.content_type,
             headers=first.headers,
-            pieces=self._pieces(first, leave),
+            nbytes=len(first.data) if first.last else None,
+            pieces=self._pieces(first),
+            leave=leave,
         )
 
-    async def _pieces(self, piece: Piece, leave: Callable[[], None]) -> AsyncGenerator[bytes, None]:
-        try:
-            while True:
-                if piece.data:
-                    yield piece.data
-                if piece.last:
-                    return
-                piece = await self._next()
-        finally:
-            leave()
+    async def _pieces(self, piece: Piece) -> AsyncIterator[bytes]:
+        while True:
+            if piece.data:
+                yield piece.data
+            if piece.last:
+                return
+            piece = await self._next()

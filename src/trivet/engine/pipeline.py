@@ -9,8 +9,8 @@ import pyarrow as pa
 from trivet.engine.batch import Batch
 from trivet.engine.checks.checks import Checks
 from trivet.engine.handover import Handover, of_step
-from trivet.engine.served import Probe, Runner, predict
-from trivet.errors import TrivetError
+from trivet.engine.served import Probe, RawRunner, Runner, predict
+from trivet.errors import TrivetError, Unsupported
 
 __all__ = ["PipelineRunner", "ServedPipeline", "ServedStep"]
 
@@ -60,6 +60,27 @@ class ServedPipeline:
     runner: Runner
     probe: Probe
     checks: Checks | None
+
+    def raw_runner(self) -> RawRunner:
+        """What answers raw calls: the runner of the only step.
+
+        Raises:
+            Unsupported: there are more steps, or the step takes rows only.
+        """
+        if len(self.steps) > 1:
+            why = f"its {len(self.steps)} steps hand rows to each other"
+        elif self.checks is not None:
+            why = "its validations check rows"
+        elif not isinstance(self.runner, RawRunner):
+            why = "its model runs in the gateway's own process, where models take rows only"
+        else:
+            return self.runner
+        raise Unsupported(
+            f"pipeline {self.name!r} does not answer raw requests",
+            why=why,
+            fix="send rows to the pipeline's address, as JSON or Arrow",
+            reason="rows_only",
+        )
 
 
 class PipelineRunner:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import pyarrow as pa
 
@@ -45,6 +45,7 @@ class Runner(Protocol):
         """
 
 
+@runtime_checkable
 class RawRunner(Protocol):
     """Answers raw calls of one model version: a pool of workers."""
 

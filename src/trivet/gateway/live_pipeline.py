@@ -2,16 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from trivet.engine.batch import Batch
+from trivet.engine.calls import Raw, RawAnswer
 from trivet.engine.pipeline import ServedPipeline
-from trivet.engine.served import predict
 from trivet.gateway.answer import Answer, Inputs
 from trivet.gateway.metrics import PipelineMetrics
 
-__all__ = ["Exchange", "InferenceSink", "LivePipeline"]
+__all__ = ["Exchange", "InferenceSink", "LivePipeline", "RawReader"]
 
 BodyT_contra = TypeVar("BodyT_contra", contravariant=True)
 InputsT = TypeVar("InputsT", bound=Inputs)
@@ -39,6 +41,19 @@ class Exchange(Protocol[BodyT_contra, InputsT, ContentT_co]):
         Raises:
             TooLarge: it would be larger than an answer may be.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class RawReader(Generic[BodyT_contra]):
+    """How one request is read where the model itself writes the answer: in the place of an `Exchange`.
+
+    Attributes:
+        read: bytes become a raw call. It raises as `Exchange.read` does.
+        in_thread: whether reading takes so long that other requests must go on meanwhile.
+    """
+
+    read: Callable[[BodyT_contra], Raw]
+    in_thread: bool = False
 
 
 class InferenceSink(Protocol):
@@ -91,7 +106,9 @@ class LivePipeline:
         in_thread = exchange.in_thread(body)
         inputs = await asyncio.to_thread(exchange.read, body) if in_thread else exchange.read(body)
         decoded = time.perf_counter_ns()
-        outputs = await predict(self._runner, inputs.batch)
+        outputs = self._runner.predict(inputs.batch)
+        if not isinstance(outputs, Batch):
+            outputs = await outputs
         answered = time.perf_counter_ns()
         answer = Answer(inputs, outputs, time.time_ns() // 1_000_000, (decoded - started, answered - decoded))
         if self._checks is not None:
@@ -105,3 +122,21 @@ class LivePipeline:
         metrics.model_s.observe((answered - decoded) * 1e-9)
         metrics.request_s.observe((time.perf_counter_ns() - started) * 1e-9)
         return content
+
+    async def answer_raw(self, reader: RawReader[BodyT], body: BodyT) -> RawAnswer:
+        """Answer one request that the model reads itself, once it has made the first piece. Raw requests are not logged.
+
+        The later pieces are not in the metrics' times, because those depend on how fast the client reads.
+
+        Raises:
+            TrivetError: the request is wrong, or cannot be answered.
+        """
+        runner = self.pipeline.raw_runner()
+        started = time.perf_counter_ns()
+        raw = await asyncio.to_thread(reader.read, body) if reader.in_thread else reader.read(body)
+        decoded = time.perf_counter_ns()
+        answer = await runner.answer(raw)
+        answered = time.perf_counter_ns()
+        self.metrics.model_s.observe((answered - decoded) * 1e-9)
+        self.metrics.request_s.observe((answered - started) * 1e-9)
+        return answer

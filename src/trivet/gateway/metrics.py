@@ -5,10 +5,11 @@ Everything here belongs to the event loop's thread, so nothing is locked.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from trivet.errors import Kind
 
-__all__ = ["GatewayMetrics", "PipelineMetrics"]
+__all__ = ["GatewayMetrics", "PipelineMetrics", "Version"]
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -34,12 +35,17 @@ class _Times:
             yield bound, running
 
 
+class Version(Protocol):
+    """A version that has requests."""
+
+    in_flight: int
+
+
 class PipelineMetrics:
     """What is counted for one pipeline, whichever version of it answers.
 
     Attributes:
         outcomes: ended requests by the kind of their error; None where they were answered.
-        in_flight: requests that wait or are being answered.
         rows: rows answered.
         versions: the version that serves, and those whose last requests run.
         request_s: from the end of a request's body to its answer.
@@ -51,14 +57,18 @@ class PipelineMetrics:
 
     def __init__(self) -> None:
         self.outcomes: dict[Kind | None, int] = {}
-        self.in_flight = 0
         self.rows = 0
-        self.versions = 0
+        self.versions: set[Version] = set()
         self.worker_exits = 0
         self.request_s = _Times()
         self.model_s = _Times()
         self.workers: Callable[[], int] = int
         self.log_dropped: Callable[[], int] = int
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that wait or are being answered."""
+        return sum(version.in_flight for version in self.versions)
 
 
 class GatewayMetrics:

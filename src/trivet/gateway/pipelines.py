@@ -59,12 +59,11 @@ class Taken:
         pipeline: what answers it.
     """
 
-    __slots__ = ("_metrics", "_pipelines", "pipeline")
+    __slots__ = ("_pipelines", "pipeline")
 
     def __init__(self, pipelines: "Pipelines", pipeline: LivePipeline) -> None:
         self.pipeline = pipeline
         self._pipelines = pipelines
-        self._metrics = pipeline.metrics
 
     def moved(self) -> bool:
         """Whether another version has to answer, because the request came so slowly that its own was replaced meanwhile.
@@ -87,15 +86,14 @@ class Taken:
 
     def __enter__(self) -> Self:
         self.pipeline.in_flight += 1
-        self._metrics.in_flight += 1
         return self
 
     def __exit__(
         self, _type: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self.pipeline.in_flight -= 1
-        self._metrics.in_flight -= 1
-        outcomes = self._metrics.outcomes
+        pipeline = self.pipeline
+        pipeline.in_flight -= 1
+        outcomes = pipeline.metrics.outcomes
         if error is None:
             outcomes[None] = outcomes.get(None, 0) + 1
         elif not isinstance(error, Abandoned):
@@ -148,10 +146,10 @@ class Pipelines:
     def put(self, pipeline: ServedPipeline, *, logged: bool = False) -> LivePipeline:
         """Let a pipeline answer from now on. The version before it keeps the requests that it has, and gets no more."""
         metrics = self.metrics.of(pipeline.name, workspace_id=pipeline.workspace_id)
-        metrics.versions += 1
         metrics.workers = lambda: pipeline.runner.capacity
         metrics.log_dropped = partial(self._dropped, (pipeline.workspace_id, pipeline.name))
         live = LivePipeline(pipeline, metrics=metrics, log=self._log if logged else None)
+        metrics.versions.add(live)
         place = Place.of(pipeline)
         self._retire(place)
         self._serving[place] = live
@@ -181,7 +179,7 @@ class Pipelines:
         served = pipeline.pipeline
         if self._log is not None:
             self._log.finish(served)
-        pipeline.metrics.versions -= 1
+        pipeline.metrics.versions.discard(pipeline)
         if not pipeline.metrics.versions:
             self.metrics.forget(served.name, workspace_id=served.workspace_id)
 

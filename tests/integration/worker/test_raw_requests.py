@@ -171,7 +171,7 @@ def test_a_client_that_leaves_ends_the_models_answer(stand, spec):
         async with pool_of(stand, spec) as (pool, worker):
             answer = await pool.answer(Raw(content_type="", path="until_left", body=b""))
             assert await anext(answer.pieces) == b"more"
-            await answer.pieces.aclose()
+            answer.leave()
             assert await ask(pool, "was_left") == (200, b"1")
             assert await predict(pool, 1) == [3.0]
             assert list(worker.log.lines) == ["asked for until_left", "asked for was_left"]

@@ -380,7 +380,7 @@ def test_a_client_that_leaves_ends_the_answer_and_not_the_worker(folder):
         async with pool_of(folder) as (pool, worker):
             answer = await pool.answer(raw("endless"))
             assert await anext(answer.pieces)
-            await answer.pieces.aclose()
+            answer.leave()
             await event(worker.cancelled)
             assert (await ask(pool))[0] == 201
             assert worker.raw_streams == 2

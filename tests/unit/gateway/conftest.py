@@ -13,7 +13,7 @@ from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
 from trivet.engine.canned import canned_batch
 from trivet.engine.pipeline import ServedPipeline, ServedStep
-from trivet.engine.served import Probe
+from trivet.engine.served import Probe, Runner
 from trivet.gateway.doors.table import open_doors
 from trivet.gateway.http.access import GatewayAccess
 from trivet.gateway.http.app import GatewayApp
@@ -169,7 +169,7 @@ def serve_pipelines(pipelines: Pipelines, *, max_body: int = 4 * 2**20, access: 
 
 
 def pipeline_of(
-    runner: FunctionRunner,
+    runner: Runner,
     *,
     name: str,
     version: str = VERSION,
@@ -213,6 +213,12 @@ def as_ipc() -> Callable[..., bytes]:
 def served_by() -> Callable[..., Server]:
     """A gateway over pipelines that a test puts together itself."""
     return serve_pipelines
+
+
+@pytest.fixture(scope="session")
+def pipeline_around() -> Callable[..., ServedPipeline]:
+    """`pipeline_around(runner, name=…)`."""
+    return pipeline_of
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from trivet.errors import TrivetError
-from trivet.gateway.live_pipeline import Exchange, LivePipeline
+from trivet.gateway.live_pipeline import Exchange, LivePipeline, RawReader
 from trivet.gateway.pipelines import Place
 
 __all__ = ["Door", "Find", "HttpExchange", "OpenExchange", "Page", "PageMaker", "Source"]
@@ -28,8 +28,9 @@ class HttpExchange(Exchange[bytes, Any, bytes | memoryview], Protocol):
 
 PageMaker: TypeAlias = Callable[[], Awaitable[Page]]
 
-OpenExchange: TypeAlias = Callable[[str, bytes, Mapping[bytes, bytes]], HttpExchange]
-"""What a request asks for with its path, its query and its headers by lower-case name; an error for what there is not."""
+OpenExchange: TypeAlias = Callable[[str, bytes, Mapping[bytes, bytes]], HttpExchange | RawReader[bytes]]
+"""What a request asks for with its path, its query and its headers by lower-case name: rows, or a raw call whose answer the
+model writes. An error for what is not supported."""
 
 Find: TypeAlias = Callable[[str], LivePipeline | None]
 """What answers at a path; an error where a pipeline is there that cannot."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from trivet.errors import Internal, TrivetError
 from trivet.gateway.doors.door import Door, OpenExchange, PageMaker
 from trivet.gateway.live_pipeline import LivePipeline
-from trivet.gateway.pipelines import Pipelines, Place
+from trivet.gateway.pipelines import Pipelines
 
 __all__ = ["Address", "Addresses", "Refusal"]
 
@@ -15,7 +15,7 @@ class Address(NamedTuple):
     """What answers a POST at a path."""
 
     door: Door
-    place: Place
+    pipeline: LivePipeline
     exchange: OpenExchange
 
 
@@ -89,7 +89,7 @@ class Addresses:
         if refusal is not None:
             raise refusal.error
         address = self.by_path.get(path)
-        return None if address is None else self._pipelines.at(address.place)
+        return None if address is None else address.pipeline
 
     def _replace(self) -> None:
         by_path: dict[str, Address] = {}
@@ -107,5 +107,5 @@ class Addresses:
                 key = (door, live)
                 if key not in exchanges:
                     exchanges[key] = self._exchanges.get(key) or door.exchanges(live)
-                by_path[path] = Address(door, meant, exchanges[key])
+                by_path[path] = Address(door, live, exchanges[key])
         self.by_path, self.refused, self._exchanges = by_path, refused, exchanges

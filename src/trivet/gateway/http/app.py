@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from trivet.errors import Internal, Invalid, NotFound, TrivetError, Unavailable
@@ -18,8 +19,10 @@ from trivet.gateway.http.docs_page import CONTENT_SECURITY_POLICY
 from trivet.gateway.http.errors import STATUS, error_headers
 from trivet.gateway.http.pages import Pages
 from trivet.gateway.http.rate_limited_log import RateLimitedLog
+from trivet.gateway.http.raw_answers import BegunOnce, send_raw, until_gone
 from trivet.gateway.http.responses import Send, respond
-from trivet.gateway.pipelines import Abandoned, Pipelines
+from trivet.gateway.live_pipeline import RawReader
+from trivet.gateway.pipelines import Abandoned, Pipelines, Taken
 
 __all__ = ["GatewayApp"]
 
@@ -77,7 +80,7 @@ class GatewayApp:
         headers = dict(scope["headers"])
         request_id = self._request_id(headers.get(b"x-request-id"))
         try:
-            with self._pipelines.taken(address.place) as taken:
+            with Taken(self._pipelines, address.pipeline) as taken:
                 length = headers.get(b"content-length", b"")
                 if len(length) >= self._too_long and int(length) > self._max_body:
                     raise too_large(self._max_body)
@@ -86,6 +89,13 @@ class GatewayApp:
                 if taken.moved():
                     newer = self._addresses.exchange(address.door, taken.pipeline)
                     exchange = newer(scope["path"], scope["query_string"], headers)
+                if isinstance(exchange, RawReader):
+                    # An error after the first piece has no page: `_answer_error` logs it, and the connection is cut.
+                    send = BegunOnce(send)
+                    await until_gone(
+                        receive, send_raw(send, partial(taken.pipeline.answer_raw, exchange, body), request_id)
+                    )
+                    return
                 content = await taken.pipeline.answer(exchange, body)
         except Abandoned:
             return
