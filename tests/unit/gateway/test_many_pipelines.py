@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
-from trivet.errors import Unavailable
+from trivet.errors import Kind, NotFound, Unavailable
 from trivet.gateway.http.access import GatewayAccess
 from trivet.gateway.pipelines import Pipelines, Place
 
@@ -280,6 +280,21 @@ def test_a_body_that_arrives_after_a_swap_goes_to_the_new_version(many):
         await server.pipelines.drain(first, within_s=1)
 
     asyncio.run(story())
+
+
+def test_a_transport_takes_a_request_by_its_place(many):
+    (server, put), place = many, Place("m", 1)
+    with pytest.raises(NotFound):
+        server.pipelines.taken(place)
+    server.pipelines.refuse(place, Unavailable("it is starting"))
+    with pytest.raises(Unavailable, match="it is starting"):
+        server.pipelines.taken(place)
+    live = put("m", 1)
+    with server.pipelines.taken(place) as taken:
+        assert (taken.pipeline, live.in_flight, live.metrics.in_flight) == (live, 1, 1)
+    with pytest.raises(Unavailable), server.pipelines.taken(place):
+        raise Unavailable("it failed")
+    assert (live.in_flight, live.metrics.outcomes) == (0, {None: 1, Kind.UNAVAILABLE: 1})
 
 
 def test_a_request_in_flight_is_answered_though_its_pipeline_is_removed(many):
