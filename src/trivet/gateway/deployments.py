@@ -1,5 +1,5 @@
-"""What is to be served becomes what is served: each version is loaded and tried beside the one that answers, takes its
-place at once, and the old one leaves when its last request is answered.
+"""Swaps versions without downtime: each one is loaded and tried beside the serving one and then replaces it at once. The old
+version is closed after its last request.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ __all__ = ["ServedDeployments"]
 
 log = logging.getLogger(__name__)
 
-# Beyond the time that its requests may take, a version that leaves waits so long for the last of them.
+# Added to the time limit of a request, when a replaced version waits for its last one.
 DRAIN_SLACK_S = 5.0
 CLOSE_S = 10.0
 
 
 @dataclass(slots=True, eq=False)
 class _Loading:
-    """An offer that is being loaded."""
+    """A route that is being loaded."""
 
     route: LoadedPipeline
     task: asyncio.Task[None] | None = None
@@ -34,7 +34,7 @@ class _Loading:
 
 @dataclass(slots=True, eq=False)
 class _Serving:
-    """What answers."""
+    """A route that answers."""
 
     route: LoadedPipeline
     live: LivePipeline
@@ -42,16 +42,16 @@ class _Serving:
 
 @dataclass(slots=True, eq=False)
 class _Deployment:
-    """One deployment: what is wanted of it, and what has become of that.
+    """The state of one deployment.
 
     Attributes:
-        wanted: the newest offer; None once it is to go.
-        failed: the offer that could not be loaded, and why.
-        leaving: what is on its way out, by the task that sees to it.
+        offer: the newest route; None after it was removed from the table.
+        failed: the route that failed to load, and why.
+        leaving: digests of routes that are being closed, by task.
     """
 
     place: Place
-    wanted: Route | None = None
+    offer: Route | None = None
     serving: _Serving | None = None
     loading: _Loading | None = None
     failed: tuple[Route, Fault] | None = None
@@ -59,14 +59,14 @@ class _Deployment:
 
 
 class ServedDeployments:
-    """Keeps pipelines at the newest table. All methods belong to the event loop's thread.
+    """Serves the pipelines of the newest table. Call its methods in the event loop's thread.
 
     Args:
-        pipelines: what answers.
-        loader: makes routes that can be served.
+        pipelines: the pipelines that answer.
+        loader: loads routes.
 
     Attributes:
-        on_change: called whenever `states` may have something new to say.
+        on_change: called whenever `states` may have changed.
     """
 
     def __init__(self, pipelines: Pipelines, loader: Loader) -> None:
@@ -78,11 +78,11 @@ class ServedDeployments:
         self._settled = asyncio.Event()
 
     def take(self, table: RouteTable) -> None:
-        """Serve what a table says, and nothing else."""
-        wanted = {route.deployment_id: route for route in table.routes}
-        for deployment_id in [each for each in self._deployments if each not in wanted]:
+        """Serve the routes of a table, and no others."""
+        offers = {route.deployment_id: route for route in table.routes}
+        for deployment_id in [each for each in self._deployments if each not in offers]:
             self._withdraw(deployment_id)
-        for route in wanted.values():
+        for route in offers.values():
             self._offer(route)
         steps = (step for route in table.routes for step in route.steps if isinstance(step, WorkerStep))
         self._loader.workers.listed(worker.id for step in steps for worker in step.workers)
@@ -91,7 +91,7 @@ class ServedDeployments:
         self.on_change()
 
     def worker_ended(self, end: WorkerEnded) -> None:
-        """A worker ended unexpectedly: the requests that it held get the reason, and it is counted."""
+        """Fail the requests of a worker that ended unexpectedly with the reason, and count its end."""
         self._loader.workers.ended(end)
         for deployment in self._deployments.values():
             serving = deployment.serving
@@ -99,15 +99,15 @@ class ServedDeployments:
                 serving.live.metrics.worker_exits += 1
 
     def states(self) -> tuple[RouteState, ...]:
-        """What is served now."""
+        """The state of each deployment."""
         return tuple(_state(deployment_id, each) for deployment_id, each in sorted(self._deployments.items()))
 
     async def settled(self) -> None:
-        """Wait until there was a table and everything in the first one answers or has failed."""
+        """Wait until each route of the first table answers or has failed."""
         await self._settled.wait()
 
     async def close(self) -> None:
-        """Let go of everything. Requests must have ended before."""
+        """Close all routes. Their requests must have ended."""
         if self._settling is not None:
             self._settling.cancel()
         for deployment_id in list(self._deployments):
@@ -122,7 +122,7 @@ class ServedDeployments:
         if deployment is None:
             deployment = _Deployment(Place(route.pipeline, route.deployment_id))
             self._deployments[route.deployment_id] = deployment
-        deployment.wanted = route
+        deployment.offer = route
         loading, serving = deployment.loading, deployment.serving
         if loading is not None and loading.route.digest == route.digest:
             loading.route.update(route)
@@ -141,7 +141,7 @@ class ServedDeployments:
         loading = _Loading(self._loader.route(route))
         deployment.loading = loading
         if deployment.serving is None:
-            starting = Unavailable(f"pipeline {route.pipeline} is starting", fix="ask again in a moment")
+            starting = Unavailable(f"pipeline {route.pipeline} is starting", fix="send the request again in a moment")
             self._pipelines.refuse(deployment.place, starting)
         loading.task = asyncio.create_task(self._finish_loading(deployment, loading))
 
@@ -149,36 +149,36 @@ class ServedDeployments:
         route = loading.route
         try:
             pipeline = await route.load()
-            # From here on nothing is awaited: a request sees all of the swap or none of it.
-            live = self._pipelines.put(pipeline, logged=route.wanted.log_inferences)
+            # No await from here on: a request sees the whole swap or none of it.
+            live = self._pipelines.put(pipeline, logged=route.offer.log_inferences)
         except TrivetError as error:
             fault = Fault.of(error)
         except Exception as error:
-            log.exception("pipeline %s cannot be served", route.wanted.pipeline)
+            log.exception("pipeline %s cannot be served", route.offer.pipeline)
             fault = Fault.of(Internal("the pipeline cannot be served", why=f"{type(error).__name__}: {error}"))
         else:
             before = deployment.serving
             deployment.serving, deployment.loading = _Serving(route, live), None
             if before is not None:
-                self._let_go(deployment, before.route, self._drain(before))
+                self._close_after(deployment, before.route, self._drain(before))
             self.on_change()
             return
         deployment.loading = None
-        deployment.failed = (route.wanted, fault)
+        deployment.failed = (route.offer, fault)
         if deployment.serving is None:
-            silent = Unavailable(f"pipeline {route.wanted.pipeline} cannot answer", why=fault.message, fix=fault.fix)
-            self._pipelines.refuse(deployment.place, silent)
+            refusal = Unavailable(f"pipeline {route.offer.pipeline} cannot answer", why=fault.message, fix=fault.fix)
+            self._pipelines.refuse(deployment.place, refusal)
         self.on_change()
         await route.close()
 
     def _withdraw(self, deployment_id: int) -> None:
         deployment = self._deployments[deployment_id]
-        deployment.wanted = deployment.failed = None
+        deployment.offer = deployment.failed = None
         self._stop_loading(deployment)
         self._pipelines.remove(deployment.place)
         if deployment.serving is not None:
             serving, deployment.serving = deployment.serving, None
-            self._let_go(deployment, serving.route, self._drain(serving))
+            self._close_after(deployment, serving.route, self._drain(serving))
         if not deployment.leaving:
             del self._deployments[deployment_id]
 
@@ -187,29 +187,29 @@ class ServedDeployments:
         if loading is not None:
             assert loading.task is not None
             loading.task.cancel()
-            self._let_go(deployment, loading.route, _ended(loading.task))
+            self._close_after(deployment, loading.route, _ended(loading.task))
 
-    def _let_go(self, deployment: _Deployment, route: LoadedPipeline, end: Coroutine[None, None, None]) -> None:
-        """Close a route once `end` is over; until then its workers are needed."""
+    def _close_after(self, deployment: _Deployment, route: LoadedPipeline, end: Coroutine[None, None, None]) -> None:
+        """Close a route after `end` has returned; until then it needs its workers."""
 
-        async def see_out() -> None:
+        async def close() -> None:
             try:
                 await end
             finally:
                 await route.close()
 
-        def gone(task: asyncio.Task[None]) -> None:
+        def closed(task: asyncio.Task[None]) -> None:
             deployment.leaving.pop(task, None)
-            idle = deployment.wanted is None and not deployment.leaving
-            if idle and self._deployments.get(route.wanted.deployment_id) is deployment:
-                del self._deployments[route.wanted.deployment_id]
+            idle = deployment.offer is None and not deployment.leaving
+            if idle and self._deployments.get(route.offer.deployment_id) is deployment:
+                del self._deployments[route.offer.deployment_id]
             if not task.cancelled() and task.exception() is not None:
-                log.error("pipeline %s did not end well", route.wanted.pipeline, exc_info=task.exception())
+                log.error("failed to close pipeline %s", route.offer.pipeline, exc_info=task.exception())
             self.on_change()
 
-        task = asyncio.create_task(see_out())
+        task = asyncio.create_task(close())
         deployment.leaving[task] = route.digest
-        task.add_done_callback(gone)
+        task.add_done_callback(closed)
 
     async def _drain(self, serving: _Serving) -> None:
         await self._pipelines.drain(serving.live, within_s=serving.route.timeout_s + DRAIN_SLACK_S)
@@ -223,7 +223,7 @@ class ServedDeployments:
 
 
 def _state(deployment_id: int, deployment: _Deployment) -> RouteState:
-    wanted, serving, loading = deployment.wanted, deployment.serving, deployment.loading
+    offer, serving, loading = deployment.offer, deployment.serving, deployment.loading
     using = {*deployment.leaving.values()}
     if serving is not None:
         using.add(serving.route.digest)
@@ -231,17 +231,17 @@ def _state(deployment_id: int, deployment: _Deployment) -> RouteState:
         using.add(loading.route.digest)
     return RouteState(
         deployment_id=deployment_id,
-        offered=None if wanted is None else wanted.digest,
+        offered=None if offer is None else offer.digest,
         state=_word(deployment),
         serving=None if serving is None else serving.route.digest,
-        serving_version=None if serving is None else serving.route.wanted.pipeline_version,
+        serving_version=None if serving is None else serving.route.offer.pipeline_version,
         using=tuple(sorted(using)),
         fault=None if deployment.failed is None else deployment.failed[1],
     )
 
 
 def _word(deployment: _Deployment) -> Literal["loading", "serving", "failed", "leaving"]:
-    if deployment.wanted is None:
+    if deployment.offer is None:
         return "leaving"
     if deployment.loading is not None:
         return "loading"
@@ -249,9 +249,9 @@ def _word(deployment: _Deployment) -> Literal["loading", "serving", "failed", "l
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    """Wait for the end of a task that was cancelled."""
+    """Wait for the end of a cancelled task."""
     await asyncio.wait([task])
 
 
 def _ignore() -> None:
-    """No listener is set."""
+    """The default of `on_change`."""

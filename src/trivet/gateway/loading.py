@@ -1,4 +1,4 @@
-"""From a route to a pipeline that answers: sessions loaded, workers attached, a canned row answered."""
+"""Loads a route into a pipeline: loads its sessions, attaches its workers, and sends a canned row."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from trivet.gateway.formats.examples import example_maker
 
 __all__ = ["LoadedPipeline", "Loader"]
 
-# A worker that dies while its pipeline is being loaded is replaced in about so long; then the canned row is answered after all.
+# A worker that dies while its pipeline is loaded is replaced within about this time, and then answers the canned row.
 WITHOUT_WORKERS_S = 5.0
 LOOK_S = 0.1
 
@@ -37,27 +37,27 @@ class _Fleet:
         return worker_id in self._attached
 
     def update(self, addresses: Sequence[WorkerAddress]) -> None:
-        """Give work to these workers and to no others. One that the pool has given up is not taken again."""
-        wanted = {address.id: address for address in addresses}
-        # The new ones first: there is no moment without any.
-        for worker_id, address in wanted.items():
+        """Send calls to these workers and to no others. A worker that the pool gave up is not attached again."""
+        current = {address.id: address for address in addresses}
+        # New workers first, so that there is always one.
+        for worker_id, address in current.items():
             if worker_id not in self._attached:
                 self._attached[worker_id] = self._workers.at(address)
                 self.pool.attach(self._attached[worker_id])
-        for worker_id in [each for each in self._attached if each not in wanted]:
+        for worker_id in [each for each in self._attached if each not in current]:
             self.pool.detach(self._attached.pop(worker_id))
 
 
 class Loader:
-    """What all routes of a process share.
+    """Loads the routes of a process; they share sessions and workers.
 
     Args:
         natives: loads native steps.
         limits: of every step; a step's own time limit takes precedence.
-        log: where the models' log is, for error messages.
+        log: the path of the models' log, for error messages.
 
     Attributes:
-        workers: every worker that some route uses.
+        workers: the workers of all routes.
     """
 
     def __init__(self, natives: NativeSessions, *, limits: EngineLimits, log: str = "its log") -> None:
@@ -66,30 +66,30 @@ class Loader:
         self.limits = limits
         self.log = log
 
-    def route(self, wanted: Route) -> "LoadedPipeline":
-        """A route that is still to be loaded."""
-        return LoadedPipeline(wanted, self)
+    def route(self, offer: Route) -> "LoadedPipeline":
+        """A route to load."""
+        return LoadedPipeline(offer, self)
 
     def close(self) -> None:
-        """Load nothing more."""
+        """Stop loading."""
         self.natives.close()
 
 
 class LoadedPipeline:
-    """A route, with all that it holds once it is loaded.
+    """A route with its sessions and workers.
 
     Args:
-        wanted: as it was offered.
-        loader: what loads it.
+        offer: the route.
+        loader: loads it.
 
     Attributes:
-        wanted: as it was offered last: its workers come and go.
-        timeout_s: how long one of its requests may take.
+        offer: the route with its current workers.
+        timeout_s: the time limit of one request.
     """
 
-    def __init__(self, wanted: Route, loader: Loader) -> None:
-        self.wanted = wanted
-        limits = [_limits(step, loader.limits) for step in wanted.steps if not isinstance(step, ValidationStep)]
+    def __init__(self, offer: Route, loader: Loader) -> None:
+        self.offer = offer
+        limits = [_limits(step, loader.limits) for step in offer.steps if not isinstance(step, ValidationStep)]
         self.timeout_s = sum(limit.timeout_s for limit in limits)
         self._loader = loader
         self._fleets: dict[int, _Fleet] = {}
@@ -97,35 +97,35 @@ class LoadedPipeline:
 
     @property
     def digest(self) -> str:
-        """Of everything but its workers."""
-        return self.wanted.digest
+        """The digest of all but its workers."""
+        return self.offer.digest
 
     def uses(self, worker_id: str) -> bool:
-        """Whether requests go to a worker."""
+        """Whether this route sends requests to a worker."""
         return any(worker_id in fleet for fleet in self._fleets.values())
 
-    def update(self, wanted: Route) -> None:
-        """The same route with other workers."""
-        assert wanted.digest == self.digest
-        self.wanted = wanted
+    def update(self, offer: Route) -> None:
+        """Take the route's new workers."""
+        assert offer.digest == self.digest
+        self.offer = offer
         for index, fleet in self._fleets.items():
-            step = wanted.steps[index]
+            step = offer.steps[index]
             assert isinstance(step, WorkerStep)
             fleet.update(step.workers)
 
     def fail(self, cause: TrivetError) -> None:
-        """No more workers will come: requests that wait for one fail with the cause."""
+        """Fail the requests that wait for a worker, because none will start."""
         for fleet in self._fleets.values():
             fleet.pool.fail(cause)
 
     async def load(self, *, on_warm_up: Callable[[Probe], None] = lambda _: None) -> ServedPipeline:
-        """Load it and have it answer its canned row.
+        """Load it and send it its canned row.
 
         Args:
             on_warm_up: called with each probe before its row is sent.
 
         Raises:
-            TrivetError: it cannot be loaded, or answers the row with something else than it declares. Nothing is held then.
+            TrivetError: it cannot be loaded, or its answer does not match its output schema. Then it is closed.
         """
         try:
             return await self._load(on_warm_up)
@@ -134,14 +134,14 @@ class LoadedPipeline:
             raise
 
     async def close(self) -> None:
-        """Let go of sessions and workers. Its requests must have ended before."""
+        """Release its sessions and workers. Its requests must have ended."""
         await self._held.aclose()
 
     async def _load(self, on_warm_up: Callable[[Probe], None]) -> ServedPipeline:
-        wanted = self.wanted
-        models = [(index, step) for index, step in enumerate(wanted.steps) if not isinstance(step, ValidationStep)]
+        offer = self.offer
+        models = [(index, step) for index, step in enumerate(offer.steps) if not isinstance(step, ValidationStep)]
         if not models:
-            raise Internal(f"pipeline {wanted.pipeline} has no step that answers")
+            raise Internal(f"pipeline {offer.pipeline} has no step that answers")
         probes: list[Probe] = []
         steps: list[ServedStep] = []
         for index, step in models:
@@ -150,30 +150,30 @@ class LoadedPipeline:
             steps.append(_served(step, one.runner))
         if len(steps) > 1:
             native = all(isinstance(step, NativeStep) for _, step in models)
-            # Each step by itself, too, since what the first makes of a made-up row need not suit those after it.
+            # Each step by itself, too: the first step's answer to a canned row need not suit the next one.
             probes.append(probes[0].through(await self._chain(steps) if native else PipelineRunner(steps)))
         for probe in probes:
             on_warm_up(probe)
             await self._warm_up(probe)
         return ServedPipeline(
-            name=wanted.pipeline,
-            version=wanted.pipeline_version,
-            deployment_id=wanted.deployment_id or None,
-            workspace_id=wanted.workspace_id,
+            name=offer.pipeline,
+            version=offer.pipeline_version,
+            deployment_id=offer.deployment_id or None,
+            workspace_id=offer.workspace_id,
             steps=tuple(steps),
             runner=probe.runner,
             probe=probe,
-            checks=_checks(wanted.steps, probe.runner),
+            checks=_checks(offer.steps, probe.runner),
         )
 
     async def _warm_up(self, probe: Probe) -> None:
-        """Have the row of a step, or of the whole, answered. Raises what `Probe.failure` gives."""
+        """Send a probe's row. Raises what `Probe.failure` returns."""
         failure = probe.failure(await self._answer(probe), log=self._loader.log)
         if failure is not None:
             raise failure
 
     async def _answer(self, probe: Probe) -> TrivetError | None:
-        """Have the canned row answered. Does not wait out its deadline where no worker is left that could answer."""
+        """Send the canned row. Ends before its deadline if no worker is left."""
         warm_up = asyncio.create_task(probe.warm_up())
         patience_s = WITHOUT_WORKERS_S
         try:
@@ -181,7 +181,7 @@ class LoadedPipeline:
                 lacking = next((fleet for fleet in self._fleets.values() if not fleet.pool.capacity), None)
                 patience_s = WITHOUT_WORKERS_S if lacking is None else patience_s - LOOK_S
                 if patience_s <= 0:
-                    return Unavailable("no worker was there to answer the canned row", reason="worker_died")
+                    return Unavailable("no worker was ready to answer the canned row", reason="worker_died")
             return warm_up.result()
         finally:
             warm_up.cancel()
@@ -197,7 +197,7 @@ class LoadedPipeline:
         return Probe(runner, session.canned, synthetic=not step.example, must_answer=step.must_answer)
 
     async def _chain(self, steps: Sequence[ServedStep]) -> Runner:
-        """All steps in this process: requests that share a call share it through all of them."""
+        """All steps in this process, as one runner: requests that share a call share it through all steps."""
         from trivet.engine.native.runner import NativeRunner, measure
         from trivet.engine.native.views import NativeChain
 
@@ -211,7 +211,7 @@ class LoadedPipeline:
         try:
             cost = await asyncio.to_thread(measure, chain)
         except TrivetError:
-            # A later step may refuse what the first makes of a canned row; threads are always right.
+            # A later step may refuse the first one's answer to a canned row; without a cost the chain runs in threads.
             cost = None
         limits = replace(self._loader.limits, timeout_s=self.timeout_s)
         whole = NativeRunner(chain, cost=cost, limits=limits)
@@ -227,7 +227,7 @@ class LoadedPipeline:
         )
         self._held.push_async_callback(pool.close)
         fleet = self._fleets[index] = _Fleet(pool, self._loader.workers)
-        newest = self.wanted.steps[index]
+        newest = self.offer.steps[index]
         assert isinstance(newest, WorkerStep)
         fleet.update(newest.workers)
         make = example_maker(step.example)
@@ -237,7 +237,7 @@ class LoadedPipeline:
 
 
 def _checks(steps: Sequence[RouteStep], runner: Runner) -> Any:
-    """All validations of a pipeline, which are about what it takes and what it answers."""
+    """All validations of a pipeline, on its input and output columns."""
     validations = [each for step in steps if isinstance(step, ValidationStep) for each in step.validations]
     if not validations:
         return None

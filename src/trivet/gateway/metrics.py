@@ -1,6 +1,6 @@
-"""What a gateway counts. The hot path adds to plain numbers; a page makes Prometheus families of them when it is read.
+"""The counters of a gateway. The hot path adds to plain numbers; the metrics page converts them to Prometheus families.
 
-Everything here belongs to the event loop's thread, so nothing is locked.
+Use them in the event loop's thread only: they have no locks.
 """
 
 from bisect import bisect_left
@@ -28,7 +28,7 @@ class _Times:
         self.total_s += seconds
 
     def buckets(self) -> Iterator[tuple[str, float]]:
-        """Cumulative, as Prometheus has them."""
+        """Cumulative, as in Prometheus."""
         running = 0
         for bound, count in zip((*map(str, SECONDS), "+Inf"), self.counts, strict=True):
             running += count
@@ -42,17 +42,17 @@ class Version(Protocol):
 
 
 class PipelineMetrics:
-    """What is counted for one pipeline, whichever version of it answers.
+    """The counters of one pipeline, of all its versions.
 
     Attributes:
         outcomes: ended requests by the kind of their error; None where they were answered.
         rows: rows answered.
-        versions: the version that serves, and those whose last requests run.
+        versions: the number of the serving version and of those that still drain.
         request_s: from the end of a request's body to its answer.
-        model_s: what of that was the model, with waiting for it.
+        model_s: the model's part of that, with the wait for it.
         worker_exits: workers that ended unexpectedly.
-        workers: how many calls could be answered at this moment.
-        log_dropped: rows that the inference log had no room for.
+        workers: how many calls can run at once now.
+        log_dropped: rows that the inference log dropped.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class PipelineMetrics:
 
 
 class GatewayMetrics:
-    """The metrics of all pipelines that one gateway serves, by name and workspace; workspace 0 is none."""
+    """The metrics of all pipelines of a gateway, by name and workspace; workspace 0 is none."""
 
     def __init__(self) -> None:
         self._pipelines: dict[tuple[str, int], PipelineMetrics] = {}
@@ -86,5 +86,5 @@ class GatewayMetrics:
         return self._pipelines.setdefault((pipeline, workspace_id), PipelineMetrics())
 
     def forget(self, pipeline: str, *, workspace_id: int) -> None:
-        """A pipeline is no longer served; if it is served again, it counts from zero."""
+        """Drop the metrics of a pipeline that is no longer served; if it is served again, it counts from zero."""
         self._pipelines.pop((pipeline, workspace_id), None)

@@ -1,7 +1,7 @@
-"""The pipelines that a gateway serves, by place: what is put in and taken out, and the requests that each of them has.
+"""The pipelines that a gateway serves, by place, and the requests in flight of each.
 
-Nothing here knows a transport. Whatever takes a request, takes it in a `with pipelines.taken(place)` block, so that the pipeline
-counts it and is not let go of before it has ended.
+This module is independent of the transport. A protocol takes each request in a `with pipelines.taken(place)` block, so that the
+pipeline counts it and stays open until it has ended.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ DRAIN_POLL_S = 0.01
 
 
 class Abandoned(Exception):
-    """The client is gone before its request has come as a whole: it gets no answer, and is not counted."""
+    """The client closed the connection before its whole request arrived: it gets no answer, and is not counted."""
 
 
 class Phase(Enum):
-    """Whether a gateway is to be sent requests."""
+    """Whether a gateway is ready for requests."""
 
     STARTING = "starting"
     SERVING = "serving"
@@ -35,10 +35,10 @@ class Phase(Enum):
 
 
 class Place(NamedTuple):
-    """What a request is for, whichever version answers: names belong to a workspace, deployments to the platform.
+    """The target of a request, independent of versions: names belong to a workspace, deployments to the platform.
 
     Attributes:
-        deployment_id: None where a single model is served without a platform.
+        deployment_id: None if a single model is served without a platform.
     """
 
     name: str
@@ -51,12 +51,10 @@ class Place(NamedTuple):
 
 
 class Taken:
-    """A request that was taken, for the length of a `with` block.
-
-    Its pipeline has it in flight for so long, and its outcome is counted by the kind of the error that leaves the block.
+    """A request in flight, for the length of a `with` block. Its outcome is counted by the kind of the error that leaves it.
 
     Attributes:
-        pipeline: what answers it.
+        pipeline: the pipeline that answers it.
     """
 
     __slots__ = ("_pipelines", "pipeline")
@@ -66,17 +64,17 @@ class Taken:
         self._pipelines = pipelines
 
     def moved(self) -> bool:
-        """Whether another version has to answer, because the request came so slowly that its own was replaced meanwhile.
+        """Whether another version has to answer, because this one was replaced while the request's body arrived.
 
         Raises:
-            NotFound: the pipeline was removed meanwhile, and can answer no more.
+            NotFound: the pipeline was removed meanwhile, and is closed.
         """
         before = self.pipeline
         if not before.retired:
             return False
         newer = self._pipelines.at(Place.of(before.pipeline))
         if newer is None and before.closed:
-            raise NotFound("Deployment not found", why="the pipeline was undeployed before the request's body had come")
+            raise NotFound("Deployment not found", why="the pipeline was undeployed before the request's body arrived")
         if newer is None:
             return False
         before.in_flight -= 1
@@ -102,16 +100,16 @@ class Taken:
 
 
 class Pipelines:
-    """What answers where. All of it belongs to the event loop's thread.
+    """The pipelines by place. Call its methods in the event loop's thread.
 
     Args:
-        log: keeps what is answered, of pipelines that are put in with `logged`.
-        waits: be in the phase STARTING until `begin`.
+        log: the inference log, for pipelines that are put in with `logged`.
+        waits: stay in the phase STARTING until `begin`.
 
     Attributes:
-        phase: whether requests are to be sent here.
-        metrics: what is counted.
-        places: every place that has a pipeline, or a reason why it has none, in order of their names.
+        phase: whether this gateway is ready for requests.
+        metrics: the counters.
+        places: every place that has a pipeline, or a reason why it has none, by name.
         refusals: why a place has no pipeline.
     """
 
@@ -125,18 +123,18 @@ class Pipelines:
         self._on_change: list[Callable[[], None]] = []
 
     def __iter__(self) -> Iterator[LivePipeline]:
-        """Every pipeline that answers, in order of their names."""
+        """Every pipeline that answers, by name."""
         return iter([self._serving[place] for place in self.places if place in self._serving])
 
     def at(self, place: Place) -> LivePipeline | None:
-        """What answers at a place."""
+        """The pipeline at a place."""
         return self._serving.get(place)
 
     def taken(self, place: Place) -> Taken:
         """A request for a place, to be answered within a `with` block.
 
         Raises:
-            TrivetError: nothing answers there; the error says why.
+            TrivetError: the place has no pipeline; the error has the reason.
         """
         pipeline = self._serving.get(place)
         if pipeline is None:
@@ -144,7 +142,7 @@ class Pipelines:
         return Taken(self, pipeline)
 
     def put(self, pipeline: ServedPipeline, *, logged: bool = False) -> LivePipeline:
-        """Let a pipeline answer from now on. The version before it keeps the requests that it has, and gets no more."""
+        """Serve a pipeline. The version before it finishes its requests, and gets no new ones."""
         metrics = self.metrics.of(pipeline.name, workspace_id=pipeline.workspace_id)
         metrics.workers = lambda: pipeline.runner.capacity
         metrics.log_dropped = partial(self._dropped, (pipeline.workspace_id, pipeline.name))
@@ -158,19 +156,19 @@ class Pipelines:
         return live
 
     def refuse(self, place: Place, error: TrivetError) -> None:
-        """Give the reason why a place has no pipeline. A pipeline that is there stays."""
+        """Set the reason why a place has no pipeline. An existing pipeline stays."""
         self.refusals = {**self.refusals, place: error}
         self._changed()
 
     def remove(self, place: Place) -> None:
-        """Let nothing answer at a place. Requests that are being answered still are."""
+        """Remove the pipeline of a place. It finishes its requests."""
         self._retire(place)
         self._serving.pop(place, None)
         self.refusals = {each: error for each, error in self.refusals.items() if each != place}
         self._changed()
 
     async def drain(self, pipeline: LivePipeline, *, within_s: float) -> None:
-        """Wait for the last request of a pipeline that was replaced or removed; so long at most."""
+        """Wait for the last request of a replaced or removed pipeline, `within_s` at most; then close it."""
         assert pipeline.retired
         deadline = time.monotonic() + within_s
         while pipeline.in_flight and time.monotonic() < deadline:  # noqa: ASYNC110 - an event would cost every request
@@ -184,22 +182,22 @@ class Pipelines:
             self.metrics.forget(served.name, workspace_id=served.workspace_id)
 
     def begin(self) -> None:
-        """What was served before, or is to be served first, is being served."""
+        """End the phase STARTING: the first pipelines are served."""
         if self.phase is Phase.STARTING:
             self.phase = Phase.SERVING
 
     def begin_stop(self) -> None:
-        """Requests are to be sent elsewhere from now on; those that come are still answered."""
+        """Report "not ready" from now on; requests are still answered."""
         self.phase = Phase.STOPPING
 
     async def unready(self) -> dict[LivePipeline, TrivetError]:
         """The pipelines that do not answer their canned row, and why."""
-        asked = list(self)
-        outcomes = await asyncio.gather(*(live.pipeline.probe.check() for live in asked))
-        return {live: error for live, error in zip(asked, outcomes, strict=True) if error is not None}
+        checked = list(self)
+        outcomes = await asyncio.gather(*(live.pipeline.probe.check() for live in checked))
+        return {live: error for live, error in zip(checked, outcomes, strict=True) if error is not None}
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Have something called whenever a place gets or loses a pipeline or a reason, before any further request."""
+        """Call `callback` whenever a place gets or loses a pipeline or a reason, before the next request."""
         self._on_change.append(callback)
 
     def _retire(self, place: Place) -> None:
@@ -223,5 +221,5 @@ def _order(place: Place) -> tuple[str, int]:
 def _kind(error: BaseException) -> Kind:
     if isinstance(error, TrivetError):
         return error.kind
-    # A request is cancelled where a stop has run out of time.
+    # A request is cancelled if a stop exceeds its time limit.
     return Kind.UNAVAILABLE if isinstance(error, asyncio.CancelledError) else Kind.INTERNAL

@@ -1,7 +1,7 @@
-"""The gateway's own socket, on which the supervisor says what to serve, and hears what is served.
+"""The gateway's socket: the supervisor sends the table of routes, and receives their states.
 
-Each message is one JSON line, a value of `trivet.domain.routes`. Tables count by connection: a supervisor that was started
-again knows better than the one before it, whatever their tables' numbers say.
+Each message is one JSON line, a value of `trivet.domain.routes`. Table numbers are per connection: a restarted supervisor takes
+precedence over the one before it, with any number.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ class _Peer:
     """One connection.
 
     Attributes:
-        order: connections count up; a table of an older one than the last that sent one is out of date.
-        number: of the newest table that came from it.
+        order: the number of the connection; a table from an older one than the last sender's is outdated.
+        number: of the newest table that it sent.
     """
 
     def __init__(self, order: int, writer: asyncio.StreamWriter) -> None:
@@ -55,10 +55,10 @@ class _Peer:
         """Send a message. A client that does not read is disconnected."""
         self._writer.write(encode(message) + b"\n")
         if self._writer.transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
-            self.hang_up()
+            self.disconnect()
 
-    def hang_up(self) -> None:
-        """End the connection at once."""
+    def disconnect(self) -> None:
+        """Close the connection at once."""
         self._writer.transport.abort()
 
 
@@ -66,13 +66,13 @@ class GatewaySocket:
     """Listens for supervisors, for the length of an `async with` block.
 
     Args:
-        path: of the socket; one that was left there is replaced.
+        path: of the socket; an old one is replaced.
         name: of this process.
-        states: what is served now.
-        take_table: called with each table that is news; tables come one after the other, in order.
+        states: the current state of each deployment.
+        take_table: called with each new table, one after the other.
         take_end: called with each worker that ended.
-        to_end: workers that every supervisor is asked to end when it connects.
-        flush: writes the inference log out.
+        to_end: workers that each new supervisor has to end.
+        flush: flushes the inference log.
     """
 
     def __init__(
@@ -97,44 +97,44 @@ class GatewaySocket:
         self._connections = 0
         self._authority = 0
         self._in_order = asyncio.Lock()
-        self._told: tuple[RouteState, ...] | None = None
+        self._reported: tuple[RouteState, ...] | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         listener = _listen(self._path)
-        self._server = await asyncio.start_unix_server(self._converse, sock=listener, limit=MOST_LINE_BYTES)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MOST_LINE_BYTES)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
         for peer in self._peers:
-            peer.hang_up()
+            peer.disconnect()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
 
-    def tell(self) -> None:
-        """Say to everyone what is served, if that has changed."""
+    def report(self) -> None:
+        """Send the states to every supervisor, if they have changed."""
         states = self._states()
-        if states == self._told:
+        if states == self._reported:
             return
-        self._told = states
+        self._reported = states
         for peer in self._peers:
-            self._report(peer)
+            self._send_report(peer)
 
     def end_worker(self, worker: WorkerAddress) -> None:
-        """Ask every supervisor that is connected to end a worker."""
+        """Tell every connected supervisor to end a worker."""
         for peer in self._peers:
             peer.send(EndWorker(worker=worker))
 
-    def _report(self, peer: _Peer) -> None:
-        """What is served now, under the number of the peer's own newest table: others' numbers say nothing to it."""
+    def _send_report(self, peer: _Peer) -> None:
+        """Send the states with the number of the peer's own newest table: it does not know the numbers of others."""
         peer.send(GatewayReport(gateway=self._name, number=peer.number, states=self._states()))
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -142,20 +142,20 @@ class GatewaySocket:
         peer = _Peer(self._connections, writer)
         self._peers.add(peer)
         try:
-            self._report(peer)
+            self._send_report(peer)
             for worker in self._to_end():
                 peer.send(EndWorker(worker=worker))
             while line := await reader.readline():
-                await self._hear(peer, decode(line, ToGateway))  # type: ignore[arg-type]
+                await self._handle(peer, decode(line, ToGateway))  # type: ignore[arg-type]
         except (ConnectionError, ValueError, TrivetError) as error:
             # A line that is too long is a ValueError.
-            log.warning("a connection to %s is ended: %s", self._path.name, error)
+            log.warning("closing a connection to %s: %s", self._path.name, error)
         finally:
             self._peers.discard(peer)
             self._tasks.discard(task)
             writer.close()
 
-    async def _hear(self, peer: _Peer, message: ToGateway) -> None:
+    async def _handle(self, peer: _Peer, message: ToGateway) -> None:
         match message:
             case WorkerEnded():
                 self._take_end(message)
@@ -169,14 +169,14 @@ class GatewaySocket:
                     self._authority = peer.order
                     await self._take_table(message)
                     peer.number = message.number
-                self.tell()
-                self._report(peer)
+                self.report()
+                self._send_report(peer)
 
 
 def _listen(path: Path) -> socket.socket:
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise Conflict(
-            f"the socket {path} cannot be made",
+            f"failed to create the socket {path}",
             why=f"a Unix socket's path has {LONGEST_PATH} bytes at most",
             fix="choose a home with a shorter path: --home, or TRIVET_HOME",
         )
@@ -189,7 +189,7 @@ def _listen(path: Path) -> socket.socket:
         listener.bind(str(path))
     except OSError as error:
         listener.close()
-        raise Conflict(f"the socket {path} cannot be made", why=error.strerror or str(error)) from error
+        raise Conflict(f"failed to create the socket {path}", why=error.strerror or str(error)) from error
     finally:
         os.umask(before)
     listener.setblocking(False)

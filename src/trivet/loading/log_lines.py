@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from trivet.domain.version import ModelVersion
 from trivet.errors import Unavailable
-from trivet.loading.trials import Doing
+from trivet.loading.trials import Stage
 
 __all__ = ["UploadLines", "UploadLog"]
 
@@ -31,7 +31,7 @@ class UploadLog:
         self._journal = journal
         self._version = version
         self._every_s = every_s
-        self._reports: list[Doing] = []
+        self._reports: list[Stage] = []
         self._fresh = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -63,9 +63,9 @@ class UploadLog:
         self._stopped.clear()
         self._fresh.clear()
 
-    def add(self, doing: Doing) -> None:
+    def add(self, stage: Stage) -> None:
         """Take a trial's report; `follow` writes it."""
-        self._reports.append(doing)
+        self._reports.append(stage)
         self._fresh.set()
 
     async def follow(self) -> None:
@@ -78,9 +78,9 @@ class UploadLog:
             await self._fresh.wait()
             self._fresh.clear()
             reports, self._reports = self._reports, []
-            for doing in _latest(reports):
-                level: Level = "warning" if doing.stage == "warning" else "info"
-                await self.write(level, doing.stage, _text(doing))
+            for stage in _latest(reports):
+                level: Level = "warning" if stage.stage == "warning" else "info"
+                await self.write(level, stage.stage, _text(stage))
             # After `stop` the rest is written without a pause.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), self._every_s)
@@ -91,15 +91,15 @@ class UploadLog:
         self._fresh.set()
 
 
-def _latest(reports: list[Doing]) -> Iterator[Doing]:
+def _latest(reports: list[Stage]) -> Iterator[Stage]:
     """The reports, with only the last of consecutive counts."""
-    for index, doing in enumerate(reports):
+    for index, stage in enumerate(reports):
         following = reports[index + 1] if index + 1 < len(reports) else None
-        if doing.done is None or following is None or following.done is None or following.stage != doing.stage:
-            yield doing
+        if stage.done is None or following is None or following.done is None or following.stage != stage.stage:
+            yield stage
 
 
-def _text(doing: Doing) -> str:
-    if doing.done is None:
-        return doing.detail
-    return f"{doing.detail} ({doing.done}{'' if doing.total is None else f' of {doing.total}'})"
+def _text(stage: Stage) -> str:
+    if stage.done is None:
+        return stage.detail
+    return f"{stage.detail} ({stage.done}{'' if stage.total is None else f' of {stage.total}'})"

@@ -145,11 +145,11 @@ class LoadQueue:
             await asyncio.wait(tasks)
 
     def _has_room_for(self, version: ModelVersion) -> bool:
-        alike = [each for each, _ in self._running.values() if _where(each) == _where(version)]
+        alike = [each for each, _ in self._running.values() if _runtime_of(each) == _runtime_of(version)]
         return len(alike) < self._limits.at_once
 
     def _begin(self, version: ModelVersion) -> None:
-        task = asyncio.create_task(self._convert(version), name=f"version {version.id}")
+        task = asyncio.create_task(self._load(version), name=f"version {version.id}")
         self._running[version.id] = (version, task)
 
         def ended(_: asyncio.Task[None]) -> None:
@@ -165,16 +165,16 @@ class LoadQueue:
 
         task.add_done_callback(ended)
 
-    async def _convert(self, version: ModelVersion) -> None:
+    async def _load(self, version: ModelVersion) -> None:
         """From pending to ready or error. A version that is deleted meanwhile is dropped."""
         upload_log = UploadLog(self._journal, version, every_s=self._limits.log_every_s)
         try:
             if version.status is not _pending(version):
                 await self._retry(self._models.set_status, version.id, _pending(version))
                 await upload_log.write("info", "pending", "the platform ended while it was loading: it starts again")
-            await upload_log.write("info", "pending", f"pending loading to a {_where(version)} runtime")
+            await upload_log.write("info", "pending", f"pending loading to a {_runtime_of(version)} runtime")
             await self._retry(self._models.set_status, version.id, _attempting(version))
-            await upload_log.write("info", "loading", f"attempting loading to a {_where(version)} runtime")
+            await upload_log.write("info", "loading", f"attempting loading to a {_runtime_of(version)} runtime")
             try:
                 loaded = await self._try(version, upload_log)
             except TrivetError as error:
@@ -274,7 +274,7 @@ class LoadQueue:
         return min(self._limits.first_pause_s * 2.0 ** min(attempt, 32), self._limits.most_pause_s)
 
 
-def _where(version: ModelVersion) -> str:
+def _runtime_of(version: ModelVersion) -> str:
     return "native" if _is_native(version) else "container"
 
 

@@ -1,7 +1,7 @@
-"""Trials: an uploaded version is first loaded in a process of its own, whose crash ends nothing else.
+"""Trials: each uploaded version is first loaded in its own process, whose crash ends nothing else.
 
-The process reads what to try from one JSON line on its standard input, and writes what it does in JSON lines to its standard
-output. It ends when its standard input does.
+The process reads its job from one JSON line on standard input, and writes its progress as JSON lines to standard output. It
+ends when its standard input is closed.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from trivet.errors import DeadlineExceeded, Internal, Unavailable
 
 __all__ = [
     "TRIAL_DIED",
-    "Doing",
     "ProcessTrials",
     "Report",
+    "Stage",
     "TrialFailed",
     "TrialJob",
     "TrialLoaded",
@@ -59,7 +59,7 @@ class TrialJob(msgspec.Struct, frozen=True, kw_only=True):
     parent: int
 
 
-class Doing(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="doing"):
+class Stage(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="doing"):
     """The trial's progress; `done` of `total` if known."""
 
     stage: str
@@ -80,8 +80,8 @@ class TrialFailed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", 
     fault: Fault
 
 
-TrialMessage: TypeAlias = Doing | TrialLoaded | TrialFailed
-Report: TypeAlias = Callable[[Doing], None]
+TrialMessage: TypeAlias = Stage | TrialLoaded | TrialFailed
+Report: TypeAlias = Callable[[Stage], None]
 
 
 class Trials(Protocol):
@@ -121,13 +121,13 @@ class ProcessTrials:
         tail = bytearray()
         errors = asyncio.create_task(_keep_tail(process, tail))
         try:
-            result = await _converse(process, job, limit_s=limit_s, load_limit_s=load_limit_s, report=report)
+            result = await _exchange(process, job, limit_s=limit_s, load_limit_s=load_limit_s, report=report)
         except BaseException:
             await asyncio.shield(_end(process, errors))
             raise
         if result is None:
             await _end(process, errors)
-            raise _death(job.name, process.returncode or 0, _last_lines(tail))
+            raise _trial_died(job.name, process.returncode or 0, _last_lines(tail))
         await _end(process, errors)
         if isinstance(result, TrialFailed):
             raise result.fault.exception()
@@ -153,7 +153,7 @@ class ProcessTrials:
             ) from error
 
 
-async def _converse(
+async def _exchange(
     process: asyncio.subprocess.Process, job: TrialJob, *, limit_s: float, load_limit_s: float, report: Report
 ) -> TrialLoaded | TrialFailed | None:
     """The trial's result; None if it ended without one."""
@@ -167,7 +167,7 @@ async def _converse(
                 await process.stdin.drain()
             loading = False
             while (message := await _read(process)) is not None:
-                if not isinstance(message, Doing):
+                if not isinstance(message, Stage):
                     return message
                 if message.stage == "loading" and not loading:
                     loading = True
@@ -228,7 +228,7 @@ def _last_lines(tail: bytearray) -> str:
     return "\n".join(f"    {line}" for line in lines[-TAIL_LINES:])
 
 
-def _death(name: str, code: int, tail: str) -> Unavailable:
+def _trial_died(name: str, code: int, tail: str) -> Unavailable:
     how = f"its process ended with exit code {code}"
     if code < 0:
         try:

@@ -24,7 +24,7 @@ class Reading:
     """
 
     revision: int
-    wanted: DesiredState
+    desired: DesiredState
     statuses: dict[int, DeploymentStatus] = field(default_factory=dict)
     workspaces: dict[int, int] = field(default_factory=dict)
     served: dict[int, DesiredPipeline] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class CatalogReader:
             return None
         deployments = self._catalog.deployments.all()
         # Versions never change; drop those that are not desired any more.
-        wanted = {
+        versions = {
             uuid
             for each in deployments
             if each.wanted == "running"
@@ -58,11 +58,11 @@ class CatalogReader:
             if uuid is not None
         }
         self._versions = {
-            uuid: self._versions.get(uuid) or self._catalog.pipelines.version(uuid) for uuid in sorted(wanted)
+            uuid: self._versions.get(uuid) or self._catalog.pipelines.version(uuid) for uuid in sorted(versions)
         }
         self._last = Reading(
             revision=revision,
-            wanted=DesiredState(
+            desired=DesiredState(
                 running=tuple(self._desired(each) for each in deployments if each.wanted == "running"),
                 stopped=tuple(
                     Stopping(deployment_id=each.id, generation=each.generation)

@@ -26,28 +26,28 @@ class CatalogWriter:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._told: dict[int, DeploymentStatus] = {}
+        self._written: dict[int, DeploymentStatus] = {}
         self._newest: dict[int, DeploymentStatus] = {}
         self._workspaces: dict[int, int] = {}
         self._events: list[tuple[int, str, str]] = []
-        self._fresh = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def known(self, statuses: Mapping[int, DeploymentStatus], workspaces: Mapping[int, int]) -> None:
         """Take the statuses that were read from the catalog; later writes are newer."""
-        self._told = {key: self._told.get(key, status) for key, status in statuses.items()}
+        self._written = {key: self._written.get(key, status) for key, status in statuses.items()}
         self._workspaces = dict(workspaces)
         self._newest = {key: status for key, status in self._newest.items() if key in statuses}
-        self._fresh.set()
+        self._changed.set()
 
-    def say(self, statuses: Mapping[int, DeploymentStatus]) -> None:
+    def update(self, statuses: Mapping[int, DeploymentStatus]) -> None:
         """Take the observed statuses."""
         for deployment_id, status in statuses.items():
-            before = self._newest.get(deployment_id) or self._told.get(deployment_id)
+            before = self._newest.get(deployment_id) or self._written.get(deployment_id)
             answered = status.serving
             if answered is None and before is not None and status.state is not DeploymentState.STOPPED:
                 answered = before.answered
             self._newest[deployment_id] = msgspec.structs.replace(status, answered=answered)
-        self._fresh.set()
+        self._changed.set()
 
     def worker_ended(self, deployment_id: int, end: WorkerEnded) -> None:
         """Add an event for a worker that ended unexpectedly."""
@@ -57,8 +57,8 @@ class CatalogWriter:
         """Write, until cancelled."""
         pause_s = FIRST_PAUSE_S
         while True:
-            await self._fresh.wait()
-            self._fresh.clear()
+            await self._changed.wait()
+            self._changed.clear()
             try:
                 await self._write()
                 pause_s = FIRST_PAUSE_S
@@ -66,16 +66,16 @@ class CatalogWriter:
                 log.warning("failed to write statuses to the catalog: %s", error.message)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, MOST_PAUSE_S)
-                self._fresh.set()
+                self._changed.set()
 
     async def _write(self) -> None:
         for deployment_id, status in list(self._newest.items()):
-            before = self._told.get(deployment_id)
+            before = self._written.get(deployment_id)
             if before == status:
                 continue
             with contextlib.suppress(NotFound):  # the deployment was deleted meanwhile
                 await asyncio.to_thread(self._catalog.deployments.set_status, deployment_id, status)
-            self._told[deployment_id] = status
+            self._written[deployment_id] = status
             if before is None or (before.state, before.generation) != (status.state, status.generation):
                 self._event(deployment_id, status.state.lower(), _text(status))
         while self._events:
@@ -96,7 +96,7 @@ class CatalogWriter:
     def _event(self, deployment_id: int, kind: str, text: str) -> None:
         if len(self._events) < MOST_EVENTS:
             self._events.append((deployment_id, kind, text))
-            self._fresh.set()
+            self._changed.set()
 
 
 def _text(status: DeploymentStatus) -> str:

@@ -58,11 +58,11 @@ class GatewayChannel:
         """Send the routes, now or as soon as the gateway is reachable."""
         self._table = table
         if self._report is not None:
-            self._say(table)
+            self._send(table)
 
     def worker_ended(self, end: WorkerEnded) -> None:
         """Report how a worker ended. An unreachable gateway holds no requests of it."""
-        self._say(end)
+        self._send(end)
 
     async def run(self) -> None:
         """Connect, and reconnect, until cancelled."""
@@ -97,10 +97,10 @@ class GatewayChannel:
                 continue
             first, self._report = self._report is None, message
             if first and self._table is not None:
-                self._say(self._table)
+                self._send(self._table)
             self._on_change()
 
-    def _say(self, message: RouteTable | WorkerEnded) -> None:
+    def _send(self, message: RouteTable | WorkerEnded) -> None:
         if self._writer is not None:
             with contextlib.suppress(OSError, RuntimeError):  # the connection is ending: the reader handles that
                 self._writer.write(encode(message) + b"\n")

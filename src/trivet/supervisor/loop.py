@@ -95,7 +95,7 @@ class Supervisor:
         self._loads = loads
         self._file = memory
         self._memory = Memory()
-        self._wanted: DesiredState | None = None
+        self._desired: DesiredState | None = None
         self._lost: dict[int, DesiredPipeline] | None = None
         self._poll_s = poll_s
 
@@ -124,10 +124,10 @@ class Supervisor:
                 await self._preparations.recheck()
             connected = self._gateway.report is not None
             # Until the catalog was read, change nothing.
-            if self._wanted is not None:
-                await self._turn(self._wanted)
+            if self._desired is not None:
+                await self._turn(self._desired)
 
-    async def _turn(self, wanted: DesiredState) -> None:
+    async def _turn(self, desired: DesiredState) -> None:
         observed = Observed(
             fleets=self._fleets.states,
             ending=self._fleets.ending,
@@ -136,33 +136,33 @@ class Supervisor:
             table=self._gateway.table,
             memory=self._memory,
         )
-        made = plan(self._with_lost(wanted), observed)
+        made = plan(self._with_lost(desired), observed)
         if made.memory != self._memory:
             # Write it before acting: after a crash, the next supervisor knows every route that may be in use.
             await asyncio.to_thread(self._file.write, made.memory)
             self._memory = made.memory
-        for key, generation in made.prepare.items():
-            self._preparations.want(key, generation)
-        for desired in made.start:
-            work = self._preparations.work(desired.step)
+        for step, generation in made.prepare.items():
+            self._preparations.require(step, generation)
+        for fleet in made.start:
+            work = self._preparations.work(fleet.step)
             if work is not None:
-                self._fleets.start(desired, work)
-        for fleet, count in made.resize.items():
-            self._fleets.resize(fleet, count)
-        for fleet in made.stop:
-            self._fleets.stop(fleet)
+                self._fleets.start(fleet, work)
+        for key, count in made.resize.items():
+            self._fleets.resize(key, count)
+        for key in made.stop:
+            self._fleets.stop(key)
         if made.table is not None:
             self._gateway.offer(made.table)
-        self._writer.say(made.statuses)
+        self._writer.update(made.statuses)
         self._forget_found(made.statuses)
 
-    def _with_lost(self, wanted: DesiredState) -> DesiredState:
+    def _with_lost(self, desired: DesiredState) -> DesiredState:
         """The desired state; if the route that answered last is unknown and not desired, that route first."""
         if not self._lost:
-            return wanted
+            return desired
         return DesiredState(
-            running=tuple(self._lost.get(desired.deployment_id, desired) for desired in wanted.running),
-            stopped=wanted.stopped,
+            running=tuple(self._lost.get(each.deployment_id, each) for each in desired.running),
+            stopped=desired.stopped,
         )
 
     def _forget_found(self, statuses: Mapping[int, DeploymentStatus]) -> None:
@@ -195,10 +195,10 @@ class Supervisor:
         self._writer.known(reading.statuses, reading.workspaces)
         if self._lost is None:
             known = self._memory.serving.keys() | self._memory.offered.keys()
-            self._lost = {key: desired for key, desired in reading.served.items() if key not in known}
+            self._lost = {key: served for key, served in reading.served.items() if key not in known}
         self._changes.uploads.set()
-        if reading.wanted != self._wanted:
-            self._wanted = reading.wanted
+        if reading.desired != self._desired:
+            self._desired = reading.desired
             self._changes.seen()
 
     async def _load(self) -> None:

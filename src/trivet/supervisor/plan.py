@@ -54,15 +54,15 @@ class Plan:
     statuses: Mapping[int, DeploymentStatus] = field(default_factory=dict)
 
 
-def plan(wanted: DesiredState, observed: Observed) -> Plan:
+def plan(desired: DesiredState, observed: Observed) -> Plan:
     """Compute the next actions. Repeated with their results, it ends with nothing to do.
 
     Args:
-        wanted: at most one desired state for each deployment.
+        desired: at most one desired state for each deployment.
         observed: the actual state.
     """
-    running = sorted(wanted.running, key=lambda desired: desired.deployment_id)
-    targets = [target_of(desired, observed) for desired in running]
+    running = sorted(desired.running, key=lambda each: each.deployment_id)
+    targets = [target_of(each, observed) for each in running]
     memory = _learn(observed, targets)
     chosen = {target.deployment_id: _choose(target, memory) for target in targets}
     # The first table waits for the gateway's report: without it, the table might lack a route that serves but is unknown here.
@@ -85,13 +85,13 @@ def plan(wanted: DesiredState, observed: Observed) -> Plan:
             if target.route is not None or status.fault is not None or status.serving is None:
                 statuses[target.deployment_id] = status
         if settled:
-            statuses |= stopped_statuses(wanted.stopped, observed)
+            statuses |= stopped_statuses(desired.stopped, observed)
     return Plan(
         memory=_forget(memory, observed, targets) if settled else memory,
         prepare=_prepare(targets, required, observed),
         start=_start(required, observed),
         resize=_resize(counts, required, observed, settled=settled),
-        stop=_stop(required, wanted, observed, memory) if settled else (),
+        stop=_stop(required, desired, observed, memory) if settled else (),
         table=table,
         statuses=statuses,
     )
@@ -104,11 +104,11 @@ def _learn(observed: Observed, targets: Sequence[Target]) -> Memory:
     for target in targets:
         if target.route is not None and target.digest is not None:
             routes[target.digest] = target.route
-    wanted = {target.deployment_id for target in targets}
-    serving = {key: digest for key, digest in memory.serving.items() if key in wanted}
+    running = {target.deployment_id for target in targets}
+    serving = {key: digest for key, digest in memory.serving.items() if key in running}
     failed = dict(memory.failed)
     for state in _reported(observed):
-        if state.deployment_id not in wanted:
+        if state.deployment_id not in running:
             continue
         if state.serving in routes:
             serving[state.deployment_id] = state.serving
@@ -208,15 +208,15 @@ def _table(routes: tuple[Route, ...], observed: Observed) -> RouteTable | None:
 
 def _prepare(targets: Iterable[Target], required: Mapping[str, DesiredFleet], observed: Observed) -> dict[StepKey, int]:
     """Steps that are not prepared yet, or that failed for an earlier generation."""
-    wanted = [
+    needed = [
         ((step.version, step.config_id), target.desired.generation)
         for target in targets
         for step in target.desired.models
     ]
     # A route that keeps serving while the desired one cannot run may also need its workers started.
-    wanted += [(fleet.step, fleet.generation) for fleet in required.values()]
+    needed += [(fleet.step, fleet.generation) for fleet in required.values()]
     missing: dict[StepKey, int] = {}
-    for key, generation in wanted:
+    for key, generation in needed:
         made = observed.prepared.get(key)
         if made is None or (isinstance(made, NotPrepared) and made.generation < generation):
             missing[key] = max(generation, missing.get(key, 0))
@@ -254,14 +254,14 @@ def _resize(
 
 
 def _stop(
-    required: Mapping[str, DesiredFleet], wanted: DesiredState, observed: Observed, memory: Memory
+    required: Mapping[str, DesiredFleet], desired: DesiredState, observed: Observed, memory: Memory
 ) -> tuple[str, ...]:
     used, unknown = _used(observed, memory)
     # A step that is not prepared yet may need its fleet, which exists if it was adopted.
     pending = [
         fleet
-        for desired in wanted.running
-        for fleet in fleets_of(desired)
+        for each in desired.running
+        for fleet in fleets_of(each)
         if fleet is not None and fleet.step not in observed.prepared
     ]
     kept = {fleet.key for fleet in (*required.values(), *used, *pending)}
@@ -275,9 +275,9 @@ def _forget(memory: Memory, observed: Observed, targets: Sequence[Target]) -> Me
         return memory
     used = {digest for state in observed.states for digest in state.using}
     needed = {*memory.serving.values(), *memory.offered.values(), *used}
-    asked = needed | {target.digest for target in targets if target.digest is not None}
+    kept = needed | {target.digest for target in targets if target.digest is not None}
     return msgspec.structs.replace(
         memory,
         routes={digest: route for digest, route in memory.routes.items() if digest in needed},
-        failed={digest: fault for digest, fault in memory.failed.items() if digest in asked},
+        failed={digest: fault for digest, fault in memory.failed.items() if digest in kept},
     )

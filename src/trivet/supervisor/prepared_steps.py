@@ -54,7 +54,7 @@ class Preparations:
         made = self._made.get(key)
         return None if made is None or isinstance(made, NotPrepared) else made[1]
 
-    def want(self, key: StepKey, generation: int) -> None:
+    def require(self, key: StepKey, generation: int) -> None:
         """Prepare a step; one that failed for an earlier generation is retried at once."""
         if self._generations.get(key) == generation:
             return

@@ -45,16 +45,16 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
     servers: list[uvicorn.Server] = []
 
     def probe() -> dict[str, str]:
-        silent = {}
+        problems = {}
         try:
             catalog.revision()
         except TrivetError as error:
             # The page is open to requests without a token: it shows no addresses and no users.
-            silent["database"] = error.what
+            problems["database"] = error.what
         for part, path in (("supervisor", supervisor), ("gateway", gateway)):
             if not _answers(str(path)):
-                silent[part] = "it does not answer"
-        return silent
+                problems[part] = "it does not answer"
+        return problems
 
     control = Control(
         catalog=catalog,
@@ -111,9 +111,9 @@ def _check_expression(text: str) -> None:
 
 
 def _answers(path: str) -> bool:
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.settimeout(PROBE_S)
-        door.connect(path)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(PROBE_S)
+        connection.connect(path)
         return True
     return False
 
@@ -128,14 +128,14 @@ def _flush(path: str) -> bool:
     token = f"{os.getpid()}-{time.monotonic_ns()}"
     deadline = time.monotonic() + FLUSH_S
     rest = b""
-    with contextlib.suppress(OSError, msgspec.DecodeError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.settimeout(FLUSH_S)
-        door.connect(path)
-        door.sendall(encode(FlushLogs(token=token)) + b"\n")
+    with contextlib.suppress(OSError, msgspec.DecodeError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        peer.settimeout(FLUSH_S)
+        peer.connect(path)
+        peer.sendall(encode(FlushLogs(token=token)) + b"\n")
         while (left_s := deadline - time.monotonic()) > 0:
             # A limit on each piece alone would let a slow sender continue for ever.
-            door.settimeout(left_s)
-            piece = door.recv(2**16)
+            peer.settimeout(left_s)
+            piece = peer.recv(2**16)
             if not piece:
                 return False
             *lines, rest = (rest + piece).split(b"\n")

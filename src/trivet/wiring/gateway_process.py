@@ -83,16 +83,16 @@ async def _run(
     stop.serving(servers)
     loader = Loader(NativeSessions(example_maker), limits=EngineLimits(max_waiting=settings.max_waiting))
     routing = ServedDeployments(pipelines, loader)
-    kept = _KeptTable(run / "routes.json")
-    remembered = kept.read()
-    if remembered is not None:
-        routing.take(remembered)
-        await _until_back(routing, remembered)
+    table_file = _TableFile(run / "routes.json")
+    last_table = table_file.read()
+    if last_table is not None:
+        routing.take(last_table)
+        await _until_back(routing, last_table)
     for server in servers:
         await server.start()
 
     async def take(table: RouteTable) -> None:
-        await asyncio.to_thread(kept.write, table)
+        await asyncio.to_thread(table_file.write, table)
         routing.take(table)
 
     async def flush() -> None:
@@ -107,9 +107,9 @@ async def _run(
         take_end=routing.worker_ended,
         to_end=lambda: loader.workers.to_end,
         flush=flush,
-    ) as door:
-        routing.on_change = door.tell
-        loader.workers.on_end = door.end_worker
+    ) as supervisors:
+        routing.on_change = supervisors.report
+        loader.workers.on_end = supervisors.end_worker
         settling = asyncio.create_task(_settle(routing))
         await stop.finish(pipelines, stop_delay_s=settings.stop_delay_s)
         settling.cancel()
@@ -127,7 +127,7 @@ def _inference_log(settings: Settings) -> InferenceLog | None:
 
 async def _until_back(routing: ServedDeployments, table: RouteTable) -> None:
     """Wait a moment until what can come back at once is there: connections wait meanwhile, and are not answered "not found"."""
-    soon = {route.deployment_id for route in table.routes if all([await _at_once(step) for step in route.steps])}
+    soon = {route.deployment_id for route in table.routes if all([await _starts_at_once(step) for step in route.steps])}
     deadline = asyncio.get_running_loop().time() + HOLD_S
     while asyncio.get_running_loop().time() < deadline:
         if not any(state.deployment_id in soon and state.state == "loading" for state in routing.states()):
@@ -135,7 +135,7 @@ async def _until_back(routing: ServedDeployments, table: RouteTable) -> None:
         await asyncio.sleep(0.005)
 
 
-async def _at_once(step: RouteStep) -> bool:
+async def _starts_at_once(step: RouteStep) -> bool:
     """Whether a step needs no worker that is still to be started."""
     if not isinstance(step, WorkerStep):
         return True
@@ -149,7 +149,7 @@ async def _settle(routing: ServedDeployments) -> None:
     gc.freeze()
 
 
-class _KeptTable:
+class _TableFile:
     """The newest table, in a file.
 
     Args:

@@ -32,7 +32,7 @@ ROLES = ("control", "supervisor", "gateway")
 
 FIRST_PAUSE_S = 0.05
 MOST_PAUSE_S = 5.0
-FORGIVEN_AFTER_S = 30.0
+HEALTHY_AFTER_S = 30.0
 READY_WITHIN_S = 60.0
 STOP_SLACK_S = 15.0
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to recognise them in a setting
@@ -338,7 +338,7 @@ def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) ->
     """Restart each process that ended, after a pause that grows while it keeps ending."""
     now = time.monotonic()
     for child, code in _reap(platform):
-        if now - child.started_at > FORGIVEN_AFTER_S:
+        if now - child.started_at > HEALTHY_AFTER_S:
             child.ends = 0
         pause_s = min(FIRST_PAUSE_S * 2.0 ** min(child.ends, 16), MOST_PAUSE_S)
         child.ends += 1

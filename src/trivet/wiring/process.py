@@ -23,8 +23,8 @@ class StopSignals:
     """
 
     def __init__(self, before: Callable[[], object] | None = None) -> None:
-        self._asked = asyncio.Event()
-        self._hurried = asyncio.Event()
+        self._requested = asyncio.Event()
+        self._at_once = asyncio.Event()
         self._before = before
         self._servers: Sequence[Server] = ()
         loop = asyncio.get_running_loop()
@@ -32,9 +32,9 @@ class StopSignals:
             loop.add_signal_handler(number, self._arrived)
 
     @property
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether a signal arrived."""
-        return self._asked.is_set()
+        return self._requested.is_set()
 
     def serving(self, servers: "Sequence[Server]") -> None:
         """From now on there are requests to finish on these servers."""
@@ -43,20 +43,20 @@ class StopSignals:
 
     async def finish(self, pipelines: "Pipelines", *, stop_delay_s: float) -> None:
         """Wait for the first signal, then report "not ready" for a while, and finish the requests in flight."""
-        await self._asked.wait()
+        await self._requested.wait()
         pipelines.begin_stop()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hurried.wait(), stop_delay_s)
+            await asyncio.wait_for(self._at_once.wait(), stop_delay_s)
         await asyncio.gather(*(server.stop() for server in self._servers))
 
     def _arrived(self) -> None:
         if self._before is not None:
             self._before()
-        elif self._asked.is_set():
-            self._hurried.set()
+        elif self._requested.is_set():
+            self._at_once.set()
             for server in self._servers:
                 server.stop_now()
-        self._asked.set()
+        self._requested.set()
 
 
 def event_loops() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -86,5 +86,5 @@ async def _serve(
             on_ready()
             await stop.finish(pipelines, stop_delay_s=settings.stop_delay_s)
     except asyncio.CancelledError:
-        if not stop.asked:
+        if not stop.requested:
             raise

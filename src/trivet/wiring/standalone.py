@@ -133,11 +133,11 @@ async def _workers(
         current = msgspec.structs.replace(step, workers=tuple(ready.values()))
         loaded.update(msgspec.structs.replace(route, steps=(current,)))
 
-    def came(worker: RunningWorker) -> None:
+    def add(worker: RunningWorker) -> None:
         ready[worker] = worker.address
         update()
 
-    def gone(worker: RunningWorker) -> None:
+    def remove(worker: RunningWorker) -> None:
         address = ready.pop(worker)
         if stopping:
             return
@@ -159,7 +159,7 @@ async def _workers(
             loaded.fail(failures[0])
 
     loader.workers.on_end = lambda address: start(launcher.end(address))
-    workers = WorkerSet(launcher, spec, count=spec.workers, on_ready=came, on_gone=gone, on_state=changed)
+    workers = WorkerSet(launcher, spec, count=spec.workers, on_ready=add, on_gone=remove, on_state=changed)
     async with workers:
         try:
             yield

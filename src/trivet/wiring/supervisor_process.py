@@ -119,21 +119,21 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         loads=load_queue(settings, catalog=catalog, blobs=blobs, environ=os.environ, on_change=changes.look),
         memory=MemoryFile(run / "supervisor.json", table=run / "routes.json"),
     )
-    async with _door(run / "supervisor.sock", changes):
+    async with _notifications(run / "supervisor.sock", changes):
         working = asyncio.create_task(supervisor.run())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        broke_off = working.done()
+        failed = working.done()
         working.cancel()
         await asyncio.wait([working])
-        await supervisor.close(leave_workers=broke_off or stop.leave)
-    if broke_off:
+        await supervisor.close(leave_workers=failed or stop.leave)
+    if failed:
         log.critical("the supervisor failed", exc_info=working.exception())
-    if broke_off or stop.leave:
+    if failed or stop.leave:
         # Ending this event loop in order would end its workers.
         logging.shutdown()
-        os._exit(1 if broke_off else 0)
+        os._exit(1 if failed else 0)
 
 
 def load_queue(
@@ -173,22 +173,22 @@ class _Stop:
 
     def __init__(self) -> None:
         self.leave = False
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._arrived, number)
 
     async def wait(self) -> None:
         """Wait for the first."""
-        await self._asked.wait()
+        await self._requested.wait()
 
     def _arrived(self, number: int) -> None:
         self.leave = number == signal.SIGHUP
-        self._asked.set()
+        self._requested.set()
 
 
 @contextlib.asynccontextmanager
-async def _door(path: Path, changes: Changes) -> AsyncIterator[None]:
+async def _notifications(path: Path, changes: Changes) -> AsyncIterator[None]:
     """Listen for notifications for the length of a `with` block."""
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

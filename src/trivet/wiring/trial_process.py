@@ -28,7 +28,7 @@ from trivet.errors import Internal, ModelFailed, TrivetError
 from trivet.gateway.formats.records import RecordsDecoder
 from trivet.loading.convert import convert
 from trivet.loading.prepare import Report, prepare
-from trivet.loading.trials import Doing, TrialFailed, TrialJob, TrialLoaded, TrialMessage
+from trivet.loading.trials import Stage, TrialFailed, TrialJob, TrialLoaded, TrialMessage
 from trivet.settings import Settings, settings_from_json
 from trivet.wiring.standalone import rows_of, run_tests, standalone
 from trivet_worker.process import die_with_parent, read_line, take_streams
@@ -56,7 +56,7 @@ def main() -> None:
         events.buffer.flush()
 
     def report(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
-        send(Doing(stage=stage, detail=detail, done=done, total=total))
+        send(Stage(stage=stage, detail=detail, done=done, total=total))
 
     try:
         send(TrialLoaded(model=try_out(job, report=report)))

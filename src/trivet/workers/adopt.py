@@ -1,4 +1,4 @@
-"""Workers that another process started: watched and ended as if they were children of this one."""
+"""Workers that another process started: this process watches and ends them like its own children."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ _TRIM_EVERY_S = 30.0
 
 
 class AdoptedWorker:
-    """A worker that runs already. Keeps `RunningWorker`; belongs to the event loop's thread.
+    """A running worker of an earlier process. Implements `RunningWorker`; call it in the event loop's thread.
 
     Attributes:
         address: where it answers.
@@ -47,7 +47,7 @@ class AdoptedWorker:
         self._trim = self._loop.call_later(_TRIM_EVERY_S, self._trim_log)
 
     async def wait(self) -> str:
-        """See `RunningWorker.wait`. Its exit code is known to its parent only."""
+        """See `RunningWorker.wait`. Only its parent gets its exit code."""
         await asyncio.shield(self._end)
         how = "ended by Trivet" if self._ended_by_us else "its process ended"
         tail = self.log.tail()
@@ -77,7 +77,7 @@ class AdoptedWorker:
             return
         with contextlib.suppress(ProcessLookupError):
             if number is signal.SIGKILL:
-                # It leads a group of its own.
+                # It leads its own process group.
                 os.killpg(self._guardian, number)
             else:
                 signal.pidfd_send_signal(self._descriptor, number)
@@ -98,7 +98,7 @@ class AdoptedWorker:
 
 
 def adopt_workers(records: Path) -> list[AdoptedWorker]:
-    """Every worker below a folder of records that lives. Records of those that do not are removed."""
+    """Every live worker in a folder of records. The records of ended workers are removed."""
     found = []
     for path, record in living_records(records):
         try:

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 PROTOCOL = 2
-"""The version of the worker protocol that this platform speaks; workers say theirs, see `trivet_worker.protocol`."""
+"""The platform's version of the worker protocol; workers report theirs, see `trivet_worker.protocol`."""
 
 
 class Importing(msgspec.Struct, frozen=True, tag_field="event", tag="importing"):
@@ -30,11 +30,11 @@ class Importing(msgspec.Struct, frozen=True, tag_field="event", tag="importing")
 
 
 class Loading(msgspec.Struct, frozen=True, tag_field="event", tag="loading"):
-    """The modules are imported; the model is being loaded."""
+    """The modules are imported; the worker loads the model."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="event", tag="ready"):
-    """The worker answers; `port` is the one that it was given, 0 on a Unix socket. Without `protocol` it speaks version 1."""
+    """The worker is ready; `port` is its TCP port, 0 on a Unix socket. A worker without `protocol` has version 1."""
 
     pid: int
     python: str
@@ -68,7 +68,7 @@ def read_event(line: bytes) -> WorkerEvent:
     """Read one line of a worker.
 
     Raises:
-        Internal: it is not an event. Model code cannot write here, so it is Trivet's own fault.
+        Internal: it is not an event. Model code cannot write here, so the fault is Trivet's.
     """
     try:
         return _decoder.decode(line)
@@ -77,10 +77,10 @@ def read_event(line: bytes) -> WorkerEvent:
 
 
 def check_protocol(ready: Ready, *, name: str) -> None:
-    """Refuse a worker that speaks another version of the protocol.
+    """Refuse a worker with another version of the protocol.
 
     Raises:
-        BadEnvironment: it does.
+        BadEnvironment: the versions differ.
     """
     if ready.protocol != PROTOCOL:
         why = f"it speaks version {ready.protocol} of the worker protocol, and this platform version {PROTOCOL}"

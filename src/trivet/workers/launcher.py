@@ -1,4 +1,4 @@
-"""The seam between what runs and where it runs: a launcher starts workers and is the only one that knows where they are."""
+"""The interface between what runs and where it runs: only a launcher knows where its workers are."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class RunningWorker(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adopted:
-    """A worker that an earlier process started, and what that one started it for.
+    """A worker of an earlier process, and its fleet.
 
     Attributes:
         fleet: see `WorkerSpec`.
@@ -48,7 +48,7 @@ class Adopted:
 
 
 class Launcher(Protocol):
-    """A way of starting workers. `LauncherContract` in `tests/contract` says what each one keeps."""
+    """Starts workers. `LauncherContract` in `tests/contract` tests each implementation."""
 
     async def start(self, spec: WorkerSpec) -> RunningWorker:
         """Start a worker and wait until it is ready. A start that is cancelled leaves nothing behind.

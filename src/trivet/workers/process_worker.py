@@ -26,7 +26,7 @@ TRIM_EVERY_S = 30.0
 
 
 class ProcessWorker:
-    """A guardian, and below it the process that runs the model: see `trivet_worker.guardian`. Keeps `RunningWorker`.
+    """A guardian, and below it the process that runs the model: see `trivet_worker.guardian`. Implements `RunningWorker`.
 
     Args:
         process: the guardian.
@@ -75,11 +75,11 @@ class ProcessWorker:
         self._end = asyncio.create_task(self._await_end())
 
     async def load(self, spec: WorkerSpec, config: bytes) -> None:
-        """Say what to run, and wait until the worker is ready. Raises as `Launcher.start` does.
+        """Send the configuration, and wait until the worker is ready. Raises as `Launcher.start` does.
 
         Args:
             spec: what it runs.
-            config: the same as the line that a worker reads.
+            config: the same, as the line that a worker reads.
         """
         assert self._process.stdin is not None
         try:
@@ -100,11 +100,11 @@ class ProcessWorker:
             raise Unavailable(
                 f"the worker of {spec.name} ended while it was loading the model",
                 why=await self._ending_soon(),
-                fix="fix what it did last; a library that ends the process needs other versions of itself or more memory",
+                fix="fix the cause in its log; if a library ended the process, use another version of it or more memory",
                 reason="worker_died",
             )
         if isinstance(event, Failed):
-            await self._ending_soon()  # the log is whole when the process has ended
+            await self._ending_soon()  # the log is complete when the process has ended
             raise error_of(event.error, name=spec.name, tail=self.log.tail())
         check_protocol(event, name=spec.name)
         self.pid = event.pid
@@ -112,7 +112,7 @@ class ProcessWorker:
             location = self.address.location.rpartition(":")[0]
             self.address = msgspec.structs.replace(self.address, location=f"{location}:{event.port}")
         if self._record is not None:
-            await self._write_down(spec, self._record)
+            await self._record_it(spec, self._record)
 
     async def wait(self) -> str:
         """See `RunningWorker.wait`."""
@@ -122,7 +122,7 @@ class ProcessWorker:
     def kill(self) -> None:
         """See `RunningWorker.kill`."""
         self._ended_by_us = self._ended_by_us or self._process.returncode is None
-        self._tell_guardian(signal.SIGTERM)
+        self._signal_guardian(signal.SIGTERM)
         if self._hard_kill is None and not self._end.done():
             self._hard_kill = asyncio.get_running_loop().call_later(HARD_KILL_S, self._kill_group)
 
@@ -130,13 +130,13 @@ class ProcessWorker:
         """See `RunningWorker.stop`."""
         self._ended_by_us = self._ended_by_us or self._process.returncode is None
         if grace_s > 0:
-            self._tell_guardian(signal.SIGUSR1)
+            self._signal_guardian(signal.SIGUSR1)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._end), grace_s)
         self.kill()
         await self.wait()
 
-    async def _write_down(self, spec: WorkerSpec, path: Path) -> None:
+    async def _record_it(self, spec: WorkerSpec, path: Path) -> None:
         assert isinstance(self.log, FileLog)
         assert self._process.stdin is not None
         record = WorkerRecord(
@@ -150,26 +150,26 @@ class ProcessWorker:
             devices=self.devices,
         )
         if write_record(path, record):
-            # Now that others can find it, it need not end with this process any more.
+            # Another supervisor can adopt it now, so it no longer ends with this process.
             with contextlib.suppress(ConnectionError):
                 self._process.stdin.write(b"\n")
                 await self._process.stdin.drain()
 
     async def _ending_soon(self) -> str:
-        """How it ended. Waits two seconds at most: a process that closed its pipe may go on for ever."""
+        """How it ended. Waits two seconds at most: a process that closed its pipe may run on."""
         try:
             return await asyncio.wait_for(self.wait(), EXIT_WAIT_S)
         except TimeoutError:
-            return f"its connection broke, and its process has not ended; {_last_lines(self.log)}"
+            return f"its connection closed, but its process still runs; {_last_lines(self.log)}"
 
     async def _read_until_ready(self) -> Ready | Failed | None:
-        """None if the worker ends before it is ready or has failed."""
+        """The event; None if the worker ends before it is ready or has failed."""
         reading = asyncio.create_task(self._read_event())
         try:
             while True:
                 await asyncio.wait([reading, self._end], return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
-                    # What it wrote last is still in the pipe.
+                    # Its last output is still in the pipe.
                     with contextlib.suppress(TimeoutError):
                         return await asyncio.wait_for(reading, EXIT_WAIT_S)
                     return None
@@ -199,7 +199,7 @@ class ProcessWorker:
         try:
             code = await self._process.wait()
             if isinstance(self.log, WorkerLog):
-                # A program that it started and that escaped may hold its stderr open for ever.
+                # A program that it started, outside of its group, may hold its stderr open.
                 await asyncio.wait([self._output], timeout=EXIT_WAIT_S / 2)
             return code
         finally:
@@ -210,22 +210,22 @@ class ProcessWorker:
             if self._hard_kill is not None:
                 self._hard_kill.cancel()
             self._folder.remove()
-            # Closes the pipes; asyncio does so only once all of them have ended.
+            # Closes the pipes; asyncio does so only after all of them have ended.
             self._process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
 
-    def _tell_guardian(self, number: signal.Signals) -> None:
+    def _signal_guardian(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
     def _kill_group(self) -> None:
-        """The worker leads a session and a group of its own; whatever remains in it ends here."""
+        """The worker leads its own session and process group: all processes left in it end here."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def _how_it_ended(self) -> str:
         code = self._end.result()
         if self._ended_by_us and code in {0, -signal.SIGKILL, -signal.SIGTERM}:
-            return "ended by Trivet"  # with any other code it was faster than we were
+            return "ended by Trivet"  # with any other code it ended by itself before our signal
         if code >= 0:
             return f"exit code {code}"
         try:

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine: starting them, finding them again, and being sure of their end."""
+"""Workers as processes of this machine: starts, adopts and ends them."""
 
 import asyncio
 import base64
@@ -30,7 +30,7 @@ __all__ = ["Network", "ProcessLauncher", "WorkerFiles"]
 _PROGRAM = "import sys; sys.path.insert(0, {code!r}); from trivet_worker.__main__ import main; main()"
 _MAX_EVENT_BYTES = 2**20
 
-# What a worker sees of the environment: nothing that may be a secret.
+# The variables that a worker inherits: none of them may hold a secret.
 _PASSED_ON = frozenset(
     {
         *("LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "MALLOC_ARENA_MAX"),
@@ -43,13 +43,13 @@ _PASSED_ON = frozenset(
     }
 )
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# A model's libraries report their use nowhere, unless the user's own environment says otherwise.
+# No telemetry of a model's libraries, unless the user's own environment allows it.
 _QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerFiles:
-    """Where the files that a spec names by digest are on this machine.
+    """The paths of a spec's files on this machine.
 
     Attributes:
         python: the environment's interpreter.
@@ -62,13 +62,13 @@ class WorkerFiles:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Network:
-    """How workers listen on TCP with TLS, in place of a Unix socket in a private folder.
+    """How workers listen on TCP with TLS, instead of on a Unix socket in a private folder.
 
     Attributes:
-        host: the name or address that the certificate is for.
+        host: the name or address in the certificate.
         certificate: in PEM, with its chain.
         key: in PEM.
-        ca: in PEM: what a client checks the certificate with.
+        ca: in PEM: the CA with which clients check the certificate.
     """
 
     host: str
@@ -81,15 +81,15 @@ class Network:
 
 
 class ProcessLauncher:
-    """Starts workers as processes of this machine. Keeps `Launcher`; belongs to the event loop's thread.
+    """Starts workers as processes of this machine. Implements `Launcher`; call it in the event loop's thread.
 
     Args:
-        environ: this process's environment; a worker is passed a few harmless variables of it.
-        home: where Trivet keeps its own files; the worker's code and the logs go below it.
+        environ: this process's environment; a worker inherits a few harmless variables of it.
+        home: Trivet's home, with the worker's code and the logs.
         files: finds package and environment. Called in a thread; raises TrivetError.
-        temporary: where private folders are made; the system's temporary folder if None.
+        temporary: the parent of private folders; the system's temporary folder if None.
         lifeline: a pipe that another process holds open. Workers end with that process, and not with this one.
-        records: where each worker that is ready is written down, so that it can be adopted; needs a lifeline.
+        records: the folder for the records of ready workers, so that they can be adopted; needs a lifeline.
         network: how workers listen; None for a Unix socket each.
         devices: the GPUs that are given to workers: each sees its own only. Without any, workers see what this process sees.
     """
@@ -121,7 +121,7 @@ class ProcessLauncher:
     async def start(self, spec: WorkerSpec) -> ProcessWorker:
         """See `Launcher.start`."""
         files = await asyncio.to_thread(self._files, spec)
-        # An environment's interpreter is a link, which must not be followed.
+        # An environment's interpreter is a link that must not be resolved.
         files = WorkerFiles(python=files.python.absolute(), package=files.package.absolute())
         try:
             code = worker_code(self._home)
@@ -246,7 +246,7 @@ class ProcessLauncher:
 
 def _no_place(spec: WorkerSpec, error: OSError) -> Unavailable:
     return Unavailable(
-        f"the worker of {spec.name} has no place for its files",
+        f"failed to create the files of the worker of {spec.name}",
         why=str(error),
         fix="check the free space, and that the user that runs Trivet may write there and open enough files",
         reason="disk_full" if error.errno == errno.ENOSPC else "home_not_writable",

@@ -1,6 +1,6 @@
 """Records of ready workers, with which another process can adopt them; and the handle of a process.
 
-A process is named by its pid and by when it started (field 22 of `/proc/<pid>/stat`): a pid alone may have been given away.
+A process is identified by its pid and its start time (field 22 of `/proc/<pid>/stat`), because the kernel reuses pids.
 """
 
 import logging
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker.
+    """The record of a ready worker.
 
     Attributes:
-        worker: where it answers; its handle is the guardian's.
+        worker: its address; the handle is the guardian's.
         model_pid: the process that runs the model.
         fleet: see `WorkerSpec`.
         name: the model's.
@@ -56,7 +56,7 @@ def pid_of(worker: WorkerAddress) -> int | None:
 
 
 def process_lives(worker: WorkerAddress) -> bool:
-    """Whether a worker's process lives and is still the one that it was."""
+    """Whether a worker's process runs, and its pid was not reused."""
     pid = pid_of(worker)
     started = None if pid is None else started_at(pid)
     return started is not None and str(started) == worker.handle.get("started")

@@ -1,4 +1,4 @@
-"""What a worker is to run."""
+"""The specification of a worker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ __all__ = ["WorkerSpec"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerSpec:
-    """One model in one environment: what is run. Where it runs, and where its files are, is known to the launcher.
+    """What a worker runs: one model in one environment. Only the launcher knows where it runs and where its files are.
 
     Attributes:
         name: the model's name, a DNS label.
@@ -24,7 +24,7 @@ class WorkerSpec:
         entry: entry points by role: `inference` and `builder` of a custom model, `function` of a Python step.
         files: paths inside the package by role: the `model` file.
         input_schema: one column a field, in this order.
-        output_schema: what the model must answer.
+        output_schema: of the model's answers.
         memory_bytes: limit on the worker's private memory; None for none.
         open_files: limit on its open files; None for the system's.
         load_timeout_s: from its start until it must be ready.

@@ -1,4 +1,4 @@
-"""Routes as a supervisor offers them, over real ONNX models and real workers, and clients that ask the gateway."""
+"""Routes as a supervisor offers them, over real ONNX models and real workers, and clients of the gateway."""
 
 import asyncio
 import hashlib
@@ -50,7 +50,7 @@ def write_times(path: Path, factor: int, *, takes: str = "x", gives: str = "y") 
 
 
 class Offers:
-    """Makes routes; each is told apart by what it says, but for its workers."""
+    """Makes routes; the digest is of everything in a route but its workers."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -161,7 +161,7 @@ class Stand:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """A story that is told in a coroutine has an event loop of its own."""
+    """Runs a coroutine in its own event loop."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = inspect.signature(pyfuncitem.obj).parameters

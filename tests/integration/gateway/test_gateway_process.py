@@ -1,4 +1,4 @@
-"""The gateway as a process: what it is told over its socket, what it keeps, and how it ends and comes back."""
+"""The gateway as a process: the messages on its socket, its files, its end and its restart."""
 
 import http.client
 import json
@@ -31,13 +31,13 @@ class Supervisor:
             self._socket.settimeout(60)
             self._socket.connect(str(path))
             self._lines = failed.enter_context(self._socket.makefile("rb"))
-            self.first = self.hear()
+            self.first = self.read()
             failed.pop_all()
 
-    def say(self, message) -> None:
+    def send(self, message) -> None:
         self._socket.sendall(encode(message) + b"\n")
 
-    def hear(self) -> GatewayMessage:
+    def read(self) -> GatewayMessage:
         line = self._lines.readline()
         if not line:
             raise EOFError
@@ -47,19 +47,19 @@ class Supervisor:
         """The next report of which something is true."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            heard = self.hear()
-            if isinstance(heard, GatewayReport) and condition(heard):
-                return heard
+            message = self.read()
+            if isinstance(message, GatewayReport) and condition(message):
+                return message
         raise TimeoutError
 
     def serve(self, table) -> GatewayReport:
         """Have a table served whole."""
-        self.say(table)
-        wanted = {route.deployment_id: route.digest for route in table.routes}
+        self.send(table)
+        digests = {route.deployment_id: route.digest for route in table.routes}
         return self.until(
             lambda report: (
                 report.number == table.number
-                and {each.deployment_id: each.serving for each in report.states} == wanted
+                and {each.deployment_id: each.serving for each in report.states} == digests
                 and all(each.state == "serving" for each in report.states)
             )
         )
@@ -125,8 +125,8 @@ class Platform(GatewayProcess):
         if self.process is not None and self.process.poll() is None:
             self.end(signal.SIGKILL)
         self.listener.close()
-        said = (self.home / "stderr").read_text()
-        assert "Traceback" not in said, said
+        output = (self.home / "stderr").read_text()
+        assert "Traceback" not in output, output
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_killed_and_started_again_it_serves_the_same_with_nobodys_help(platform,
     routes = [offers.route(offers.times(n + 1), pipeline=f"p{n}", deployment_id=n) for n in (1, 2, 3)]
     here.supervisor().serve(offers.table(7, *routes))
     here.end(signal.SIGKILL)
-    # Nobody is refused meanwhile: who connects waits.
+    # A client that connects meanwhile is not refused: it waits.
     waiting = []
     thread = threading.Thread(target=lambda: waiting.append(here.get("/healthz")))
     thread.start()
@@ -241,9 +241,9 @@ def test_the_newest_connection_knows_best(platform, offers):
     # It may listen as long as it likes; only a table makes it the one who knows.
     old.serve(offers.table(51, offers.route(offers.times(3))))
     new.serve(offers.table(1, offers.route(offers.times(4))))
-    old.say(offers.table(52, offers.route(offers.times(5))))
-    old.say(FlushLogs(token="heard"))
-    while not isinstance(old.hear(), Flushed):
+    old.send(offers.table(52, offers.route(offers.times(5))))
+    old.send(FlushLogs(token="flushed"))
+    while not isinstance(old.read(), Flushed):
         pass
     assert here.ask(1)[1]["out"] == {"y": 4}
 
@@ -253,9 +253,9 @@ def test_a_table_that_was_overtaken_is_ignored(platform, offers):
     here.start()
     supervisor = here.supervisor()
     supervisor.serve(offers.table(2, offers.route(offers.times(2))))
-    supervisor.say(offers.table(1, offers.route(offers.times(3))))
-    supervisor.say(FlushLogs(token="heard"))
-    while not isinstance(supervisor.hear(), Flushed):
+    supervisor.send(offers.table(1, offers.route(offers.times(3))))
+    supervisor.send(FlushLogs(token="flushed"))
+    while not isinstance(supervisor.read(), Flushed):
         pass
     assert here.ask(1)[1]["out"] == {"y": 2}
 
@@ -264,8 +264,8 @@ def test_a_flush_is_answered_with_its_token(platform):
     here = platform()
     here.start()
     control = here.supervisor()
-    control.say(FlushLogs(token="a token"))
-    assert control.hear() == Flushed(token="a token")
+    control.send(FlushLogs(token="a token"))
+    assert control.read() == Flushed(token="a token")
 
 
 @pytest.mark.parametrize("line", [b"no json\n", b'{"kind":"routes"}\n', b'{"kind":"unknown"}\n', b"\xff\xfe\n"])
@@ -278,7 +278,7 @@ def test_an_invalid_message_only_closes_its_connection(platform, offers, line):
     other._socket.sendall(line)
     with pytest.raises(EOFError):
         while True:
-            other.hear()
+            other.read()
     assert here.ask(1)[1]["out"] == {"y": 2}
     supervisor.serve(offers.table(2, offers.route(offers.times(3))))
 
@@ -291,7 +291,7 @@ def test_kept_routes_that_cannot_be_read_are_done_without(platform, offers, cont
     here.start()
     here.supervisor().serve(offers.table(1, offers.route(offers.times(2))))
     here.ready()
-    assert "cannot be read" in (here.home / "stderr").read_text()
+    assert "failed to read the routes of the last run" in (here.home / "stderr").read_text()
 
 
 def test_routes_that_cannot_be_kept_are_served_all_the_same(platform, offers):

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from trivet.domain.package import ModelSettings
 from trivet.domain.version import LoadedModel
-from trivet.loading.trials import Doing, ProcessTrials, TrialJob
+from trivet.loading.trials import ProcessTrials, Stage, TrialJob
 from trivet.settings import Settings, settings_to_json
 from trivet.wiring.supervisor_process import TRIAL_PROGRAM
 from trivet.wiring.trial_process import try_out
@@ -63,13 +63,13 @@ class Bench:
     """Makes files and tries them.
 
     Attributes:
-        said: what trials told, in order.
+        reports: of all trials, in order.
         others: processes that this one had started before: servers that tests share.
     """
 
     folder: Path
     home: Path
-    said: list[Doing] = field(default_factory=list)
+    reports: list[Stage] = field(default_factory=list)
     others: set[psutil.Process] = field(default_factory=lambda: set(psutil.Process().children(recursive=True)))
 
     @property
@@ -126,22 +126,22 @@ class Bench:
         limit_s: float = 240,
         load_limit_s: float = 120,
         trials: ProcessTrials | None = None,
-        on_doing: Callable[[Doing], None] = lambda _: None,
+        on_doing: Callable[[Stage], None] = lambda _: None,
     ) -> LoadedModel:
-        def hear(doing: Doing) -> None:
-            self.said.append(doing)
-            on_doing(doing)
+        def collect(reported: Stage) -> None:
+            self.reports.append(reported)
+            on_doing(reported)
 
-        return await (trials or self.trials).run(job, limit_s=limit_s, load_limit_s=load_limit_s, report=hear)
+        return await (trials or self.trials).run(job, limit_s=limit_s, load_limit_s=load_limit_s, report=collect)
 
     def run(self, path: Path, *, file_name: str | None = None, **flags: object) -> LoadedModel:
         """Try a file as a trial's process does, but in this one; leave nothing behind."""
 
-        def hear(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
-            self.said.append(Doing(stage=stage, detail=detail, done=done, total=total))
+        def collect(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
+            self.reports.append(Stage(stage=stage, detail=detail, done=done, total=total))
 
         try:
-            return try_out(self.job(path, file_name=file_name, **flags), report=hear)
+            return try_out(self.job(path, file_name=file_name, **flags), report=collect)
         finally:
             assert not self.left()
 

@@ -22,7 +22,7 @@ from trivet.domain.version import CONVERTED_FILE, Acceleration, Architecture, Lo
 from trivet.errors import NotFound, Unavailable
 from trivet.loading.queue import LoadQueue, LoadQueueLimits
 from trivet.loading.restore import scratch_folder
-from trivet.loading.trials import Doing, ProcessTrials
+from trivet.loading.trials import ProcessTrials, Stage
 from trivet.settings import settings_to_json
 from trivet.wiring.supervisor_process import TRIAL_PROGRAM, load_queue
 
@@ -36,7 +36,7 @@ NATIVE = [VersionStatus.ATTEMPTING_LOAD_NATIVE, VersionStatus.READY]
 
 
 class Sometimes:
-    """Something that fails when told to, and else does what it does.
+    """Wraps an object: the calls that a test lists fail, all others work.
 
     Attributes:
         failures: by name of the method, errors that its next calls raise.
@@ -64,17 +64,17 @@ class Sometimes:
 
 @dataclass
 class ScriptedTrials:
-    """Trials that do what a test says: each takes the next of `endings`, or ends well.
+    """Trials that follow a script: each takes the next of `endings`, or ends well.
 
     Attributes:
         gate: no trial ends before it is set.
-        says: what each one tells.
+        reports: of each one.
         most: how many ran at once.
     """
 
     endings: list[Exception | LoadedModel] = field(default_factory=list)
     gate: asyncio.Event | None = None
-    says: list[Doing] = field(default_factory=list)
+    reports: list[Stage] = field(default_factory=list)
     running: int = 0
     most: int = 0
     jobs: list = field(default_factory=list)
@@ -85,8 +85,8 @@ class ScriptedTrials:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
-            for doing in self.says:
-                report(doing)
+            for reported in self.reports:
+                report(reported)
                 await asyncio.sleep(0)
             if self.gate is not None:
                 await self.gate.wait()
@@ -439,8 +439,8 @@ def test_a_blob_store_that_is_away_for_a_moment_is_asked_again(platform):
     platform.blobs.failures["fetch"] = [Unavailable("the blob store cannot be reached")] * 2
     platform.convert(ScriptedTrials())
     assert platform.now(version).status is VersionStatus.READY
-    told = [text for level, stage, text in platform.log(version) if (level, stage) == ("warning", "fetching")]
-    assert told == ["the blob store cannot be reached; trying again"] * 2
+    lines = [text for level, stage, text in platform.log(version) if (level, stage) == ("warning", "fetching")]
+    assert lines == ["the blob store cannot be reached; trying again"] * 2
 
 
 def test_a_blob_that_cannot_be_had_is_the_versions_fault(platform):
@@ -497,9 +497,9 @@ def test_a_version_that_is_deleted_meanwhile_ends_its_trial(platform):
 
 
 def test_counts_that_follow_one_another_quickly_make_one_line(platform):
-    counts = [Doing(stage="installing", detail="packages", done=number, total=40) for number in range(41)]
+    counts = [Stage(stage="installing", detail="packages", done=number, total=40) for number in range(41)]
     version = platform.row()
-    platform.convert(ScriptedTrials(says=[*counts, Doing(stage="loading", detail="in 1 worker")]))
+    platform.convert(ScriptedTrials(reports=[*counts, Stage(stage="loading", detail="in 1 worker")]))
     lines = platform.log(version)
     assert ("info", "installing", "packages (40 of 40)") in lines
     assert sum(stage == "installing" for _, stage, _ in lines) < 5
@@ -537,13 +537,13 @@ def test_a_real_trial_that_is_killed_is_made_up_for(platform, bench):
 
     class Killing(ProcessTrials):
         async def run(self, job, *, limit_s, load_limit_s, report):
-            def hear(doing):
-                report(doing)
-                if doing.stage == "loading" and not killed:
+            def collect(reported):
+                report(reported)
+                if reported.stage == "loading" and not killed:
                     killed.append(bench.below()[0])
                     killed[0].kill()
 
-            return await super().run(job, limit_s=limit_s, load_limit_s=load_limit_s, report=hear)
+            return await super().run(job, limit_s=limit_s, load_limit_s=load_limit_s, report=collect)
 
     platform.convert(Killing(TRIAL_PROGRAM, environ=os.environ))
     assert killed

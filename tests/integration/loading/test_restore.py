@@ -1,4 +1,4 @@
-"""What a loaded version needs in order to run again is found without work, and made anew where it is gone."""
+"""The files and the environment of a loaded version are found without work, and restored if they are missing."""
 
 import datetime
 import shutil
@@ -102,13 +102,13 @@ def test_a_missing_package_is_reported(bench, blobs, uploaded):
 
 def test_an_environment_is_found_by_its_digest_without_a_build(bench):
     loaded = bench.run(bench.custom(), input_schema=NUMBERS, output_schema=SUMS)
-    said = []
+    reports = []
     settings = Settings(home=bench.home, offline=True)
-    found = environment_of(loaded, settings, lambda *what: said.append(what))
+    found = environment_of(loaded, settings, lambda *what: reports.append(what))
     assert found.digest == loaded.environment
     assert found.python.exists()
     assert found.python_version == loaded.python_version
-    assert said == []
+    assert reports == []
 
 
 @pytest.fixture
@@ -127,13 +127,13 @@ def test_a_pruned_environment_is_built_again(bench):
     loaded = bench.run(bench.custom(), input_schema=NUMBERS, output_schema=SUMS)
     assert {line.partition("==")[0] for line in loaded.packages} >= {"numpy", "pyarrow"}
     assert environment_store(bench.settings).prune()
-    said = []
-    built = environment_of(loaded, bench.settings, lambda stage, detail, *_: said.append((stage, detail)))
+    reports = []
+    built = environment_of(loaded, bench.settings, lambda stage, detail, *_: reports.append((stage, detail)))
     assert built.digest == loaded.environment
     assert built.python.exists()
-    assert said[0][0] == "resolving"
-    assert "was pruned; rebuilding it" in said[0][1]
-    assert "warning" not in [stage for stage, _ in said]
+    assert reports[0][0] == "resolving"
+    assert "was pruned; rebuilding it" in reports[0][1]
+    assert "warning" not in [stage for stage, _ in reports]
 
 
 def test_a_native_model_has_no_environment():

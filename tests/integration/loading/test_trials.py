@@ -28,7 +28,7 @@ SCHEMAS = {"input_schema": NUMBERS, "output_schema": SUMS}
 
 def stages(bench) -> list[str]:
     """Each stage once, in order."""
-    return list(dict.fromkeys(doing.stage for doing in bench.said))
+    return list(dict.fromkeys(reported.stage for reported in bench.reports))
 
 
 def test_an_onnx_model_is_loaded_in_the_trial_itself(bench) -> None:
@@ -78,8 +78,10 @@ def test_what_the_package_says_itself_stands_behind_what_the_upload_says(bench) 
     assert (loaded.settings.workers, loaded.settings.timeout_s) == (3, 7)
     assert loaded.output_schema == SUMS
     # One worker is enough to find out.
-    assert next(doing.detail for doing in bench.said if doing.stage == "loading").startswith("in 1 worker, Python ")
-    assert "1 test of its own" in [doing.detail for doing in bench.said]
+    assert next(reported.detail for reported in bench.reports if reported.stage == "loading").startswith(
+        "in 1 worker, Python "
+    )
+    assert "1 test of its own" in [reported.detail for reported in bench.reports]
 
 
 def test_a_package_that_fails_its_tests_is_refused_with_all_differences(bench) -> None:
@@ -186,7 +188,7 @@ def test_a_cancelled_trial_leaves_nothing(bench) -> None:
     async def main() -> list[psutil.Process]:
         loading = asyncio.Event()
         trial = asyncio.create_task(
-            bench.try_out(job, on_doing=lambda doing: loading.set() if doing.stage == "loading" else None)
+            bench.try_out(job, on_doing=lambda reported: loading.set() if reported.stage == "loading" else None)
         )
         await asyncio.wait_for(loading.wait(), 60)
         below = await asyncio.to_thread(bench.below_once_loading)
@@ -210,8 +212,8 @@ def test_a_killed_trial_is_reported_with_the_signal_and_leaves_nothing(
     job = bench.job(bench.custom(create="time.sleep(600)"), **SCHEMAS)
     below: set[psutil.Process] = set()
 
-    def kill(doing: object) -> None:
-        if getattr(doing, "stage", "") == "loading":
+    def kill(reported: object) -> None:
+        if getattr(reported, "stage", "") == "loading":
             below.update(bench.below_once_loading())
             bench.below()[0].send_signal(number)
 
@@ -252,8 +254,8 @@ PARENT = """
     from trivet.loading.trials import ProcessTrials, TrialJob
     import msgspec
     job = msgspec.structs.replace(decode(sys.stdin.readline(), TrialJob), parent=os.getpid())
-    def report(doing):
-        print(doing.stage, flush=True)
+    def report(reported):
+        print(reported.stage, flush=True)
     trials = ProcessTrials(json.loads(sys.argv[1]), environ=os.environ)
     asyncio.run(trials.run(job, limit_s=600, load_limit_s=600, report=report))
 """

@@ -155,7 +155,7 @@ class ShortGateway:
     def drain(self) -> None:
         """The last requests of what was replaced end."""
         self.held.clear()
-        self.door.tell()
+        self.door.report()
 
     def serving(self, deployment_id: int) -> str | None:
         route = self.routes.get(deployment_id)
@@ -264,9 +264,9 @@ class Place:
         version = self.catalog.models.version(key[0])
         if version.name in self.unprepared:
             raise ModelFailed("its environment cannot be built")
-        said = {"name": version.name, "version": version.uuid, "version_id": version.id, "sha": version.sha}
+        identity = {"name": version.name, "version": version.uuid, "version_id": version.id, "sha": version.sha}
         if version.framework is Framework.ONNX:
-            return NativeStep(**said, framework="onnx", path="/nowhere/model.onnx"), None
+            return NativeStep(**identity, framework="onnx", path="/nowhere/model.onnx"), None
         spec = WorkerSpec(
             name=version.name,
             package=version.sha,
@@ -276,7 +276,7 @@ class Place:
             input_schema=NUMBERS,
             output_schema=NUMBERS,
         )
-        step = WorkerStep(**said, framework="custom", input_schema=NUMBERS, output_schema=NUMBERS)
+        step = WorkerStep(**identity, framework="custom", input_schema=NUMBERS, output_schema=NUMBERS)
         return step, lambda: contextlib.nullcontext(spec)
 
     @contextlib.asynccontextmanager
@@ -292,9 +292,9 @@ class Place:
             on_end=lambda worker: ends.add(asyncio.create_task(self.launcher.end(worker))),
         )
 
-        def ended(deployment_id: int, told: WorkerEnded) -> None:
-            channel.worker_ended(told)
-            writer.worker_ended(deployment_id, told)
+        def ended(deployment_id: int, end: WorkerEnded) -> None:
+            channel.worker_ended(end)
+            writer.worker_ended(deployment_id, end)
 
         handles = self.launcher.workers
         fleets = Fleets(self.launcher, on_change=changes.seen, on_ended=ended, rules=RULES, devices=self.devices)

@@ -46,7 +46,7 @@ def beside(name: str) -> Any:
 
 
 nth_failure = beside("nth_failure")
-# Whoever dies there leaves the same as one who dies at the next step.
+# A process that dies there leaves the same state as one that dies at the next step.
 CHANGE_NOTHING = {"open", "lock", "fsync", "_is_tiny", "_open"}
 WITHIN: ContextVar[str] = ContextVar("WITHIN", default="")
 
@@ -105,18 +105,18 @@ class Steps(nth_failure.Fault):
         real = getattr(owner, name)
 
         @functools.wraps(real)
-        def call(*given: Any, **said: Any) -> Any:
+        def call(*given: Any, **options: Any) -> Any:
             before = WITHIN.set(boundary)
             try:
-                return real(*given, **said)
+                return real(*given, **options)
             finally:
                 WITHIN.reset(before)
 
         @functools.wraps(real)
-        async def call_async(*given: Any, **said: Any) -> Any:
+        async def call_async(*given: Any, **options: Any) -> Any:
             before = WITHIN.set(boundary)
             try:
-                return await real(*given, **said)
+                return await real(*given, **options)
             finally:
                 WITHIN.reset(before)
 
@@ -127,9 +127,9 @@ class Steps(nth_failure.Fault):
         real = getattr(owner, name)
 
         @functools.wraps(real)
-        def call(*given: Any, **said: Any) -> Any:
+        def call(*given: Any, **options: Any) -> Any:
             self.pass_by(boundary, name)
-            return real(*given, **said)
+            return real(*given, **options)
 
         setattr(owner, name, call)
 

@@ -1,4 +1,4 @@
-"""The supervisor's end of the gateway's socket, and the file that it remembers by."""
+"""The supervisor's end of the gateway's socket, and the file of its memory."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def test_each_gateway_receives_the_newest_table_and_is_read(place: Callable[[], 
         channel = GatewayChannel(gateway.path, on_change=lambda: changes.append(channel.report is not None))
         talking = asyncio.create_task(channel.run())
         channel.offer(RouteTable(number=1, routes=()))
-        channel.worker_ended(WorkerEnded(id="w", ending="nobody hears it"))
+        channel.worker_ended(WorkerEnded(id="w", ending="no gateway is connected"))
         for number in (2, 3):
             async with gateway.answering():
                 await soon(lambda: channel.report is not None and gateway.tables)
@@ -31,7 +31,7 @@ def test_each_gateway_receives_the_newest_table_and_is_read(place: Callable[[], 
                 assert channel.report.states[0].serving == "d"
                 assert changes[-1]
                 channel.worker_ended(WorkerEnded(id=f"w{number}", ending="gone"))
-                await soon(lambda n=number: [told.id for told in gateway.ended][-1:] == [f"w{n}"])
+                await soon(lambda n=number: [end.id for end in gateway.ended][-1:] == [f"w{n}"])
             await soon(lambda: channel.report is None)
             assert not changes[-1]
         assert [table.number for table in gateway.tables] == [1, 2, 2, 3]

@@ -32,7 +32,7 @@ MORE_DESCRIPTORS = 4  # a connection of the catalog, or of a client, may be open
 
 @pytest.fixture(scope="module")
 def processes() -> ModuleType:
-    """What is said beside this file about supervisor and gateway as processes."""
+    """The module `test_processes`, which has the supervisor and the gateway as processes."""
     spec = importlib.util.spec_from_file_location("kept_processes", Path(__file__).with_name("test_processes.py"))
     assert spec is not None
     assert spec.loader is not None
@@ -42,7 +42,7 @@ def processes() -> ModuleType:
 
 
 class Platform:
-    """A supervisor and a gateway that can be told to fail, and two versions of a pipeline that take turns.
+    """A supervisor and a gateway whose calls can be made to fail, and two versions of a pipeline that take turns.
 
     Args:
         parent: what they are children of.
@@ -61,10 +61,10 @@ class Platform:
         with pytest.MonkeyPatch.context() as patch:
             real = subprocess.Popen
 
-            def popen(_: list[str], *, pass_fds: list[int], **said: Any) -> Any:
+            def popen(_: list[str], *, pass_fds: list[int], **options: Any) -> Any:
                 own = [sys.executable, str(PROGRAM), role, str(there.fileno())]
                 environ = {**os.environ, "TMPDIR": str(self.temporary)}
-                return real(own, pass_fds=[*pass_fds, there.fileno()], env=environ, **said)
+                return real(own, pass_fds=[*pass_fds, there.fileno()], env=environ, **options)
 
             patch.setattr(subprocess, "Popen", popen)
             self.parent.start(role)
@@ -90,7 +90,7 @@ class Platform:
         child = self.parent.children[role]
         if child.poll() is None:
             return False
-        assert child.returncode == -signal.SIGKILL, self.parent.said()
+        assert child.returncode == -signal.SIGKILL, self.parent.output()
         self.doors.pop(role).close()
         self.start(role)
         return True
@@ -106,13 +106,13 @@ class Platform:
         self.factors[kind].reverse()
 
     def ready(self, deployment: Deployment) -> None:
-        """Waits for what becomes of a deployment: it answers, and was never said to have failed."""
+        """Waits until a deployment answers; its status never is an error."""
         self.parent.until(lambda: self.ended(deployment))
         status = self.parent.status(deployment.pipeline)
-        assert status.state is DeploymentState.RUNNING, f"{status.fault}\n{self.parent.said()}"
+        assert status.state is DeploymentState.RUNNING, f"{status.fault}\n{self.parent.output()}"
 
     def ended(self, deployment: Deployment) -> bool:
-        """Whether it is said of a deployment what became of it."""
+        """Whether the status of a deployment is final."""
         status = self.parent.status(deployment.pipeline)
         final = status.state in {DeploymentState.RUNNING, DeploymentState.ERROR}
         return bool(final and status.generation == deployment.generation)
@@ -163,7 +163,7 @@ class Platform:
 
 
 class Clients:
-    """One that asks without a pause for the length of a `with` block, and looks at each row of each answer."""
+    """A client that sends requests without a pause for the length of a `with` block, and looks at each row of each answer."""
 
     def __init__(self, platform: Platform, kind: str) -> None:
         self.platform = platform
@@ -182,7 +182,7 @@ class Clients:
     def __exit__(self, *_: object) -> None:
         self._ends.set()
         self._thread.join(timeout=40)
-        assert not self.failures, f"{self.failures[:3]}\n{self.platform.parent.said()}"
+        assert not self.failures, f"{self.failures[:3]}\n{self.platform.parent.output()}"
         assert self.answered
 
     def _run(self) -> None:
@@ -259,7 +259,7 @@ def test_whichever_step_of_a_swap_fails_one_version_answers(
             else:
                 assert status.serving == swapped.pipeline_version
                 assert parent.answer(kind)[0] == platform.factors[kind][1]
-                # What is told and removed after the new version answers are steps, too.
+                # Reports and removals after the new version answers are steps, too.
                 time.sleep(0.1)
             met.append(platform.arm(role, None))
             again = parent.deploy(kind, new)
@@ -298,7 +298,7 @@ def test_a_kill_at_any_step_of_a_swap_leaves_one_version_answering(
             while not platform.ended(swapped):
                 died = platform.restarted(role) or died
                 time.sleep(0.01)
-            # What is told and removed after the new version answers are steps, too.
+            # Reports and removals after the new version answers are steps, too.
             time.sleep(0 if died else 0.1)
             died = bool(platform.disarm(role)) or died
             # Nothing was wrong but that a process ended.

@@ -119,13 +119,13 @@ class Parent:
         self.listener.close()
         self.catalog.close()
 
-    def said(self) -> str:
+    def output(self) -> str:
         return "\n".join(f"{path.name}:\n{path.read_text(errors='replace')}" for path in self.home.glob("*.log"))
 
     def until(self, holds: Callable[[], Any], *, within_s: float = WITHIN_S) -> None:
         deadline = time.monotonic() + within_s
         while not holds():
-            assert time.monotonic() < deadline, self.said()
+            assert time.monotonic() < deadline, self.output()
             time.sleep(0.01)
 
     def poke(self) -> None:
@@ -134,7 +134,7 @@ class Parent:
 
     # What control does.
 
-    def upload(self, name: str, path: Path, framework: Framework, **said: Any) -> ModelVersion:
+    def upload(self, name: str, path: Path, framework: Framework, **options: Any) -> ModelVersion:
         with path.open("rb") as file:
             sha, size = self.blobs.put(file)
         version = self.catalog.models.add_version(
@@ -144,7 +144,7 @@ class Parent:
             sha=sha,
             size=size,
             framework=framework,
-            settings=ModelSettings(framework=framework, **said),
+            settings=ModelSettings(framework=framework, **options),
             arch=Architecture.X86,
             accel=Acceleration.NONE,
             visibility="private",
@@ -204,7 +204,7 @@ class Parent:
 
     def answer(self, pipeline: str) -> Any:
         answer = self.infer(pipeline)
-        assert answer.status_code == 200, f"{answer.text}\n{self.said()}"
+        assert answer.status_code == 200, f"{answer.text}\n{self.output()}"
         return answer.json()[0]["out.y"] if "out.y" in answer.json()[0] else answer.json()[0]["out"]["y"]
 
     def workers(self) -> dict[str, int]:
@@ -214,7 +214,7 @@ class Parent:
 
 
 class Asking:
-    """Clients that ask without a pause for the length of a `with` block."""
+    """Clients that send requests without a pause for the length of a `with` block."""
 
     def __init__(self, parent: Parent, *pipelines: str) -> None:
         self.parent = parent
@@ -232,7 +232,7 @@ class Asking:
         self.ends.set()
         for thread in self.threads:
             thread.join(timeout=40)
-        assert not self.failures, f"{self.failures[:3]}\n{self.parent.said()}"
+        assert not self.failures, f"{self.failures[:3]}\n{self.parent.output()}"
 
     def _run(self, pipeline: str) -> None:
         session = requests.Session()
@@ -326,7 +326,7 @@ def test_a_failed_update_leaves_the_old_version_through_restarts(parent: Parent)
     parent.start("gateway")
     parent.until(lambda: parent.infer("p").status_code == 200)
     assert parent.answer("p") == [2.0, 4.0]
-    # What is deployed next brings its own desired.
+    # The next deploy brings its own desired state.
     flag.unlink()
     mended = parent.deploy("p", bad)
     parent.until(lambda: parent.status("p").serving == mended.pipeline_version)
@@ -472,7 +472,7 @@ def test_the_serving_version_returns_after_a_lost_run_folder(parent: Parent) -> 
     parent.start("supervisor")
     parent.until(lambda: parent.infer("p").status_code == 200)
     assert parent.answer("p") == [2.0, 4.0]
-    # What is wanted is tried again after that, and told.
+    # The desired version is tried again after that, and its error is reported.
     parent.until(lambda: parent.status("p").serving == good.pipeline_version)
     parent.until(lambda: parent.status("p").state is DeploymentState.ERROR)
     assert parent.status("p").generation == broken.generation

@@ -22,7 +22,7 @@ def test_a_deploy_starts_workers_and_offers_their_route(place: Callable[[], Any]
             assert {worker.id for worker in status.workers} == {worker.id for worker in here.launcher.living()}
             await soon(lambda: here.catalog.journal.events()[-1].kind == "running")
             assert here.catalog.journal.events()[-1].subject == "deployment"
-        # Whoever is told to stop leaves nothing.
+        # A stop leaves nothing behind.
         assert here.launcher.living() == []
 
     asyncio.run(scenario())
@@ -145,7 +145,7 @@ def test_a_worker_that_dies_is_replaced_and_the_gateway_hears_how_it_died(place:
             await soon(lambda: len(here.launcher.living()) == 2)
             await soon(lambda: victim.id not in str(here.gateway.routes[deployment.id]))
             await soon(lambda: len(here.gateway.routes[deployment.id].steps[0].workers) == 2)
-            assert [told.id for told in here.gateway.ended] == [victim.id]
+            assert [end.id for end in here.gateway.ended] == [victim.id]
             assert "SIGKILL" in here.gateway.ended[0].ending
             await soon(lambda: [each for each in here.catalog.journal.events() if each.kind == "worker_ended"])
             assert here.status("p").state is DeploymentState.RUNNING
@@ -164,7 +164,7 @@ def test_a_worker_that_the_gateway_asks_to_end_is_ended_and_replaced(place: Call
                 here.gateway.door.end_worker(first.address)
                 await soon(lambda: [each for each in here.launcher.living() if each.id != first.id])
                 (second,) = here.launcher.living()
-            # No supervisor is there to ask: the next one is asked when it connects.
+            # No supervisor is connected: the next one receives the request when it connects.
             here.gateway.to_end.append(second.address)
             assert here.launcher.living() == [second]
             async with here.supervised():
@@ -212,7 +212,7 @@ def test_a_new_supervisor_takes_the_workers_of_one_that_was_killed(place: Callab
                 await soon(lambda: len(here.launcher.living()) == 2)
                 assert {worker.id for worker in here.launcher.living()} < before
                 assert here.launcher.tries == 3
-                # The route is the same one: nothing was loaded anew.
+                # The route is the same one: nothing was loaded again.
                 assert list(here.gateway.routes) == [here.pipelines["p"]]
                 assert here.gateway.routes[here.pipelines["p"]].digest == served[here.pipelines["p"]].digest
                 # And what was adopted is looked after.
@@ -257,7 +257,7 @@ def test_a_gateway_that_comes_back_receives_all_routes(place: Callable[[], Any],
                 await soon(lambda: here.status("p").state is DeploymentState.RUNNING)
             here.undeploy("p")
             await asyncio.sleep(0.3)
-            # Nobody knows what it serves: nothing is ended.
+            # It is unknown what it serves: no worker is ended.
             assert len(here.launcher.living()) == 1
             async with here.gateway.answering():
                 await soon(lambda: here.gateway.serving(deployment.id) is None)
@@ -271,10 +271,10 @@ class AwayCatalog:
 
     def __init__(self, catalog: Any) -> None:
         self.catalog = catalog
-        self.away = False
+        self.broken = False
 
     def __getattr__(self, name: str) -> Any:
-        if self.away:
+        if self.broken:
             raise Unavailable("the catalog cannot be reached")
         return getattr(self.catalog, name)
 
@@ -286,14 +286,14 @@ def test_without_the_catalog_workers_are_still_looked_after(place: Callable[[], 
         async with here.gateway.answering(), here.supervised(records=records):
             deployment = here.deploy("p", here.model("m"))
             await soon(lambda: here.status("p").state is DeploymentState.RUNNING)
-            records.away = True
+            records.broken = True
             newer = here.deploy("p", here.model("n"))
             victim = here.launcher.living()[0]
             victim.kill()
             await soon(lambda: len(here.launcher.living()) == 1)
             await soon(lambda: here.gateway.routes[deployment.id].steps[0].workers)
             assert here.gateway.serving(deployment.id) == deployment.pipeline_version
-            records.away = False
+            records.broken = False
             await soon(lambda: here.status("p").serving == newer.pipeline_version)
 
     asyncio.run(scenario())

@@ -43,19 +43,19 @@ def version(loaded: LoadedModel) -> ModelVersion:
     )
 
 
-def loaded(**said: Any) -> LoadedModel:
+def loaded(**options: Any) -> LoadedModel:
     return LoadedModel(
         runtime=Runtime.NATIVE,
         adapter="onnx",
         model_file="m.onnx",
-        settings=ModelSettings(**said),
+        settings=ModelSettings(**options),
         input_schema=X,
         output_schema=X,
     )
 
 
-def config(**said: Any) -> ModelConfig:
-    return ModelConfig(id=1, version_id=7, **said)
+def config(**options: Any) -> ModelConfig:
+    return ModelConfig(id=1, version_id=7, **options)
 
 
 def test_a_native_step_has_the_uploads_settings() -> None:
@@ -72,15 +72,15 @@ def test_a_configuration_that_renames_tensors_drops_the_old_names() -> None:
     assert step.tensor_fields == ("tensor",)
     assert step.input_schema is None
     assert step.example == ()
-    said = config(tensor_fields=("tensor",), input_schema=TENSOR)
-    assert native_step(Identity.of(version(model)), model, said, root=Path("/p")).input_schema == TENSOR
+    configuration = config(tensor_fields=("tensor",), input_schema=TENSOR)
+    assert native_step(Identity.of(version(model)), model, configuration, root=Path("/p")).input_schema == TENSOR
 
 
 def test_an_isolated_step_has_schemas_and_batching_of_its_configuration() -> None:
     model = loaded(batch_config="single")
     bare = worker_step(Identity.of(version(model)), model, None)
     assert (bare.input_schema, bare.batch_config, bare.batch_size_limit, bare.workers) == (X, "single", None, ())
-    said = config(input_schema=TENSOR, max_batch_delay_ms=5, batch_size_target=4, batch_size_limit=8)
-    step = worker_step(Identity.of(version(model)), model, said)
+    configuration = config(input_schema=TENSOR, max_batch_delay_ms=5, batch_size_target=4, batch_size_limit=8)
+    step = worker_step(Identity.of(version(model)), model, configuration)
     assert (step.input_schema, step.output_schema, step.batch_config) == (TENSOR, X, "single")
     assert (step.max_batch_delay_ms, step.batch_size_target, step.batch_size_limit) == (5, 4, 8)

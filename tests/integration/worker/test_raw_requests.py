@@ -1,4 +1,4 @@
-"""Raw requests to real workers, by way of the pool that asks them."""
+"""Raw requests to real workers, through a pool."""
 
 import asyncio
 import os

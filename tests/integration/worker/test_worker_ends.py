@@ -1,4 +1,4 @@
-"""However a worker ends, it is told how, and nothing of it is left."""
+"""However a worker ends, its ending is reported, and nothing of it is left."""
 
 import asyncio
 import json
@@ -47,8 +47,8 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize(("statement", "said"), ENDS.items())
-def test_a_worker_that_dies_in_a_call_says_how_with_its_last_lines(stand, row, statement, said):
+@pytest.mark.parametrize(("statement", "expected"), ENDS.items())
+def test_a_worker_that_dies_in_a_call_says_how_with_its_last_lines(stand, row, statement, expected):
     spec = stand.custom(predict=f"print('the last words')\n{statement}")
 
     async def main():
@@ -62,7 +62,7 @@ def test_a_worker_that_dies_in_a_call_says_how_with_its_last_lines(stand, row, s
         return ending
 
     ending = asyncio.run(main())
-    assert ending.startswith(f"{said}; its log ends with\n")
+    assert ending.startswith(f"{expected}; its log ends with\n")
     assert "the last words" in ending
 
 
@@ -184,16 +184,16 @@ def test_when_the_parent_is_killed_nothing_is_left(stand, row, how):
     tell = f"open({str(notes)!r}, 'w').write(f'{{child.pid}} {{other.pid}} .')\n"
     spec = stand.custom(predict=BEGETS + tell + HANGS.get(how, "return {'y': input_data['x'][:, 0]}"))
     with parent_of(stand, spec, "in a call") as parent:
-        told = json.loads(parent.stdout.readline())
-        link = stand.link_to(msgspec.convert(told["address"], WorkerAddress), spec)
+        reported = json.loads(parent.stdout.readline())
+        link = stand.link_to(msgspec.convert(reported["address"], WorkerAddress), spec)
         if how == "idle":
             assert link.send(row)[0] == {"y": [1.0]}
         else:
             link.begin(row)
             wait_until(lambda: notes.exists() and notes.read_text().endswith("."))
-        guardian = psutil.Process(told["pid"]).ppid()
+        guardian = psutil.Process(reported["pid"]).ppid()
         parent.kill()
-    pids = [told["pid"], guardian, *map(int, notes.read_text().split()[:2])]
+    pids = [reported["pid"], guardian, *map(int, notes.read_text().split()[:2])]
     wait_until(lambda: not any(map(alive, pids)))
     wait_until(lambda: not list(stand.short_folder.iterdir()))
 

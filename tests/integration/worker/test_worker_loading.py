@@ -1,4 +1,4 @@
-"""How packages are imported and loaded, and what is said when they cannot be."""
+"""How packages are imported and loaded, and the errors when that fails."""
 
 import asyncio
 import subprocess
@@ -22,9 +22,9 @@ def failure_of(stand, spec):
 
 
 def answers(stand, spec, row):
-    said = []
-    stand.run(spec, lambda link: said.append(link.send(row)[0]))
-    return said[0]["y"]
+    answers = []
+    stand.run(spec, lambda link: answers.append(link.send(row)[0]))
+    return answers[0]["y"]
 
 
 def test_hyphenated_files_neighbours_and_sub_packages_are_imported(stand, row):

@@ -184,7 +184,7 @@ def test_the_openapi_document_is_made_from_the_schemas(serve):
         "anyOf": [{"type": "integer", "minimum": -128, "maximum": 127}, {"type": "null"}]
     }
     responses = document["paths"]["/infer"]["post"]["responses"]
-    assert {str(status) for status in STATUS.values()} - {"404", "409"} <= set(responses)
+    assert {str(status) for status in STATUS.values()} - {"401", "403", "404", "409"} <= set(responses)
     for path in document["paths"].values():
         for operation in path.values():
             assert all(answer["description"] for answer in operation["responses"].values())

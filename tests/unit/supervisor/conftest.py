@@ -43,17 +43,17 @@ class Version:
         return not (self.unprepared or self.refused or (self.isolated and self.dies_at_start))
 
     def route(self) -> NativeStep | WorkerStep:
-        said = {"name": "m", "version": self.uuid, "version_id": 1, "sha": "0" * 64}
+        identity = {"name": "m", "version": self.uuid, "version_id": 1, "sha": "0" * 64}
         if self.isolated:
-            return WorkerStep(**said, framework="custom", input_schema=NUMBERS, output_schema=NUMBERS)
-        return NativeStep(**said, framework="onnx", path=f"/packages/{self.uuid}/model.onnx")
+            return WorkerStep(**identity, framework="custom", input_schema=NUMBERS, output_schema=NUMBERS)
+        return NativeStep(**identity, framework="onnx", path=f"/packages/{self.uuid}/model.onnx")
 
 
 @dataclass
 class Served:
     """One deployment in the gateway."""
 
-    wanted: Route | None = None
+    offer: Route | None = None
     serving: Route | None = None
     loading: Route | None = None
     failed: Route | None = None
@@ -71,16 +71,16 @@ class Gateway:
 
     def take(self, table: RouteTable) -> None:
         self.number = table.number
-        wanted = {route.deployment_id: route for route in table.routes}
+        routes = {route.deployment_id: route for route in table.routes}
         for deployment_id, served in self.deployments.items():
-            if deployment_id not in wanted:
+            if deployment_id not in routes:
                 served.leaving += [route for route in (served.serving, served.loading) if route is not None]
-                served.wanted = served.serving = served.loading = served.failed = None
+                served.offer = served.serving = served.loading = served.failed = None
         for route in table.routes:
             self._offer(self.deployments.setdefault(route.deployment_id, Served()), route)
 
     def _offer(self, served: Served, route: Route) -> None:
-        served.wanted = route
+        served.offer = route
         if served.loading is not None:
             if served.loading.digest == route.digest:
                 served.loading = route
@@ -111,7 +111,7 @@ class Gateway:
     def drain(self) -> None:
         for deployment_id, served in list(self.deployments.items()):
             served.leaving.clear()
-            if served.wanted is None:
+            if served.offer is None:
                 del self.deployments[deployment_id]
 
     def report(self) -> GatewayReport:
@@ -123,7 +123,7 @@ class Gateway:
 
     def _state(self, deployment_id: int, served: Served) -> RouteState:
         using = {route.digest for route in (served.serving, served.loading, *served.leaving) if route is not None}
-        if served.wanted is None:
+        if served.offer is None:
             word = "leaving"
         elif served.loading is not None:
             word = "loading"
@@ -131,7 +131,7 @@ class Gateway:
             word = "failed" if served.failed is not None else "serving"
         return RouteState(
             deployment_id=deployment_id,
-            offered=None if served.wanted is None else served.wanted.digest,
+            offered=None if served.offer is None else served.offer.digest,
             state=word,  # type: ignore[arg-type]
             serving=None if served.serving is None else served.serving.digest,
             serving_version=None if served.serving is None else served.serving.pipeline_version,
@@ -183,7 +183,7 @@ class World:
         self.memory = Memory()
         self.table: RouteTable | None = None
         self.gateway: Gateway | None = Gateway(self)
-        self.heard: GatewayReport | None = self.gateway.report()
+        self.last_report: GatewayReport | None = self.gateway.report()
         self.in_flight: list[RouteTable] = []
         self.kept: tuple[Route, ...] = ()
         self.ids = (f"w{number}" for number in itertools.count())
@@ -214,7 +214,7 @@ class World:
         self.pipelines[deployment_id] = Stopping(deployment_id=deployment_id, generation=generation)
 
     @property
-    def wanted(self) -> DesiredState:
+    def desired(self) -> DesiredState:
         return DesiredState(
             running=tuple(desired for desired in self.pipelines.values() if isinstance(desired, DesiredPipeline)),
             stopped=tuple(desired for desired in self.pipelines.values() if isinstance(desired, Stopping)),
@@ -226,13 +226,13 @@ class World:
         return Observed(
             fleets={key: fleet.state() for key, fleet in self.fleets.items()},
             prepared=dict(self.prepared),
-            report=self.heard,
+            report=self.last_report,
             table=self.table,
             memory=self.memory,
         )
 
     def turn(self) -> Plan:
-        made = plan(self.wanted, self.observed())
+        made = plan(self.desired, self.observed())
         self.memory = made.memory
         self.preparing.update(made.prepare)
         for desired in made.start:
@@ -243,7 +243,7 @@ class World:
             self._end_all(self.fleets.pop(key).slots)
         if made.table is not None:
             self.table = made.table
-            if self.heard is not None:
+            if self.last_report is not None:
                 self.in_flight.append(made.table)
         self.statuses.update(made.statuses)
         return made
@@ -254,7 +254,7 @@ class World:
         fleet = self.fleets.get(desired.key)
         assert fleet is None or fleet.failed or not fleet.kept
         adopted = [slot for slot in fleet.slots if slot is not None] if fleet is not None else []
-        # A fleet that takes over more than it wants shrinks later.
+        # A fleet that takes over more than it needs shrinks later.
         slots = adopted + [None] * (desired.count - len(adopted))
         self.fleets[desired.key] = Fleet(version, slots, desired.generation)
 
@@ -304,18 +304,18 @@ class World:
             self.kept = self.in_flight[0].routes
             self.gateway.take(self.in_flight.pop(0))
 
-    def hear(self) -> None:
+    def receive_report(self) -> None:
         """The gateway's newest report arrives."""
-        if self.gateway is not None and self.heard is not None:
-            self.heard = self.gateway.report()
+        if self.gateway is not None and self.last_report is not None:
+            self.last_report = self.gateway.report()
 
     def connect(self) -> None:
-        if self.gateway is not None and self.heard is None:
-            self.heard = replace_number(self.gateway)
+        if self.gateway is not None and self.last_report is None:
+            self.last_report = replace_number(self.gateway)
             self.in_flight = [] if self.table is None else [self.table]
 
     def disconnect(self) -> None:
-        self.heard = None
+        self.last_report = None
         self.in_flight.clear()
 
     def load(self) -> None:
@@ -355,7 +355,7 @@ class World:
         self.start_workers()
         self.deliver()
         self.load()
-        self.hear()
+        self.receive_report()
         self.turn()
 
     def settle(self, *, turns: int = 60) -> None:
@@ -369,7 +369,7 @@ class World:
                 self.deliver()
             self.load()
             self.drain()
-            self.hear()
+            self.receive_report()
             self.turn()
 
 

@@ -17,7 +17,7 @@ NATIVE = NativeStep(name="m", version="v", version_id=1, sha="0" * 64, framework
 FAULT = Fault(error="ModelFailed", what="it did not work at first")
 
 
-def desired(*, generation: int = 1, **said: Any) -> DesiredPipeline:
+def desired(*, generation: int = 1, **options: Any) -> DesiredPipeline:
     step = ModelStep(name="m", version="v", sha="0" * 64)
     return DesiredPipeline(
         deployment_id=1,
@@ -26,13 +26,13 @@ def desired(*, generation: int = 1, **said: Any) -> DesiredPipeline:
         pipeline_version="pv",
         generation=generation,
         steps=(step,),
-        config=DeploymentConfig(**said),
+        config=DeploymentConfig(**options),
     )
 
 
-def running(make_world: Callable[[], Any], *versions: str, **said: Any) -> Any:
+def running(make_world: Callable[[], Any], *versions: str, **options: Any) -> Any:
     world = make_world()
-    world.deploy(1, versions, **said)
+    world.deploy(1, versions, **options)
     world.settle()
     assert world.statuses[1].state is DeploymentState.RUNNING
     return world
@@ -41,8 +41,8 @@ def running(make_world: Callable[[], Any], *versions: str, **said: Any) -> Any:
 def test_nothing_is_offered_before_the_gateways_first_report() -> None:
     observed = Observed(prepared={("v", None): NATIVE})
     assert plan(DesiredState(running=(desired(),)), observed).table is None
-    heard = Observed(prepared={("v", None): NATIVE}, report=GatewayReport(gateway="g", number=0, states=()))
-    table = plan(DesiredState(running=(desired(),)), heard).table
+    reported = Observed(prepared={("v", None): NATIVE}, report=GatewayReport(gateway="g", number=0, states=()))
+    table = plan(DesiredState(running=(desired(),)), reported).table
     assert table is not None
     assert [route.pipeline_version for route in table.routes] == ["pv"]
 
@@ -51,7 +51,7 @@ def test_a_table_without_an_unknown_serving_route_is_held_back() -> None:
     state = RouteState(deployment_id=1, offered="x", state="serving", serving="x", serving_version="old", using=("x",))
     observed = Observed(report=GatewayReport(gateway="g", number=0, states=(state,)))
     assert plan(DesiredState(running=(desired(),)), observed).table is None
-    # Whoever wants it stopped means it.
+    # A deployment that is to stop is removed all the same.
     table = plan(DesiredState(), observed).table
     assert table is not None
     assert table.routes == ()
@@ -101,8 +101,8 @@ def test_a_redeploy_keeps_the_workers_of_steps_that_stay(make_world: Callable[[]
 
 
 def test_other_resources_are_another_fleet_and_other_replicas_are_not() -> None:
-    def key(**said: Any) -> str:
-        fleet = fleets_of(desired(**said))[0]
+    def key(**options: Any) -> str:
+        fleet = fleets_of(desired(**options))[0]
         assert fleet is not None
         return fleet.key
 
@@ -120,11 +120,11 @@ def test_a_repeated_deploy_is_a_new_route_and_retries_a_failure() -> None:
 
 def test_validations_and_threads_become_part_of_the_route() -> None:
     check = CheckStep(validations=(Validation(name="large", expression="{}"),))
-    said = desired(engine=Resources(cpus=1.5))
-    said = DesiredPipeline(
-        **{name: getattr(said, name) for name in said.__struct_fields__} | {"steps": (*said.steps, check)}
+    pipeline = desired(engine=Resources(cpus=1.5))
+    pipeline = DesiredPipeline(
+        **{name: getattr(pipeline, name) for name in pipeline.__struct_fields__} | {"steps": (*pipeline.steps, check)}
     )
-    route = known_route(said, {("v", None): NATIVE}).route
+    route = known_route(pipeline, {("v", None): NATIVE}).route
     assert isinstance(route.steps[0], NativeStep)
     assert route.steps[0].threads == 2
     assert route.steps[1] == ValidationStep(validations=check.validations)
@@ -166,7 +166,7 @@ def test_complete_workers_that_are_not_offered_yet_survive_a_restart(
     for _ in range(3):
         world.turn()
         world.deliver()
-        world.hear()
+        world.receive_report()
     assert set(world.fleets) == before
 
 
@@ -220,20 +220,20 @@ def test_after_a_restart_a_failed_route_is_not_offered_again(
     world = running(make_world, "good-1")
     world.deploy(1, ("native-refused",))
     world.settle()
-    told = world.statuses[1]
-    assert told.state is DeploymentState.ERROR
+    status = world.statuses[1]
+    assert status.state is DeploymentState.ERROR
     world.restart_supervisor()
     for _ in range(5):
         world.connect()
         made = world.turn()
-        assert made.statuses.get(1, told) == told
+        assert made.statuses.get(1, status) == status
         assert [route.pipeline_version for route in world.table.routes] == ["v1.1"]
         world.deliver()
-        world.hear()
+        world.receive_report()
     world.finish_preparing()
     world.settle()
     assert [route.pipeline_version for route in world.table.routes] == ["v1.1"]
-    assert world.statuses[1] == told
+    assert world.statuses[1] == status
 
 
 def test_a_route_that_serves_in_the_end_is_not_a_failure(make_world: Callable[[], Any]) -> None:

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: what serves goes on serving, and in the end everything is as wanted."""
+"""For any events in any order: what serves keeps serving, and in the end the desired state is reached."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ GOOD = ("good-1", "good-2", "good-3", "native-1", "native-2")
 BAD = ("unprepared", "dies", "refused", "native-refused")
 EXAMPLES = 300
 EVENTS = (
-    *("turn", "deliver", "hear", "connect", "load", "drain", "finish_preparing", "start_workers"),
+    *("turn", "deliver", "receive_report", "connect", "load", "drain", "finish_preparing", "start_workers"),
     *("disconnect", "kill_gateway", "start_gateway", "restart_supervisor"),
 )
 
@@ -34,7 +34,7 @@ requests = st.one_of(
 rounds = st.just(("round",))
 without_faults = st.one_of(rounds, progress)
 with_faults = st.one_of(rounds, rounds, rounds, progress, faults)
-# Somebody wants something; then time goes by, longer or shorter.
+# A change of the desired state, then a number of events.
 spells = st.tuples(requests, st.lists(with_faults, max_size=12)).map(lambda spell: [spell[0], *spell[1]])
 anything = st.lists(spells, min_size=1, max_size=8).map(lambda made: [event for spell in made for event in spell])
 
@@ -67,7 +67,7 @@ def test_no_worker_is_stopped_that_a_request_may_be_sent_to(make_world: Callable
 
 @given(events=anything)
 @settings(max_examples=EXAMPLES)
-def test_in_the_end_everything_is_as_wanted(make_world: Callable[[], Any], events: list[Any]) -> None:
+def test_in_the_end_the_desired_state_is_reached(make_world: Callable[[], Any], events: list[Any]) -> None:
     world = make_world()
     for event in events:
         act(world, event)
@@ -92,12 +92,12 @@ def test_in_the_end_everything_is_as_wanted(make_world: Callable[[], Any], event
             assert status.serving == serves(world, deployment_id)
         needed.add(deployment_id)
     assert {int(key.partition("-")[0]) for key in world.fleets} <= needed
-    # Nothing that runs runs for nobody.
+    # Every fleet that runs is needed.
     used = {worker.id for served in world.gateway.deployments.values() for worker in workers(served.serving)}
     for key, fleet in world.fleets.items():
         desired = world.pipelines[int(key.partition("-")[0])]
-        wanted = any(step.version == fleet.version.uuid for step in desired.models)
-        assert wanted or {slot.id for slot in fleet.slots if slot} <= used
+        needed = any(step.version == fleet.version.uuid for step in desired.models)
+        assert needed or {slot.id for slot in fleet.slots if slot} <= used
 
 
 def workers(route: Any) -> list[Any]:
@@ -123,7 +123,7 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_do(make_world: Callable[[
 def test_what_serves_goes_on_until_something_else_does(
     make_world: Callable[[], Any], first: tuple[str, ...], count: int, events: list[Any]
 ) -> None:
-    """Whoever wants a deployment to run has it answering from the first time on, but while the gateway itself is away."""
+    """A deployment that is to run answers from its first answer on, except while the gateway is down."""
     world = make_world()
     world.deploy(1, first, replicas=count)
     world.settle()

@@ -140,7 +140,7 @@ def test_half_made_classes_cannot_be_made():
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ([1], "must be a dictionary of numpy arrays, not list"),
         ({1: np.ones(1)}, "keys must be strings, not 1"),
@@ -149,10 +149,10 @@ def test_half_made_classes_cannot_be_made():
         ({"x": np.ones(1), "z": np.ones(2)}, "differ in their number of rows: x has 1, z has 2"),
     ],
 )
-def test_input_that_is_not_a_batch_is_refused(data, said):
+def test_input_that_is_not_a_batch_is_refused(data, message):
     made = Sum()
     made.model = 1.0
-    with pytest.raises(InferenceDataValidationError, match=said):
+    with pytest.raises(InferenceDataValidationError, match=message):
         made.predict(data)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         made.predict(data)

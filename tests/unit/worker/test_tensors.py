@@ -182,7 +182,7 @@ def test_what_models_answer_becomes_the_declared_type(values, data_type, wanted)
 
 
 @pytest.mark.parametrize(
-    ("values", "data_type", "said"),
+    ("values", "data_type", "message"),
     [
         (np.array([1.5]), pa.int32(), "field 'f': expected int32, got float64 of shape (1,)"),
         (np.array([1, 2**40]), pa.int32(), "got int64 of shape (2,), of which 1099511627776 does not fit"),
@@ -210,13 +210,13 @@ def test_what_models_answer_becomes_the_declared_type(values, data_type, wanted)
     ],
     ids=repr,
 )
-def test_an_answer_of_another_type_or_shape_is_reported_with_both(values, data_type, said):
-    assert said in mismatch(values, data_type)
+def test_an_answer_of_another_type_or_shape_is_reported_with_both(values, data_type, message):
+    assert message in mismatch(values, data_type)
 
 
 def test_another_number_of_rows_is_reported_with_both_counts():
-    said = mismatch(np.ones((2, 3), np.float32), pa.list_(pa.float32(), 3), rows=4)
-    assert said == "field 'f': expected 4 rows of float32[3], got float32 of shape (2, 3)"
+    message = mismatch(np.ones((2, 3), np.float32), pa.list_(pa.float32(), 3), rows=4)
+    assert message == "field 'f': expected 4 rows of float32[3], got float32 of shape (2, 3)"
     assert mismatch([1, 2], pa.int32(), rows=1).startswith("field 'f': expected 1 row of int32, got")
 
 

@@ -50,15 +50,15 @@ def test_platform_and_worker_of_one_release_speak_one_protocol():
 
 
 @pytest.mark.parametrize(
-    ("said", "spoken"),
+    ("line", "spoken"),
     [
         (b'{"event": "ready", "pid": 7, "python": "3.8.18", "seconds": 1.5}', 1),
         (b'{"event": "ready", "pid": 7, "python": "3.8.18", "seconds": 1.5, "protocol": 9}', 9),
     ],
 )
-def test_a_worker_of_another_release_is_refused(said, spoken):
+def test_a_worker_of_another_release_is_refused(line, spoken):
     with pytest.raises(BadEnvironment) as caught:
-        check_protocol(read_event(said), name="ccfraud")
+        check_protocol(read_event(line), name="ccfraud")
     assert caught.value.reason == "other_protocol"
     assert str(caught.value) == (
         "the worker of ccfraud is of another release than this platform: "

@@ -37,7 +37,7 @@ def test_only_folders_without_a_holder_are_swept(tmp_path):
         os.close(folder.lock)  # what the kernel does when a process ends
     age(held.path)
     age(stale.path)
-    other = tmp_path / "trivet-w-by-somebody.txt"
+    other = tmp_path / "trivet-w-of-another-program.txt"
     other.write_text("no folder")
     age(other)
     assert sweep_stale_folders(tmp_path) == [stale.path]

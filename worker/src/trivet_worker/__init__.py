@@ -1,1 +1,1 @@
-"""The program that runs one model in its own environment, and the tensor view that it shares with the platform."""
+"""The program that runs one model in its own environment, and the tensor conversion that it shares with the platform."""

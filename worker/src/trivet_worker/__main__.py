@@ -1,6 +1,6 @@
-"""The worker program: read the configuration, load the model, answer until it is ended.
+"""The worker program: it reads the configuration, loads the model, and answers until its end.
 
-Nothing but a few modules of the standard library is imported before the guardian has been forked off, so that it stays small.
+Before the fork of the guardian it imports only a few modules of the standard library, so that the guardian stays small.
 """
 
 import os
@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run one worker. Reads its configuration from standard input, whose end later means that the parent is gone."""
+    """Run one worker. It reads its configuration from standard input, and ends when that is closed."""
     started = time.monotonic()
     line = read_line(0)
     if not line:
@@ -31,7 +31,7 @@ def main() -> None:
     events = Events(take_streams())
     apply_limits(memory_bytes=config.memory_bytes, open_files=config.open_files)
     try:
-        # What is imported from here on is in the model's process only.
+        # Imports from here on are in the model's process only.
         from trivet_worker.lifetime import run
     except ImportError as error:
         events.send("failed", error=_worker_failed(error))

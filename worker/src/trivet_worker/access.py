@@ -1,4 +1,4 @@
-"""Who may call a worker: every call brings the token that the worker was given at its start."""
+"""Access to a worker: every call must have the token that the worker got at its start."""
 
 import hmac
 from typing import Dict, List, Union
@@ -9,7 +9,7 @@ __all__ = ["TokenCheck"]
 
 
 class TokenCheck(flight.ServerMiddlewareFactory):  # type: ignore[misc]
-    """Refuses a call without the token, before anything else of the call is read.
+    """Refuses a call without the token before it reads the rest of the call.
 
     Args:
         token: expected as `authorization: Bearer <token>`.

@@ -1,9 +1,9 @@
 """One call of a model: columns in, a checked record batch or an error out; or a raw request in, the pieces of an answer out.
 
-All of it in the main thread.
+The model runs in the main thread.
 """
 
-# ruff: noqa: PTH109 - model code hands over anything; a string is all that a look at the folder needs
+# ruff: noqa: PTH109 - a plain string is enough to compare the working folder
 
 import json
 import os
@@ -29,7 +29,7 @@ _PIECES_AHEAD = 4
 
 
 class Answer(NamedTuple):
-    """A message that goes back: a batch with its metadata, or metadata alone for an error."""
+    """One message of an answer: a batch with its metadata, or metadata alone for an error."""
 
     batch: Optional[pa.RecordBatch]
     metadata: bytes
@@ -43,7 +43,7 @@ class RowsCall(NamedTuple):
 
 
 class RawReply:
-    """Where the answer to a raw request goes, message by message. The model waits while a few of them are not sent yet."""
+    """The messages of an answer to a raw request. The model waits while a few of them are unsent."""
 
     def __init__(self) -> None:
         self._messages: SimpleQueue[Optional[Answer]] = SimpleQueue()
@@ -51,14 +51,14 @@ class RawReply:
         self._closed = False
 
     def put(self, message: Answer) -> bool:
-        """Send one message. False means that the other side has gone."""
+        """Send one message. Returns False after the client has closed the stream."""
         if not self._closed:
             self._room.acquire()
             self._messages.put(message)
         return not self._closed
 
     def end(self) -> None:
-        """Say that no message follows."""
+        """Mark the end of the answer."""
         self._messages.put(None)
 
     def get(self) -> Optional[Answer]:
@@ -68,7 +68,7 @@ class RawReply:
         return message
 
     def close(self) -> None:
-        """Have the model make no more of the answer."""
+        """Stop the model from sending more of the answer."""
         self._closed = True
         self._room.release()
 
@@ -84,7 +84,7 @@ Call = Union[RowsCall, RawCall]
 
 
 class Model:
-    """A loaded model under its schemas."""
+    """A loaded model with its schemas."""
 
     def __init__(self, adapter: Adapter, *, input_schema: pa.Schema, output_schema: pa.Schema, root: str) -> None:
         self._predict = adapter.predict
@@ -96,7 +96,7 @@ class Model:
         self._folder = os.getcwd()
 
     def predict(self, batch: pa.RecordBatch) -> Answer:
-        """Predict. Nothing that model code raises gets out of here, `SystemExit` and `KeyboardInterrupt` included."""
+        """Predict. Every exception of model code becomes an error answer, `SystemExit` and `KeyboardInterrupt` included."""
         try:
             columns = {
                 name: to_numpy(column, field, writable=True)
@@ -112,7 +112,7 @@ class Model:
         return answer
 
     def answer(self, request: RawRequest, reply: RawReply) -> None:
-        """Answer a raw request. Errors are as in `predict`; one that comes after the first piece ends the answer."""
+        """Answer a raw request. Errors are as in `predict`; an error after the first piece ends the answer."""
         try:
             if self._answer is None:
                 reply.put(_ROWS_ONLY)
@@ -156,7 +156,7 @@ class Model:
         sys.stderr.flush()
 
     def _return_to_folder(self) -> None:
-        """A call that changes the working folder changes it for itself."""
+        """Restore the working folder, in case model code changed it."""
         try:
             if os.getcwd() != self._folder:
                 os.chdir(self._folder)
@@ -175,7 +175,7 @@ _ROWS_ONLY = Answer(None, b'{"error": {"reason": "rows_only", "message": "its ad
 
 
 def run_calls(model: Model, calls: "SimpleQueue[Union[Call, None]]") -> None:
-    """Answer calls one after another until a None comes."""
+    """Answer calls one after another until a None."""
     while True:
         call = calls.get()
         if call is None:

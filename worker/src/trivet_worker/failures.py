@@ -1,4 +1,4 @@
-"""What is reported of an exception: its type, its message, where in the package it arose, its traceback."""
+"""Reports an exception: its type, its message, its line in the package, its traceback."""
 
 import os
 import traceback
@@ -14,11 +14,11 @@ _MAX_TRACE = 20_000
 
 
 class PackageError(Exception):
-    """A package does not keep the contract of its framework: what is wrong, in the words that its author should read."""
+    """A package does not follow its framework's contract. The message is for its author."""
 
 
 def message_of(error: BaseException) -> str:
-    """The exception's own text, also where making that text fails."""
+    """The exception's own text, or a replacement if `__str__` fails."""
     try:
         text = str(error)
     except Exception:
@@ -28,12 +28,12 @@ def message_of(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with halves of characters escaped: a file's name may hold them, and no JSON carries them."""
+    """The text with lone surrogates escaped: a file's name may hold them, and JSON cannot."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def place_of(error: BaseException, root: str) -> Optional[str]:
-    """`file.py:12` of the innermost line in the package that the exception came through."""
+    """`file.py:12`: the innermost line of the traceback in the package."""
     if isinstance(error, SyntaxError) and error.filename and _inside(error.filename, root):
         return f"{os.path.relpath(error.filename, root)}:{error.lineno}"
     found = None
@@ -45,7 +45,7 @@ def place_of(error: BaseException, root: str) -> Optional[str]:
 
 
 def trace_of(error: BaseException, root: str) -> str:
-    """The traceback as Python prints it, from the package's first line on; the end of it if it is very long."""
+    """The traceback as Python prints it, from the package's first line on; only its end if it is very long."""
     start: Optional[TracebackType] = error.__traceback__
     while start is not None and not _inside(start.tb_frame.f_code.co_filename, root):
         start = start.tb_next
@@ -57,7 +57,7 @@ def trace_of(error: BaseException, root: str) -> str:
 
 
 def report_of(error: BaseException, root: str, *, reason: str) -> Dict[str, Any]:
-    """All of it, as an event carries it."""
+    """The whole report, as an event has it."""
     return {
         "reason": reason,
         "type": type(error).__name__,

@@ -1,17 +1,16 @@
-"""The small process between the platform and a model: whatever ends, nothing is left.
+"""The small process between the platform and a model. It leaves no process behind, however the platform or the model ends.
 
-A worker is two processes. The first one, the guardian, forks the second before anything is imported, and from then on only
-waits. The second runs the model. The guardian shares no interpreter lock with the model, so it acts even while model code
-holds that lock for ever. It ends everything below it when
+A worker is two processes. The first one, the guardian, forks the second before any import, and then only waits. The second
+runs the model. The guardian has its own interpreter lock, so it acts even if model code never releases its lock. It ends all
+processes below it when
 
-- the pipe on its standard input ends: the platform has ended, in whatever way. Where there is a lifeline, another pipe, that one
-  counts instead once a byte arrives on standard input, which says that the worker is known to others: it then outlives the
-  process that started it, and ends with the process that holds the lifeline;
-- the model's process ends: processes that the model started go too;
-- SIGTERM comes. SIGUSR1 asks the model's process to end by itself, after the call at hand.
+- its standard input is closed, because the process that started it has ended. With a lifeline, another pipe, a byte on standard
+  input changes this: the worker is then recorded, outlives the process that started it, and ends when the lifeline closes;
+- the model's process ends: the processes that the model started end too;
+- SIGTERM arrives. At SIGUSR1 the model's process ends by itself, after its current call.
 
-It removes the worker's private folder and ends the way the model's process ended, with the same exit code or signal.
-Should the guardian itself be killed, the kernel kills the model's process (`die_with_parent`).
+It removes the worker's private folder and ends like the model's process, with the same exit code or signal.
+If the guardian itself is killed, the kernel kills the model's process (`die_with_parent`).
 """
 
 # ruff: noqa: PTH123, PTH208 - pathlib would be one more import here
@@ -33,11 +32,11 @@ _KILL_WAIT_S = 5.0
 
 
 def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> None:
-    """Go on in a child process, guarded by this one, which never returns.
+    """Continue in a child process, guarded by this one, which never returns.
 
     Args:
-        private_folder: removed at the end of everything.
-        lifeline: a pipe whose end means that the platform is gone; None takes standard input.
+        private_folder: removed at the end.
+        lifeline: a pipe that closes when the platform ends; None for standard input.
     """
     become_subreaper()
     if lifeline is not None:
@@ -62,7 +61,7 @@ def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> None:
         die_with_parent(guardian)
         return
     try:
-        # Only the model's process holds the pipe for events, and neither half keeps the other's streams open.
+        # Only the model's process holds the pipe for events; the guardian must not keep it open.
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
         status = _watch(child, wake_read, lifeline)
@@ -74,11 +73,11 @@ def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> None:
 
 
 def _ignore(signum: int, frame: object) -> None:
-    """The wake-up pipe carries the signal."""
+    """The wake-up pipe receives the signal."""
 
 
 def _watch(child: int, wake: int, lifeline: Optional[int]) -> Optional[int]:
-    """Wait for an end. Gives the child's exit status, or None if it has to be ended."""
+    """Wait for an end. Returns the child's exit status, or None if the child has to be ended."""
     bonds = [0] if lifeline is None else [0, lifeline]
     while True:
         ready = select.select([*bonds, wake], [], [])[0]
@@ -106,7 +105,7 @@ def _watch(child: int, wake: int, lifeline: Optional[int]) -> Optional[int]:
 
 
 def _end_all() -> None:
-    """Kill children until there are none; grandchildren become children when their parents go."""
+    """Kill children until there are none; grandchildren become children when their parents end."""
     deadline = time.monotonic() + _KILL_WAIT_S
     while time.monotonic() < deadline:
         for pid in _children():
@@ -128,7 +127,7 @@ def _children() -> List[int]:
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{entry}/stat", "rb") as stat:
-                # The command's name, in brackets, may hold anything: the parent is the second field after it.
+                # The command's name, in brackets, may hold any character: the parent is the second field after it.
                 if int(stat.read().rsplit(b")", 1)[1].split()[1]) == me:
                     found.append(int(entry))
     return found
@@ -145,7 +144,7 @@ def _end_like(status: Optional[int]) -> None:
                 import resource
 
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        faulthandler.disable()  # one report is enough, and the model's process has made it
+        faulthandler.disable()  # the model's process has already written its report
         os.kill(os.getpid(), number)
         time.sleep(1)  # a signal to oneself may arrive a moment later
     os._exit(os.WEXITSTATUS(status))

@@ -1,4 +1,4 @@
-"""From the configuration to the last answer, in the process that runs the model."""
+"""The life of the process that runs the model, from its configuration to its last answer."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from typing import Optional
 
 import pyarrow as pa
 
-# All of `mac` now: a package that ships files of these names cannot take their place.
+# All of `mac` is imported now, so that files of a package cannot replace it.
 import mac.config.inference
 import mac.exceptions
 import mac.inference.creation
@@ -26,12 +26,12 @@ __all__ = ["run"]
 
 
 def run(config: Config, events: Events, *, started: float) -> None:
-    """Load the model, open the door, answer; then end the process: with code 1 if the model could not be loaded.
+    """Load the model, listen, answer calls; then end the process: with code 1 if the model could not be loaded.
 
     Args:
         config: what to run.
-        events: reports to the parent how far it is.
-        started: when the worker began, on the monotonic clock.
+        events: reports the progress to the parent.
+        started: the worker's start, on the monotonic clock.
     """
     os.chdir(config.scratch)
     root = os.path.realpath(config.package_root)
@@ -61,7 +61,7 @@ def run(config: Config, events: Events, *, started: float) -> None:
 
 
 def _load(config: Config, root: str, events: Events) -> Optional[Adapter]:
-    """The adapter, or None after a failure was reported."""
+    """The adapter; None after a reported failure."""
     stages = ["importing"]
 
     def stage(name: str) -> None:
@@ -84,7 +84,7 @@ def _load(config: Config, root: str, events: Events) -> Optional[Adapter]:
 
 
 def _stop_on_sigterm(calls: "SimpleQueue[Optional[Call]]") -> None:
-    """Finish the call at hand, then end. A handler that the model has installed stays."""
+    """End after the current call. A handler that the model has installed stays."""
 
     def stop(signum: int, frame: object) -> None:  # noqa: ARG001
         calls.put(None)
@@ -94,7 +94,7 @@ def _stop_on_sigterm(calls: "SimpleQueue[Optional[Call]]") -> None:
 
 
 def _end(code: int) -> None:
-    """Leave, without waiting for threads that the model has started."""
+    """End the process without waiting for threads of the model."""
     import atexit
     import logging
 

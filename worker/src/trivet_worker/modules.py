@@ -1,13 +1,13 @@
-"""Importing a package's modules from its folder, as their author's own machine would.
+"""Imports a package's modules from its folder, as Python does for a script.
 
-The package's folder comes first on `sys.path`, as a script's own folder does, so neighbours import each other by plain name
-and a package's `helper.py` wins over a `helper` that some distribution installed. A package cannot take the place of what
-the worker itself needs (numpy, pyarrow, `mac`, the worker's modules): those are imported before.
+The package's folder is first on `sys.path`, like a script's own folder: modules import each other by plain name, and a package's
+`helper.py` takes precedence over an installed `helper`. A package cannot replace what the worker itself needs (numpy, pyarrow,
+`mac`, the worker's modules), because those are imported before.
 
 No bytecode is written beside the sources: a package's folder is shared and never changes.
 """
 
-# ruff: noqa: PTH118, PTH120 - modules hold anything, and the import system speaks in strings
+# ruff: noqa: PTH118, PTH120 - the import system uses strings
 
 import importlib
 import importlib.machinery
@@ -31,7 +31,7 @@ class _SourceLoader(importlib.machinery.SourceFileLoader):
 
 
 def open_package_folder(root: str) -> None:
-    """Let modules in `root` be imported by plain name, before all others."""
+    """Make modules in `root` importable by plain name, before all others."""
     details = [
         (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
         (_SourceLoader, importlib.machinery.SOURCE_SUFFIXES),
@@ -48,15 +48,15 @@ def open_package_folder(root: str) -> None:
 
 
 def find_entry(root: str, entry: Entry) -> Any:
-    """Import an entry point's module, unless that was done before, and take the class or function out of it.
+    """The class or function of an entry point; its module is imported if necessary.
 
     Args:
         root: the package's folder, without links in its path.
         entry: file and name.
 
     Raises:
-        PackageError: the module does not hold the name once it was run.
-        BaseException: whatever the module raises.
+        PackageError: the module does not define the name.
+        BaseException: any exception of the module.
     """
     module = _import_file(root, entry.file)
     try:
@@ -86,7 +86,7 @@ def _import_file(root: str, file: str) -> ModuleType:
         else:
             if _is_file(module, path):
                 return module
-    # A name with a dash, or one that is taken (`queue.py`, `test/model.py`): load it from its file, under its name where that is free.
+    # A name with a dash, or one in use (`queue.py`, `test/model.py`): load it from its file, under its own name if that is free.
     return _load(path, name if name not in sys.modules else f"_package_entry_.{name}")
 
 

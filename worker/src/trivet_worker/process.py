@@ -1,4 +1,4 @@
-"""What a worker does to its own process: streams, limits, and the bond to its parent."""
+"""The worker's own process: its streams, its limits, and its end with its parent."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def read_line(fd: int) -> bytes:
-    """The first line of a pipe, without a buffer that would swallow what follows. Empty if the pipe ends before."""
+    """The first line of a pipe, without buffering the rest. Empty if the pipe is closed before."""
     line = b""
     while not line.endswith(b"\n"):
         piece = os.read(fd, 65536)
@@ -24,12 +24,12 @@ def read_line(fd: int) -> bytes:
 
 
 def take_streams() -> TextIO:
-    """Keep the parent's pipe for events, and give model code a standard input and output that disturb nothing.
+    """Keep the parent's pipe for events, and replace standard input and output for model code.
 
-    Afterwards reading gives an end of file at once, and what is printed joins the log on stderr, line by line.
+    Afterwards standard input is at its end, and output goes to the log on stderr, line by line.
 
     Returns:
-        Where events go, one JSON line each.
+        The stream for events, one JSON line each.
     """
     events = os.fdopen(
         os.dup(1), "w", encoding="utf-8", buffering=1
@@ -46,9 +46,9 @@ def take_streams() -> TextIO:
 
 
 def apply_limits(*, memory_bytes: Optional[int], open_files: Optional[int]) -> None:
-    """Limit this process and what it starts: private memory in bytes, open files; core dumps never.
+    """Limit private memory in bytes and open files of this process and its children, and disable core dumps.
 
-    The memory limit is on data (`RLIMIT_DATA`): heap and private writable mappings, not mapped files. What goes beyond it
+    The memory limit is on data (`RLIMIT_DATA`): heap and private writable mappings, not mapped files. An allocation beyond it
     fails with `MemoryError`.
     """
     import resource
@@ -70,10 +70,10 @@ def _lower(which: int, value: int) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when the thread that made it ends.
+    """Have the kernel kill this process when the thread that started it ends.
 
     Args:
-        parent: the pid of that process; if it is gone already, this process ends here.
+        parent: the pid of that process; if it has ended already, this process ends here.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -81,12 +81,12 @@ def die_with_parent(parent: int) -> None:
 
 
 def become_subreaper() -> bool:
-    """Have processes that lose their parent below this one become children of this one. False where that cannot be."""
+    """Adopt descendants whose parents end. Returns False if the system does not support it."""
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _prctl(option: int, value: int) -> bool:
-    # An interpreter may be built without ctypes, and other systems have no prctl: the pipe to the parent remains.
+    # An interpreter may lack ctypes, and other systems lack prctl: then only the pipe to the parent ends the worker.
     with contextlib.suppress(ImportError, OSError, AttributeError):
         import ctypes
 

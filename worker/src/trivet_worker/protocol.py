@@ -1,4 +1,4 @@
-"""What a worker gets at its start, and what it reports: one JSON line in, JSON lines out."""
+"""The input of a worker at its start, and its reports: one JSON line in, JSON lines out."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ PROTOCOL = 2
 
 
 class OtherProtocol(Exception):
-    """The platform that started this worker speaks another version of the protocol."""
+    """The platform that started this worker has another version of the protocol."""
 
 
 class Entry(NamedTuple):
@@ -22,13 +22,13 @@ class Entry(NamedTuple):
 
 
 class Config(NamedTuple):
-    """What a worker gets.
+    """The configuration of a worker.
 
     Attributes:
-        location: where to listen: `grpc+unix://…`, `grpc+tcp://…` or `grpc+tls://…`; with port 0 the system gives one.
-        token: asked for in each call.
+        location: where to listen: `grpc+unix://…`, `grpc+tcp://…` or `grpc+tls://…`; the system replaces port 0 with a free one.
+        token: required in each call.
         certificate: for `grpc+tls`, in PEM with its chain, and its `key`.
-        folder: a private folder, removed at the end of everything.
+        folder: a private folder, removed at the end.
         package_root: the unpacked package.
         adapter: a key of `trivet_worker.adapters.ADAPTERS`.
         entry: the package's entry points by role.
@@ -38,8 +38,8 @@ class Config(NamedTuple):
         scratch: the model's working folder, home and place for temporary files.
         memory_bytes: limit on private memory.
         open_files: limit on open files.
-        lifeline: a descriptor, a pipe that ends with the platform; None means that standard input does.
-        lock: a descriptor that is held open as long as the worker lives.
+        lifeline: the descriptor of a pipe that closes with the platform; None for standard input.
+        lock: a descriptor that stays open while the worker runs.
     """
 
     location: str
@@ -93,7 +93,7 @@ def parse_config(line: bytes) -> Config:
 
 
 class Events:
-    """Reports to the parent how far the worker is."""
+    """Reports the worker's progress to its parent."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Raw requests and their answers, as they travel on the `raw` stream: a head as JSON, a body as one column of bytes."""
+"""Raw requests and their answers on the `raw` stream: the head is JSON, the body a column of bytes."""
 
 import json
 from typing import Any, Generator, Iterable, List, NamedTuple, Sequence, Tuple, Union
@@ -10,25 +10,25 @@ from trivet_worker.tensors import OutputMismatch
 __all__ = ["RAW_SCHEMA", "Headers", "RawAnswer", "RawRequest", "pieces_of", "read_request"]
 
 RAW_SCHEMA = pa.schema([pa.field("body", pa.large_binary(), nullable=False)])
-"""Of both directions: each message holds one row."""
+"""In both directions; each message has one row."""
 
 _PIECE_BYTES = 4 * 2**20
 
 Headers = Sequence[Tuple[str, str]]
-"""Names and values, in the order in which they came."""
+"""Names and values, in their original order."""
 
 Message = Tuple[pa.RecordBatch, bytes]
-"""What a stream carries: a batch of one row with its metadata."""
+"""A message of the stream: a batch of one row with its metadata."""
 
 
 class RawRequest(NamedTuple):
     """A request that the model reads itself.
 
     Attributes:
-        content_type: of the body; empty where the client gave none.
-        path: what follows the address of the model, with its query.
+        content_type: of the body; empty if the client sent none.
+        path: the rest of the URL after the model's address, with its query.
         headers: those that the model may need.
-        body: the bytes as the client sent them, decompressed.
+        body: the bytes from the client, decompressed.
     """
 
     content_type: str
@@ -38,12 +38,12 @@ class RawRequest(NamedTuple):
 
 
 class RawAnswer(NamedTuple):
-    """What a model answers to a raw request.
+    """A model's answer to a raw request.
 
     Attributes:
-        status: as HTTP counts, 200 to 599.
+        status: an HTTP status, 200 to 599.
         content_type: of the body.
-        body: all of it; or an iterable of its pieces, each of which is sent as soon as it is made.
+        body: all bytes; or an iterable of pieces, each of which is sent at once.
         headers: more headers of the answer.
     """
 
@@ -68,7 +68,7 @@ def pieces_of(answer: Any) -> "Generator[Message, None, None]":
     """The messages of an answer. The first one carries its head; the last one is marked.
 
     Raises:
-        OutputMismatch: the answer, or a piece of it, has another type than `RawAnswer` says.
+        OutputMismatch: the answer, or a piece of it, does not have the type in `RawAnswer`.
     """
     head = _head_of(answer)
     body = answer.body
@@ -87,7 +87,7 @@ def pieces_of(answer: Any) -> "Generator[Message, None, None]":
                 head = {}
         yield _piece(dict(head, last=True), b"")
     finally:
-        # A generator of the model ends here when the client has gone.
+        # Closes a generator of the model if the client has closed the stream.
         close = getattr(body, "close", None)
         if close is not None:
             close()
@@ -110,7 +110,7 @@ def _head_of(answer: Any) -> "dict[str, Any]":
 
 
 def _cut(data: memoryview) -> List[memoryview]:
-    """Parts that a message may hold. No data is one part."""
+    """Parts of at most one message each. Empty data is one part."""
     return [data[start : start + _PIECE_BYTES] for start in range(0, max(len(data), 1), _PIECE_BYTES)]
 
 

@@ -1,4 +1,4 @@
-"""The worker's two doors: Arrow Flight's `DoExchange` by the paths `predict` and `raw`. Requests and answers alternate on each."""
+"""The worker's server: Arrow Flight's `DoExchange` with the paths `predict` and `raw`. Requests and answers alternate on a stream."""
 
 import time
 import weakref
@@ -19,13 +19,13 @@ _LAST_BYTES_S = 0.02  # for gRPC's threads to hand the last answer to the system
 
 
 class ModelServer(flight.FlightServerBase):  # type: ignore[misc]
-    """Takes batches and raw requests from streams and hands them to the thread that runs the model.
+    """Reads batches and raw requests from streams and passes them to the thread that runs the model.
 
     Args:
         location: `grpc+unix://…`, `grpc+tcp://…` or `grpc+tls://…`.
-        token: asked for in each call.
+        token: required in each call.
         identity: certificate and key in PEM, for `grpc+tls`.
-        calls: where that thread takes its work from.
+        calls: the queue of that thread.
     """
 
     def __init__(
@@ -41,22 +41,22 @@ class ModelServer(flight.FlightServerBase):  # type: ignore[misc]
         certificates = None if identity is None else [identity]
         super().__init__(location, tls_certificates=certificates, middleware={"token": TokenCheck(token)})
         self.tcp_port = 0 if location.startswith("grpc+unix:") else int(self.port)
-        self._forgo_the_orderly_end()
+        self._skip_the_graceful_end()
         self._calls = calls
         self._input_schema = input_schema
         self._output_schema = output_schema
         self._unanswered = 0
 
-    def _forgo_the_orderly_end(self) -> None:
-        """Flight ends at exit by waiting for the other side to end its streams, which a client that keeps one does not."""
-        # pyarrow keeps this finalizer to itself; where it cannot be found, the end takes as long as the parent allows.
+    def _skip_the_graceful_end(self) -> None:
+        """At exit, Flight waits until the clients end their streams; a client that keeps one open would block it."""
+        # pyarrow does not expose this finalizer; without it, the end takes as long as the parent allows.
         for finalizer in list(getattr(weakref.finalize, "_registry", ())):
             alive = finalizer.peek()
             if alive is not None and alive[0] is self:
                 finalizer.atexit = False
 
     def settle(self, limit_s: float) -> None:
-        """Wait until what was asked has been answered, `limit_s` at most."""
+        """Wait until all requests are answered, `limit_s` at most."""
         end = time.monotonic() + limit_s
         while self._unanswered and time.monotonic() < end:
             time.sleep(0.001)
@@ -69,7 +69,7 @@ class ModelServer(flight.FlightServerBase):  # type: ignore[misc]
         reader: flight.MetadataRecordBatchReader,
         writer: flight.MetadataRecordBatchWriter,
     ) -> None:
-        """Answer one request after another until the other side ends the stream."""
+        """Answer one request after another until the client ends the stream."""
         if descriptor.path == _PREDICT:
             self._predict(reader, writer)
         elif descriptor.path == _RAW:

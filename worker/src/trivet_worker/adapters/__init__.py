@@ -1,4 +1,4 @@
-"""One file a framework: each turns a package into something that predicts."""
+"""Adapters, one file a framework: each loads a package into an object that predicts."""
 
 import importlib
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Protocol
@@ -30,18 +30,18 @@ class Adapter(Protocol):
             columns: arrays that the model may keep and change.
 
         Raises:
-            BaseException: whatever the model's code raises.
+            BaseException: any exception of the model's code.
         """
 
 
 class AnswersRaw(Protocol):
-    """An adapter whose model reads requests itself has this beside `Adapter.predict`."""
+    """An adapter whose model reads raw requests has this method too."""
 
     def answer(self, request: RawRequest) -> RawAnswer:
-        """Answer one raw request; a body that is a generator is sent piece by piece while it is made.
+        """Answer one raw request; if the body is a generator, each piece is sent at once.
 
         Raises:
-            BaseException: whatever the model's code raises.
+            BaseException: any exception of the model's code.
         """
 
 
@@ -59,11 +59,11 @@ def load_adapter(name: str, package: PackageFiles, *, stage: Callable[[str], Non
     Args:
         name: a key of `ADAPTERS`, or a function itself: `module:function`.
         package: what to load.
-        stage: called with `loading` when the adapter has made its imports.
+        stage: called with `loading` after the adapter's imports.
 
     Raises:
-        PackageError: the package does not keep its framework's contract.
-        BaseException: whatever the package's code raises.
+        PackageError: the package does not follow its framework's contract.
+        BaseException: any exception of the package's code.
     """
     module, _, function = ADAPTERS.get(name, name).partition(":")
     load = getattr(importlib.import_module(module), function)

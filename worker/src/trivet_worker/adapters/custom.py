@@ -23,15 +23,15 @@ class CustomAdapter:
 
 
 def load(package: PackageFiles, stage: Callable[[str], None]) -> CustomAdapter:
-    """Import builder and inference, and have the builder make the one from the package's folder."""
-    # Both, in the order in which their absence is reported; most builders import their inference themselves.
+    """Import builder and inference, and create the inference from the package's folder."""
+    # This order decides which missing class is reported first; most builders import their inference themselves.
     inference_class = find_entry(package.root, package.entry["inference"])
     builder_class = find_entry(package.root, package.entry["builder"])
     stage("loading")
     builder = builder_class()
     made = builder.create(CustomInferenceConfig(framework="custom", model_path=Path(package.root)))
     if made is None:
-        # Some builders only fill in the object that their `inference` gives.
+        # Some builders return None and fill in the object of their `inference`.
         made = builder.inference
         if callable(made) and not isinstance(made, type) and not hasattr(made, "predict"):
             made = made()

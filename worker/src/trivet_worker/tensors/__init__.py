@@ -1,8 +1,8 @@
-"""Arrow to numpy and back: what model code sees of a column, and how its answer becomes a column again.
+"""Arrow to numpy and back: the arrays that model code gets, and the columns of its answer.
 
-The view is rectangular where the type says so: a fixed-size list of numbers is an ndarray ``[rows, ...]`` over Arrow's own
-memory. Whatever has no fixed shape (strings, lists of any length, structs) is an object array with one entry a row. The
-shape never depends on the values, so joining the rows of several requests changes nothing for a model.
+A fixed-size list of numbers is a rectangular ndarray ``[rows, ...]`` over Arrow's own memory. A type without a fixed shape
+(strings, lists of any length, structs) is an object array with one entry a row. The shape never depends on the values, so
+joining the rows of several requests changes nothing for a model.
 """
 
 from trivet_worker.tensors.columns import to_arrow

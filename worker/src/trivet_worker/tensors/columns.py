@@ -1,4 +1,4 @@
-"""`to_arrow`: what model code answered as an Arrow column of the declared type."""
+"""`to_arrow`: an answer of model code as an Arrow column of the declared type."""
 
 from typing import Any, Optional
 
@@ -27,20 +27,20 @@ _MAX_LIST_ELEMENTS = 2**31 - 1
 
 
 def to_arrow(values: Any, field: pa.Field, *, rows: Optional[int] = None, copy: bool = False) -> pa.Array:
-    """A column of a field's type from what model code answered.
+    """A column of a field's type from an answer of model code.
 
-    Taken: ndarrays, lists, anything with ``__array__``, object arrays of strings, of lists, of arrays, of dicts.
+    Accepted: ndarrays, lists, anything with ``__array__``, object arrays of strings, of lists, of arrays, of dicts.
     Numbers are cast within their kind: float64 to float32, any integer to any other as long as the values fit, integers to
     floats, never floats to integers. ``(rows, 1)`` and ``(rows,)`` stand for each other.
 
     Args:
         values: the answer, first dimension rows.
-        field: what the schema says.
-        rows: how many rows there must be; None takes any number.
-        copy: never share memory with `values`, for answers that their owner may change later.
+        field: of the schema.
+        rows: the expected number of rows; None for any number.
+        copy: never share memory with `values`, because the model may change them later.
 
     Raises:
-        OutputMismatch: another type, shape or number of rows, a null where none may be, or a number that does not fit.
+        OutputMismatch: another type, shape or number of rows, a null in a field without nulls, or a number that does not fit.
     """
     data_type = field.type
     if type(values) is np.ndarray:
@@ -234,7 +234,7 @@ def _encode_plain(
     place: Place,
     present: "Optional[np.ndarray[Any, Any]]",
 ) -> pa.Array:
-    """A one-dimensional ndarray that holds no objects; `present` says where its values go, the rest being null."""
+    """A one-dimensional ndarray without objects; `present` marks the places of its values, the others are null."""
     dtype = DTYPES.get(data_type.id)
     if dtype is None and data_type.id != BOOL:
         return _encode_other(array, data_type, place)
@@ -254,7 +254,7 @@ def _encode_plain(
 
 
 def _cast(array: "np.ndarray[Any, Any]", dtype: "np.dtype[Any]", place: Place) -> "np.ndarray[Any, Any]":
-    """Numbers in another width; refused where a value would become another one."""
+    """Numbers in another width; refused if a value would change."""
     kind, wanted = array.dtype.kind, dtype.kind
     if kind in "iu" and wanted in "iu":
         limits = np.iinfo(dtype)

@@ -1,4 +1,4 @@
-"""`OutputMismatch`: a value is not what the schema says, in words."""
+"""`OutputMismatch`: a value does not match the schema, with a description of both."""
 
 from typing import Any, NamedTuple, Optional
 
@@ -12,12 +12,12 @@ __all__ = ["OutputMismatch", "Place", "kind_of"]
 
 
 class OutputMismatch(Exception):
-    """A value is not what the schema's field says.
+    """A value does not match the schema's field.
 
     Attributes:
         path: the field, with the member of a struct where it is inside one: ``answer.text``.
-        expected: what the schema says, in words.
-        got: what was there, in words.
+        expected: a description of the field.
+        got: a description of the value.
     """
 
     def __init__(self, path: str, *, expected: str, got: str) -> None:
@@ -28,7 +28,7 @@ class OutputMismatch(Exception):
 
 
 class Place(NamedTuple):
-    """A column that is being encoded; put into words only if something is wrong with it."""
+    """A column that is being encoded; it is described only in errors."""
 
     path: str
     data_type: pa.DataType
@@ -36,7 +36,7 @@ class Place(NamedTuple):
     values: Any
 
     def mismatch(self, got: Optional[str] = None, *, note: str = "") -> OutputMismatch:
-        """The error that says what was expected and what was there instead: `got`, or a description of the values."""
+        """The error with the expected type and `got`, by default a description of the values."""
         expected = _expected(self.data_type, self.rows)
         return OutputMismatch(self.path, expected=expected, got=(got or _seen(self.values)) + note)
 
@@ -57,7 +57,7 @@ def _seen(values: Any) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """One value, in a word or a few."""
+    """A short description of one value."""
     if value is None:
         return "None"
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""What an Arrow type is to numpy: its dtype, the shape of one row, and how people write it."""
+"""The numpy side of an Arrow type: its dtype, the shape of one row, and its name."""
 
 from typing import Any, Dict, Optional, Tuple
 

@@ -1,4 +1,4 @@
-"""`to_numpy`: an Arrow column as model code takes it."""
+"""`to_numpy`: an Arrow column as arrays for model code."""
 
 from typing import Any, List, Optional, Sequence
 
@@ -16,11 +16,11 @@ _VALUES_ARE_SLICED = int(pa.__version__.split(".")[0]) < 13
 
 def to_numpy(
     array: pa.Array,
-    field: Optional[pa.Field] = None,  # noqa: ARG001 - handed over as to `to_arrow`; the column knows its type
+    field: Optional[pa.Field] = None,  # noqa: ARG001 - the same arguments as `to_arrow`; the column has its own type
     *,
     writable: bool,
 ) -> "np.ndarray[Any, Any]":
-    """A column as model code takes it.
+    """A column as an array for model code.
 
     ===================================  =====================================================================
     numbers, bool, dates                 ``[rows]`` of the dtype (dates: ``datetime64``, null is ``NaT``)
@@ -33,8 +33,8 @@ def to_numpy(
 
     Args:
         array: the column.
-        field: its schema field; the column's own type is what counts.
-        writable: give memory of its own, which the caller may change. Otherwise numbers are Arrow's memory, read-only.
+        field: its schema field; not used, because the column has its own type.
+        writable: return a copy that the caller may change. Otherwise numbers are Arrow's memory, read-only.
     """
     rows = len(array)
     data_type = array.type
@@ -53,7 +53,7 @@ def to_numpy(
     if dtype is None:
         return _objects(array, leaf, offset, shape)
     if nulls:
-        # What `leaf` counts may lie outside of a slice, or under a null list: the slow way looks at each row.
+        # The nulls of `leaf` may be outside of a slice, or under a null list: check each row, which is slower.
         return _with_nulls(array, shape, dtype)
     count = rows
     for size in shape[1:]:
@@ -71,7 +71,7 @@ def to_numpy(
 
 
 def _objects(array: pa.Array, leaf: pa.Array, offset: int, shape: List[int]) -> "np.ndarray[Any, Any]":
-    """Columns that are no plain numbers: strings, bools, dates, lists of any length, structs."""
+    """Columns other than plain numbers: strings, bools, dates, lists of any length, structs."""
     if len(shape) == 1:
         return _flat(array)
     if array.null_count:
@@ -95,7 +95,7 @@ def _flat(array: pa.Array) -> "np.ndarray[Any, Any]":
 
 
 def object_array(items: Sequence[Any]) -> "np.ndarray[Any, Any]":
-    """A one-dimensional object array, also of items that numpy would take for further dimensions."""
+    """A one-dimensional object array, even of items that numpy would convert to further dimensions."""
     out = np.empty(len(items), dtype=object)
     for index, item in enumerate(items):
         out[index] = item
