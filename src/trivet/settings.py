@@ -11,7 +11,14 @@ from typing import Any
 
 from trivet.errors import Invalid
 
-__all__ = ["Settings", "process_environ", "read_settings", "settings_from_json", "settings_to_json"]
+__all__ = [
+    "Settings",
+    "process_environ",
+    "read_settings",
+    "settings_from_json",
+    "settings_to_environ",
+    "settings_to_json",
+]
 
 MIB = 2**20
 
@@ -109,6 +116,13 @@ def settings_from_json(text: str) -> Settings:
     return Settings(**{**values, "hosts": tuple(values["hosts"])})
 
 
+def settings_to_environ(settings: Settings) -> dict[str, str]:
+    """The variables that give another `trivet` command the same settings."""
+    values = {each.name: getattr(settings, each.name) for each in fields(Settings)}
+    values["hosts"] = ",".join(settings.hosts)
+    return {f"TRIVET_{name.upper()}": str(value) for name, value in values.items() if value is not None}
+
+
 def _file(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
@@ -136,7 +150,7 @@ def _read(name: str, value: Any, *, source: str) -> Any:
                 return tuple(host.strip() for host in str(value).split(",") if host.strip())
             case "max_waiting":
                 return _positive(int(value))
-            case "port" | "http_port":
+            case _ if name.endswith("port"):
                 return _port(int(value))
             case "stop_delay_s" | "inference_log_mib" if float(value) == 0:
                 return 0.0

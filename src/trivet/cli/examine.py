@@ -14,7 +14,7 @@ from typing import Literal
 
 from trivet.errors import TrivetError
 from trivet.settings import Settings
-from trivet.wiring.listening import listen
+from trivet.wiring.listening import LISTENERS, listen
 from trivet.wiring.platform import read_platform
 from trivet.workers.devices import find_devices
 
@@ -123,9 +123,10 @@ def _devices() -> Finding:
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
-    for subject, port, flag in (("port", settings.port, "--port"), ("http port", settings.http_port, "--http-port")):
+    for row in LISTENERS.values():
+        subject, port = row.setting.replace("_", " "), getattr(settings, row.setting)
         try:
-            listen(settings.host, port, flag=flag).close()
+            listen(settings.host, port, flag=row.flag).close()
         except TrivetError as error:
             yield Finding(subject=subject, verdict="fail", detail=error.message, fix=error.fix)
         else:

@@ -27,7 +27,7 @@ from trivet.cli.options import (
 )
 from trivet.cli.reporter import Reporter
 from trivet.settings import read_settings
-from trivet.wiring.listening import is_loopback, listen
+from trivet.wiring.listening import is_loopback, listening
 
 __all__ = ["serve"]
 
@@ -96,13 +96,21 @@ def serve(
         python=python,
     )
     as_of = parse_date(resolve_as_of)
-    settings = read_settings(os.environ, home=home, offline=offline, wheels=wheels, max_body_mib=max_body)
+    settings = read_settings(
+        os.environ,
+        home=home,
+        offline=offline,
+        wheels=wheels,
+        host=host,
+        http_port=http_port,
+        max_body_mib=max_body,
+    )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with contextlib.ExitStack() as stack:
-        # Take the port before any slow work, slow imports included.
-        listener = stack.enter_context(contextlib.closing(listen(host, http_port, flag="--http-port")))
+        # Take the ports before any slow work, slow imports included.
+        listeners = stack.enter_context(listening(settings, roles=["gateway"]))
         report = stack.enter_context(Reporter())
-        if not is_loopback(listener):
+        if not all(map(is_loopback, listeners.values())):
             report(
                 "warning", f"every client that reaches {host} can use this model: there is no login and no encryption"
             )
@@ -116,6 +124,6 @@ def serve(
         def ready() -> None:
             report.done()
             shown = f"[{host}]" if ":" in host else host
-            print(f"Ready: http://{shown}:{listener.getsockname()[1]}", flush=True)
+            print(f"Ready: http://{shown}:{listeners['http'].getsockname()[1]}", flush=True)
 
-        serve_prepared(package, model, settings=settings, listeners={"http": listener}, report=report, on_ready=ready)
+        serve_prepared(package, model, settings=settings, listeners=listeners, report=report, on_ready=ready)

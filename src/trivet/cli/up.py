@@ -17,7 +17,7 @@ import typer
 from trivet.cli.options import HomeOption, OfflineOption, WheelsOption
 from trivet.cli.reporter import Reporter
 from trivet.errors import Unavailable
-from trivet.settings import Settings, read_settings
+from trivet.settings import Settings, read_settings, settings_to_environ
 
 if TYPE_CHECKING:
     from trivet.wiring.platform import PlatformInfo
@@ -198,7 +198,8 @@ def _detached(settings: Settings, *, anyone: bool) -> None:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env={**os.environ, **_as_environ(settings)},
+                    # Not as arguments, which every user of the machine can read.
+                    env={**os.environ, **settings_to_environ(settings)},
                     start_new_session=True,
                 )
             info = _wait_until_ready(process, settings.home)
@@ -241,20 +242,3 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", home: Path) -> "Platfo
             return info
         time.sleep(0.02)
     return None
-
-
-def _as_environ(settings: Settings) -> dict[str, str]:
-    """The flags as variables for the other process: every user of the machine can read arguments."""
-    given = {
-        "HOME": settings.home,
-        "HOST": settings.host,
-        "PORT": settings.port,
-        "HTTP_PORT": settings.http_port,
-        "TLS_CERT": settings.tls_cert,
-        "TLS_KEY": settings.tls_key,
-        "DATABASE_URL": settings.database_url,
-        "BLOB_URL": settings.blob_url,
-        "OFFLINE": settings.offline,
-        "WHEELS": settings.wheels,
-    }
-    return {f"TRIVET_{name}": str(value) for name, value in given.items() if value is not None}

@@ -22,15 +22,20 @@ class Action(StrEnum):
     CREATE_PIPELINE = "create pipelines"
     DEPLOY = "deploy or undeploy pipelines"
     DELETE_PIPELINE = "delete pipelines"
+    PREDICT = "request predictions"
 
 
 class Role(StrEnum):
     """What a caller is on a platform."""
 
     OWNER = "owner"
+    CLIENT = "client"
 
 
-ALLOWED: Final[Mapping[Role, frozenset[Action]]] = {Role.OWNER: frozenset(Action)}
+ALLOWED: Final[Mapping[Role, frozenset[Action]]] = {
+    Role.OWNER: frozenset(Action),
+    Role.CLIENT: frozenset({Action.PREDICT}),
+}
 """The actions of each role. A new role is a row here."""
 
 

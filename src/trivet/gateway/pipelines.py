@@ -12,6 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from trivet.domain.access import Action, Caller, check
 from trivet.engine.pipeline import ServedPipeline
 from trivet.errors import Kind, NotFound, TrivetError
 from trivet.gateway.live_pipeline import InferenceSink, LivePipeline
@@ -55,12 +56,16 @@ class Taken:
 
     Attributes:
         pipeline: the pipeline that answers it.
+        caller: who sends it; None where every client may.
     """
 
-    __slots__ = ("_pipelines", "pipeline")
+    __slots__ = ("_pipelines", "caller", "pipeline")
 
-    def __init__(self, pipelines: "Pipelines", pipeline: LivePipeline) -> None:
+    def __init__(self, pipelines: "Pipelines", pipeline: LivePipeline, caller: Caller | None = None) -> None:
+        if caller is not None:
+            check(caller, Action.PREDICT, pipeline.pipeline.workspace_id)
         self.pipeline = pipeline
+        self.caller = caller
         self._pipelines = pipelines
 
     def moved(self) -> bool:
@@ -130,16 +135,21 @@ class Pipelines:
         """The pipeline at a place."""
         return self._serving.get(place)
 
-    def taken(self, place: Place) -> Taken:
+    def taken(self, place: Place, caller: Caller | None = None) -> Taken:
         """A request for a place, to be answered within a `with` block.
+
+        Args:
+            place: what it is for.
+            caller: who sends it; None where every client may.
 
         Raises:
             TrivetError: the place has no pipeline; the error has the reason.
+            Forbidden: the caller may not request predictions of this pipeline.
         """
         pipeline = self._serving.get(place)
         if pipeline is None:
             raise self.refusals.get(place) or NotFound("Deployment not found")
-        return Taken(self, pipeline)
+        return Taken(self, pipeline, caller)
 
     def put(self, pipeline: ServedPipeline, *, logged: bool = False) -> LivePipeline:
         """Serve a pipeline. The version before it finishes its requests, and gets no new ones."""

@@ -1,18 +1,39 @@
-"""The servers of a gateway, one for each of its listeners, by the listeners' names."""
+"""The servers of a gateway: one for each listener, made by the kind of the listener."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Final, Protocol
 
-from trivet.gateway.http.app import GatewayApp
+from trivet.gateway.access import GatewayAccess
+from trivet.gateway.doors.door import Door
+from trivet.gateway.pipelines import Pipelines
 
-__all__ = ["SERVERS", "Server", "open_servers"]
+__all__ = ["SERVERS", "GatewayParts", "Server", "open_servers"]
 
 SERVERS: Final[Mapping[str, str]] = {
     "http": "trivet.gateway.http.server:HttpServer",
 }
+"""The module and the class of each kind of server."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatewayParts:
+    """What every server of a gateway shares.
+
+    Attributes:
+        pipelines: what answers.
+        doors: the protocols of a server for HTTP, the one that answers unknown paths first.
+        max_body: bytes of a request.
+        access: who may ask; None allows every client that reaches the listener.
+    """
+
+    pipelines: Pipelines
+    doors: Sequence[Door]
+    max_body: int
+    access: GatewayAccess | None = None
 
 
 class Server(Protocol):
@@ -29,8 +50,8 @@ class Server(Protocol):
 
 
 def open_servers(
-    app: GatewayApp,
-    listeners: Mapping[str, socket.socket],
+    parts: GatewayParts,
+    listeners: Iterable[tuple[str, socket.socket]],
     *,
     drain_s: float,
     tls_cert: Path | None = None,
@@ -40,19 +61,19 @@ def open_servers(
     """A server for each listener, not yet started.
 
     Args:
-        app: what answers.
-        listeners: bound and listening, each by a name that the table has.
+        parts: what answers, and who may ask.
+        listeners: bound and listening, each with the kind of its server.
         drain_s: how long requests in flight may take once they are to stop.
         tls_cert: PEM file with the certificate and its chain; without it nothing is encrypted.
         tls_key: PEM file with its key.
-        table: the module and the class of each.
+        table: the kinds of servers.
 
     Raises:
         Invalid: certificate and key cannot be read, or do not belong together.
     """
     servers: list[Server] = []
-    for name, listener in listeners.items():
-        module, _, of = table[name].partition(":")
-        make = getattr(import_module(module), of)
-        servers.append(make(app, listener, drain_s=drain_s, tls_cert=tls_cert, tls_key=tls_key))
+    for kind, listener in listeners:
+        module, _, name = table[kind].partition(":")
+        make = getattr(import_module(module), name)
+        servers.append(make(parts, listener, drain_s=drain_s, tls_cert=tls_cert, tls_key=tls_key))
     return servers

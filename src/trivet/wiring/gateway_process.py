@@ -19,18 +19,18 @@ from trivet.engine.limits import EngineLimits
 from trivet.engine.native.shared import NativeSessions
 from trivet.engine.remote_workers import answers
 from trivet.errors import TrivetError
+from trivet.gateway.access import GatewayAccess
 from trivet.gateway.deployments import ServedDeployments
 from trivet.gateway.doors.table import open_doors
 from trivet.gateway.formats.examples import example_maker
-from trivet.gateway.http.access import GatewayAccess
-from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.inference_log import InferenceLog
 from trivet.gateway.loading import Loader
 from trivet.gateway.pipelines import Pipelines
-from trivet.gateway.servers import open_servers
+from trivet.gateway.servers import GatewayParts, open_servers
 from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
+from trivet.wiring.listening import with_kinds
 from trivet.wiring.process import StopSignals, event_loops, process_name
 
 __all__ = ["run_gateway"]
@@ -54,7 +54,7 @@ def run_gateway(
 
     Args:
         settings: home, limits, TLS files, times.
-        listeners: bound and listening, by name. They stay open, so that their owner can pass them to the next gateway.
+        listeners: bound and listening, by their names in `LISTENERS`. They stay open, so that their owner can pass them to the next gateway.
         tokens: each request must have one of them; none is required if this is empty.
 
     Raises:
@@ -76,9 +76,14 @@ async def _run(
     pipelines = Pipelines(log=answers, waits=True)
     max_body = int(settings.max_body_mib * 2**20)
     doors = open_doors(pipelines, partition=process_name(), max_body=max_body)
-    app = GatewayApp(pipelines, doors, max_body=max_body, access=GatewayAccess(tokens) if tokens else None)
+    access = GatewayAccess(tokens) if tokens else None
+    parts = GatewayParts(pipelines=pipelines, doors=doors, max_body=max_body, access=access)
     servers = open_servers(
-        app, listeners, drain_s=settings.drain_s, tls_cert=settings.tls_cert, tls_key=settings.tls_key
+        parts,
+        with_kinds(listeners),
+        drain_s=settings.drain_s,
+        tls_cert=settings.tls_cert,
+        tls_key=settings.tls_key,
     )
     stop.serving(servers)
     loader = Loader(NativeSessions(example_maker), limits=EngineLimits(max_waiting=settings.max_waiting))

@@ -3,14 +3,14 @@
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from trivet.errors import Conflict, Invalid
 from trivet.settings import Settings
 
-__all__ = ["LISTENERS", "check_exposure", "is_loopback", "listen", "listening"]
+__all__ = ["LISTENERS", "check_exposure", "is_loopback", "listen", "listening", "with_kinds"]
 
 SEND_BUFFER = 4 * 2**20
 EXPOSURE_FLAG = "--let-anyone-on-the-network-run-code-here"
@@ -23,29 +23,39 @@ class Listener(NamedTuple):
         role: the process that answers on it.
         setting: the setting that has its port.
         flag: the flag that chooses the port.
+        server: the kind of server that answers on it, as `trivet.gateway.servers` names it; None outside the gateway.
     """
 
     role: str
     setting: str
     flag: str
+    server: str | None = None
 
 
 LISTENERS: Final[Mapping[str, Listener]] = {
     "control": Listener(role="control", setting="port", flag="--port"),
-    "http": Listener(role="gateway", setting="http_port", flag="--http-port"),
+    "http": Listener(role="gateway", setting="http_port", flag="--http-port", server="http"),
 }
-"""By name. `trivet.gateway.servers` has the servers of the gateway's listeners."""
+"""By name. `trivet serve` has those of the gateway, a platform has all."""
 
 
 @contextlib.contextmanager
-def listening(settings: Settings) -> Iterator[dict[str, socket.socket]]:
-    """All of a platform's listeners, for the length of a `with` block. Raises as `listen` does."""
+def listening(settings: Settings, *, roles: Iterable[str]) -> Iterator[dict[str, socket.socket]]:
+    """The listeners of these processes by name, for the length of a `with` block. Raises as `listen` does."""
     with contextlib.ExitStack() as stack:
         listeners: dict[str, socket.socket] = {}
         for name, row in LISTENERS.items():
+            if row.role not in roles:
+                continue
             listener = listen(settings.host, getattr(settings, row.setting), flag=row.flag)
             listeners[name] = stack.enter_context(contextlib.closing(listener))
         yield listeners
+
+
+def with_kinds(listeners: Mapping[str, socket.socket]) -> list[tuple[str, socket.socket]]:
+    """The gateway's listeners, each with the kind of its server."""
+    kinds = {name: row.server for name, row in LISTENERS.items() if row.server is not None}
+    return [(kinds[name], listener) for name, listener in listeners.items()]
 
 
 def listen(host: str, port: int, *, flag: str) -> socket.socket:

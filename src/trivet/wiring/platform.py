@@ -106,7 +106,7 @@ def run_platform(
     settings.home.chmod(0o700)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_only_one(settings.home))
-        listeners = stack.enter_context(listening(settings))
+        listeners = stack.enter_context(listening(settings, roles=ROLES))
         for listener in listeners.values():
             check_exposure(listener, tls_cert=settings.tls_cert, tls_key=settings.tls_key, anyone=anyone)
         become_subreaper()

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from trivet.domain.package import Package
 from trivet.domain.version import LoadedModel
 from trivet.gateway.doors.table import open_doors
-from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.pipelines import Pipelines
-from trivet.gateway.servers import open_servers
+from trivet.gateway.servers import GatewayParts, open_servers
 from trivet.loading.prepare import Report
 from trivet.settings import Settings
+from trivet.wiring.listening import with_kinds
 from trivet.wiring.process import StopSignals, event_loops, process_name
 from trivet.wiring.standalone import NO_WORKSPACE, standalone
 
@@ -36,7 +36,7 @@ def serve(
         package: from `prepare`, as `model` is.
         model: how it runs.
         settings: limits.
-        listeners: bound and listening, by name.
+        listeners: bound and listening, by their names in `LISTENERS`.
         report: receives progress.
         on_ready: called when requests are answered.
 
@@ -61,7 +61,8 @@ async def _serve(
     stop = StopSignals(main.cancel)
     pipelines = Pipelines()
     max_body = int(settings.max_body_mib * 2**20)
-    app = GatewayApp(pipelines, open_doors(pipelines, partition=process_name(), max_body=max_body), max_body=max_body)
+    doors = open_doors(pipelines, partition=process_name(), max_body=max_body)
+    parts = GatewayParts(pipelines=pipelines, doors=doors, max_body=max_body)
 
     def count_exit() -> None:
         pipelines.metrics.of(model.settings.name or package.name, workspace_id=NO_WORKSPACE).worker_exits += 1
@@ -76,7 +77,7 @@ async def _serve(
             on_exit=count_exit,
         ) as pipeline:
             pipelines.put(pipeline)
-            servers = open_servers(app, listeners, drain_s=settings.drain_s)
+            servers = open_servers(parts, with_kinds(listeners), drain_s=settings.drain_s)
             stop.serving(servers)
             for server in servers:
                 await server.start()

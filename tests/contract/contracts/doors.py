@@ -19,11 +19,10 @@ from trivet.engine.pipeline import ServedPipeline, ServedStep
 from trivet.engine.served import Probe, Runner
 from trivet.errors import Kind, TrivetError, Unavailable
 from trivet.gateway.doors.table import open_doors
-from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.http.errors import STATUS
 from trivet.gateway.live_pipeline import LivePipeline
 from trivet.gateway.pipelines import Pipelines, Place
-from trivet.gateway.servers import SERVERS, open_servers
+from trivet.gateway.servers import GatewayParts, open_servers
 from trivet.wiring.process import StopSignals
 
 INPUTS = pa.schema([pa.field("x", pa.int64(), nullable=False)])
@@ -98,26 +97,24 @@ class Gateway:
 
 @asynccontextmanager
 async def listening(doors: Mapping[str, str], *, listeners: int = 1) -> AsyncIterator[Gateway]:
-    """A gateway with so many listeners; beyond the first each of them is one more row in a table."""
+    """A gateway with so many listeners; all of them speak HTTP."""
     pipelines = Pipelines()
-    app = GatewayApp(
-        pipelines, open_doors(pipelines, partition="here", max_body=MAX_BODY, table=doors), max_body=MAX_BODY
-    )
-    sockets = {f"http{number or ''}": socket.create_server(("127.0.0.1", 0)) for number in range(listeners)}
-    table = dict.fromkeys(sockets, SERVERS["http"])
+    opened = open_doors(pipelines, partition="here", max_body=MAX_BODY, table=doors)
+    parts = GatewayParts(pipelines=pipelines, doors=opened, max_body=MAX_BODY)
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(listeners)]
     stop = StopSignals()
-    servers = open_servers(app, sockets, drain_s=SOON_S, table=table)
+    servers = open_servers(parts, [("http", each) for each in sockets], drain_s=SOON_S)
     stop.serving(servers)
     for server in servers:
         await server.start()
-    urls = [f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in sockets.values()]
+    urls = [f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in sockets]
     try:
         async with httpx.AsyncClient(timeout=SOON_S) as client:
             yield Gateway(pipelines, urls, stop, client)
     finally:
         for server in servers:
             await server.stop()
-        for listener in sockets.values():
+        for listener in sockets:
             listener.close()
 
 

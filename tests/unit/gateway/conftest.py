@@ -14,8 +14,8 @@ from trivet.engine.batch import Batch
 from trivet.engine.canned import canned_batch
 from trivet.engine.pipeline import ServedPipeline, ServedStep
 from trivet.engine.served import Probe, Runner
+from trivet.gateway.access import GatewayAccess
 from trivet.gateway.doors.table import open_doors
-from trivet.gateway.http.access import GatewayAccess
 from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.pipelines import Pipelines
 

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
 from trivet.errors import Kind, NotFound, Unavailable
-from trivet.gateway.http.access import GatewayAccess
+from trivet.gateway.access import GatewayAccess
 from trivet.gateway.pipelines import Pipelines, Place
 
 X = "x: int64"

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from trivet.errors import Internal, Invalid, NotFound, TrivetError, Unavailable
+from trivet.domain.access import Caller
+from trivet.errors import Internal, NotFound, TrivetError, Unauthorized, Unavailable
+from trivet.gateway.access import GatewayAccess
 from trivet.gateway.doors.door import Door, Source
 from trivet.gateway.formats.inflation import too_large
-from trivet.gateway.http.access import GatewayAccess
 from trivet.gateway.http.addresses import Address, Addresses
 from trivet.gateway.http.bodies import read_body
 from trivet.gateway.http.docs_page import CONTENT_SECURITY_POLICY
@@ -63,24 +64,24 @@ class GatewayApp:
         """ASGI."""
         if scope["type"] != "http":
             raise Internal(f"the gateway speaks HTTP, not {scope['type']}")
-        if self._access is not None and not self._allows(scope):
-            return self._answer_without_token(scope, send)
+        caller = None
+        if self._access is not None:
+            try:
+                caller = self._access.caller(dict(scope["headers"]).get(b"authorization"))
+            except Unauthorized as error:
+                return self._answer_without_token(error, scope, send)
         address = self._addresses.by_path.get(scope["path"])
         if address is not None and scope["method"] == "POST":
-            return self._answer_prediction(address, scope, receive, send)
+            return self._answer_prediction(address, caller, scope, receive, send)
         return self._answer_page(scope, send)
 
-    def _allows(self, scope: Mapping[str, Any]) -> bool:
-        assert self._access is not None
-        return self._access.caller(dict(scope["headers"]).get(b"authorization", b"")) is not None
-
     async def _answer_prediction(
-        self, address: Address, scope: Mapping[str, Any], receive: Receive, send: Send
+        self, address: Address, caller: Caller | None, scope: Mapping[str, Any], receive: Receive, send: Send
     ) -> None:
         headers = dict(scope["headers"])
         request_id = self._request_id(headers.get(b"x-request-id"))
         try:
-            with Taken(self._pipelines, address.pipeline) as taken:
+            with Taken(self._pipelines, address.pipeline, caller) as taken:
                 length = headers.get(b"content-length", b"")
                 if len(length) >= self._too_long and int(length) > self._max_body:
                     raise too_large(self._max_body)
@@ -150,7 +151,7 @@ class GatewayApp:
         more = [*error_headers(error), (b"x-request-id", request_id), *headers]
         await respond(send, *page, more)
 
-    async def _answer_without_token(self, scope: Mapping[str, Any], send: Send) -> None:
+    async def _answer_without_token(self, error: Unauthorized, scope: Mapping[str, Any], send: Send) -> None:
         """A request without a valid token learns that the process lives and whether it is ready, and nothing else."""
         path, method = scope["path"], scope["method"]
         page = self._pages.public.get(path)
@@ -158,14 +159,11 @@ class GatewayApp:
             await respond(send, *await page(), [], head=method == "HEAD")
             return
         headers = dict(scope["headers"])
-        what = "the token is not one that is taken" if b"authorization" in headers else "the request has no token"
-        error = Invalid(what, fix="send the header Authorization: Bearer <token>", reason="unauthorized")
         await self._answer_error(
             error,
             self._request_id(headers.get(b"x-request-id")),
             send,
             door=self._addresses.door(path),
-            status=401,
             source="platform",
             headers=((b"www-authenticate", b"Bearer"),),
         )

@@ -10,6 +10,7 @@ from trivet.errors import Conflict, Invalid
 from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.http.draining import DrainingServer
 from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
+from trivet.gateway.servers import GatewayParts
 
 __all__ = ["HttpServer"]
 
@@ -18,7 +19,7 @@ class HttpServer:
     """Serves a gateway on a listening socket: see `Server`.
 
     Args:
-        app: the application.
+        parts: what answers, and who may ask.
         listener: bound and listening.
         drain_s: how long requests in flight may take once it is to stop.
         tls_cert: PEM file with the certificate and its chain; plain HTTP without it.
@@ -30,7 +31,7 @@ class HttpServer:
 
     def __init__(
         self,
-        app: GatewayApp,
+        parts: GatewayParts,
         listener: socket.socket,
         *,
         drain_s: float,
@@ -39,7 +40,7 @@ class HttpServer:
     ) -> None:
         self._listener = listener
         config = uvicorn.Config(
-            app,
+            GatewayApp(parts.pipelines, parts.doors, max_body=parts.max_body, access=parts.access),
             interface="asgi3",
             loop="none",
             http=GatewayProtocol,
