@@ -242,7 +242,7 @@ def test_a_program_without_a_result_is_a_death(bench, program: str, text: str) -
 
 def test_a_process_that_cannot_be_started_is_reported(bench):
     trials = ProcessTrials(["/no/such/python"], environ=os.environ)
-    with pytest.raises(Unavailable, match="a process to try under-test in cannot be started") as caught:
+    with pytest.raises(Unavailable, match="failed to start a process to load under-test") as caught:
         asyncio.run(bench.try_out(bench.job(Path("none.zip")), trials=trials))
     assert caught.value.reason == "trial_died"
 
