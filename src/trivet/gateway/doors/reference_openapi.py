@@ -33,13 +33,13 @@ ERROR_SCHEMA: dict[str, Any] = {
 
 ERRORS = {
     "400": "The request is wrong; nothing was predicted.",
-    "406": "The answer is wanted in a form that is not made.",
+    "406": "The requested format of the answer is not supported.",
     "413": "The body is too large.",
-    "415": "The body is in a form that is not supported.",
+    "415": "The format of the body is not supported.",
     "429": "Too many requests wait; try again after Retry-After seconds.",
-    "500": "The model failed, or answered something else than it declared.",
+    "500": "The model failed, or its answer differs from what it declares.",
     "503": "No worker can answer, or the worker died.",
-    "504": "The model took longer than it may.",
+    "504": "The model took longer than its limit.",
 }
 
 
