@@ -73,7 +73,7 @@ def test_a_package_that_fits_no_python_here_says_which_there_are(store, wheels, 
 def test_a_python_that_is_not_here(store, wheels):
     error = failure(store, spec("alpha", python="3.99"), wheels=wheels)
     assert error.what == "Python 3.99 was not found"
-    assert "there are 3." in error.why
+    assert "found: 3." in error.why
     assert "uv python install 3.99" in error.fix
     assert error.reason == "python_not_found"
 
@@ -108,7 +108,7 @@ def test_a_missing_wheel_is_named_with_the_folder_it_belongs_in(store, wheels):
 
 def test_a_wheels_folder_that_is_not_there(store, tmp_path):
     error = failure(store, spec("alpha"), wheels=tmp_path / "nowhere")
-    assert error.what == f"The wheels folder {tmp_path / 'nowhere'} is not there"
+    assert error.what == f"The wheels folder {tmp_path / 'nowhere'} was not found"
     (tmp_path / "empty").mkdir()
     assert "holds no wheel" in failure(store, spec("alpha"), wheels=tmp_path / "empty").what
 

@@ -211,7 +211,7 @@ def test_an_upload_whose_answer_was_lost_is_found(server, tmp_path):
     here = server(announce, hang_up, know_the_version)
     with httpx.Client() as http:
         driver = SyncDriver(base=here.url, token="t", http=http)
-        found = driver.run(uploads.upload(file=file, file_name=file.name, said=said, progress=None, timeout_s=5.0))
+        found = driver.run(uploads.upload(file=file, file_name=file.name, fields=said, progress=None, timeout_s=5.0))
     assert found["marker"] == "found"
 
 
