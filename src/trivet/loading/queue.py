@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,11 @@ from trivet.blobs import Blobs
 from trivet.domain.digest import Digest
 from trivet.domain.fault import Fault
 from trivet.domain.frameworks import FRAMEWORKS, Runtime
+from trivet.domain.pauses import doubling_s
 from trivet.domain.version import CONVERTED_FILE, LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import Conflict, Internal, NotFound, TrivetError, Unavailable
 from trivet.loading.log_lines import UploadLines, UploadLog
+from trivet.loading.threads import in_thread
 from trivet.loading.trials import TRIAL_DIED, TrialJob, Trials
 
 __all__ = ["LoadQueue", "LoadQueueLimits", "UploadRecords"]
@@ -196,7 +198,7 @@ class LoadQueue:
         await upload_log.close("error", "error", str(error))
 
     async def _try(self, version: ModelVersion, upload_log: UploadLog) -> LoadedModel:
-        async with _in_thread(self._scratch()) as folder:
+        async with in_thread(self._scratch()) as folder:
             file = folder / "package"
             await self._with_blobs(upload_log, self._blobs.fetch, version.sha, file)
             job = TrialJob(
@@ -270,8 +272,7 @@ class LoadQueue:
                 attempt += 1
 
     def _pause_s(self, attempt: int) -> float:
-        # The exponent is capped only to avoid an overflow.
-        return min(self._limits.first_pause_s * 2.0 ** min(attempt, 32), self._limits.most_pause_s)
+        return doubling_s(attempt, first_s=self._limits.first_pause_s, most_s=self._limits.most_pause_s)
 
 
 def _runtime_of(version: ModelVersion) -> str:
@@ -289,13 +290,3 @@ def _attempting(version: ModelVersion) -> VersionStatus:
 def _is_native(version: ModelVersion) -> bool:
     """Whether a version is tried natively first; the trial decides where it runs."""
     return FRAMEWORKS[version.framework].first_try is Runtime.NATIVE
-
-
-@contextlib.asynccontextmanager
-async def _in_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
-    """The same block, entered and left in a thread."""
-    value = await asyncio.to_thread(manager.__enter__)
-    try:
-        yield value
-    finally:
-        await asyncio.shield(asyncio.to_thread(manager.__exit__, None, None, None))

@@ -9,6 +9,7 @@ import msgspec
 
 from trivet.catalog import Catalog
 from trivet.domain.deployment import DeploymentState, DeploymentStatus
+from trivet.domain.pauses import doubling_s
 from trivet.domain.routes import WorkerEnded
 from trivet.errors import NotFound, TrivetError
 
@@ -55,17 +56,17 @@ class CatalogWriter:
 
     async def run(self) -> None:
         """Write, until cancelled."""
-        pause_s = FIRST_PAUSE_S
+        failures = 0
         while True:
             await self._changed.wait()
             self._changed.clear()
             try:
                 await self._write()
-                pause_s = FIRST_PAUSE_S
+                failures = 0
             except TrivetError as error:
                 log.warning("failed to write statuses to the catalog: %s", error.message)
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, MOST_PAUSE_S)
+                await asyncio.sleep(doubling_s(failures, first_s=FIRST_PAUSE_S, most_s=MOST_PAUSE_S))
+                failures += 1
                 self._changed.set()
 
     async def _write(self) -> None:

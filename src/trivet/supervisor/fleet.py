@@ -1,18 +1,18 @@
 """One fleet: starts, restarts, resizes and ends the workers of one step, without blocking its caller."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from trivet.domain.deployment import DeploymentState
 from trivet.domain.fault import Fault
+from trivet.domain.pauses import doubling_s
 from trivet.domain.routes import WorkerEnded
 from trivet.errors import Internal, TrivetError
 from trivet.loading.steps import Work
+from trivet.loading.threads import in_thread
 from trivet.supervisor.states import FleetState, SlotState
 from trivet.workers.backoff import BackoffPolicy
 from trivet.workers.launcher import Launcher, RunningWorker
@@ -166,7 +166,7 @@ class Fleet:
             await asyncio.wait(self._reporting)
 
     async def _run(self, work: Work) -> None:
-        pause_s = self._rules.first_retry_s
+        failures = 0
         while True:
             self._again.clear()
             try:
@@ -177,18 +177,19 @@ class Fleet:
                 log.exception("failed to start a fleet")
                 self._fault = Fault.of(Internal("failed to start the workers", why=f"{type(error).__name__}: {error}"))
             self._on_change()
+            pause_s = doubling_s(failures, first_s=self._rules.first_retry_s, most_s=self._rules.most_retry_s)
             try:
                 async with asyncio.timeout(pause_s):
                     await self._again.wait()
-                pause_s = self._rules.first_retry_s
+                failures = 0
                 self._fault = None
                 self._on_change()
             except TimeoutError:
-                pause_s = min(pause_s * 2, self._rules.most_retry_s)
+                failures += 1
 
     async def _keep_workers(self, work: Work) -> None:
         """From the start to the end of all workers. Raises TrivetError if they cannot be started."""
-        async with _in_thread(work()) as spec:
+        async with in_thread(work()) as spec:
             for watching in self._adopted.values():
                 watching.cancel()
             adopted, self._adopted = list(self._adopted), {}
@@ -262,13 +263,3 @@ class Fleet:
 
 def _ready(worker: RunningWorker) -> SlotState:
     return SlotState(address=worker.address, status=DeploymentState.RUNNING, pid=worker.pid)
-
-
-@contextlib.asynccontextmanager
-async def _in_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
-    """The same block, entered and left in a thread."""
-    value = await asyncio.to_thread(manager.__enter__)
-    try:
-        yield value
-    finally:
-        await asyncio.shield(asyncio.to_thread(manager.__exit__, None, None, None))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trivet.domain.encoding import decode, encode
+from trivet.domain.pauses import doubling_s
 from trivet.domain.routes import EndWorker, GatewayMessage, GatewayReport, RouteTable, WorkerAddress, WorkerEnded
 from trivet.errors import TrivetError
 
@@ -66,13 +67,13 @@ class GatewayChannel:
 
     async def run(self) -> None:
         """Connect, and reconnect, until cancelled."""
-        pause_s = FIRST_PAUSE_S
+        failures = 0
         while True:
             try:
                 reader, writer = await asyncio.open_unix_connection(self._path, limit=MOST_LINE_BYTES)
             except OSError:
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, MOST_PAUSE_S)
+                await asyncio.sleep(_pause_s(failures))
+                failures += 1
                 continue
             try:
                 await self._listen(reader, writer)
@@ -84,8 +85,8 @@ class GatewayChannel:
                 self._writer = self._report = None
                 writer.close()
                 self._on_change()
-            pause_s = FIRST_PAUSE_S if connected else min(pause_s * 2, MOST_PAUSE_S)
-            await asyncio.sleep(pause_s)
+            failures = 0 if connected else failures + 1
+            await asyncio.sleep(_pause_s(failures))
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -104,3 +105,7 @@ class GatewayChannel:
         if self._writer is not None:
             with contextlib.suppress(OSError, RuntimeError):  # the connection is ending: the reader handles that
                 self._writer.write(encode(message) + b"\n")
+
+
+def _pause_s(failures: int) -> float:
+    return doubling_s(failures, first_s=FIRST_PAUSE_S, most_s=MOST_PAUSE_S)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from trivet.domain.deployment import DeploymentState, DeploymentStatus
+from trivet.domain.pauses import doubling_s
 from trivet.errors import TrivetError
 from trivet.supervisor.catalog_reader import CatalogReader, Reading
 from trivet.supervisor.catalog_writer import CatalogWriter
@@ -175,16 +176,16 @@ class Supervisor:
 
     async def _read(self) -> None:
         """Follow the catalog. While it is unreachable, its last state holds."""
-        pause_s = FIRST_PAUSE_S
+        failures = 0
         while True:
             try:
                 reading = await asyncio.to_thread(self._reader.read)
             except TrivetError as error:
                 log.warning("failed to read the catalog: %s", error.message)
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, MOST_PAUSE_S)
+                await asyncio.sleep(_pause_s(failures))
+                failures += 1
                 continue
-            pause_s = FIRST_PAUSE_S
+            failures = 0
             if reading is not None:
                 # A new deploy restores the lost files of a step.
                 await self._preparations.recheck()
@@ -203,18 +204,22 @@ class Supervisor:
 
     async def _load(self) -> None:
         """Look for uploads when the catalog has changed, or a trial has ended."""
-        pause_s = FIRST_PAUSE_S
+        failures = 0
         while True:
             await self._changes.uploads.wait()
             self._changes.uploads.clear()
             try:
                 await self._loads.run_once()
-                pause_s = FIRST_PAUSE_S
+                failures = 0
             except TrivetError as error:
                 log.warning("failed to read pending uploads from the catalog: %s", error.message)
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, MOST_PAUSE_S)
+                await asyncio.sleep(_pause_s(failures))
+                failures += 1
                 self._changes.uploads.set()
+
+
+def _pause_s(failures: int) -> float:
+    return doubling_s(failures, first_s=FIRST_PAUSE_S, most_s=MOST_PAUSE_S)
 
 
 async def _set_or_after(event: asyncio.Event, seconds: float) -> None:

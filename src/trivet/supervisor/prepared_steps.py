@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trivet.domain.fault import Fault
+from trivet.domain.pauses import doubling_s
 from trivet.domain.routes import NativeStep, StepKey
 from trivet.errors import Internal, TrivetError
 from trivet.loading.steps import PreparedStep, Work
@@ -89,7 +90,7 @@ class Preparations:
             await asyncio.wait(tasks)
 
     async def _retry(self, key: StepKey) -> None:
-        pause_s = self._retry_s
+        failures = 0
         while True:
             async with self._places:
                 generation = self._generations[key]
@@ -99,8 +100,8 @@ class Preparations:
                 self._on_change()
             if not isinstance(made, NotPrepared):
                 return
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, MOST_RETRY_S)
+            await asyncio.sleep(doubling_s(failures, first_s=self._retry_s, most_s=MOST_RETRY_S))
+            failures += 1
 
     async def _try(self, key: StepKey, generation: int) -> PreparedStep | NotPrepared:
         try:

@@ -20,6 +20,7 @@ from types import FrameType
 
 from trivet.disk.locks import LockBusyError, held
 from trivet.disk.replace import replace_file
+from trivet.domain.pauses import doubling_s
 from trivet.errors import Conflict, Unavailable
 from trivet.settings import Settings, settings_to_json
 from trivet.wiring.listening import LISTENERS, check_exposure, listening
@@ -340,9 +341,8 @@ def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) ->
     for child, code in _reap(platform):
         if now - child.started_at > HEALTHY_AFTER_S:
             child.ends = 0
-        pause_s = min(FIRST_PAUSE_S * 2.0 ** min(child.ends, 16), MOST_PAUSE_S)
+        child.start_at = now + doubling_s(child.ends, first_s=FIRST_PAUSE_S, most_s=MOST_PAUSE_S)
         child.ends += 1
-        child.start_at = now + pause_s
         report("warning", f"the {child.role} process ended ({_shown(code)}); restarting it")
     due = [child for child in platform.children if child.process is None]
     for child in due:

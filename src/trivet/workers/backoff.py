@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from trivet.domain.pauses import doubling_s
+
 __all__ = ["BackoffPolicy", "GiveUp", "Retry", "after_end"]
 
 
@@ -54,6 +56,4 @@ def after_end(policy: BackoffPolicy, *, ends: int, failed_starts: int, ready_s: 
         failed_starts = 0
         if ready_s >= policy.healthy_s:
             ends = 0
-    # The exponent is capped only to avoid an overflow.
-    delay_s = min(policy.first_s * 2.0 ** min(ends, 64), policy.most_s)
-    return Retry(delay_s, ends + 1, failed_starts)
+    return Retry(doubling_s(ends, first_s=policy.first_s, most_s=policy.most_s), ends + 1, failed_starts)

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trivet.domain.pauses import doubling_s
 from trivet.workers.backoff import BackoffPolicy, GiveUp, Retry, after_end
 
 
@@ -40,3 +41,11 @@ def test_every_pause_is_within_the_limits(ends, failed_starts, ready_s):
     decision = after_end(policy, ends=ends, failed_starts=failed_starts, ready_s=ready_s)
     assert isinstance(decision, Retry)
     assert policy.first_s <= decision.delay_s <= policy.most_s
+
+
+@given(st.integers(0, 10**6), st.floats(1e-3, 10), st.floats(10, 1e4))
+def test_a_pause_doubles_from_the_first_to_the_longest(failures, first_s, most_s):
+    pause_s = doubling_s(failures, first_s=first_s, most_s=most_s)
+    assert first_s <= pause_s <= most_s
+    assert doubling_s(failures + 1, first_s=first_s, most_s=most_s) == min(pause_s * 2, most_s)
+    assert doubling_s(0, first_s=first_s, most_s=most_s) == first_s
