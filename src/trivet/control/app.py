@@ -20,6 +20,7 @@ from trivet.control.http.docs_page import DOCS_POLICY, docs_page
 from trivet.control.http.error_docs import with_errors
 from trivet.control.http.errors import add_error_answers
 from trivet.control.reference_api import absent_routes, mlops_routes
+from trivet.domain.access import Callers
 
 __all__ = ["build_app", "openapi_document", "routes_of"]
 
@@ -27,15 +28,15 @@ TOKEN = HTTPBearer(auto_error=False, description="The token in the platform's ho
 """Documents in the API's description that a token is required. `Access` checks it."""
 
 
-def build_app(control: Control, *, token: str, hosts: Sequence[str] = ()) -> App:
+def build_app(control: Control, *, callers: Callers, hosts: Sequence[str] = ()) -> App:
     """The whole control API, access included.
 
     Args:
         control: the parts.
-        token: the owner's.
+        callers: who has which token.
         hosts: names of the platform besides the loopback ones.
     """
-    return Access(JsonBodies(routes_of(control)), token=token, hosts=hosts)
+    return Access(JsonBodies(routes_of(control)), callers=callers, hosts=hosts)
 
 
 def openapi_document() -> dict[str, Any]:

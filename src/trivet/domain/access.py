@@ -1,13 +1,14 @@
 """Who may do what on a platform: the one rule."""
 
-from collections.abc import Mapping
+import hmac
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from trivet.errors import Forbidden
 
-__all__ = ["OWNER", "Action", "Caller", "Role", "check", "may"]
+__all__ = ["OWNER", "Action", "Caller", "Callers", "Role", "callers_of", "check", "may"]
 
 
 class Action(StrEnum):
@@ -51,14 +52,32 @@ OWNER: Final = Caller(name="owner", roles=frozenset({Role.OWNER}))
 """The only user so far: whose request has the platform's token."""
 
 
+Callers: TypeAlias = Callable[[bytes], Caller | None]
+"""Who has a token; None for a token that is not valid."""
+
+
+def callers_of(by_token: Mapping[str, Caller]) -> Callers:
+    """The callers of a platform by their tokens, of which none is empty. Each token is compared in full."""
+    known = [(token.encode(), caller) for token, caller in by_token.items()]
+    if not all(token for token, _ in known):
+        raise ValueError("a token is empty")
+
+    def caller_of(given: bytes) -> Caller | None:
+        # A list, so that all tokens are compared whichever one matches.
+        found = [caller for token, caller in known if hmac.compare_digest(given, token)]
+        return found[0] if found else None
+
+    return caller_of
+
+
 def may(caller: Caller, action: Action, workspace: int | str | None = None) -> bool:
     """Whether a caller may do something.
 
     Args:
         caller: who asks.
         action: what for.
-        workspace: where, as the request names it; None for the whole platform, or where the request names none. No role
-            depends on it yet.
+        workspace: where, as the request names it; None for the whole platform, and where the request names none: then the use
+            case asks again with the id of the workspace, once it has found what the request is about. No role depends on it yet.
     """
     del workspace
     return any(action in ALLOWED[role] for role in caller.roles)

@@ -16,6 +16,7 @@ from trivet.control.app import build_app
 from trivet.control.context import Control
 from trivet.control.token import token_of
 from trivet.control.use_cases.uploads import clear_uploads
+from trivet.domain.access import OWNER, callers_of
 from trivet.domain.encoding import encode
 from trivet.domain.routes import FlushLogs
 from trivet.errors import TrivetError
@@ -70,7 +71,7 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
     clear_uploads(control)
     # A listener on all addresses is known by its announced name.
     hosts = (settings.host, urlsplit(infer_url).hostname or "", *settings.hosts)
-    app = build_app(control, token=token, hosts=[host for host in hosts if host])
+    app = build_app(control, callers=callers_of({token: OWNER}), hosts=[host for host in hosts if host])
     config = uvicorn.Config(
         app,
         loop="none",

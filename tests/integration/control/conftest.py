@@ -19,6 +19,7 @@ from trivet.catalog import open_catalog
 from trivet.control.app import build_app
 from trivet.control.context import Control
 from trivet.control.streaming import UploadThreads
+from trivet.domain.access import OWNER, callers_of
 from trivet.domain.frameworks import Runtime
 from trivet.domain.schema import parse_schema
 from trivet.domain.version import LoadedModel, ModelVersion, VersionStatus
@@ -53,7 +54,7 @@ class Api:
     def app(self) -> Any:
         """The application, access included; one for each set of parts."""
         if id(self.control) not in self.apps:
-            self.apps[id(self.control)] = build_app(self.control, token=self.token)
+            self.apps[id(self.control)] = build_app(self.control, callers=callers_of({self.token: OWNER}))
         return self.apps[id(self.control)]
 
     @asynccontextmanager

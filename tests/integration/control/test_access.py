@@ -15,6 +15,7 @@ from trivet.control.app import build_app, openapi_document, routes_of
 from trivet.control.http.access import PUBLIC
 from trivet.control.reference_api import ABSENT
 from trivet.control.token import token_of
+from trivet.domain.access import OWNER, callers_of
 from trivet.errors import Invalid, Unavailable
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
@@ -161,7 +162,9 @@ def test_a_foreign_host_is_refused_with_the_token_and_on_open_paths(api, host: s
 
 def test_a_name_that_is_configured_is_answered(api) -> None:
     async def ask() -> int:
-        transport = httpx.ASGITransport(build_app(api.control, token=api.token, hosts=["Trivet.example"]))
+        transport = httpx.ASGITransport(
+            build_app(api.control, callers=callers_of({api.token: OWNER}), hosts=["Trivet.example"])
+        )
         async with httpx.AsyncClient(transport=transport, base_url="http://trivet.example:8000") as client:
             return (await client.get("/healthz")).status_code
 

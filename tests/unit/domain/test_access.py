@@ -2,7 +2,7 @@
 
 import pytest
 
-from trivet.domain.access import ALLOWED, OWNER, Action, Caller, Role, check, may
+from trivet.domain.access import ALLOWED, OWNER, Action, Caller, Role, callers_of, check, may
 from trivet.errors import Forbidden
 
 GUEST = Caller(name="guest")
@@ -27,3 +27,17 @@ def test_a_caller_without_a_role_may_do_nothing(action: Action) -> None:
         f"'guest' may not {action}: no role of this caller allows it\n"
         "  fix use the owner's token, or ask the owner to do it"
     )
+
+
+def test_each_token_has_its_caller() -> None:
+    callers = callers_of({"first-token": OWNER, "second-token": GUEST})
+    assert callers(b"first-token") is OWNER
+    assert callers(b"second-token") is GUEST
+    assert [callers(text) for text in (b"", b"first-toke", b"first-token2", b"\xff")] == [None] * 4
+    with pytest.raises(ValueError, match="a token is empty"):
+        callers_of({"": OWNER})
+
+
+@pytest.mark.parametrize("action", Action)
+def test_a_client_of_the_gateway_may_only_request_predictions(action: Action) -> None:
+    assert may(Caller(name="client", roles=frozenset({Role.CLIENT})), action, 1) == (action is Action.PREDICT)

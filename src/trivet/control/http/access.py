@@ -1,6 +1,5 @@
 """Who sends a request to the control API: the one place where a token is checked."""
 
-import hmac
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -8,7 +7,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 
 from trivet.control.http.errors import error_response
-from trivet.domain.access import OWNER, Caller
+from trivet.domain.access import Caller, Callers
 from trivet.errors import Forbidden, Invalid, TrivetError, Unauthorized
 
 __all__ = ["CALLER", "PUBLIC", "Access", "App", "CurrentCaller"]
@@ -50,13 +49,13 @@ class Access:
 
     Args:
         app: the application.
-        token: the owner's, for `Authorization: Bearer`.
+        callers: who has which token, for `Authorization: Bearer`.
         hosts: names of this platform besides the loopback ones.
     """
 
-    def __init__(self, app: App, *, token: str, hosts: Sequence[str] = ()) -> None:
+    def __init__(self, app: App, *, callers: Callers, hosts: Sequence[str] = ()) -> None:
         self._app = app
-        self._token = token.encode()
+        self._callers = callers
         self._hosts = frozenset(host.lower() for host in (*LOOPBACK, *hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,8 +88,9 @@ class Access:
 
     def _caller(self, authorization: bytes) -> Caller:
         scheme, _, given = authorization.partition(b" ")
-        if scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token):
-            return OWNER
+        caller = self._callers(given.strip()) if scheme.lower() == b"bearer" else None
+        if caller is not None:
+            return caller
         fix = "send `Authorization: Bearer <token>`: the token is in the platform's home, or ask the platform's owner for it"
         raise Unauthorized("the token is missing or wrong", fix=fix)
 

@@ -76,6 +76,7 @@ def find_versions(
     for workspace in control.catalog.workspaces.all():
         for model in control.catalog.models.all(workspace.id):
             if model.id == model_id or (model_id is None and model.name == name):
+                check(caller, Action.VIEW, workspace.id)
                 return model, control.catalog.models.versions(workspace.id, model.name)
     raise NotFound(f"A model with the name {name} does not exist.", fix="see models/list")
 
@@ -88,6 +89,7 @@ def get_version(control: Control, caller: Caller, id_or_uuid: int | str) -> tupl
     """
     check(caller, Action.VIEW)
     version = control.catalog.models.version(id_or_uuid)
+    check(caller, Action.VIEW, version.workspace_id)
     return version, control.catalog.workspaces.get(version.workspace_id)
 
 
@@ -99,6 +101,7 @@ def get_version_with_use(control: Control, caller: Caller, version_id: int) -> t
     """
     check(caller, Action.VIEW)
     version = control.catalog.models.version(version_id)
+    check(caller, Action.VIEW, version.workspace_id)
     return version, _is_deployed(control, version)
 
 
@@ -109,7 +112,9 @@ def list_upload_log(control: Control, caller: Caller, id_or_uuid: int | str, *, 
         NotFound: there is no such version.
     """
     check(caller, Action.VIEW)
-    return control.catalog.journal.upload_logs(control.catalog.models.version(id_or_uuid).id, after=after)
+    version = control.catalog.models.version(id_or_uuid)
+    check(caller, Action.VIEW, version.workspace_id)
+    return control.catalog.journal.upload_logs(version.id, after=after)
 
 
 def configure(control: Control, caller: Caller, id_or_uuid: int | str, body: Configure) -> ModelConfig:
@@ -122,6 +127,7 @@ def configure(control: Control, caller: Caller, id_or_uuid: int | str, body: Con
     """
     check(caller, Action.CONFIGURE_MODEL)
     version = control.catalog.models.version(id_or_uuid)
+    check(caller, Action.CONFIGURE_MODEL, version.workspace_id)
     if body.batch_config == "single" and body.max_batch_delay_ms is not None:
         raise Invalid(
             "Dynamic batching is not supported with single batch mode. Please update the model configuration or contact "

@@ -91,6 +91,7 @@ def find_deployment(control: Control, caller: Caller, name: str) -> tuple[Deploy
     pipeline, _, key = name.rpartition("-")
     for deployment in control.catalog.deployments.all():
         if deployment.pipeline == pipeline and str(deployment.id) == key:
+            check(caller, Action.VIEW, deployment.workspace_id)
             return deployment, _deployed_models(control, deployment)
     raise NotFound("Deployment not found", fix="deploy the pipeline; its name is <pipeline>-<deployment id>")
 
@@ -152,6 +153,7 @@ def copy_pipeline(
     """
     check(caller, Action.CREATE_PIPELINE, workspace)
     source = control.catalog.pipelines.by_id(source_id)
+    check(caller, Action.VIEW, source.workspace_id)
     pipeline, _ = build_pipeline(control, caller, workspace=workspace, name=name)
     return pipeline, control.catalog.pipelines.add_version(pipeline.id, steps=source.versions[0].steps)
 
@@ -205,6 +207,7 @@ def deploy_version(
     """
     check(caller, Action.DEPLOY)
     pipeline = control.catalog.pipelines.by_id(pipeline_id)
+    check(caller, Action.DEPLOY, pipeline.workspace_id)
     version = next((each for each in pipeline.versions if each.id == version_id), None)
     if version is None:
         raise NotFound(f"Pipeline version {version_id} not found in this workspace", fix="create it first")
@@ -227,7 +230,9 @@ def undeploy(control: Control, caller: Caller, *, workspace: str, name: str) -> 
 def undeploy_by_id(control: Control, caller: Caller, pipeline_id: int) -> Deployment:
     """Undeploy a pipeline that is named by its id. The errors are those of `undeploy`."""
     check(caller, Action.DEPLOY)
-    return _undeploy(control, control.catalog.pipelines.by_id(pipeline_id))
+    pipeline = control.catalog.pipelines.by_id(pipeline_id)
+    check(caller, Action.DEPLOY, pipeline.workspace_id)
+    return _undeploy(control, pipeline)
 
 
 def delete_pipeline(control: Control, caller: Caller, *, workspace: str, name: str) -> None:

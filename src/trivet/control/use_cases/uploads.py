@@ -129,9 +129,11 @@ def receive_upload(
     check(caller, Action.UPLOAD_MODEL)
     made = _made(control, upload_id)
     if made is not None:
+        check(caller, Action.UPLOAD_MODEL, made.workspace_id)
         workspace = control.catalog.workspaces.get(made.workspace_id)
         return _same(made, _digest_of(control, chunks)), workspace
     upload = _announced(control, upload_id)
+    check(caller, Action.UPLOAD_MODEL, upload.workspace_id)
     # Looked up first: once the version is stored, nothing that can fail is left to do.
     workspace = control.catalog.workspaces.get(upload.workspace_id)
     return _receive(control, caller, upload, chunks), workspace
