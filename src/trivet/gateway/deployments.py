@@ -28,7 +28,7 @@ CLOSE_S = 10.0
 class _Loading:
     """A route that is being loaded."""
 
-    route: LoadedPipeline
+    pipeline: LoadedPipeline
     task: asyncio.Task[None] | None = None
 
 
@@ -36,7 +36,7 @@ class _Loading:
 class _Serving:
     """A route that answers."""
 
-    route: LoadedPipeline
+    pipeline: LoadedPipeline
     live: LivePipeline
 
 
@@ -95,7 +95,7 @@ class ServedDeployments:
         self._loader.workers.ended(end)
         for deployment in self._deployments.values():
             serving = deployment.serving
-            if serving is not None and serving.route.uses(end.id):
+            if serving is not None and serving.pipeline.uses(end.id):
                 serving.live.metrics.worker_exits += 1
 
     def states(self) -> tuple[RouteState, ...]:
@@ -124,13 +124,13 @@ class ServedDeployments:
             self._deployments[route.deployment_id] = deployment
         deployment.offer = route
         loading, serving = deployment.loading, deployment.serving
-        if loading is not None and loading.route.digest == route.digest:
-            loading.route.update(route)
+        if loading is not None and loading.pipeline.digest == route.digest:
+            loading.pipeline.update(route)
             return
         self._stop_loading(deployment)
-        if serving is not None and serving.route.digest == route.digest:
+        if serving is not None and serving.pipeline.digest == route.digest:
             deployment.failed = None
-            serving.route.update(route)
+            serving.pipeline.update(route)
             return
         if deployment.failed is not None and deployment.failed[0] == route:
             return
@@ -146,30 +146,30 @@ class ServedDeployments:
         loading.task = asyncio.create_task(self._finish_loading(deployment, loading))
 
     async def _finish_loading(self, deployment: _Deployment, loading: _Loading) -> None:
-        route = loading.route
+        loaded = loading.pipeline
         try:
-            pipeline = await route.load()
+            pipeline = await loaded.load()
             # No await from here on: a request sees the whole swap or none of it.
-            live = self._pipelines.put(pipeline, logged=route.offer.log_inferences)
+            live = self._pipelines.put(pipeline, logged=loaded.offer.log_inferences)
         except TrivetError as error:
             fault = Fault.of(error)
         except Exception as error:
-            log.exception("pipeline %s cannot be served", route.offer.pipeline)
+            log.exception("pipeline %s cannot be served", loaded.offer.pipeline)
             fault = Fault.of(Internal("the pipeline cannot be served", why=f"{type(error).__name__}: {error}"))
         else:
             before = deployment.serving
-            deployment.serving, deployment.loading = _Serving(route, live), None
+            deployment.serving, deployment.loading = _Serving(loaded, live), None
             if before is not None:
-                self._close_after(deployment, before.route, self._drain(before))
+                self._close_after(deployment, before.pipeline, self._drain(before))
             self.on_change()
             return
         deployment.loading = None
-        deployment.failed = (route.offer, fault)
+        deployment.failed = (loaded.offer, fault)
         if deployment.serving is None:
-            refusal = Unavailable(f"pipeline {route.offer.pipeline} cannot answer", why=fault.message, fix=fault.fix)
+            refusal = Unavailable(f"pipeline {loaded.offer.pipeline} cannot answer", why=fault.message, fix=fault.fix)
             self._pipelines.refuse(deployment.place, refusal)
         self.on_change()
-        await route.close()
+        await loaded.close()
 
     def _withdraw(self, deployment_id: int) -> None:
         deployment = self._deployments[deployment_id]
@@ -178,7 +178,7 @@ class ServedDeployments:
         self._pipelines.remove(deployment.place)
         if deployment.serving is not None:
             serving, deployment.serving = deployment.serving, None
-            self._close_after(deployment, serving.route, self._drain(serving))
+            self._close_after(deployment, serving.pipeline, self._drain(serving))
         if not deployment.leaving:
             del self._deployments[deployment_id]
 
@@ -187,32 +187,32 @@ class ServedDeployments:
         if loading is not None:
             assert loading.task is not None
             loading.task.cancel()
-            self._close_after(deployment, loading.route, _ended(loading.task))
+            self._close_after(deployment, loading.pipeline, _ended(loading.task))
 
-    def _close_after(self, deployment: _Deployment, route: LoadedPipeline, end: Coroutine[None, None, None]) -> None:
-        """Close a route after `end` has returned; until then it needs its workers."""
+    def _close_after(self, deployment: _Deployment, pipeline: LoadedPipeline, end: Coroutine[None, None, None]) -> None:
+        """Close a pipeline after `end` has returned; until then it needs its workers."""
 
         async def close() -> None:
             try:
                 await end
             finally:
-                await route.close()
+                await pipeline.close()
 
         def closed(task: asyncio.Task[None]) -> None:
             deployment.leaving.pop(task, None)
             idle = deployment.offer is None and not deployment.leaving
-            if idle and self._deployments.get(route.offer.deployment_id) is deployment:
-                del self._deployments[route.offer.deployment_id]
+            if idle and self._deployments.get(pipeline.offer.deployment_id) is deployment:
+                del self._deployments[pipeline.offer.deployment_id]
             if not task.cancelled() and task.exception() is not None:
-                log.error("failed to close pipeline %s", route.offer.pipeline, exc_info=task.exception())
+                log.error("failed to close pipeline %s", pipeline.offer.pipeline, exc_info=task.exception())
             self.on_change()
 
         task = asyncio.create_task(close())
-        deployment.leaving[task] = route.digest
+        deployment.leaving[task] = pipeline.digest
         task.add_done_callback(closed)
 
     async def _drain(self, serving: _Serving) -> None:
-        await self._pipelines.drain(serving.live, within_s=serving.route.timeout_s + DRAIN_SLACK_S)
+        await self._pipelines.drain(serving.live, within_s=serving.pipeline.timeout_s + DRAIN_SLACK_S)
 
     async def _settle(self) -> None:
         first = [each.loading.task for each in self._deployments.values() if each.loading and each.loading.task]
@@ -226,15 +226,15 @@ def _state(deployment_id: int, deployment: _Deployment) -> RouteState:
     offer, serving, loading = deployment.offer, deployment.serving, deployment.loading
     using = {*deployment.leaving.values()}
     if serving is not None:
-        using.add(serving.route.digest)
+        using.add(serving.pipeline.digest)
     if loading is not None:
-        using.add(loading.route.digest)
+        using.add(loading.pipeline.digest)
     return RouteState(
         deployment_id=deployment_id,
         offered=None if offer is None else offer.digest,
         state=_word(deployment),
-        serving=None if serving is None else serving.route.digest,
-        serving_version=None if serving is None else serving.route.offer.pipeline_version,
+        serving=None if serving is None else serving.pipeline.digest,
+        serving_version=None if serving is None else serving.pipeline.offer.pipeline_version,
         using=tuple(sorted(using)),
         fault=None if deployment.failed is None else deployment.failed[1],
     )

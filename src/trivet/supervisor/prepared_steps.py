@@ -10,7 +10,7 @@ from trivet.domain.pauses import doubling_s
 from trivet.domain.routes import NativeStep, StepKey
 from trivet.errors import Internal, TrivetError
 from trivet.loading.steps import PreparedStep, Work
-from trivet.supervisor.states import NotPrepared, PreparedRoute
+from trivet.supervisor.states import NotPrepared, StepState
 
 __all__ = ["Preparations"]
 
@@ -46,7 +46,7 @@ class Preparations:
         self._places = asyncio.Semaphore(AT_ONCE)
 
     @property
-    def states(self) -> dict[StepKey, PreparedRoute]:
+    def states(self) -> dict[StepKey, StepState]:
         """The states of all steps that were tried."""
         return {key: made if isinstance(made, NotPrepared) else made[0] for key, made in self._made.items()}
 

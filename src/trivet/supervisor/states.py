@@ -17,7 +17,7 @@ from trivet.domain.routes import (
 )
 from trivet.supervisor.desired import DesiredFleet, DesiredPipeline, KnownRoute, Memory, fleets_of, known_route
 
-__all__ = ["FleetState", "NotPrepared", "Observed", "PreparedRoute", "SlotState", "Target", "target_of"]
+__all__ = ["FleetState", "NotPrepared", "Observed", "SlotState", "StepState", "Target", "target_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,7 @@ class NotPrepared:
     generation: int
 
 
-PreparedRoute: TypeAlias = NativeStep | WorkerStep | NotPrepared
+StepState: TypeAlias = NativeStep | WorkerStep | NotPrepared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +84,7 @@ class Observed:
 
     fleets: Mapping[str, FleetState] = field(default_factory=dict)
     ending: frozenset[int] = frozenset()
-    prepared: Mapping[StepKey, PreparedRoute] = field(default_factory=dict)
+    prepared: Mapping[StepKey, StepState] = field(default_factory=dict)
     report: GatewayReport | None = None
     table: RouteTable | None = None
     memory: Memory = field(default_factory=Memory)

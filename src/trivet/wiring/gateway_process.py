@@ -87,18 +87,18 @@ async def _run(
     )
     stop.serving(servers)
     loader = Loader(NativeSessions(example_maker), limits=EngineLimits(max_waiting=settings.max_waiting))
-    routing = ServedDeployments(pipelines, loader)
+    deployments = ServedDeployments(pipelines, loader)
     table_file = _TableFile(run / "routes.json")
     last_table = table_file.read()
     if last_table is not None:
-        routing.take(last_table)
-        await _until_back(routing, last_table)
+        deployments.take(last_table)
+        await _until_back(deployments, last_table)
     for server in servers:
         await server.start()
 
     async def take(table: RouteTable) -> None:
         await asyncio.to_thread(table_file.write, table)
-        routing.take(table)
+        deployments.take(table)
 
     async def flush() -> None:
         if answers is not None:
@@ -107,18 +107,18 @@ async def _run(
     async with GatewaySocket(
         run / "gateway.sock",
         name=process_name(),
-        states=routing.states,
+        states=deployments.states,
         take_table=take,
-        take_end=routing.worker_ended,
+        take_end=deployments.worker_ended,
         to_end=lambda: loader.workers.to_end,
         flush=flush,
     ) as supervisors:
-        routing.on_change = supervisors.report
+        deployments.on_change = supervisors.report
         loader.workers.on_end = supervisors.end_worker
-        settling = asyncio.create_task(_settle(routing))
+        settling = asyncio.create_task(_settle(deployments))
         await stop.finish(pipelines, stop_delay_s=settings.stop_delay_s)
         settling.cancel()
-        await routing.close()
+        await deployments.close()
     if answers is not None:
         await asyncio.to_thread(answers.close, FLUSH_S)
 
@@ -130,12 +130,15 @@ def _inference_log(settings: Settings) -> InferenceLog | None:
     return InferenceLog(settings.home, limits, partition=process_name())
 
 
-async def _until_back(routing: ServedDeployments, table: RouteTable) -> None:
+async def _until_back(deployments: ServedDeployments, table: RouteTable) -> None:
     """Wait a moment until what can come back at once is there: connections wait meanwhile, and are not answered "not found"."""
-    soon = {route.deployment_id for route in table.routes if all([await _starts_at_once(step) for step in route.steps])}
+    steps = [(route.deployment_id, step) for route in table.routes for step in route.steps]
+    found = await asyncio.gather(*(_starts_at_once(step) for _, step in steps))
+    later = {deployment_id for (deployment_id, _), at_once in zip(steps, found, strict=True) if not at_once}
+    soon = {route.deployment_id for route in table.routes} - later
     deadline = asyncio.get_running_loop().time() + HOLD_S
     while asyncio.get_running_loop().time() < deadline:
-        if not any(state.deployment_id in soon and state.state == "loading" for state in routing.states()):
+        if not any(state.deployment_id in soon and state.state == "loading" for state in deployments.states()):
             return
         await asyncio.sleep(0.005)
 
@@ -147,8 +150,8 @@ async def _starts_at_once(step: RouteStep) -> bool:
     return any(await asyncio.gather(*map(answers, step.workers)))
 
 
-async def _settle(routing: ServedDeployments) -> None:
-    await routing.settled()
+async def _settle(deployments: ServedDeployments) -> None:
+    await deployments.settled()
     # Objects loaded at the start live long: exempt them from garbage collection.
     gc.collect()
     gc.freeze()

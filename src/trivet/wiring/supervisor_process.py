@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from trivet.blobs import Blobs, open_blobs
 from trivet.catalog import Catalog
@@ -34,6 +35,7 @@ from trivet.supervisor.prepared_steps import Preparations
 from trivet.wiring.catalogs import catalog_of
 from trivet.wiring.process import event_loops
 from trivet.workers.devices import find_devices
+from trivet.workers.launcher import Launcher
 from trivet.workers.processes import ProcessLauncher
 
 __all__ = ["ALIVE", "TRIAL_PROGRAM", "load_queue", "run_supervisor"]
@@ -46,8 +48,27 @@ TRIAL_PROGRAM = (sys.executable, "-P", "-m", "trivet.wiring.trial_process")
 SECRETS = {"TRIVET_TOKEN", "TRIVET_DATABASE_URL"}
 # Above the worker's own limit, whose error says more.
 LOAD_MARGIN_S = 60.0
+# How long a stop waits for workers that the gateway gave up.
+END_S = 10.0
 ALIVE = b"alive\n"
 """Its answer to a connection."""
+
+
+def _process_launcher(settings: Settings, lifeline: int, devices: tuple[str, ...]) -> Launcher:
+    return ProcessLauncher(
+        environ=os.environ,
+        home=settings.home,
+        files=worker_files(settings),
+        lifeline=lifeline,
+        records=settings.home / "run" / "workers",
+        devices=devices,
+    )
+
+
+LAUNCHERS: Final[Mapping[str, Callable[[Settings, int, tuple[str, ...]], Launcher]]] = {
+    "process": _process_launcher,
+}
+"""What makes each launcher, from the settings, the lifeline and this machine's devices."""
 
 
 def run_supervisor(settings: Settings, *, lifeline: int, again: bool = False) -> None:
@@ -78,18 +99,17 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
     changes = Changes()
     writer = CatalogWriter(catalog)
     devices = find_devices(os.environ)
-    launcher = ProcessLauncher(
-        environ=os.environ,
-        home=settings.home,
-        files=worker_files(settings),
-        lifeline=lifeline,
-        records=run / "workers",
-        devices=devices,
-    )
+    launcher = LAUNCHERS["process"](settings, lifeline, devices)
     ending: set[asyncio.Task[None]] = set()
 
+    async def end_worker(worker: WorkerAddress) -> None:
+        try:
+            await launcher.end(worker)
+        except Exception:
+            log.exception("failed to end worker %s", worker.id)
+
     def end(worker: WorkerAddress) -> None:
-        task = asyncio.create_task(launcher.end(worker), name=f"end {worker.id}")
+        task = asyncio.create_task(end_worker(worker), name=f"end {worker.id}")
         ending.add(task)
         task.add_done_callback(ending.discard)
 
@@ -128,6 +148,8 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         working.cancel()
         await asyncio.wait([working])
         await supervisor.close(leave_workers=failed or stop.leave)
+        if ending:
+            await asyncio.wait(ending, timeout=END_S)
     if failed:
         log.critical("the supervisor failed", exc_info=working.exception())
     if failed or stop.leave:

@@ -67,7 +67,10 @@ class Launcher(Protocol):
         """
 
     async def lives(self, address: WorkerAddress) -> bool:
-        """Whether a worker has not ended."""
+        """Whether a worker has not ended.
+
+        The platform does not call it yet: tools that look at workers can, and the contract suite keeps it. The same holds for `logs`.
+        """
 
     async def adopt(self) -> Iterable[Adopted]:
         """Every worker that an earlier process started through such a launcher, and that lives."""

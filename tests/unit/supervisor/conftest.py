@@ -22,7 +22,7 @@ from trivet.domain.routes import (
 )
 from trivet.supervisor.desired import DesiredFleet, DesiredPipeline, DesiredState, Memory, Stopping
 from trivet.supervisor.plan import Plan, plan
-from trivet.supervisor.states import FleetState, NotPrepared, Observed, PreparedRoute, SlotState
+from trivet.supervisor.states import FleetState, NotPrepared, Observed, SlotState, StepState
 
 NUMBERS = pa.schema([("x", pa.float32())])
 FAULT = Fault(error="ModelFailed", what="it does not work")
@@ -175,7 +175,7 @@ class World:
     def __init__(self, versions: tuple[Version, ...]) -> None:
         self.versions: Mapping[str, Version] = {version.uuid: version for version in versions}
         self.fleets: dict[str, Fleet] = {}
-        self.prepared: dict[StepKey, PreparedRoute] = {}
+        self.prepared: dict[StepKey, StepState] = {}
         self.preparing: dict[StepKey, int] = {}
         self.pipelines: dict[int, DesiredPipeline | Stopping] = {}
         self.generations: dict[int, int] = {}

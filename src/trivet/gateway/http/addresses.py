@@ -49,7 +49,9 @@ class Addresses:
 
     def exchange(self, door: Door, pipeline: LivePipeline) -> OpenExchange:
         """What reads and writes the requests of a pipeline that answers."""
-        return self._exchanges[door, pipeline]
+        known = self._exchanges.get((door, pipeline))
+        # A door may list the older version of a place and not the newer one.
+        return door.exchanges(pipeline) if known is None else known
 
     def page(self, path: str) -> PageMaker | None:
         """What answers a GET at a path that depends on pipelines.
