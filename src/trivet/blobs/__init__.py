@@ -2,5 +2,6 @@
 
 from trivet.blobs.opening import open_blobs
 from trivet.blobs.protocol import Blobs
+from trivet.blobs.settling import settling
 
-__all__ = ["Blobs", "open_blobs"]
+__all__ = ["Blobs", "open_blobs", "settling"]

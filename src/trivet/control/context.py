@@ -3,12 +3,12 @@
 import contextlib
 import logging
 import socket
-import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trivet.blobs import Blobs
+from trivet.blobs import Blobs, settling
 from trivet.catalog import Catalog
 from trivet.control.streaming import UploadThreads
 from trivet.errors import TrivetError
@@ -34,7 +34,6 @@ class Control:
         is_stopping: whether requests that wait for events should end.
         devices: names of the machine's GPUs.
         threads: receive uploads.
-        settling: held while bytes and the row that names them are stored or deleted together. No other process does either.
     """
 
     catalog: Catalog
@@ -47,12 +46,19 @@ class Control:
     is_stopping: Callable[[], bool] = lambda: False
     devices: tuple[str, ...] = ()
     threads: UploadThreads = field(default_factory=UploadThreads)
-    settling: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def uploads(self) -> Path:
         """The folder of uploads that are announced and have no bytes yet."""
         return self.settings.home / "uploads"
+
+    def settling(self) -> AbstractContextManager[None]:
+        """Held while bytes and the row that names them are stored or deleted together; the supervisor holds it too.
+
+        Raises:
+            Unavailable: the home is not writable.
+        """
+        return settling(self.settings.home)
 
     def wake_supervisor(self) -> None:
         """Have the supervisor read the catalog now. Without this, it does so a little later."""

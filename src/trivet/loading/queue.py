@@ -42,7 +42,14 @@ class UploadRecords(Protocol):
     def set_status(
         self, version_id: int, status: VersionStatus, *, loaded: LoadedModel | None = None, fault: Fault | None = None
     ) -> ModelVersion:
-        """Write a version's status."""
+        """Write a version's status.
+
+        Raises:
+            NotFound: the version was deleted.
+        """
+
+    def package_in_use(self, sha: Digest) -> bool:
+        """Whether any version has these bytes, as they were uploaded or as what they were converted to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +85,7 @@ class LoadQueue:
         blobs: holds the uploaded files. Called in threads.
         trials: loads one.
         scratch: a private folder for the length of a `with` block.
+        settling: held while a blob and the row that names it are stored or deleted together.
         settings: for the trials, as `settings_to_json` writes them.
         parent: this process's id: trials end with it.
         limits: see there.
@@ -92,6 +100,7 @@ class LoadQueue:
         blobs: Blobs,
         trials: Trials,
         scratch: Callable[[], AbstractContextManager[Path]],
+        settling: Callable[[], AbstractContextManager[None]],
         settings: str,
         parent: int,
         limits: LoadQueueLimits,
@@ -102,6 +111,7 @@ class LoadQueue:
         self._blobs = blobs
         self._trials = trials
         self._scratch = scratch
+        self._settling = settling
         self._settings = settings
         self._parent = parent
         self._limits = limits
@@ -177,17 +187,19 @@ class LoadQueue:
             await upload_log.write("info", "pending", f"pending loading to a {_runtime_of(version)} runtime")
             await self._retry(self._models.set_status, version.id, _attempting(version))
             await upload_log.write("info", "loading", f"attempting loading to a {_runtime_of(version)} runtime")
-            try:
-                loaded = await self._try(version, upload_log)
-            except TrivetError as error:
-                await self._failed(version, error, upload_log)
-            except Exception as error:  # an edge: one version must not block the others
-                log.exception("failed to load version %s of %s", version.number, version.name)
-                fault = Internal(f"loading {version.name} failed", why=f"{type(error).__name__}: {error}")
-                await self._failed(version, fault, upload_log)
-            else:
-                await self._retry(self._models.set_status, version.id, VersionStatus.READY, loaded=loaded)
-                await upload_log.close("info", "ready", f"{version.name} version {version.number} is ready")
+            async with contextlib.AsyncExitStack() as stack:
+                try:
+                    folder = await stack.enter_async_context(in_thread(self._scratch()))
+                    loaded = await self._try(version, folder, upload_log)
+                except TrivetError as error:
+                    await self._failed(version, error, upload_log)
+                except Exception as error:  # an edge: one version must not block the others
+                    log.exception("failed to load version %s of %s", version.number, version.name)
+                    fault = Internal(f"loading {version.name} failed", why=f"{type(error).__name__}: {error}")
+                    await self._failed(version, fault, upload_log)
+                else:
+                    await self._retry(self._set_ready, version, loaded, folder / CONVERTED_FILE)
+                    await upload_log.close("info", "ready", f"{version.name} version {version.number} is ready")
         except (NotFound, Conflict):
             # The version's rows are gone.
             return
@@ -197,29 +209,28 @@ class LoadQueue:
         await self._retry(self._models.set_status, version.id, VersionStatus.ERROR, fault=fault)
         await upload_log.close("error", "error", str(error))
 
-    async def _try(self, version: ModelVersion, upload_log: UploadLog) -> LoadedModel:
-        async with in_thread(self._scratch()) as folder:
-            file = folder / "package"
-            await self._with_blobs(upload_log, self._blobs.fetch, version.sha, file)
-            job = TrialJob(
-                name=version.name,
-                path=str(file),
-                file_name=version.file_name,
-                flags=version.settings,
-                settings=self._settings,
-                parent=self._parent,
-            )
-            try:
-                loaded = await self._run(job, upload_log)
-            except Unavailable as error:
-                if error.reason != TRIAL_DIED:
-                    raise
-                # Another process may have killed it.
-                await upload_log.write("warning", "loading", f"{error.message}; trying once more")
-                loaded = await self._run(job, upload_log)
-            if loaded.converted is not None:
-                await self._with_blobs(upload_log, self._keep, folder / CONVERTED_FILE, loaded.converted)
-            return loaded
+    async def _try(self, version: ModelVersion, folder: Path, upload_log: UploadLog) -> LoadedModel:
+        file = folder / "package"
+        await self._with_blobs(upload_log, self._blobs.fetch, version.sha, file)
+        job = TrialJob(
+            name=version.name,
+            path=str(file),
+            file_name=version.file_name,
+            flags=version.settings,
+            settings=self._settings,
+            parent=self._parent,
+        )
+        try:
+            loaded = await self._run(job, upload_log)
+        except Unavailable as error:
+            if error.reason != TRIAL_DIED:
+                raise
+            # Another process may have killed it.
+            await upload_log.write("warning", "loading", f"{error.message}; trying once more")
+            loaded = await self._run(job, upload_log)
+        if loaded.converted is not None:
+            await self._with_blobs(upload_log, self._keep, folder / CONVERTED_FILE, loaded.converted)
+        return loaded
 
     async def _run(self, job: TrialJob, upload_log: UploadLog) -> LoadedModel:
         limits = self._limits
@@ -255,8 +266,21 @@ class LoadQueue:
         with file.open("rb") as source:
             self._blobs.put(source, digest=digest)
 
+    def _set_ready(self, version: ModelVersion, loaded: LoadedModel, converted: Path) -> None:
+        """Write that a version is ready, with its converted file in the blob store."""
+        with self._settling():
+            # Another model with the same converted file may have been deleted since it was stored.
+            if loaded.converted is not None and not self._blobs.has(loaded.converted):
+                self._keep(converted, loaded.converted)
+            try:
+                self._models.set_status(version.id, VersionStatus.READY, loaded=loaded)
+            except (NotFound, Conflict):
+                if loaded.converted is not None and not self._models.package_in_use(loaded.converted):
+                    self._blobs.delete(loaded.converted)
+                raise
+
     async def _retry(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Retry until the catalog accepts it: the result took minutes, and a database is unreachable for seconds.
+        """Retry until catalog and blob store accept it: the result took minutes, and a database is unreachable for seconds.
 
         Raises:
             NotFound, Conflict: the version was deleted.
@@ -267,7 +291,7 @@ class LoadQueue:
                 return await asyncio.to_thread(call, *args, **kwargs)
             except Unavailable as error:
                 if attempt == 0:
-                    log.warning("failed to write a version's state to the catalog: %s", error.message)
+                    log.warning("failed to write a version's state: %s", error.message)
                 await asyncio.sleep(self._pause_s(attempt))
                 attempt += 1
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from trivet.blobs import Blobs, open_blobs
+from trivet.blobs import Blobs, open_blobs, settling
 from trivet.catalog import Catalog
 from trivet.domain.routes import WorkerAddress, WorkerEnded
 from trivet.errors import Conflict
@@ -183,6 +183,7 @@ def load_queue(
         blobs=blobs,
         trials=ProcessTrials(program, environ={name: value for name, value in environ.items() if name not in SECRETS}),
         scratch=partial(scratch_folder, settings.home),
+        settling=partial(settling, settings.home),
         settings=settings_to_json(replace(settings, database_url=None)),
         parent=os.getpid(),
         limits=LoadQueueLimits(load_s=settings.load_timeout_s + LOAD_MARGIN_S),

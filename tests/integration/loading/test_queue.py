@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import os
+import threading
+import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from trivet.blobs import open_blobs
+from trivet.blobs import open_blobs, settling
 from trivet.catalog import Catalog, open_catalog
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.frameworks import Framework, Runtime
@@ -134,6 +136,7 @@ class Platform:
             blobs=self.blobs,
             trials=trials,
             scratch=partial(scratch_folder, self.bench.home),
+            settling=partial(settling, self.bench.home),
             settings=settings_to_json(self.bench.settings),
             parent=os.getpid(),
             limits=limits,
@@ -226,6 +229,72 @@ def test_a_converted_file_with_another_digest_is_an_error(platform):
     platform.convert(Lying())
     assert platform.now(version).status is VersionStatus.ERROR
     assert platform.now(version).fault.reason == "wrong_digest"
+
+
+def test_a_converted_file_is_stored_again_if_it_was_deleted_since(platform):
+    version = platform.row(file_name="m.zip")
+    converted = digest_of_bytes(b"converted")
+    put = platform.blobs.what.put
+
+    def put_and_lose(source, *, digest=None):
+        # Another model with the same converted file is deleted before this version's row names the file.
+        result = put(source, digest=digest)
+        platform.blobs.what.delete(converted)
+        platform.blobs.put = put
+        return result
+
+    platform.blobs.put = put_and_lose
+    platform.convert(ConvertingTrials())
+    assert platform.now(version).status is VersionStatus.READY
+    assert platform.blobs.what.has(converted)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_deleted_version_takes_its_converted_file_unless_it_is_shared(platform, shared):
+    deleted = platform.row(name="deleted", file_name="m.zip")
+    converted = digest_of_bytes(b"converted")
+    if shared:
+        other = platform.row(name="other", file_name="m.zip")
+        loaded = msgspec.structs.replace(LOADED, converted=converted)
+        platform.catalog.models.set_status(other.id, VersionStatus.READY, loaded=loaded)
+    put = platform.blobs.what.put
+
+    def put_and_delete(source, *, digest=None):
+        result = put(source, digest=digest)
+        platform.catalog.models.delete(1, "deleted")
+        return result
+
+    platform.blobs.put = put_and_delete
+    platform.convert(ConvertingTrials())
+    with pytest.raises(NotFound):
+        platform.now(deleted)
+    assert platform.blobs.what.has(converted) is shared
+
+
+def test_bytes_are_not_deleted_while_a_row_that_names_them_is_written(platform):
+    version = platform.row(file_name="m.zip")
+    home = platform.bench.home
+    held = threading.Event()
+    statuses = []
+
+    def delete_meanwhile():
+        with settling(home):
+            held.set()
+            time.sleep(0.3)
+            statuses.append(platform.now(version).status)
+
+    class Slow(ConvertingTrials):
+        async def run(self, job, **limits):
+            loaded = await super().run(job, **limits)
+            deleting.start()
+            held.wait(20)
+            return loaded
+
+    deleting = threading.Thread(target=delete_meanwhile)
+    platform.convert(Slow())
+    deleting.join()
+    assert statuses == [VersionStatus.ATTEMPTING_LOAD_CONTAINER]
+    assert platform.now(version).status is VersionStatus.READY
 
 
 def test_a_custom_model_goes_through_the_statuses_of_a_container(platform, bench):

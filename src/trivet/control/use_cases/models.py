@@ -197,7 +197,7 @@ def delete_model(control: Control, caller: Caller, *, workspace: str, name: str)
     """
     check(caller, Action.DELETE_MODEL, workspace)
     found = control.catalog.workspaces.get(workspace)
-    with control.settling:
+    with control.settling():
         versions = control.catalog.models.versions(found.id, name)
         control.catalog.models.delete(found.id, name)
         forget_bytes(control, {digest for version in versions for digest in _bytes_of(version)})

@@ -167,7 +167,7 @@ def receive_file(control: Control, caller: Caller, body: NewUpload, path: Path) 
 def _receive(control: Control, caller: Caller, upload: Upload, chunks: Iterable[bytes]) -> ModelVersion:
     expected = None if upload.sha256 is None else Digest(upload.sha256)
     digest, size = control.blobs.put(_checked(control, upload, chunks), digest=expected)
-    with control.settling:
+    with control.settling():
         try:
             version = _store(control, caller, upload, digest, size)
         except TrivetError:
