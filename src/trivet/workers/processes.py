@@ -259,7 +259,10 @@ def _worker_environ(
     """A worker's variables: harmless ones of ours, then its deployment's, then those that Trivet sets itself."""
     passed = {name: value for name, value in environ.items() if name in _PASSED_ON}
     # By default each worker starts one thread a core, which spin while they wait: two cores then answer half as many requests.
-    shared = dict.fromkeys(_THREADS, str(max(1, ((os.cpu_count() or 1) - 1) // spec.workers)))
+    # A user who sets one of the variables means all libraries: OpenBLAS and MKL read OpenMP's where their own is missing.
+    shared = {}
+    if passed.keys().isdisjoint(_THREADS):
+        shared = dict.fromkeys(_THREADS, str(max(1, ((os.cpu_count() or 1) - 1) // spec.workers)))
     granted = {}
     if spec.resources.cpus is not None:
         granted = dict.fromkeys(_THREADS, str(max(1, math.ceil(spec.resources.cpus))))

@@ -1,6 +1,7 @@
 """What a worker answers, and what model code may do without harm."""
 
 import asyncio
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -225,6 +226,22 @@ def test_a_worker_sees_only_its_own_gpus(stand, row, devices, given, env, seen):
         assert answer == {"y": [1.0]}
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("own", [None, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"])
+def test_threads_are_divided_unless_the_user_limits_them(stand, row, monkeypatch, own):
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    if own is not None:
+        monkeypatch.setenv(own, "77")
+    spec = stand.custom(
+        predict=f"""
+        return {{'y': np.array([float(sum(int(os.environ.get(name, 0)) for name in {names}))])}}
+        """
+    )
+    divided = 3.0 * max(1, (os.cpu_count() or 1) - 1)
+    stand.run(spec, lambda link: check(link.send(row)[0] == {"y": [divided if own is None else 77.0]}))
 
 
 def test_optional_inputs_arrive_as_none_and_as_empty_lists(stand):
