@@ -16,6 +16,7 @@ __all__ = [
     "Framework",
     "NotTaken",
     "Runtime",
+    "facts_of_adapter",
     "frameworks_of",
     "listed_frameworks",
     "listed_suffixes",
@@ -45,19 +46,21 @@ class Facts:
         title: what such a model is called, with its article.
         needs: what its package must have.
         absent: how an error says that a package has nothing of the kind.
+        to_load: what its owner can do to see why it does not load in a worker.
         inspector: the module of `trivet.packaging.frameworks` that reads such a package.
         suffixes: of the model's own file, which can be sent alone; empty where a package is always a folder or a zip.
         adapter: the worker's adapter, a key of `trivet_worker.adapters.ADAPTERS`; None where no worker runs such models.
         converter: the module of `trivet.loading.converters` that makes of such a model a file for the native runtime. A version
             whose converted file answers as it does itself runs natively.
         first_try: where a version is tried first. Where it runs is what the trial proves.
-        schemas: `asked` of the owner where the package does not say them, or the model file's `own`.
+        schemas: `asked` of the owner where the package does not say them, or the model file's `own`: it must say them.
         tensor_fields: whether columns can be given other names than the model's tensors have.
     """
 
     title: str
     needs: str
     absent: str
+    to_load: str = "load the model's file"
     inspector: str
     suffixes: tuple[str, ...] = ()
     adapter: str | None = None
@@ -88,6 +91,7 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             title="a custom model",
             needs="has a class that extends Inference, one that extends InferenceBuilder, and a requirements.txt",
             absent="no class extends mac.inference.Inference",
+            to_load="run the builder's `create`",
             inspector="custom",
             adapter="custom",
             first_try=Runtime.ISOLATED,
@@ -96,6 +100,7 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             title="a Python step",
             needs="has 'def process_data(input_data)'",
             absent="no module has a function process_data",
+            to_load="import the step's module",
             inspector="python",
             adapter="python",
             first_try=Runtime.ISOLATED,
@@ -108,6 +113,11 @@ def frameworks_of(file: str) -> tuple[Framework, ...]:
     """The frameworks that may have written a file, by its suffix."""
     suffix = PurePath(file).suffix.lower()
     return tuple(framework for framework, facts in FRAMEWORKS.items() if suffix in facts.suffixes)
+
+
+def facts_of_adapter(adapter: str) -> Facts | None:
+    """What is known of the models that an adapter of the worker loads; None if no framework has it."""
+    return next((facts for facts in FRAMEWORKS.values() if facts.adapter == adapter), None)
 
 
 def listed_frameworks() -> str:

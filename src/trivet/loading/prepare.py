@@ -15,11 +15,11 @@ from trivet.domain.package import ModelSettings, Package
 from trivet.domain.schema import check_schema
 from trivet.domain.version import LoadedModel
 from trivet.envs import EnvironmentStore, packages_of
-from trivet.errors import Internal, Invalid
+from trivet.errors import BadPackage, Internal, Invalid
 from trivet.packaging import merge_settings, open_package
 from trivet.settings import Settings, process_environ
 
-__all__ = ["Report", "environment_store", "prepare"]
+__all__ = ["Report", "environment_store", "prepare", "required_schema"]
 
 
 class Report(Protocol):
@@ -76,7 +76,7 @@ def prepare(
     model = replace(model, name=check_name(model.name) if model.name else package.name)
     facts, contents = FRAMEWORKS[package.framework], package.contents
     if not facts.tensor_fields:
-        _refuse_idle({"tensor_fields": model.tensor_fields}, why="only ONNX models have tensors to rename")
+        _refuse_idle({"tensor_fields": model.tensor_fields}, why=f"{facts.title} has no tensors to rename")
     if facts.first_try is Runtime.NATIVE:
         _refuse_idle({"python": model.python, "workers": model.workers}, why=f"{facts.title} runs in this process")
         return package, LoadedModel(
@@ -88,8 +88,8 @@ def prepare(
         )
     if facts.adapter is None:
         raise Internal(f"{package.framework} models have no adapter")
-    input_schema = _required_schema(model.input_schema or contents.input_schema, "input", facts)
-    output_schema = _required_schema(model.output_schema or contents.output_schema, "output", facts)
+    input_schema = required_schema(model.input_schema or contents.input_schema, "input", facts)
+    output_schema = required_schema(model.output_schema or contents.output_schema, "output", facts)
     environment = environment_store(settings).ensure(
         EnvironmentSpec(requirements=contents.requirements, python=model.python, resolve_as_of=resolve_as_of),
         offline=settings.offline,
@@ -118,11 +118,29 @@ def _refuse_idle(options: Mapping[str, Any], *, why: str) -> None:
             raise Invalid(f"{option} has no effect on this model", why=why, fix=f"leave {option} out")
 
 
-def _required_schema(schema: pa.Schema | None, which: str, facts: Facts) -> pa.Schema:
+def required_schema(schema: pa.Schema | None, which: str, facts: Facts) -> pa.Schema:
+    """The schema of a model that is not native, as its owner or its file says it.
+
+    Args:
+        schema: None if neither says it.
+        which: `input` or `output`.
+        facts: of its framework.
+
+    Raises:
+        Invalid: the owner must give it.
+        BadPackage: the model's file must say it.
+    """
+    if schema is None and facts.schemas == "own":
+        raise BadPackage(
+            f"{facts.title} without an {which} schema cannot be loaded",
+            why="its file does not say the schema",
+            fix=f"save the model with its schema, or give --{which}-schema 'field: float32[29]; other: string'",
+            reason="no_schema",
+        )
     if schema is None:
         raise Invalid(
             f"{facts.title} needs an {which} schema",
-            why="Python code does not declare its schemas",
+            why="its code does not declare its schemas",
             fix=f"give --{which}-schema 'field: float32[29]; other: string', or {which}_schema in trivet.yaml",
         )
     check_schema(schema, which=which)

@@ -3,7 +3,7 @@
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,18 +74,13 @@ def guess_framework(path: str | Path) -> Framework:
     if len(by_name) == 1:
         return by_name[0]
     if path.is_dir():
-        codes = [each.read_bytes() for each in path.rglob("*.py")]
-        model_files = {kind for each in path.iterdir() for kind in frameworks_of(each.name)}
-        if len(model_files) == 1 and not codes:
-            return model_files.pop()
-        return Framework.PYTHON if any(map(STEP.search, codes)) else Framework.CUSTOM
+        files = [each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file()]
+        return _of_files(files, lambda name: (path / name).read_bytes())
     suffix = path.suffix.lower()
     if suffix not in ZIPPED_BY_THEIR_OWN and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            names = [
-                each for each in archive.infolist() if each.filename.endswith(".py") and each.file_size < MOST_CODE
-            ]
-            return Framework.PYTHON if any(STEP.search(archive.read(each)) for each in names) else Framework.CUSTOM
+            sizes = {each.filename: each.file_size for each in archive.infolist() if not each.is_dir()}
+            return _of_files(list(sizes), lambda name: archive.read(name) if sizes[name] < MOST_CODE else b"")
     if not path.exists():
         raise NotFound(f"file not found: {path}", fix="check the path")
     if suffix in NOT_TAKEN:
@@ -94,3 +89,12 @@ def guess_framework(path: str | Path) -> Framework:
             f"{path.name} is {other.what}", why="that is not a package", fix=other.fix, reason="unknown_file_type"
         )
     raise Invalid(f"{path.name} does not say what wrote it", fix=f"give framework=: {', '.join(FRAMEWORKS)}")
+
+
+def _of_files(files: Sequence[str], read: Callable[[str], bytes]) -> Framework:
+    """The framework of a package: of its model files, if there is no code; else what the code is."""
+    code = [each for each in files if each.endswith(".py")]
+    by_suffix = {framework for each in files if "/" not in each for framework in frameworks_of(each)}
+    if len(by_suffix) == 1 and not code:
+        return by_suffix.pop()
+    return Framework.PYTHON if any(STEP.search(read(each)) for each in code) else Framework.CUSTOM

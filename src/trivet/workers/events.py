@@ -4,16 +4,17 @@ from typing import TypeAlias
 
 import msgspec
 
+from trivet.domain.frameworks import facts_of_adapter
 from trivet.errors import BadEnvironment, BadPackage, Internal, ModelFailed, TrivetError
 
 __all__ = [
     "PROTOCOL",
-    "Failed",
     "Failure",
     "Importing",
+    "LoadFailed",
     "Loading",
-    "Ready",
     "WorkerEvent",
+    "WorkerReady",
     "check_protocol",
     "error_of",
     "read_event",
@@ -33,7 +34,7 @@ class Loading(msgspec.Struct, frozen=True, tag_field="event", tag="loading"):
     """The modules are imported; the worker loads the model."""
 
 
-class Ready(msgspec.Struct, frozen=True, tag_field="event", tag="ready"):
+class WorkerReady(msgspec.Struct, frozen=True, tag_field="event", tag="ready"):
     """The worker is ready; `port` is its TCP port, 0 on a Unix socket. A worker without `protocol` has version 1."""
 
     pid: int
@@ -53,13 +54,13 @@ class Failure(msgspec.Struct, frozen=True):
     path: str | None = None
 
 
-class Failed(msgspec.Struct, frozen=True, tag_field="event", tag="failed"):
+class LoadFailed(msgspec.Struct, frozen=True, tag_field="event", tag="failed"):
     """The model cannot be loaded; the worker ends."""
 
     error: Failure
 
 
-WorkerEvent: TypeAlias = Importing | Loading | Ready | Failed
+WorkerEvent: TypeAlias = Importing | Loading | WorkerReady | LoadFailed
 
 _decoder: msgspec.json.Decoder[WorkerEvent] = msgspec.json.Decoder(WorkerEvent)
 
@@ -76,7 +77,7 @@ def read_event(line: bytes) -> WorkerEvent:
         raise Internal("a worker sent a line that is not an event", why=str(error)) from error
 
 
-def check_protocol(ready: Ready, *, name: str) -> None:
+def check_protocol(ready: WorkerReady, *, name: str) -> None:
     """Refuse a worker with another version of the protocol.
 
     Raises:
@@ -96,14 +97,16 @@ def _other_protocol(name: str, why: str) -> BadEnvironment:
     )
 
 
-def error_of(failure: Failure, *, name: str, tail: str) -> TrivetError:
+def error_of(failure: Failure, *, name: str, adapter: str, tail: str) -> TrivetError:
     """The error that a failed start becomes.
 
     Args:
         failure: the worker's report.
         name: the model's name.
+        adapter: what loads it in the worker.
         tail: the last lines of the worker's log, which may hold more than the exception.
     """
+    facts = facts_of_adapter(adapter)
     cause = f"{failure.type}: {failure.message}" if failure.message else failure.type
     if tail:
         cause += f"\n  its log ends with\n{tail}"
@@ -117,7 +120,7 @@ def error_of(failure: Failure, *, name: str, tail: str) -> TrivetError:
             reason="worker_failed",
         )
     if failure.type == "PackageError":
-        fix = "fix the package: the documentation's pages on custom models and Python steps show what it needs"
+        fix = "fix the package" if facts is None else f"fix the package: {facts.title} {facts.needs}"
         return BadPackage(failure.message, fix=fix, path=failure.path, reason=failure.reason)
     if failure.reason == "import_failed":
         fix = "fix the module: it must import in the environment of requirements.txt"
@@ -129,7 +132,7 @@ def error_of(failure: Failure, *, name: str, tail: str) -> TrivetError:
     return ModelFailed(
         f"the model of {name} cannot be loaded",
         why=cause,
-        fix="run the builder's `create` in an environment from the same requirements.txt",
+        fix=f"{'load it' if facts is None else facts.to_load} in an environment from the same requirements.txt",
         path=failure.path,
         reason="load_failed",
     )

@@ -12,7 +12,7 @@ import msgspec
 from trivet.disk.processes import started_at
 from trivet.domain.routes import WorkerAddress
 from trivet.errors import Unavailable
-from trivet.workers.events import Failed, Ready, WorkerEvent, check_protocol, error_of, read_event
+from trivet.workers.events import LoadFailed, WorkerEvent, WorkerReady, check_protocol, error_of, read_event
 from trivet.workers.folders import PrivateFolder
 from trivet.workers.log import FileLog, WorkerLog
 from trivet.workers.records import WorkerRecord, handle_of, write_record
@@ -103,9 +103,9 @@ class ProcessWorker:
                 fix="fix the cause in its log; if a library ended the process, use another version of it or more memory",
                 reason="worker_died",
             )
-        if isinstance(event, Failed):
+        if isinstance(event, LoadFailed):
             await self._ending_soon()  # the log is complete when the process has ended
-            raise error_of(event.error, name=spec.name, tail=self.log.tail())
+            raise error_of(event.error, name=spec.name, adapter=spec.adapter, tail=self.log.tail())
         check_protocol(event, name=spec.name)
         self.pid = event.pid
         if event.port:
@@ -162,7 +162,7 @@ class ProcessWorker:
         except TimeoutError:
             return f"its connection closed, but its process still runs; {_last_lines(self.log)}"
 
-    async def _read_until_ready(self) -> Ready | Failed | None:
+    async def _read_until_ready(self) -> WorkerReady | LoadFailed | None:
         """The event; None if the worker ends before it is ready or has failed."""
         reading = asyncio.create_task(self._read_event())
         try:
@@ -177,11 +177,11 @@ class ProcessWorker:
         finally:
             reading.cancel()
 
-    async def _read_event(self) -> Ready | Failed | None:
+    async def _read_event(self) -> WorkerReady | LoadFailed | None:
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             event: WorkerEvent = read_event(line)
-            if isinstance(event, (Ready, Failed)):
+            if isinstance(event, (WorkerReady, LoadFailed)):
                 return event
         return None
 

@@ -9,7 +9,7 @@ import pytest
 
 from trivet.domain.package import EntryPoint
 from trivet.errors import BadEnvironment, BadPackage, ModelFailed, TrivetError, Unavailable
-from trivet.workers.events import PROTOCOL, Failed, error_of, read_event
+from trivet.workers.events import PROTOCOL, LoadFailed, error_of, read_event
 
 
 def failure_of(stand, spec):
@@ -213,8 +213,8 @@ def test_a_worker_of_another_release_than_its_platform_says_so():
     line = b'{"protocol": 9, "of": "another release"}\n'
     ended = subprocess.run([sys.executable, "-c", program], input=line, capture_output=True, check=False)
     event = read_event(ended.stdout)
-    assert isinstance(event, Failed)
-    error = error_of(event.error, name="ccfraud", tail="")
+    assert isinstance(event, LoadFailed)
+    error = error_of(event.error, name="ccfraud", adapter="custom", tail="")
     assert error.reason == "other_protocol"
     assert error.why == f"the platform speaks version 9 of the worker protocol, and the worker version {PROTOCOL}"
     assert (ended.returncode, ended.stderr.decode()) == (1, f"{error.why}\n")

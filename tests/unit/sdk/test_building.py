@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import trivet
 from trivet import DeploymentConfigBuilder
 from trivet.control.use_cases.schemas import read_schema
+from trivet.domain.frameworks import Framework
 from trivet.errors import Invalid, NotFound, Unsupported
 from trivet.sdk.calls import Reply, checked
 from trivet.sdk.connecting import find_token, find_url
@@ -193,6 +194,29 @@ def test_an_unknown_file_is_refused_with_a_fix(tmp_path, name, what, fix):
         guess_framework(tmp_path / name)
     assert what in caught.value.what
     assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("files", "framework"),
+    [
+        (["model.onnx"], Framework.ONNX),
+        (["model.onnx", "trivet.yaml"], Framework.ONNX),
+        (["model.onnx", "custom_inference.py"], Framework.CUSTOM),
+        (["lib/model.onnx"], Framework.CUSTOM),
+        (["step.py", "model.onnx"], Framework.PYTHON),
+        (["lib/step.py"], Framework.PYTHON),
+    ],
+)
+def test_a_zip_and_its_folder_are_of_one_framework(tmp_path, files, framework):
+    folder = tmp_path / "package"
+    with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
+        for name in files:
+            text = "def process_data(input_data):\n" if name.endswith("step.py") else ""
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+            archive.writestr(name, text)
+    assert guess_framework(folder) is framework
+    assert guess_framework(tmp_path / "package.zip") is framework
 
 
 def test_a_pytorch_file_is_not_a_package_although_it_is_a_zip(tmp_path):

@@ -4,13 +4,24 @@ import pytest
 
 import trivet_worker.protocol
 from trivet.errors import BadEnvironment, BadPackage, Internal, ModelFailed
-from trivet.workers.events import PROTOCOL, Failed, Failure, Loading, Ready, check_protocol, error_of, read_event
+from trivet.workers.events import (
+    PROTOCOL,
+    Failure,
+    LoadFailed,
+    Loading,
+    WorkerReady,
+    check_protocol,
+    error_of,
+    read_event,
+)
 
 
 def test_events_are_read():
     assert read_event(b'{"event": "loading"}\n') == Loading()
-    assert read_event(b'{"event": "ready", "pid": 7, "python": "3.8.18", "seconds": 1.5}') == Ready(7, "3.8.18", 1.5)
-    assert isinstance(read_event(b'{"event":"failed","error":{"reason":"r","type":"t","message":"m"}}'), Failed)
+    assert read_event(b'{"event": "ready", "pid": 7, "python": "3.8.18", "seconds": 1.5}') == WorkerReady(
+        7, "3.8.18", 1.5
+    )
+    assert isinstance(read_event(b'{"event":"failed","error":{"reason":"r","type":"t","message":"m"}}'), LoadFailed)
 
 
 def test_an_invalid_event_is_our_own_fault():
@@ -20,7 +31,7 @@ def test_an_invalid_event_is_our_own_fault():
 
 def test_a_failing_import_is_reported_in_full():
     failure = Failure(reason="import_failed", type="NameError", message="name 'x' is not defined", path="a.py:3")
-    error = error_of(failure, name="ccfraud", tail="    noise")
+    error = error_of(failure, name="ccfraud", adapter="custom", tail="    noise")
     assert isinstance(error, BadPackage)
     assert str(error) == (
         "a module of ccfraud fails on import: NameError: name 'x' is not defined\n"
@@ -41,12 +52,37 @@ def test_a_failing_import_is_reported_in_full():
     ],
 )
 def test_each_failure_has_its_kind(reason, type_, kind):
-    assert type(error_of(Failure(reason=reason, type=type_, message="m"), name="n", tail="")) is kind
+    assert type(error_of(Failure(reason=reason, type=type_, message="m"), name="n", adapter="custom", tail="")) is kind
+
+
+@pytest.mark.parametrize(
+    ("adapter", "fix"),
+    [
+        ("custom", "run the builder's `create` in an environment from the same requirements.txt"),
+        ("python", "import the step's module in an environment from the same requirements.txt"),
+        ("of another release", "load it in an environment from the same requirements.txt"),
+    ],
+)
+def test_a_failed_load_says_what_its_framework_says(adapter, fix):
+    failure = Failure(reason="load_failed", type="OSError", message="m")
+    assert error_of(failure, name="n", adapter=adapter, tail="").fix == fix
+
+
+@pytest.mark.parametrize(
+    ("adapter", "fix"),
+    [
+        ("python", "fix the package: a Python step has 'def process_data(input_data)'"),
+        ("of another release", "fix the package"),
+    ],
+)
+def test_a_wrong_package_names_what_its_framework_needs(adapter, fix):
+    failure = Failure(reason="load_failed", type="PackageError", message="m")
+    assert error_of(failure, name="n", adapter=adapter, tail="").fix == fix
 
 
 def test_platform_and_worker_of_one_release_speak_one_protocol():
     assert PROTOCOL == trivet_worker.protocol.PROTOCOL
-    check_protocol(Ready(7, "3.8.18", 1.5, PROTOCOL), name="ccfraud")
+    check_protocol(WorkerReady(7, "3.8.18", 1.5, PROTOCOL), name="ccfraud")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +108,7 @@ def test_a_worker_refuses_a_platform_of_another_release():
     with pytest.raises(trivet_worker.protocol.OtherProtocol) as caught:
         trivet_worker.protocol.parse_config(line)
     failure = Failure(reason="worker_failed", type="OtherProtocol", message=str(caught.value))
-    assert str(error_of(failure, name="ccfraud", tail="")) == (
+    assert str(error_of(failure, name="ccfraud", adapter="custom", tail="")) == (
         "the worker of ccfraud is of another release than this platform: "
         f"the platform speaks version 1 of the worker protocol, and the worker version {PROTOCOL}\n"
         "  fix install trivet and trivet-worker of the same release"
