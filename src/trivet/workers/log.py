@@ -6,7 +6,10 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["FileLog", "LogFile", "WorkerLog", "last_lines"]
+__all__ = ["TRIM_EVERY_S", "FileLog", "LogFile", "WorkerLog", "last_lines"]
+
+TRIM_EVERY_S = 30.0
+"""How often a `FileLog` is trimmed."""
 
 _MAX_FILE_BYTES = 8 * 2**20
 _KEPT_LINES = 200

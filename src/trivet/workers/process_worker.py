@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import secrets
 import signal
 from pathlib import Path
@@ -12,17 +11,16 @@ import msgspec
 from trivet.disk.processes import started_at
 from trivet.domain.routes import WorkerAddress
 from trivet.errors import Unavailable
+from trivet.workers.ending import Ending, kill_group
 from trivet.workers.events import LoadFailed, WorkerEvent, WorkerReady, check_protocol, error_of, read_event
 from trivet.workers.folders import PrivateFolder
-from trivet.workers.log import FileLog, WorkerLog
+from trivet.workers.log import TRIM_EVERY_S, FileLog, WorkerLog
 from trivet.workers.records import WorkerRecord, handle_of, write_record
 from trivet.workers.spec import WorkerSpec
 
 __all__ = ["ProcessWorker"]
 
 EXIT_WAIT_S = 2.0
-HARD_KILL_S = 8.0
-TRIM_EVERY_S = 30.0
 
 
 class ProcessWorker:
@@ -69,10 +67,11 @@ class ProcessWorker:
         self._record = None if records is None else records / f"{self.address.id}.json"
         self._process = process
         self._folder = folder
-        self._ended_by_us = False
-        self._hard_kill: asyncio.TimerHandle | None = None
         self._output = asyncio.create_task(self._read_output())
         self._end = asyncio.create_task(self._await_end())
+        self._ending = Ending(
+            process.pid, send=self._signal_guardian, runs=lambda: process.returncode is None, end=self._end
+        )
 
     async def load(self, spec: WorkerSpec, config: bytes) -> None:
         """Send the configuration, and wait until the worker is ready. Raises as `Launcher.start` does.
@@ -121,20 +120,11 @@ class ProcessWorker:
 
     def kill(self) -> None:
         """See `RunningWorker.kill`."""
-        self._ended_by_us = self._ended_by_us or self._process.returncode is None
-        self._signal_guardian(signal.SIGTERM)
-        if self._hard_kill is None and not self._end.done():
-            self._hard_kill = asyncio.get_running_loop().call_later(HARD_KILL_S, self._kill_group)
+        self._ending.kill()
 
     async def stop(self, grace_s: float) -> None:
         """See `RunningWorker.stop`."""
-        self._ended_by_us = self._ended_by_us or self._process.returncode is None
-        if grace_s > 0:
-            self._signal_guardian(signal.SIGUSR1)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._end), grace_s)
-        self.kill()
-        await self.wait()
+        await self._ending.stop(grace_s)
 
     async def _record_it(self, spec: WorkerSpec, path: Path) -> None:
         assert isinstance(self.log, FileLog)
@@ -195,20 +185,18 @@ class ProcessWorker:
             self.log.feed(data)
         self.log.close()
 
-    async def _await_end(self) -> int:
+    async def _await_end(self) -> None:
         try:
-            code = await self._process.wait()
+            await self._process.wait()
             if isinstance(self.log, WorkerLog):
                 # A program that it started, outside of its group, may hold its stderr open.
                 await asyncio.wait([self._output], timeout=EXIT_WAIT_S / 2)
-            return code
         finally:
             if self._record is not None:
                 self._record.unlink(missing_ok=True)
-            self._kill_group()
+            # Whatever remains in the group ends here.
+            kill_group(self._process.pid)
             self._output.cancel()
-            if self._hard_kill is not None:
-                self._hard_kill.cancel()
             self._folder.remove()
             # Closes the pipes; asyncio does so only after all of them have ended.
             self._process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
@@ -217,14 +205,10 @@ class ProcessWorker:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
-    def _kill_group(self) -> None:
-        """The worker leads its own session and process group: all processes left in it end here."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-
     def _how_it_ended(self) -> str:
-        code = self._end.result()
-        if self._ended_by_us and code in {0, -signal.SIGKILL, -signal.SIGTERM}:
+        code = self._process.returncode
+        assert code is not None
+        if self._ending.by_us and code in {0, -signal.SIGKILL, -signal.SIGTERM}:
             return "ended by Trivet"  # with any other code it ended by itself before our signal
         if code >= 0:
             return f"exit code {code}"
