@@ -45,7 +45,6 @@ class WorkerPool:
         self._live: dict[Job, None] = {}
         self._live_bytes = 0
         self._failure: TrivetError | None = None
-        self._attached = asyncio.Event()
         self._explanations: set[asyncio.Task[None]] = set()
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
@@ -85,11 +84,6 @@ class WorkerPool:
         )
         self._links[worker] = link
         link.start()
-        self._attached.set()
-
-    async def attached(self) -> None:
-        """Wait for the first worker."""
-        await self._attached.wait()
 
     def detach(self, worker: Worker) -> None:
         """A worker has ended or is about to: it gets no more calls."""

@@ -120,11 +120,6 @@ class LoadQueue:
         # Versions that ended while the catalog was being read: their statuses in it are old.
         self._ended: set[int] = set()
 
-    @property
-    def busy(self) -> bool:
-        """Whether a version is loading."""
-        return bool(self._running)
-
     async def run_once(self) -> None:
         """Start to load pending versions, up to the limit. Returns without waiting for them.
 

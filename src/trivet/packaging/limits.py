@@ -23,8 +23,6 @@ class Limits:
         max_name_bytes: one name in a path, as UTF-8.
         max_path_bytes: a whole path, as UTF-8.
         max_directory_bytes: the table of contents at the end of an archive.
-        max_settings_bytes: a `trivet.yaml`, or a requirements file.
-        max_source_bytes: one Python file that is searched for entry points.
     """
 
     max_bytes: int = 8 << 30
@@ -36,8 +34,6 @@ class Limits:
     max_name_bytes: int = 255
     max_path_bytes: int = 1024
     max_directory_bytes: int = 8 << 20
-    max_settings_bytes: int = 1 << 20
-    max_source_bytes: int = 4 << 20
 
 
 class Budget:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from trivet.disk.files import remove_tree
 from trivet.errors import Unavailable
 
 __all__ = ["LocalPlatform", "local_platform"]
@@ -60,7 +61,7 @@ def local_platform(home: str | Path | None) -> Iterator[LocalPlatform]:
     with contextlib.ExitStack() as stack:
         if home is None:
             folder = Path(tempfile.mkdtemp(prefix="trivet-local-"))
-            stack.callback(_remove, folder)
+            stack.callback(remove_tree, folder)
         else:
             folder = Path(home).expanduser().absolute()
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -105,13 +106,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
     assert process.stdin is not None
     process.stdin.close()
-
-
-def _remove(folder: Path) -> None:
-    """Make read-only packages and folders writable, then remove them."""
-    import shutil
-
-    for root, _, _ in os.walk(folder):
-        with contextlib.suppress(OSError):
-            Path(root).chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from trivet.disk.drafts import draft_folder, sweep_drafts
 from trivet.errors import Internal
 
 __all__ = ["PrivateFolder", "make_private_folder", "sweep_stale_folders", "worker_code"]
@@ -118,17 +119,17 @@ def worker_code(home: Path) -> Path:
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix="new-", dir=target.parent))
-    try:
+    sweep_drafts(target.parent)
+    with draft_folder(target.parent) as (made, _):
         for name, data in files:
             path = made / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        made.rename(target)
-    except OSError:
-        shutil.rmtree(made, ignore_errors=True)
-        if not target.is_dir():  # another process was faster
-            raise
+        try:
+            made.rename(target)
+        except OSError:
+            if not target.is_dir():  # another process was faster
+                raise
     return target
 
 

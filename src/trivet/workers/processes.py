@@ -64,6 +64,9 @@ class WorkerFiles:
 class Network:
     """How workers listen on TCP with TLS, instead of on a Unix socket in a private folder.
 
+    All workers share the key: a worker, and so the code of its model, can answer in the place of any other one on this host.
+    Tokens still keep it from calling them. Give models that do not trust each other launchers with their own keys.
+
     Attributes:
         host: the name or address in the certificate.
         certificate: in PEM, with its chain.

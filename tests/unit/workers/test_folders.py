@@ -55,3 +55,10 @@ def test_the_workers_code_is_copied_once_and_holds_nothing_else(tmp_path):
     assert worker_code(tmp_path) == code
     assert code.stat().st_mtime_ns == before
     assert [path.name for path in code.parent.iterdir()] == [code.name]
+
+
+def test_half_a_copy_of_the_workers_code_is_removed(tmp_path):
+    left = tmp_path / "worker" / "tmp-of-a-dead-process"
+    (left / "mac").mkdir(parents=True)
+    code = worker_code(tmp_path)
+    assert [path.name for path in code.parent.iterdir()] == [code.name]
