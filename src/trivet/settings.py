@@ -41,7 +41,7 @@ class Settings:
         port: of the control API; 0 takes a free one (`TRIVET_PORT`).
         http_port: of predictions over HTTP; 0 takes a free one (`TRIVET_HTTP_PORT`).
         hosts: names besides loopback ones that the control API answers to, separated by commas (`TRIVET_HOSTS`).
-        tls_cert: PEM file with the certificate and its chain, for both listeners (`TRIVET_TLS_CERT`).
+        tls_cert: PEM file with the certificate and its chain, for all listeners (`TRIVET_TLS_CERT`).
         tls_key: PEM file with its key (`TRIVET_TLS_KEY`).
         database_url: of the catalog; by default a SQLite file in the home. It may hold a password (`TRIVET_DATABASE_URL`).
         blob_url: where packages are kept; by default a folder in the home (`TRIVET_BLOB_URL`).

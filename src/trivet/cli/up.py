@@ -64,7 +64,7 @@ def up(
     tls_cert: Annotated[
         Path | None,
         typer.Option(
-            help="PEM file with the certificate of both listeners.", show_default=False, rich_help_panel=LISTENERS
+            help="PEM file with the certificate of all listeners.", show_default=False, rich_help_panel=LISTENERS
         ),
     ] = None,
     tls_key: Annotated[

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from trivet.domain.digest import digest_of_file
-from trivet.domain.frameworks import Framework
+from trivet.domain.frameworks import ACCEPTED, Framework
 from trivet.domain.package import Contents, ModelSettings, Package
 from trivet.errors import BadPackage, NotFound, TooLarge
 from trivet.packaging import Limits, open_package
@@ -211,7 +211,7 @@ def test_a_missing_path_proposes_the_nearest_name(tmp_path: Path, store: Path) -
         ("model.py", "put it into a folder, and give that"),
         ("model.tar.gz", "unpack it, and give the folder or a .zip of it"),
         ("trivet.yaml", "give the folder that it is in"),
-        ("model", "give an .onnx file, a .zip, or a folder with the package's files"),
+        ("model", ACCEPTED),
     ],
 )
 def test_other_files_are_refused_with_a_fix(tmp_path: Path, store: Path, name: str, fix: str) -> None:
