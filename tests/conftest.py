@@ -103,6 +103,17 @@ def free_home(tmp_path: Path, shared_home: Path) -> Iterator[Path]:
     make_removable(home)
 
 
+@pytest.fixture
+def own_environments(free_home: Path, shared_home: Path) -> None:
+    """Environments of the free home's own, from the packages that others fetched: no other test builds or prunes there."""
+    environments = free_home / "envs"
+    environments.unlink()
+    environments.mkdir(mode=0o700)
+    cache = shared_home / "envs" / "uv-cache"
+    cache.mkdir(exist_ok=True)
+    (environments / "uv-cache").symlink_to(cache, target_is_directory=True)
+
+
 @pytest.fixture(scope="module")
 def module_home(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Iterator[Path]:
     """Such a home that the tests of a module share."""

@@ -119,6 +119,7 @@ def answer(platform: Any, pipeline: str, *, within_s: float) -> Any:
     return response.json()
 
 
+@pytest.mark.usefixtures("own_environments")
 @pytest.mark.parametrize(
     "seconds",
     [SECONDS, pytest.param(LONG_SECONDS, marks=[pytest.mark.slow, pytest.mark.timeout(LONG_SECONDS * 4 + 240)])],

@@ -201,6 +201,7 @@ def test_a_process_that_is_killed_is_started_again_and_predictions_go_on(platfor
     assert platform.infer("triple", [{"x": [1.0, 2.0]}]).json()[0]["out"]["y"] == [4.0, 8.0]
 
 
+@pytest.mark.usefixtures("own_environments")
 def test_what_was_deployed_is_back_after_the_platform_was_killed(
     platform_in: Callable[..., Any], times: Any, step_times: Any, step_schema: Any, free_home: Path
 ):

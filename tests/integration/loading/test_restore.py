@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 
 from trivet.blobs import open_blobs
-from trivet.disk.files import remove_tree
 from trivet.domain.digest import digest_of_file
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import ModelSettings
@@ -109,17 +108,6 @@ def test_an_environment_is_found_by_its_digest_without_a_build(bench):
     assert found.python.exists()
     assert found.python_version == loaded.python_version
     assert reports == []
-
-
-@pytest.fixture
-def own_environments(bench, shared_home):
-    """Environments that may be pruned, from the packages that others fetched."""
-    (bench.home / "envs").unlink()
-    (bench.home / "envs").mkdir()
-    (shared_home / "envs" / "uv-cache").mkdir(exist_ok=True)
-    (bench.home / "envs" / "uv-cache").symlink_to(shared_home / "envs" / "uv-cache")
-    yield
-    remove_tree(bench.home / "envs" / "environments")
 
 
 @pytest.mark.usefixtures("own_environments")

@@ -148,11 +148,11 @@ def supervisor(faults: Steps) -> None:
     faults.at(asyncio, "create_subprocess_exec", "worker")
     faults.within(steps, "native_root", "package")
     faults.within(steps, "package_root", "package")
-    faults.at(GatewayChannel, "_say", "message")
+    faults.at(GatewayChannel, "_send", "message")
 
 
 def gateway(faults: Steps) -> None:
-    faults.within(gateway_process._KeptTable, "write", "routes")
+    faults.within(gateway_process._TableFile, "write", "routes")
     for owner, name in (
         (shared, "_is_tiny"),
         (shared, "_open"),
@@ -160,8 +160,8 @@ def gateway(faults: Steps) -> None:
         (ServedPipelines, "put"),
     ):
         faults.at(owner, name, "load")
-    faults.at(GatewaySocket, "_hear", "message")
-    faults.at(GatewaySocket, "tell", "message")
+    faults.at(GatewaySocket, "_handle", "message")
+    faults.at(GatewaySocket, "report", "message")
 
 
 def listen(faults: Steps, door: Connection) -> None:
