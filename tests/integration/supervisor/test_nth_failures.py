@@ -26,6 +26,9 @@ import requests
 from trivet.domain.deployment import Deployment, DeploymentState
 from trivet.workers.folders import sweep_stale_folders
 
+# Each step of a swap fails or is killed once, one after another: long by nature.
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("failing_process.py")
 MORE_DESCRIPTORS = 4  # a connection of the catalog, or of a client, may be open or not
 
