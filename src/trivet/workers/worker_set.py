@@ -131,15 +131,18 @@ class WorkerSet:
             self._states[: len(self._adopted)] = [Ready(worker) for worker in self._adopted]
             self._tasks = [self._watch(slot, worker) for slot, worker in enumerate([*self._adopted, *[None] * missing])]
             return
+        # Not a TaskGroup: in early releases of Python 3.11 one that fails leaves its task marked as cancelled: later timeouts of the task
+        # then count as its cancellation.
+        starts = [asyncio.create_task(self._start(slot)) for slot in range(len(self._states))]
         try:
-            async with asyncio.TaskGroup() as group:
-                starts = [group.create_task(self._start(slot)) for slot in range(len(self._states))]
-        except BaseExceptionGroup as failures:
+            await asyncio.gather(*starts)
+        except BaseException as failure:
+            for task in starts:
+                task.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
             await _stop_all([task.result() for task in starts if _succeeded(task)], grace_s=0)
-            self._states = [Failed(error) for error in failures.exceptions[:1] if isinstance(error, TrivetError)]
-            raise failures.exceptions[0] from None
-        except BaseException:
-            await _stop_all([task.result() for task in starts if _succeeded(task)], grace_s=0)
+            if isinstance(failure, TrivetError):
+                self._states = [Failed(failure)]
             raise
         self._tasks = [self._watch(slot, task.result()) for slot, task in enumerate(starts)]
 
