@@ -312,14 +312,14 @@ def test_a_socket_that_was_left_there_is_replaced(platform, offers):
 
 
 def test_a_stopping_gateway_reports_not_ready_answers_and_ends(platform, offers):
-    here = platform(stop_delay_s=6)
+    here = platform(stop_delay_s=15)
     here.start()
     here.supervisor().serve(offers.table(1, offers.route(offers.times(2))))
     here.ready()
     connection = here.connect()
     assert here.ask(1, connection=connection)[0] == 200
     here.process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 14
     while (readiness := here.get("/readyz"))[0] == 200:
         assert time.monotonic() < deadline
     assert readiness == (503, {"status": "stopping"})

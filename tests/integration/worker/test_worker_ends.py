@@ -123,6 +123,26 @@ def test_stopping_lets_the_call_at_hand_finish(stand, row):
     asyncio.run(main())
 
 
+def test_a_model_can_terminate_a_process_that_it_forked(stand, row):
+    spec = stand.custom(
+        predict="import multiprocessing\n"
+        "forked = multiprocessing.get_context('fork').Process(target=time.sleep, args=(1000,))\n"
+        "forked.start()\n"
+        "forked.terminate()\n"
+        "forked.join()\n"
+        "return {'y': input_data['x'][:, 0] * forked.exitcode}"
+    )
+
+    async def main():
+        worker = await stand.launcher.start(spec)
+        async with asyncio.timeout(60):
+            answer = await asyncio.to_thread(stand.link(worker, spec).send, row)
+        assert answer[0] == {"y": [-15.0]}
+        await worker.stop(100)
+
+    asyncio.run(main())
+
+
 PARENT = """
 import asyncio, json, os, sys
 from pathlib import Path

@@ -27,7 +27,7 @@ def main() -> None:
         sys.exit(str(error))
     if config.lock is not None:
         os.set_inheritable(config.lock, False)  # for this process and the model's, not for what the model starts
-    fork_guarded(config.folder, config.lifeline)
+    stop = fork_guarded(config.folder, config.lifeline)
     events = Events(take_streams())
     apply_limits(memory_bytes=config.memory_bytes, open_files=config.open_files)
     try:
@@ -36,7 +36,7 @@ def main() -> None:
     except ImportError as error:
         events.send("failed", error=_worker_failed(error))
         raise
-    run(config, events, started=started)
+    run(config, events, stop=stop, started=started)
 
 
 def _worker_failed(error: Exception) -> "dict[str, str]":

@@ -7,7 +7,7 @@ processes below it when
 - its standard input is closed, because the process that started it has ended. With a lifeline, another pipe, a byte on standard
   input changes this: the worker is then recorded, outlives the process that started it, and ends when the lifeline closes;
 - the model's process ends: the processes that the model started end too;
-- SIGTERM arrives. At SIGUSR1 the model's process ends by itself, after its current call.
+- SIGTERM arrives. At SIGUSR1 it asks the model's process to end after its current call.
 
 It removes the worker's private folder and ends like the model's process, with the same exit code or signal.
 If the guardian itself is killed, the kernel kills the model's process (`die_with_parent`).
@@ -31,12 +31,16 @@ __all__ = ["fork_guarded"]
 _KILL_WAIT_S = 5.0
 
 
-def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> None:
+def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> int:
     """Continue in a child process, guarded by this one, which never returns.
 
     Args:
         private_folder: removed at the end.
         lifeline: a pipe that closes when the platform ends; None for standard input.
+
+    Returns:
+        A pipe on which a byte asks the child to end. A signal would not do: it may arrive just before a blocking wait, which then
+        does not notice it, and its handler would be inherited by the processes that a model forks.
     """
     become_subreaper()
     if lifeline is not None:
@@ -47,6 +51,8 @@ def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> None:
     signal.signal(signal.SIGTERM, _ignore)
     signal.signal(signal.SIGUSR1, _ignore)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    stop_read, stop_write = os.pipe()
+    os.set_blocking(stop_write, False)
     guardian = os.getpid()
     child = os.fork()
     if child == 0:
@@ -56,15 +62,16 @@ def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         os.close(wake_read)
         os.close(wake_write)
+        os.close(stop_write)
         if lifeline is not None:
             os.close(lifeline)
         die_with_parent(guardian)
-        return
+        return stop_read
     try:
         # Only the model's process holds the pipe for events; the guardian must not keep it open.
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
-        status = _watch(child, wake_read, lifeline)
+        status = _watch(child, wake_read, stop_write, lifeline)
         _end_all()
         shutil.rmtree(private_folder, ignore_errors=True)
         _end_like(status)
@@ -76,7 +83,7 @@ def _ignore(signum: int, frame: object) -> None:
     """The wake-up pipe receives the signal."""
 
 
-def _watch(child: int, wake: int, lifeline: Optional[int]) -> Optional[int]:
+def _watch(child: int, wake: int, stop: int, lifeline: Optional[int]) -> Optional[int]:
     """Wait for an end. Returns the child's exit status, or None if the child has to be ended."""
     bonds = [0] if lifeline is None else [0, lifeline]
     while True:
@@ -92,7 +99,8 @@ def _watch(child: int, wake: int, lifeline: Optional[int]) -> Optional[int]:
         if signal.SIGTERM in signals:
             return None
         if signal.SIGUSR1 in signals:
-            os.kill(child, signal.SIGTERM)  # not reaped yet, or this loop would have ended
+            with contextlib.suppress(OSError):  # it has ended, or has been asked often enough
+                os.write(stop, b".")
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

@@ -1,8 +1,8 @@
 """The life of the process that runs the model, from its configuration to its last answer."""
 
 import os
-import signal
 import sys
+import threading
 import time
 from queue import SimpleQueue
 from typing import Optional
@@ -25,12 +25,13 @@ from trivet_worker.server import ModelServer
 __all__ = ["run"]
 
 
-def run(config: Config, events: Events, *, started: float) -> None:
+def run(config: Config, events: Events, *, stop: int, started: float) -> None:
     """Load the model, listen, answer calls; then end the process: with code 1 if the model could not be loaded.
 
     Args:
         config: what to run.
         events: reports the progress to the parent.
+        stop: a pipe on which a byte asks for the end after the current call.
         started: the worker's start, on the monotonic clock.
     """
     os.chdir(config.scratch)
@@ -43,7 +44,7 @@ def run(config: Config, events: Events, *, started: float) -> None:
     else:
         model = Model(adapter, input_schema=input_schema, output_schema=output_schema, root=root)
         calls: SimpleQueue[Optional[Call]] = SimpleQueue()
-        _stop_on_sigterm(calls)
+        threading.Thread(target=_stop_when_asked, args=(stop, calls), daemon=True).start()
         server = ModelServer(
             config.location,
             token=config.token,
@@ -83,14 +84,10 @@ def _load(config: Config, root: str, events: Events) -> Optional[Adapter]:
         return None
 
 
-def _stop_on_sigterm(calls: "SimpleQueue[Optional[Call]]") -> None:
-    """End after the current call. A handler that the model has installed stays."""
-
-    def stop(signum: int, frame: object) -> None:  # noqa: ARG001
+def _stop_when_asked(stop: int, calls: "SimpleQueue[Optional[Call]]") -> None:
+    """End the calls when the guardian writes to the pipe. The guardian ends this process if it ends itself."""
+    if os.read(stop, 1):
         calls.put(None)
-
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, stop)
 
 
 def _end(code: int) -> None:
