@@ -3,8 +3,12 @@
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
+
 from contracts.adapters import AdapterContract, Behaviour
 from trivet.domain.frameworks import FRAMEWORKS, Framework
+from trivet.domain.onnx_calls import OnnxCalls
 
 PREDICT: dict[Behaviour, str] = {
     "doubles": "if x.max() > 999: raise ValueError('x is out of bounds')\n{indent}return {{'y': x * 2}}",
@@ -72,6 +76,38 @@ class TestCustomModels(AdapterContract):
             create=FAILS if behaviour == "does not load" else made,
         )
         return folder_with(folder, model_py=text, requirements_txt="")
+
+
+class TestOnnxModels(AdapterContract):
+    framework = Framework.ONNX
+    refusal = "out of data bounds"
+    load_failure = "is not an ONNX model"
+    onnx = OnnxCalls(columns=("x",), single=False, rows_a_call=None, whole_row=(False,), shapes=(None,))
+
+    def write(self, folder: Path, behaviour: Behaviour) -> Path:
+        doubles = [onnx.helper.make_node("Gather", ["table", "x"], ["y"])]
+        nodes = {
+            "loses a row": [onnx.helper.make_node("Slice", ["x", "zero", "last"], ["y"])],
+            "other field": [onnx.helper.make_node("Gather", ["table", "x"], ["z"])],
+            "other type": [onnx.helper.make_node("Cast", ["x"], ["y"], to=onnx.TensorProto.STRING)],
+        }.get(behaviour, doubles)
+        name = "z" if behaviour == "other field" else "y"
+        kind = onnx.TensorProto.STRING if behaviour == "other type" else onnx.TensorProto.INT64
+        graph = onnx.helper.make_graph(
+            nodes,
+            "model",
+            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.INT64, ["rows"])],
+            [onnx.helper.make_tensor_value_info(name, kind, ["answers"])],
+            [
+                onnx.numpy_helper.from_array(np.arange(1000, dtype=np.int64) * 2, "table"),
+                onnx.numpy_helper.from_array(np.array([0], np.int64), "zero"),
+                onnx.numpy_helper.from_array(np.array([-1], np.int64), "last"),
+            ],
+        )
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+        file = folder / "model.onnx"
+        file.write_bytes(b"not a model" if behaviour == "does not load" else model.SerializeToString())
+        return file
 
 
 def test_every_framework_that_workers_run_has_a_suite() -> None:

@@ -83,6 +83,7 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             absent="there is no .onnx file",
             inspector="onnx",
             suffixes=(".onnx",),
+            adapter="onnx",
             first_try=Runtime.NATIVE,
             schemas="own",
             tensor_fields=True,

@@ -236,6 +236,7 @@ class ProcessLauncher:
             "adapter": spec.adapter,
             "entry": {role: {"file": entry.file, "name": entry.name} for role, entry in spec.entry.items()},
             "files": dict(spec.files),
+            "options": {} if spec.onnx is None else msgspec.to_builtins(spec.onnx),
             "input_schema": base64.b64encode(spec.input_schema.serialize()).decode(),
             "output_schema": base64.b64encode(spec.output_schema.serialize()).decode(),
             "scratch": str(folder.scratch),

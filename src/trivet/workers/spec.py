@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from trivet.domain.deployment import Resources
 from trivet.domain.digest import Digest
+from trivet.domain.onnx_calls import OnnxCalls
 from trivet.domain.package import EntryPoint
 
 __all__ = ["WorkerSpec"]
@@ -23,6 +24,7 @@ class WorkerSpec:
         adapter: how the worker loads it, a key of `trivet_worker.adapters.ADAPTERS`.
         entry: entry points by role: `inference` and `builder` of a custom model, `function` of a Python step.
         files: paths inside the package by role: the `model` file.
+        onnx: how rows become calls, for the adapter `onnx`.
         input_schema: one column a field, in this order.
         output_schema: of the model's answers.
         memory_bytes: limit on the worker's private memory; None for none.
@@ -41,6 +43,7 @@ class WorkerSpec:
     adapter: str
     entry: Mapping[str, EntryPoint]
     files: Mapping[str, str] = field(default_factory=dict)
+    onnx: OnnxCalls | None = None
     input_schema: pa.Schema
     output_schema: pa.Schema
     memory_bytes: int | None = None

@@ -13,6 +13,7 @@ import pytest
 
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.frameworks import FRAMEWORKS, Framework
+from trivet.domain.onnx_calls import OnnxCalls
 from trivet.domain.package import ModelSettings
 from trivet.engine.batch import Batch
 from trivet.engine.limits import EngineLimits
@@ -35,15 +36,18 @@ class AdapterContract:
     """Subclass it, name the framework, and write one small package for each behaviour."""
 
     framework: ClassVar[Framework]
+    refusal: ClassVar[str] = "out of bounds"
+    load_failure: ClassVar[str] = "not today"
+    onnx: ClassVar[OnnxCalls | None] = None
 
     def write(self, folder: Path, behaviour: Behaviour) -> Path:
         """A package of the framework whose model takes INPUTS and answers OUTPUTS.
 
         Args:
             folder: where to write it.
-            behaviour: `doubles`: y is twice x, and an x beyond LARGEST raises an error that says "out of bounds";
+            behaviour: `doubles`: y is twice x, and an x beyond LARGEST raises an error that says `refusal`;
                 `loses a row`: the last row has no answer; `other field`: it answers z; `other type`: it answers text;
-                `does not load`: loading raises an error that says "not today".
+                `does not load`: loading raises an error that says `load_failure`.
 
         Returns:
             The file or folder.
@@ -63,7 +67,7 @@ class AdapterContract:
             for rows in (1, 2, 17, 5000):
                 values = [index % LARGEST for index in range(rows)]
                 assert await ask(values) == [2 * value for value in values]
-            with pytest.raises(ModelFailed, match="out of bounds") as caught:
+            with pytest.raises(ModelFailed, match=self.refusal) as caught:
                 await ask([1, LARGEST + 1])
             assert caught.value.reason == "model_error"
             assert await ask([3]) == [6]
@@ -85,7 +89,7 @@ class AdapterContract:
         async def story(_: Predict) -> None:
             pytest.fail("it was loaded")
 
-        with pytest.raises((BadPackage, ModelFailed), match="not today"):
+        with pytest.raises((BadPackage, ModelFailed), match=self.load_failure):
             self._run(tmp_path, "does not load", story)
 
     def _run(self, folder: Path, behaviour: Behaviour, story: Callable[[Predict], Awaitable[None]]) -> None:
@@ -101,6 +105,7 @@ class AdapterContract:
             adapter=adapter,
             entry=package.contents.entry,
             files=package.contents.files,
+            onnx=self.onnx,
             input_schema=INPUTS,
             output_schema=OUTPUTS,
             load_timeout_s=60,

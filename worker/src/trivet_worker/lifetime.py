@@ -74,7 +74,9 @@ def _load(config: Config, root: str, events: Events) -> Optional[Adapter]:
     allow_absent_names()
     try:
         return load_adapter(
-            config.adapter, PackageFiles(root=root, entry=config.entry, files=config.files), stage=stage
+            config.adapter,
+            PackageFiles(root=root, entry=config.entry, files=config.files, options=config.options),
+            stage=stage,
         )
     except BaseException as error:
         reason = "import_failed" if stages[-1] == "importing" else "load_failed"

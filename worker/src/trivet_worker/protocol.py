@@ -2,7 +2,7 @@
 
 import base64
 import json
-from typing import Dict, NamedTuple, Optional, TextIO
+from typing import Any, Dict, NamedTuple, Optional, TextIO
 
 __all__ = ["PROTOCOL", "Config", "Entry", "Events", "OtherProtocol", "parse_config"]
 
@@ -33,6 +33,7 @@ class Config(NamedTuple):
         adapter: a key of `trivet_worker.adapters.ADAPTERS`.
         entry: the package's entry points by role.
         files: paths of files inside the package by role: `model` is the model's own.
+        options: what else the adapter needs to know, as the platform found it.
         input_schema: an Arrow IPC schema message.
         output_schema: the same.
         scratch: the model's working folder, home and place for temporary files.
@@ -49,6 +50,7 @@ class Config(NamedTuple):
     adapter: str
     entry: Dict[str, Entry]
     files: Dict[str, str]
+    options: Dict[str, Any]
     input_schema: bytes
     output_schema: bytes
     scratch: str
@@ -89,6 +91,7 @@ def parse_config(line: bytes) -> Config:
         lock=raw.get("lock"),
         certificate=raw.get("certificate"),
         key=raw.get("key"),
+        options=raw.get("options") or {},
     )
 
 

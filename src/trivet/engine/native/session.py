@@ -1,14 +1,10 @@
 """Native sessions: ONNX models in this process, on ONNX Runtime.
 
 A file is loaded here only after `packaging` has parsed and checked it: no custom operators, external data only from the
-package. Where the model's first dimension is free, all rows of a request go in one call; where it is fixed at `n`, they go
-in pieces of `n`, the last one filled up and cut again; with `batch_config=single`, or where an input has no dimension for
-rows at all, each row makes a call of its own.
+package. How rows become calls is in `trivet_worker.onnx_rows`, because a worker does the same.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,68 +12,30 @@ import numpy as np
 import onnxruntime as ort
 import pyarrow as pa
 
+from trivet.domain.onnx_calls import OnnxCalls
 from trivet.domain.routes import CPU
 from trivet.engine.batch import Batch, Column
 from trivet.errors import BadPackage, Invalid, ModelFailed, Unsupported
+from trivet_worker.onnx_rows import (
+    ABSENT,
+    ELEMENT_TYPES,
+    NotATensor,
+    RowCalls,
+    Tensor,
+    WrongRows,
+    dimensions,
+    input_tensor,
+    piece,
+    session_reason,
+)
 
-__all__ = ["NativeSession", "Tensor"]
-
-ELEMENT_TYPES: dict[str, tuple[pa.DataType, Any]] = {
-    "tensor(float)": (pa.float32(), np.float32),
-    "tensor(double)": (pa.float64(), np.float64),
-    "tensor(float16)": (pa.float16(), np.float16),
-    "tensor(int8)": (pa.int8(), np.int8),
-    "tensor(int16)": (pa.int16(), np.int16),
-    "tensor(int32)": (pa.int32(), np.int32),
-    "tensor(int64)": (pa.int64(), np.int64),
-    "tensor(uint8)": (pa.uint8(), np.uint8),
-    "tensor(uint16)": (pa.uint16(), np.uint16),
-    "tensor(uint32)": (pa.uint32(), np.uint32),
-    "tensor(uint64)": (pa.uint64(), np.uint64),
-    "tensor(bool)": (pa.bool_(), np.bool_),
-    "tensor(string)": (pa.string(), np.object_),
-}
-"""Every tensor type that ONNX Runtime feeds and fetches through numpy on a CPU."""
+__all__ = ["NativeSession"]
 
 # With this many rows, a dimension of the same size is hardly an accident.
 TRIAL_ROWS = 7
 
 # Sizes tried for the free dimensions of a model without example rows: 1 suits most, networks over images need more.
 TRIAL_SIZES = (1, 16, 64, 224)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tensor:
-    """One input or output of the model.
-
-    Attributes:
-        name: the model's own name for it.
-        column: the name that rows use.
-        element: the Arrow type of one element.
-        dtype: the numpy type of one element.
-        shape: of one row; None is a free dimension.
-        rows: the first dimension: None is free, a number is fixed, "absent" means one row fills the whole tensor.
-    """
-
-    name: str
-    column: str
-    element: pa.DataType
-    dtype: Any
-    shape: tuple[int | None, ...]
-    rows: int | None | Literal["absent"]
-
-    @property
-    def field(self) -> pa.Field:
-        """The column's field: never null, since tensors hold no nulls."""
-        kind = self.element
-        for size in reversed(self.shape):
-            kind = pa.list_(kind) if size is None else pa.list_(kind, size)
-        return pa.field(self.column, kind, nullable=False)
-
-    def zeros(self, rows: int, free: int) -> np.ndarray:
-        """A canned value for `rows` rows with `free` entries in each free dimension."""
-        shape = tuple(free if size is None else size for size in self.shape)
-        return np.full((rows, *shape), "" if self.dtype is np.object_ else 0, dtype=self.dtype)
 
 
 class NativeSession:
@@ -120,18 +78,16 @@ class NativeSession:
         except Exception as error:
             raise BadPackage(
                 f"ONNX Runtime {ort.__version__} cannot load {path.name}",
-                why=_reason(error),
+                why=session_reason(error),
                 fix="check the file with onnx.checker.check_model, and that it is complete",
             ) from error
-        single = batch_config == "single"
+        single = self._single = batch_config == "single"
         self.inputs = _inputs(self._session, tensor_fields=tensor_fields, single=single)
         self._indices = range(len(self.inputs))
-        self._input_names = [tensor.name for tensor in self.inputs]
-        self._rectangular = all(None not in tensor.shape and tensor.dtype is not np.object_ for tensor in self.inputs)
         self._outputs = _outputs(self._session)
         self._names = [output.name for output in self._outputs]
         fixed = {tensor.rows for tensor in self.inputs if isinstance(tensor.rows, int)}
-        if any(tensor.rows == "absent" for tensor in self.inputs) or len(fixed) > 1:
+        if any(tensor.rows == ABSENT for tensor in self.inputs) or len(fixed) > 1:
             single = True
         self._rows_a_call: int | None = 1 if single else next(iter(fixed), None)
         self.input_schema = pa.schema([tensor.field for tensor in self.inputs])
@@ -140,11 +96,23 @@ class NativeSession:
         given = None if example is None else example(self.input_schema)
         self.canned = given if given is not None else Batch(self.input_schema, [], 0)
         self._try_out(given)
+        self._rows = RowCalls(self.inputs, self._names, rows_a_call=self._rows_a_call, whole_row=self._whole_row)
 
     @property
     def joins(self) -> bool:
         """Whether rows of several requests may share a call: any number of rows, all of one shape."""
-        return self._rows_a_call is None and self._rectangular
+        return self._rows_a_call is None and self._rows.rectangular
+
+    @property
+    def calls(self) -> OnnxCalls:
+        """How rows become calls, for a session of the same file in a worker."""
+        return OnnxCalls(
+            columns=tuple(tensor.column for tensor in self.inputs),
+            single=self._single,
+            rows_a_call=self._rows_a_call,
+            whole_row=tuple(self._whole_row),
+            shapes=(None,) * len(self._outputs),
+        )
 
     def run(self, batch: Batch, run_options: ort.RunOptions | None = None) -> Batch:
         """Answer a batch, one row of output for each row of input.
@@ -153,40 +121,19 @@ class NativeSession:
             ModelFailed: ONNX Runtime refused the values, or an output has another number of rows than the input.
         """
         values = [batch.numpy(index) for index in self._indices]
-        if self._rows_a_call is None and (self._rectangular or not _any_ragged(values, self.inputs)):
-            answers = self._call(dict(zip(self._input_names, values, strict=True)), run_options)
-            for name, answer in zip(self._names, answers, strict=True):
-                if answer.ndim == 0 or len(answer) != batch.rows:
-                    raise _wrong_rows(name, answer, batch.rows)
-            return Batch(self.output_schema, answers, batch.rows)
-        columns = self._in_pieces(values, batch.rows, run_options)
+        try:
+            columns = self._rows.answer(lambda feeds: self._call(feeds, run_options), values, batch.rows)
+        except WrongRows as error:
+            raise _wrong_rows(error) from error
+        except NotATensor as error:
+            raise _not_a_tensor(error) from error
         return Batch(self.output_schema, columns, batch.rows)
 
     def _call(self, feeds: dict[str, np.ndarray], run_options: ort.RunOptions | None) -> list[np.ndarray]:
         try:
             return self._session.run(self._names, feeds, run_options)  # type: ignore[no-any-return]
         except Exception as error:
-            raise ModelFailed("the model refused the values", why=_reason(error)) from error
-
-    def _in_pieces(self, values: list[np.ndarray], rows: int, run_options: ort.RunOptions | None) -> list[np.ndarray]:
-        size = self._rows_a_call or 1
-        step = 1 if _any_ragged(values, self.inputs) else size
-        pieces: list[list[np.ndarray]] = [[] for _ in self._outputs]
-        for start in range(0, rows, step):
-            count = min(step, rows - start)
-            feeds = {
-                tensor.name: _piece(tensor, value, start=start, count=count, size=size)
-                for tensor, value in zip(self.inputs, values, strict=True)
-            }
-            answers = self._call(feeds, run_options)
-            for index, (output, answer) in enumerate(zip(self._outputs, answers, strict=True)):
-                if self._whole_row[index]:
-                    pieces[index].append(np.asarray(answer)[np.newaxis])
-                elif answer.ndim == 0 or answer.shape[0] != size:
-                    raise _wrong_rows(output.name, answer, size)
-                else:
-                    pieces[index].append(answer[:count])
-        return [_joined(parts) for parts in pieces]
+            raise ModelFailed("the model refused the values", why=session_reason(error)) from error
 
     def _try_out(self, example: Batch | None) -> None:
         """Run canned rows, to learn how the outputs hold rows and to warm up.
@@ -219,10 +166,13 @@ class NativeSession:
     def _canned_feeds(self, example: Batch | None, rows: int, free: int) -> dict[str, np.ndarray]:
         if example is None:
             return {tensor.name: _fill(tensor, rows, free) for tensor in self.inputs}
-        return {
-            tensor.name: _piece(tensor, example.numpy(index), start=0, count=1, size=rows)
-            for index, tensor in enumerate(self.inputs)
-        }
+        try:
+            return {
+                tensor.name: piece(tensor, example.numpy(index), start=0, count=1, size=rows)
+                for index, tensor in enumerate(self.inputs)
+            }
+        except NotATensor as error:
+            raise _not_a_tensor(error) from error
 
     def _carries_rows(self, output: Tensor, answer: np.ndarray, rows: int) -> bool:
         """Whether an answer's first dimension is rows. With a single row that is not certain, so the file's shape decides."""
@@ -257,7 +207,7 @@ class NativeSession:
                     element=output.element,
                     dtype=output.dtype,
                     shape=shape,
-                    rows="absent" if self._whole_row[index] else output.rows,
+                    rows=ABSENT if self._whole_row[index] else output.rows,
                 )
             )
         self.output_schema = pa.schema([tensor.field for tensor in learnt])
@@ -285,24 +235,17 @@ def _inputs(session: ort.InferenceSession, *, tensor_fields: Sequence[str] | Non
         )
     if tensor_fields is not None and len(set(tensor_fields)) < len(tensor_fields):
         raise Invalid("tensor_fields names a column twice", fix="give each input its own name")
-    tensors = []
-    for node, column in zip(nodes, tensor_fields or names, strict=True):
-        element, dtype = _element(node, "input")
-        shape = _dimensions(node)
-        rows: int | None | Literal["absent"]
-        if not shape or (single and shape[0] not in (None, 1)):
-            rows, row_shape = "absent", shape
-        else:
-            rows, row_shape = shape[0], shape[1:]
-        tensors.append(Tensor(name=node.name, column=column, element=element, dtype=dtype, shape=row_shape, rows=rows))
-    return tensors
+    for node in nodes:
+        _element(node, "input")
+    columns = tensor_fields or names
+    return [input_tensor(node, column=column, single=single) for node, column in zip(nodes, columns, strict=True)]
 
 
 def _outputs(session: ort.InferenceSession) -> list[Tensor]:
     tensors = []
     for node in session.get_outputs():
         element, dtype = _element(node, "output")
-        shape = _dimensions(node)
+        shape = dimensions(node)
         tensors.append(
             Tensor(
                 name=node.name,
@@ -326,75 +269,9 @@ def _element(node: Any, which: str) -> tuple[pa.DataType, Any]:
         raise BadPackage(f"{which} '{node.name}' is a {node.type}, which rows cannot hold", fix=fix) from None
 
 
-def _dimensions(node: Any) -> tuple[int | None, ...]:
-    return tuple(size if isinstance(size, int) and size > 0 else None for size in node.shape or ())
-
-
 def _fill(tensor: Tensor, rows: int, free: int) -> np.ndarray:
     # Indexing a vector returns a scalar, which ONNX Runtime does not accept: the dtype makes it an array of rank 0.
-    return np.asarray(tensor.zeros(1, free)[0], tensor.dtype) if tensor.rows == "absent" else tensor.zeros(rows, free)
-
-
-def _piece(tensor: Tensor, value: np.ndarray, *, start: int, count: int, size: int) -> np.ndarray:
-    """Rows `start` to `start + count` in the model's form, the last row repeated up to `size`."""
-    if _is_ragged(value, tensor):
-        rows = value[start : start + count]
-        value = np.stack([_rectangle(row, tensor, index=start + index) for index, row in enumerate(rows)])
-        start = 0
-    if tensor.rows == "absent":
-        return np.asarray(value[start], dtype=tensor.dtype)
-    piece = value[start : start + count]
-    if count < size:
-        piece = np.concatenate([piece, np.repeat(piece[-1:], size - count, axis=0)])
-    return piece
-
-
-def _any_ragged(values: Sequence[np.ndarray], tensors: Sequence[Tensor]) -> bool:
-    return any(_is_ragged(value, tensor) for value, tensor in zip(values, tensors, strict=True))
-
-
-def _is_ragged(value: np.ndarray, tensor: Tensor) -> bool:
-    """Whether a column is a list for each row and not a tensor: rows may differ in shape."""
-    return value.dtype == object and (tensor.dtype is not np.object_ or value.ndim != len(tensor.shape) + 1)
-
-
-def _rectangle(row: Any, tensor: Tensor, *, index: int) -> np.ndarray:
-    """One row of lists as the array of a tensor."""
-    rank = len(tensor.shape)
-    try:
-        array = np.array(_lists(row), dtype=tensor.dtype)
-    except ValueError:
-        array = None
-    if array is not None and array.size == 0 and array.ndim < rank:
-        array = array.reshape(*array.shape, *(size or 0 for size in tensor.shape[array.ndim :]))
-    if (
-        array is None
-        or array.ndim != rank
-        or (array.dtype == object and any(isinstance(item, list) for item in array.flat))
-    ):
-        raise Invalid(
-            f"row {index} of '{tensor.column}' is not a tensor",
-            why="its lists differ in length",
-            fix="send lists of one length within a row",
-            path=f"[{index}].{tensor.column}",
-        )
-    return array
-
-
-def _lists(value: Any) -> Any:
-    """Nested arrays as nested lists."""
-    if not isinstance(value, np.ndarray):
-        return value
-    return [_lists(item) for item in value] if value.dtype == object else value.tolist()
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    if len({part.shape[1:] for part in parts}) == 1:
-        return np.concatenate(parts)
-    rows = list(itertools.chain.from_iterable(parts))
-    ragged = np.empty(len(rows), dtype=object)
-    ragged[:] = rows
-    return ragged
+    return np.asarray(tensor.zeros(1, free)[0], tensor.dtype) if tensor.rows == ABSENT else tensor.zeros(rows, free)
 
 
 def _refused(error: ModelFailed, *, synthetic: bool) -> BadPackage:
@@ -406,17 +283,11 @@ def _refused(error: ModelFailed, *, synthetic: bool) -> BadPackage:
     )
 
 
-def _wrong_rows(name: str, answer: np.ndarray, rows: int) -> ModelFailed:
-    return ModelFailed(
-        f"output '{name}' has {answer.shape[0] if answer.ndim else 'no'} rows for {rows} rows of input",
-        why=f"its shape is {list(answer.shape)}",
-        path=name,
-        reason="model_output_mismatch",
+def _wrong_rows(error: WrongRows) -> ModelFailed:
+    return ModelFailed(str(error), why=f"its shape is {error.shape}", path=error.name, reason="model_output_mismatch")
+
+
+def _not_a_tensor(error: NotATensor) -> Invalid:
+    return Invalid(
+        str(error), why="its lists differ in length", fix="send lists of one length within a row", path=error.path
     )
-
-
-def _reason(error: Exception) -> str:
-    """ONNX Runtime's message without the C++ source line before it."""
-    text = str(error)
-    _, found, rest = text.rpartition("Status Message: ")
-    return (rest if found else text).strip()

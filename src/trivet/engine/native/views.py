@@ -3,8 +3,10 @@
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
+import msgspec
 import pyarrow as pa
 
+from trivet.domain.onnx_calls import OnnxCalls
 from trivet.engine.batch import Batch
 from trivet.engine.handover import Handover, of_step
 from trivet.errors import Invalid, ModelFailed
@@ -51,6 +53,12 @@ class Reshaped:
         self._shapes = [(-1,) if field.name in scalars else (-1, 1) for field in self.output_schema]
         self.canned = session.canned
         self.joins = session.joins
+
+    def calls(self, own: OnnxCalls) -> OnnxCalls:
+        """The session's calls, with the shapes that its outputs get here."""
+        return msgspec.structs.replace(
+            own, shapes=tuple(None if same else shape for same, shape in zip(self._same, self._shapes, strict=True))
+        )
 
     def run(self, batch: Batch, run_options: Any = None) -> Batch:
         """See `Session.run`."""

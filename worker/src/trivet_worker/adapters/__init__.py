@@ -16,6 +16,7 @@ Columns = Dict[str, "np.ndarray[Any, Any]"]
 ADAPTERS = {
     "custom": "trivet_worker.adapters.custom:load",
     "python": "trivet_worker.adapters.python_step:load",
+    "onnx": "trivet_worker.adapters.onnx_session:load",
 }
 """A framework's name, and the function that loads its packages."""
 
@@ -46,11 +47,15 @@ class AnswersRaw(Protocol):
 
 
 class PackageFiles(NamedTuple):
-    """A package on disk: its folder (no links in the path), and by role its entry points and the paths of files in it."""
+    """A package on disk: its folder (no links in the path), and by role its entry points and the paths of files in it.
+
+    `options` is what else the adapter needs to know, as the platform found it.
+    """
 
     root: str
     entry: Mapping[str, Entry]
     files: Mapping[str, str]
+    options: Mapping[str, Any]
 
 
 def load_adapter(name: str, package: PackageFiles, *, stage: Callable[[str], None]) -> Adapter:
