@@ -3,14 +3,17 @@
 import contextlib
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
 from trivet.blobs import Blobs, settling
 from trivet.catalog import Catalog
 from trivet.control.streaming import UploadThreads
+from trivet.domain.pipeline import Validation
 from trivet.errors import TrivetError
 from trivet.settings import Settings
 
@@ -28,7 +31,7 @@ class Control:
         blobs: packages' bytes.
         settings: home and limits.
         infer_url: the address of the gateway.
-        check_expression: refuses an expression that is not a validation.
+        check_validations: refuses what cannot be validated, given the types of the columns that are known.
         flush_logs: has the gateway write its inference log to disk; returns whether it did.
         probe: parts of the platform that do not answer, with the reason.
         is_stopping: whether requests that wait for events should end.
@@ -40,7 +43,7 @@ class Control:
     blobs: Blobs
     settings: Settings
     infer_url: str
-    check_expression: Callable[[str], None]
+    check_validations: Callable[[Sequence[Validation], Mapping[str, pa.DataType]], None]
     flush_logs: Callable[[], bool]
     probe: Callable[[], dict[str, str]]
     is_stopping: Callable[[], bool] = lambda: False

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pyarrow as pa
 
 from trivet.engine.batch import Batch
-from trivet.engine.checks.checks import Checks
+from trivet.engine.checks.timed import TimedChecks
 from trivet.engine.handover import Handover, of_step
 from trivet.engine.served import Probe, RawRunner, Runner, predict
 from trivet.errors import TrivetError, Unsupported
@@ -59,7 +59,7 @@ class ServedPipeline:
     steps: tuple[ServedStep, ...]
     runner: Runner
     probe: Probe
-    checks: Checks | None
+    checks: TimedChecks | None
 
     def raw_runner(self) -> RawRunner:
         """What answers raw calls: the runner of the only step.

@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from trivet.engine.batch import Batch
 from trivet.engine.calls import Raw, RawAnswer
+from trivet.engine.checks.checks import Anomalies
 from trivet.engine.pipeline import ServedPipeline
 from trivet.gateway.answer import Answer, Inputs
 from trivet.gateway.metrics import PipelineMetrics
@@ -112,8 +112,8 @@ class LivePipeline:
         answered = time.perf_counter_ns()
         answer = Answer(inputs, outputs, time.time_ns() // 1_000_000, (decoded - started, answered - decoded))
         if self._checks is not None:
-            evaluate = partial(self._checks.evaluate, inputs.arrays(), outputs)
-            answer.anomalies = await asyncio.to_thread(evaluate) if in_thread else evaluate()
+            found = self._checks.evaluate(inputs.arrays(), outputs, started_ns=started)
+            answer.anomalies = found if isinstance(found, Anomalies) else await found
         content = await asyncio.to_thread(exchange.write, answer) if in_thread else exchange.write(answer)
         if self._log is not None:
             self._log.append(self.pipeline, inputs, answer)

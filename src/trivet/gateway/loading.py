@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from trivet.domain.routes import NativeStep, Route, RouteStep, ValidationStep, WorkerAddress, WorkerStep
+from trivet.domain.routes import NativeStep, Route, ValidationStep, WorkerAddress, WorkerStep
 from trivet.engine.handover import Handover
 from trivet.engine.limits import EngineLimits
 from trivet.engine.native.shared import NativeSessions
@@ -163,8 +163,22 @@ class LoadedPipeline:
             steps=tuple(steps),
             runner=probe.runner,
             probe=probe,
-            checks=_checks(offer.steps, probe.runner),
+            checks=await self._checks(probe.runner),
         )
+
+    async def _checks(self, runner: Runner) -> Any:
+        """All validations of the pipeline, on its input and output columns."""
+        steps = self.offer.steps
+        validations = [each for step in steps if isinstance(step, ValidationStep) for each in step.validations]
+        if not validations:
+            return None
+        from trivet.engine.checks.checks import Checks
+        from trivet.engine.checks.timed import TimedChecks
+
+        checks = await asyncio.to_thread(Checks, validations, runner.input_schema, runner.output_schema)
+        timed = TimedChecks(checks, timeout_s=self.timeout_s, inline_s=self._loader.limits.inline_s)
+        self._held.callback(timed.close)
+        return timed
 
     async def _warm_up(self, probe: Probe) -> None:
         """Send a probe's row. Raises what `Probe.failure` returns."""
@@ -234,16 +248,6 @@ class LoadedPipeline:
         if make is None:
             return Probe.made_up(pool, must_answer=step.must_answer)
         return Probe(pool, make(step.input_schema), synthetic=False)
-
-
-def _checks(steps: Sequence[RouteStep], runner: Runner) -> Any:
-    """All validations of a pipeline, on its input and output columns."""
-    validations = [each for step in steps if isinstance(step, ValidationStep) for each in step.validations]
-    if not validations:
-        return None
-    from trivet.engine.checks.checks import Checks
-
-    return Checks(validations, runner.input_schema, runner.output_schema)
 
 
 def _limits(step: NativeStep | WorkerStep, limits: EngineLimits) -> EngineLimits:

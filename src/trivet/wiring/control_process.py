@@ -6,9 +6,11 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
+import pyarrow as pa
 import uvicorn
 
 from trivet.blobs import open_blobs
@@ -18,6 +20,7 @@ from trivet.control.token import token_of
 from trivet.control.use_cases.uploads import clear_uploads
 from trivet.domain.access import OWNER, callers_of
 from trivet.domain.encoding import encode
+from trivet.domain.pipeline import Validation
 from trivet.domain.routes import FlushLogs
 from trivet.errors import TrivetError
 from trivet.gateway.http.draining import DrainingServer
@@ -62,7 +65,7 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
         blobs=open_blobs(settings.blob_url, home=settings.home),
         settings=settings,
         infer_url=infer_url,
-        check_expression=_check_expression,
+        check_validations=_check_validations,
         flush_logs=lambda: _flush(str(gateway)),
         probe=probe,
         is_stopping=lambda: servers[0].should_exit,
@@ -105,10 +108,12 @@ async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
     await server.serve(sockets=[listener])
 
 
-def _check_expression(text: str) -> None:
-    from trivet.engine.checks.checks import check_expression
+def _check_validations(validations: Sequence[Validation], kinds: Mapping[str, pa.DataType]) -> None:
+    if not validations:
+        return
+    from trivet.engine.checks.validations import check_validations
 
-    check_expression(text)
+    check_validations(validations, kinds)
 
 
 def _answers(path: str) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import io
 import shutil
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from trivet.control.context import Control
 from trivet.control.streaming import UploadThreads
 from trivet.domain.access import OWNER, callers_of
 from trivet.domain.frameworks import Runtime
+from trivet.domain.pipeline import Validation
 from trivet.domain.schema import parse_schema
 from trivet.domain.version import LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import Invalid
@@ -138,10 +139,11 @@ class Api:
         return replace(self, control=replace(self.control, settings=replace(self.control.settings, **said)))
 
 
-def check_expression(text: str) -> None:
-    """Keeps the contract of `engine.checks.check_expression`."""
-    if not text.startswith("{"):
-        raise Invalid("this is no expression", fix="send polars' JSON form")
+def check_validations(validations: Sequence[Validation], kinds: Mapping[str, pa.DataType]) -> None:
+    """Keeps the contract of `engine.checks.validations.check_validations`."""
+    for each in validations:
+        if not each.expression.startswith("{"):
+            raise Invalid("this is not an expression", fix="send polars' JSON form")
 
 
 @pytest.fixture(scope="session")
@@ -178,7 +180,7 @@ def api(tmp_path: Path, empty_catalog: Path) -> Iterator[Api]:
         blobs=open_blobs(None, home=tmp_path),
         settings=Settings(home=tmp_path),
         infer_url="http://127.0.0.1:8080",
-        check_expression=check_expression,
+        check_validations=check_validations,
         flush_logs=flush,
         probe=lambda: silent,
         threads=UploadThreads(stall_s=5.0),

@@ -153,7 +153,7 @@ def test_validations_follow_a_step_and_are_checked(api) -> None:
 
     made = api.call("POST", path, json=with_check("fraud", '{"Column":"out.x"}'))["pipeline_version"]
     assert made["steps"][1] == {"step": "check", "validations": [{"name": "fraud", "expression": '{"Column":"out.x"}'}]}
-    assert api.refused(400, "POST", path, json=with_check("fraud", "nonsense"))["what"] == "this is no expression"
+    assert api.refused(400, "POST", path, json=with_check("fraud", "nonsense"))["what"] == "this is not an expression"
     assert "count" in api.refused(400, "POST", path, json=with_check("count", "{}"))["what"]
     assert api.refused(400, "POST", path, json=with_check("fraud", "{}", first=True))["path"] == "steps[0]"
 

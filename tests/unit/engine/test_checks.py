@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from trivet.domain.pipeline import Validation
 from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
-from trivet.engine.checks.checks import Checks, check_expression
+from trivet.engine.checks.checks import Checks
+from trivet.engine.checks.validations import check_validations
 from trivet.errors import Conflict, Invalid
 
 INPUTS = parse_schema("tensor: float32[3]; age: int64?; name: string; half: float16; any: float64[]")
@@ -201,20 +202,22 @@ def test_the_reserved_name_is_left_out_with_a_warning(caplog):
 
 
 def test_an_expression_is_checked_without_knowing_the_columns():
-    check_expression((pl.col("out.whatever") > 1).meta.serialize(format="json"))
+    check_validations([validation("v", pl.col("out.whatever") > 1)])
     with pytest.raises(Invalid):
-        check_expression('{"AnonymousFunction":{}}')
+        check_validations([Validation(name="v", expression='{"AnonymousFunction":{}}')])
 
 
 def test_polars_is_imported_on_use_and_its_absence_has_a_fix():
     program = """
         import sys
-        import trivet.engine.checks.checks as checks
+        import trivet.engine.checks.checks
+        from trivet.domain.pipeline import Validation
+        from trivet.engine.checks.validations import check_validations
         assert "polars" not in sys.modules
         sys.modules["polars"] = None
         from trivet.errors import Unsupported
         try:
-            checks.check_expression('{"Column":"in.x"}')
+            check_validations([Validation(name="v", expression='{"Column":"in.x"}')])
         except Unsupported as error:
             print(error.what, "|", error.fix)
     """

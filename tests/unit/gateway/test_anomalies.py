@@ -11,6 +11,7 @@ from trivet.domain.pipeline import Validation
 from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
 from trivet.engine.checks.checks import Checks
+from trivet.engine.checks.timed import TimedChecks
 from trivet.gateway.pipelines import Pipelines
 
 FILE = "application/vnd.apache.arrow.file"
@@ -32,7 +33,7 @@ def server(make_pipeline, served_by):
     ]
     pipeline = make_pipeline(INPUTS, OUTPUTS, first_of_tensor, name="checked")
     server = served_by(Pipelines())
-    server.pipelines.put(replace(pipeline, checks=Checks(validations, INPUTS, OUTPUTS)))
+    server.pipelines.put(replace(pipeline, checks=TimedChecks(Checks(validations, INPUTS, OUTPUTS), timeout_s=60)))
     return server
 
 

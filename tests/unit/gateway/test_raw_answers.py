@@ -9,6 +9,7 @@ import pytest
 from trivet.domain.schema import parse_schema
 from trivet.engine.calls import ArrivingAnswer, Piece
 from trivet.engine.checks.checks import Checks
+from trivet.engine.checks.timed import TimedChecks
 from trivet.errors import DeadlineExceeded, Kind, Unsupported
 from trivet.gateway.doors.table import open_doors
 from trivet.gateway.http.app import GatewayApp
@@ -145,7 +146,7 @@ def test_only_one_step_without_validations_takes_raw_requests(pipeline_around):
     assert one.raw_runner() is one.runner
     for refuses, why in (
         (replace(one, steps=one.steps * 2), "its 2 steps hand rows to each other"),
-        (replace(one, checks=Checks([], SCHEMA, SCHEMA)), "its validations check rows"),
+        (replace(one, checks=TimedChecks(Checks([], SCHEMA, SCHEMA), timeout_s=60)), "its validations check rows"),
     ):
         with pytest.raises(Unsupported) as caught:
             refuses.raw_runner()

@@ -6,7 +6,7 @@ from typing import Any
 from trivet.control.context import Control
 from trivet.control.request_bodies import Deploy
 from trivet.control.use_cases.deployment_config import read_config
-from trivet.control.use_cases.steps import check_steps, newest_step, reconfigured, steps_of
+from trivet.control.use_cases.steps import check_steps, newest_step, reconfigured, steps_of, validations_of
 from trivet.domain.access import Action, Caller, check
 from trivet.domain.deployment import Deployment
 from trivet.domain.names import check_name
@@ -135,9 +135,7 @@ def create_with_steps(
     check(caller, Action.CREATE_PIPELINE, workspace)
     control.catalog.workspaces.get(workspace)
     made = tuple(newest_step(control, each) if isinstance(each, str) else each for each in steps)
-    for step in made:
-        for validation in step.validations if isinstance(step, CheckStep) else ():
-            control.check_expression(validation.expression)
+    control.check_validations(validations_of(made), {})
     pipeline, _ = build_pipeline(control, caller, workspace=workspace, name=name)
     return pipeline, control.catalog.pipelines.add_version(pipeline.id, steps=made)
 

@@ -12,7 +12,7 @@ from trivet.domain.step_fit import check_fit
 from trivet.domain.version import ModelVersion
 from trivet.errors import Invalid, NotFound
 
-__all__ = ["check_steps", "newest_step", "reconfigured", "steps_of"]
+__all__ = ["check_steps", "newest_step", "reconfigured", "steps_of", "validations_of"]
 
 
 def steps_of(control: Control, body: Deploy) -> tuple[PipelineStep, ...]:
@@ -82,7 +82,7 @@ def check_steps(control: Control, steps: Sequence[PipelineStep]) -> list[ModelVe
                     "validations have no step before them", fix="add the model's step first", path=f"steps[{index}]"
                 )
             for validation in step.validations:
-                _check_validation(control, validation, path=f"steps[{index}]")
+                _check_name(validation, path=f"steps[{index}]")
             continue
         version = control.catalog.models.version(step.version)
         config = None if step.config_id is None else control.catalog.models.config(step.config_id)
@@ -92,10 +92,20 @@ def check_steps(control: Control, steps: Sequence[PipelineStep]) -> list[ModelVe
     if not models:
         raise Invalid("a pipeline without a model has nothing to run", fix="add a model step", path="steps")
     check_fit(schemas)
+    (_, inputs, _), (_, _, outputs) = schemas[0], schemas[-1]
+    kinds = {f"in.{field.name}": field.type for field in inputs} | {
+        f"out.{field.name}": field.type for field in outputs
+    }
+    control.check_validations(validations_of(steps), kinds)
     return models
 
 
-def _check_validation(control: Control, validation: Validation, *, path: str) -> None:
+def validations_of(steps: Sequence[PipelineStep]) -> list[Validation]:
+    """All validations of a pipeline."""
+    return [each for step in steps if isinstance(step, CheckStep) for each in step.validations]
+
+
+def _check_name(validation: Validation, *, path: str) -> None:
     if not validation.name or validation.name == "count":
         raise Invalid(
             f"{validation.name!r} is not a name for a validation",
@@ -103,4 +113,3 @@ def _check_validation(control: Control, validation: Validation, *, path: str) ->
             fix="choose another name",
             path=path,
         )
-    control.check_expression(validation.expression)

@@ -5,6 +5,7 @@ lists, so that `.list.get(i)` works on all of them. polars is imported with the 
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,17 +17,22 @@ import pyarrow as pa
 from trivet.domain.pipeline import Validation
 from trivet.engine.batch import Batch
 from trivet.engine.canned import canned_batch
-from trivet.engine.checks.expressions import Expression, read_expression
-from trivet.errors import Conflict, Invalid, ModelFailed
+from trivet.engine.checks.expressions import Expression
+from trivet.engine.checks.validations import RESERVED, read_validations
+from trivet.errors import Invalid, ModelFailed
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Anomalies", "Checks", "check_expression"]
+__all__ = ["Anomalies", "Checks"]
 
 log = logging.getLogger(__name__)
 
-RESERVED = "count"
+TRIES = 3
+NODE_ROW_NS = 20
+BYTE_NS = 0.25
+POSITION_BYTE_NS = 10
+"""A position of a pattern, for each byte of text, at worst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +46,6 @@ class Anomalies:
 
     count: np.ndarray
     columns: dict[str, np.ndarray]
-
-
-def check_expression(text: str) -> None:
-    """Check that an expression could be evaluated over some pipeline's columns.
-
-    Args:
-        text: as `polars.Expr.meta.serialize(format="json")` writes it.
-
-    Raises:
-        Invalid: it is not an expression, or uses what validations may not.
-        TooLarge: it is too large.
-        Unsupported: polars is not installed.
-    """
-    read_expression(text)
 
 
 class _Column(NamedTuple):
@@ -75,31 +67,48 @@ class Checks:
     Raises:
         Invalid: an expression uses a column that does not exist, or does not return true or false for each row.
         Conflict: two validations have one name.
+        TooLarge: there are too many, or they cost too much.
         Unsupported: polars is not installed.
     """
 
     def __init__(self, validations: Sequence[Validation], input_schema: pa.Schema, output_schema: pa.Schema) -> None:
         known = _known_columns(input_schema, output_schema)
-        expressions: dict[str, Expression] = {}
-        for validation in validations:
-            if validation.name == RESERVED:
-                log.warning("the name %r is reserved: the validation is ignored", RESERVED)
-                continue
-            if validation.name in expressions:
-                raise Conflict(f"two validations are called {validation.name!r}", fix="give each its own name")
-            expressions[validation.name] = _of_this(validation, known)
+        kinds = {name: column.kind for name, column in known.items()}
+        if any(validation.name == RESERVED for validation in validations):
+            log.warning("the name %r is reserved: the validation is ignored", RESERVED)
+        expressions = read_validations([each for each in validations if each.name != RESERVED], kinds)
+        _check_columns(expressions, known)
         self._names = sorted(expressions)
         self._columns = [
             known[name] for name in sorted({name for each in expressions.values() for name in each.columns})
         ]
         self._kinds = {column.name: _offered_type(column.kind) for column in self._columns}
         self._exprs = [_verdict(name, expressions[name]) for name in self._names]
+        costs = [each.cost for each in expressions.values()]
+        self._nodes = sum(cost.nodes for cost in costs)
+        self._byte_ns = sum(BYTE_NS * (cost.nodes + cost.growth) + POSITION_BYTE_NS * cost.positions for cost in costs)
+        self._growth = sum(cost.growth for cost in costs)
+        self._text = sum(cost.text for cost in costs)
         self._try_out(canned_batch(input_schema), canned_batch(output_schema))
 
     @property
     def names(self) -> Sequence[str]:
         """The validations' names, sorted."""
         return self._names
+
+    def expected_ns(self, rows: int, nbytes: int) -> int:
+        """About how long `evaluate` takes, at worst.
+
+        Args:
+            rows: of the request.
+            nbytes: of its columns and of the answer's.
+        """
+        per_row = self._nodes * NODE_ROW_NS + self._text * BYTE_NS
+        return int(self._fixed_ns + rows * per_row + nbytes * self._byte_ns)
+
+    def text_bytes(self, rows: int, nbytes: int) -> int:
+        """How many bytes of text `evaluate` may hold, beside what it is given."""
+        return self._growth * nbytes + self._text * rows
 
     def evaluate(self, inputs: Mapping[str, pa.Array | pa.ChunkedArray], outputs: Batch) -> Anomalies:
         """Evaluate the validations of each row.
@@ -170,6 +179,8 @@ class Checks:
                     reason="bad_expression",
                 )
 
+        self._fixed_ns = min(_duration_ns(frame, self._exprs) for _ in range(TRIES))
+
     def _types_of(self, expr: "pl.Expr") -> str:
         return ", ".join(f"{name} is {self._kinds[name]}" for name in sorted(set(expr.meta.root_names())))
 
@@ -180,21 +191,14 @@ def _known_columns(input_schema: pa.Schema, output_schema: pa.Schema) -> dict[st
     return {column.name: column for column in columns}
 
 
-def _of_this(validation: Validation, known: Mapping[str, _Column]) -> Expression:
-    """A validation's expression, after a check that all of its columns exist."""
-    try:
-        expression = read_expression(validation.expression)
-    except Invalid as error:
-        raise Invalid(
-            f"validation {validation.name!r} cannot be used", why=error.message, fix=error.fix, reason=error.reason
-        ) from error
-    for name in sorted(expression.columns - known.keys()):
-        raise Invalid(
-            f"validation {validation.name!r} uses {name!r}, which does not exist",
-            fix=f"known are {', '.join(known)}",
-            reason="bad_expression",
-        )
-    return expression
+def _check_columns(expressions: Mapping[str, Expression], known: Mapping[str, _Column]) -> None:
+    for validation, expression in expressions.items():
+        for name in sorted(expression.columns - known.keys()):
+            raise Invalid(
+                f"validation {validation!r} uses {name!r}, which does not exist",
+                fix=f"known are {', '.join(known)}",
+                reason="bad_expression",
+            )
 
 
 def _verdict(name: str, expression: Expression) -> "pl.Expr":
@@ -207,6 +211,12 @@ def _evaluated(frame: "pl.DataFrame", exprs: Sequence["pl.Expr"]) -> list[np.nda
     judged = frame.with_columns(exprs)
     series = judged.get_columns()[len(frame.columns) :]
     return [each.to_arrow().to_numpy(zero_copy_only=False).astype(np.bool_, copy=False) for each in series]
+
+
+def _duration_ns(frame: "pl.DataFrame", exprs: Sequence["pl.Expr"]) -> int:
+    started = time.perf_counter_ns()
+    _evaluated(frame, exprs)
+    return time.perf_counter_ns() - started
 
 
 @lru_cache(maxsize=1024)

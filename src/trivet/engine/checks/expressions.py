@@ -9,11 +9,13 @@ which differs in form but hardly in its names.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import pyarrow as pa
 
+from trivet.engine.checks.cost import Cost, cost_of, function_name
 from trivet.engine.checks.literals import data_type, literal, refused, tagged
 from trivet.engine.checks.terms import AGGREGATES, FUNCTIONS, OPERATORS
 from trivet.errors import Invalid, TooLarge, Unsupported
@@ -35,18 +37,24 @@ class Expression:
     Attributes:
         expr: what polars evaluates.
         columns: those that it uses: `in.<name>` and `out.<name>`.
+        cost: for each row.
     """
 
     expr: "pl.Expr"
     columns: frozenset[str]
+    cost: Cost
 
 
-def read_expression(text: str) -> Expression:
+def read_expression(text: str, kinds: Mapping[str, pa.DataType] = MappingProxyType({})) -> Expression:
     """Read an expression from polars' JSON form.
+
+    Args:
+        text: the JSON.
+        kinds: the types of its columns, where they are known.
 
     Raises:
         Invalid: it is not an expression, or uses what validations may not.
-        TooLarge: it is too large.
+        TooLarge: it is too large, or would cost too much.
         Unsupported: polars is not installed.
     """
     if len(text) > MOST_BYTES:
@@ -68,6 +76,7 @@ def read_expression(text: str) -> Expression:
     reader = _Reader()
     try:
         expr = reader.read(tree)
+        cost = cost_of(tree, kinds)
     except (
         TypeError,
         ValueError,
@@ -85,7 +94,7 @@ def read_expression(text: str) -> Expression:
             fix='write it over columns: pl.col("out.dense_1").list.get(0) > 0.9',
             reason="bad_expression",
         )
-    return Expression(expr=expr, columns=frozenset(reader.columns))
+    return Expression(expr=expr, columns=frozenset(reader.columns), cost=cost)
 
 
 def _not_one(why: str) -> Invalid:
@@ -167,7 +176,7 @@ class _Reader:
         return when.then(self.read(content["truthy"])).otherwise(self.read(content["falsy"]))
 
     def function(self, content: Any) -> "pl.Expr":
-        name, options = _function(content["function"])
+        name, options = function_name(content["function"])
         if self._inside_lists and name in AGGREGATES:
             (values,) = content["input"]
             return attrgetter(AGGREGATES[name])(self.read(values))()  # type: ignore[no-any-return]
@@ -227,12 +236,3 @@ _WORDS: Final = {
     "Columns": "several columns at once",
     "Len": "the number of rows",
 }
-
-
-def _function(node: Any) -> tuple[str, Any]:
-    """`{"ListExpr": {"Get": false}}` is the function `ListExpr.Get` with the option false."""
-    group, rest = tagged(node)
-    if group in ("ListExpr", "StringExpr", "TemporalExpr", "StructExpr", "ArrayExpr", "Boolean", "Pow", "Trigonometry"):
-        name, options = tagged(rest)
-        return f"{group}.{name}", options
-    return group, rest

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from trivet.engine.checks.terms import CASTS
@@ -120,18 +121,57 @@ def _finite(value: Any) -> float:
 
 
 def _items(value: Sequence[int]) -> list[Any]:
-    """The items of a list: polars writes them as the bytes of an Arrow stream."""
-    with pa.ipc.open_stream(bytes(value)) as stream:
+    """The items of a list: polars writes them as the bytes of an Arrow stream, without compression."""
+    data = bytes(value)
+    for message in pa.ipc.MessageReader.open_stream(data):
+        if message.type != "schema" and _is_compressed(message.metadata.to_pybytes()):
+            raise refused("a compressed list", "its size would be known only once it is decompressed")
+    with pa.ipc.open_stream(data) as stream:
         (field,) = stream.schema
         kind = field.type
         plain = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_date, pa.types.is_string)
         if not (any(is_kind(kind) for is_kind in plain) or kind in (pa.large_string(), pa.string_view(), pa.null())):
             raise refused(f"a list of {kind}")
         table = stream.read_all()
-    table.validate(full=True)
     if table.num_rows > MOST_ITEMS:
         raise TooLarge("the list is too long", why=f"it has {table.num_rows} items", fix=f"{MOST_ITEMS} are taken")
-    return table.column(0).to_pylist()  # type: ignore[no-any-return]
+    table.validate(full=True)
+    column = table.column(0)
+    if kind == pa.string_view():
+        held = sum(_viewed_bytes(chunk) for chunk in column.chunks)
+        if held > len(data):
+            raise TooLarge(
+                "the texts of the list are too long",
+                why=f"they are {held} bytes, of which the list holds {len(data)}",
+                fix="send each text once",
+            )
+    return column.to_pylist()  # type: ignore[no-any-return]
+
+
+def _viewed_bytes(chunk: pa.Array) -> int:
+    """The lengths of all texts: several views may show the same bytes. A view has 16 bytes and begins with its length."""
+    views = np.frombuffer(chunk.buffers()[1], dtype=np.int32)[4 * chunk.offset :][: 4 * len(chunk)]
+    return int(views[::4].astype(np.int64).sum())
+
+
+def _is_compressed(metadata: bytes) -> bool:
+    """Whether a message of a record batch names a codec: the third field of the third field. Source: Arrow's Message.fbs."""
+    header = _field(metadata, int.from_bytes(metadata[:4], "little"), 2)
+    return header is not None and _field(metadata, header + _number(metadata, header, 4), 3) is not None
+
+
+def _field(flat: bytes, table: int, index: int) -> int | None:
+    """Where a flatbuffer's table has a field; None if it has not."""
+    vtable = table - _number(flat, table, 4)
+    slot = 4 + 2 * index
+    offset = _number(flat, vtable + slot, 2) if slot < _number(flat, vtable, 2) else 0
+    return table + offset if offset else None
+
+
+def _number(flat: bytes, at: int, size: int) -> int:
+    if not 0 <= at <= len(flat) - size:
+        raise ValueError("the list is not an Arrow stream")
+    return int.from_bytes(flat[at : at + size], "little", signed=size == 4)
 
 
 _LITERALS: Final[Mapping[str, Callable[[Any], Any]]] = {
