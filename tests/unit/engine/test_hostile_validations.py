@@ -175,6 +175,14 @@ def test_incomplete_patterns_are_refused(pattern):
     assert caught.value.what.startswith("the pattern ")
 
 
+@pytest.mark.parametrize(
+    "pattern", ["(" * 2**20, "[" * 2**20, "(" * 900 + "*" * 2**20], ids=["groups", "classes", "deep"]
+)
+def test_a_million_signs_are_refused_in_one_pass(pattern):
+    with pytest.raises((Invalid, TooLarge)):
+        positions(pattern)
+
+
 def test_sums_of_many_numbers_do_not_grow_as_texts_would():
     total = pl.sum_horizontal([whole] * 40) + sum([whole] * 40, start=pl.lit(0))
     validation = Validation(name="v", expression=as_json(total > 1))

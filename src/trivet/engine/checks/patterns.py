@@ -21,6 +21,8 @@ _COUNT = re.compile(r"\{\s*(\d*)\s*(?:(,)\s*(\d*)\s*)?\}")
 _NAMED = re.compile(
     r"\\(?:[pPxuU]\{[^}]*\}|[pP].|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|b\{[a-z-]+\}|.)", re.DOTALL
 )
+_CLASS_START = re.compile(r"\^?-*\]?")
+"""After an opening bracket, these are plain characters."""
 _GROUP = re.compile(r"\(\?(?:P?<[^>]*>|([a-zA-Z-]*)([:)]))")
 
 
@@ -33,34 +35,43 @@ def positions(pattern: str) -> int:
     """
     # Of each open group: the positions of its finished items, and of the last item.
     groups: list[list[int]] = [[0, 0]]
+    total = 0
     factor = 1
     at = 0
     while at < len(pattern):
         sign = pattern[at]
         if sign == "\\":
             at = _item(groups, _NAMED.match(pattern, at), pattern, _CLASS)
+            total += _CLASS
         elif sign == "[":
             at = _after_class(pattern, at)
             _add(groups, _CLASS)
+            total += _CLASS
         elif sign == "(":
+            before = len(groups)
             flags, at = _open(groups, pattern, at)
+            total += len(groups) - before
             factor = 2 if "i" in flags else factor
         elif sign == ")":
             if len(groups) == 1:
                 raise _invalid(pattern, "a group is closed that was not opened")
-            _add(groups, 1 + sum(groups.pop()))
+            _add(groups, sum(groups.pop()))
             at += 1
         elif sign == "{":
             counted = _COUNT.match(pattern, at)
             if counted is None:
                 raise _invalid(pattern, "a repetition is not a number")
-            groups[-1][1] *= max(int(number[:9] or 1) for number in (counted[1], counted[3] or "1")) or 1
+            times = max(int(number[:9] or 1) for number in (counted[1], counted[3] or "1")) or 1
+            total += groups[-1][1] * (times - 1)
+            groups[-1][1] *= times
             at = counted.end()
         else:
             if sign not in "*+?":
-                _add(groups, _CLASS if sign == "." else 1)
+                size = _CLASS if sign == "." else 1
+                _add(groups, size)
+                total += size
             at += 1
-        if sum(map(sum, groups)) * factor > MOST_POSITIONS:
+        if total * factor > MOST_POSITIONS:
             raise TooLarge(
                 f"the pattern {pattern[:40]!r} is too large",
                 why=f"it has more than {MOST_POSITIONS} positions when its repetitions are written out",
@@ -68,7 +79,7 @@ def positions(pattern: str) -> int:
             )
     if len(groups) > 1:
         raise _invalid(pattern, "a group is not closed")
-    return sum(groups[0]) * factor
+    return total * factor
 
 
 def _item(groups: list[list[int]], found: re.Match[str] | None, pattern: str, size: int) -> int:
@@ -85,7 +96,7 @@ def _open(groups: list[list[int]], pattern: str, at: int) -> tuple[str, int]:
     if "x" in flags:
         raise _invalid(pattern, "verbose mode is not supported")
     if opening is None or opening[2] != ")":
-        groups.append([0, 0])
+        groups.append([1, 0])
     return flags, opening.end() if opening else at + 1
 
 
@@ -105,8 +116,8 @@ def _after_class(pattern: str, at: int) -> int:
         at += 1
         if sign == "[":
             depth += 1
-            # A bracket directly after the opening one is a plain character.
-            at += len(pattern[at:]) - len(re.sub(r"\A\^?-*\]?", "", pattern[at:]))
+            start = _CLASS_START.match(pattern, at)
+            at = start.end() if start else at
         elif sign == "]":
             depth -= 1
             if depth == 0:
