@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 import pyarrow as pa
 
+from trivet.domain.decoders import decoder
 from trivet.errors import Internal
 
 __all__ = ["decode", "encode", "schema_from_text", "schema_to_text"]
@@ -25,7 +26,7 @@ def decode(data: bytes | str, kind: type[T]) -> T:
         Internal: the JSON does not describe such a value.
     """
     try:
-        return msgspec.json.decode(data, type=kind, dec_hook=_decode_other)
+        return decoder(kind, _decode_other).decode(data)
     except (msgspec.DecodeError, pa.ArrowException, ValueError) as error:
         raise Internal(f"not a valid {getattr(kind, '__name__', kind)}", why=str(error)) from error
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from trivet.domain.decoders import decoder
 from trivet.domain.digest import Digest
 
 __all__ = [
@@ -53,7 +54,7 @@ _Record = TypeVar("_Record", bound=msgspec.Struct)
 def read_record(path: Path, kind: type[_Record]) -> _Record | None:
     """Reads a record; None if it is missing, or this version cannot read it."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return decoder(kind).decode(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
 

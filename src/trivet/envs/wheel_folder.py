@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from trivet.disk.locks import temporary_folder
+from trivet.domain.decoders import decoder
 from trivet.domain.digest import Digest, digest_of_bytes, digest_of_file
 from trivet.envs.records import write_atomically
 from trivet.errors import BadEnvironment
@@ -54,6 +55,6 @@ def digest_of_wheels(folder: Path, *, memory: Path, drafts: Path, now_ns: int) -
 
 def _read(memory: Path) -> dict[str, Digest]:
     try:
-        return msgspec.json.decode(memory.read_bytes(), type=dict[str, Digest])
+        return decoder(dict[str, Digest]).decode(memory.read_bytes())
     except (FileNotFoundError, msgspec.DecodeError):
         return {}

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 import pyarrow as pa
 
+from trivet.domain.decoders import decoder
 from trivet.domain.frameworks import Framework
 from trivet.domain.names import check_name
 from trivet.domain.package import ModelSettings, TestCase
@@ -138,6 +139,7 @@ def _document(tree: Any) -> _Document:
     if isinstance(tree.get("python"), int | float):
         fix = 'put the version into quotes, as in python: "3.10"'
         raise Invalid("the Python version is a number", why="YAML reads 3.10 as 3.1", fix=fix, path="python")
+    decoder(_Document)
     try:
         return msgspec.convert(tree, _Document)
     except msgspec.ValidationError as error:

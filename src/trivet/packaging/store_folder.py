@@ -13,6 +13,7 @@ import msgspec
 from trivet.disk.drafts import draft_folder, draft_name, locked_folder, sweep_drafts
 from trivet.disk.errors import disk
 from trivet.disk.files import remove
+from trivet.domain.decoders import decoder
 from trivet.domain.digest import Digest, digest_of_file
 from trivet.domain.package import PackageFile
 from trivet.packaging.limits import Budget
@@ -46,7 +47,7 @@ def find(store: Path, *, digest: Digest, form: Form) -> Record | None:
     folder = store / digest
     try:
         manifest = folder / _MANIFEST
-        record = msgspec.json.decode(manifest.read_bytes(), type=Record)
+        record = decoder(Record).decode(manifest.read_bytes())
         complete_ns = manifest.lstat().st_ctime_ns
         for file in record.files:
             path = folder / FILES / file.path

@@ -19,6 +19,7 @@ from trivet.control.context import Control
 from trivet.control.token import token_of
 from trivet.control.use_cases.uploads import clear_uploads
 from trivet.domain.access import OWNER, callers_of
+from trivet.domain.decoders import decoder
 from trivet.domain.encoding import encode
 from trivet.domain.pipeline import Validation
 from trivet.domain.routes import FlushLogs
@@ -146,7 +147,7 @@ def _flush(path: str) -> bool:
                 return False
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
-                answer = msgspec.json.decode(line, type=_Answer)
+                answer = decoder(_Answer).decode(line)
                 if answer.kind == "flushed" and answer.token == token:
                     return True
     return False
