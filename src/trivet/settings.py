@@ -48,6 +48,10 @@ class Settings:
         max_upload_mib: largest upload, in MiB (`TRIVET_MAX_UPLOAD_MIB`).
         inference_log_mib: what the inference log of one pipeline may take, in MiB; 0 keeps none (`TRIVET_INFERENCE_LOG_MIB`).
         inference_log_days: how long it is kept, in days (`TRIVET_INFERENCE_LOG_DAYS`).
+        sandbox: keeps workers to their own files: `on` where the kernel has it, `required`, or `off` (`TRIVET_SANDBOX`).
+        worker_read: files and folders that every worker may read, separated by commas (`TRIVET_WORKER_READ`).
+        worker_network: `full`, or `none` to keep models from the network (`TRIVET_WORKER_NETWORK`).
+        source_builds: build packages from source if an index has no wheel of them (`TRIVET_SOURCE_BUILDS`).
     """
 
     home: Path
@@ -69,9 +73,15 @@ class Settings:
     max_upload_mib: float = 16384.0
     inference_log_mib: float = 512.0
     inference_log_days: float = 30.0
+    sandbox: str = "on"
+    worker_read: tuple[Path, ...] = ()
+    worker_network: str = "full"
+    source_builds: bool = True
 
 
 _NAMES = [each.name for each in fields(Settings) if each.name != "home"]
+
+_WORDS = {"sandbox": ("on", "required", "off"), "worker_network": ("full", "none")}
 
 
 def read_settings(environ: Mapping[str, str], **arguments: Any) -> Settings:
@@ -113,13 +123,15 @@ def settings_from_json(text: str) -> Settings:
     values = json.loads(text)
     for name in ("home", "wheels", "tls_cert", "tls_key"):
         values[name] = None if values[name] is None else Path(values[name])
-    return Settings(**{**values, "hosts": tuple(values["hosts"])})
+    readable = tuple(map(Path, values["worker_read"]))
+    return Settings(**{**values, "hosts": tuple(values["hosts"]), "worker_read": readable})
 
 
 def settings_to_environ(settings: Settings) -> dict[str, str]:
     """The variables that give another `trivet` command the same settings."""
     values = {each.name: getattr(settings, each.name) for each in fields(Settings)}
     values["hosts"] = ",".join(settings.hosts)
+    values["worker_read"] = ",".join(map(str, settings.worker_read))
     return {f"TRIVET_{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
 
@@ -140,14 +152,18 @@ def _read(name: str, value: Any, *, source: str) -> Any:
         raise Invalid(f"unknown setting {name!r} in {source}", fix=fix)
     try:
         match name:
-            case "offline":
+            case "offline" | "source_builds":
                 return _flag(value)
             case "wheels" | "tls_cert" | "tls_key":
                 return Path(str(value)).expanduser()
             case "host" | "database_url" | "blob_url":
                 return str(value)
+            case "sandbox" | "worker_network":
+                return _one_of(value, *_WORDS[name])
+            case "worker_read":
+                return tuple(Path(path).expanduser() for path in _listed(value))
             case "hosts":
-                return tuple(host.strip() for host in str(value).split(",") if host.strip())
+                return _listed(value)
             case "max_waiting":
                 return _positive(int(value))
             case _ if name.endswith("port"):
@@ -170,6 +186,16 @@ def _positive(number: float) -> float:
     if number <= 0:
         raise ValueError("it must be above 0")
     return number
+
+
+def _listed(value: Any) -> tuple[str, ...]:
+    return tuple(each.strip() for each in str(value).split(",") if each.strip())
+
+
+def _one_of(value: Any, *allowed: str) -> str:
+    if str(value) not in allowed:
+        raise ValueError(f"use {', '.join(allowed[:-1])} or {allowed[-1]}")
+    return str(value)
 
 
 def _flag(value: Any) -> bool:

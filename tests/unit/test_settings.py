@@ -25,6 +25,10 @@ ALL = Settings(
     max_upload_mib=5.0,
     inference_log_mib=0.0,
     inference_log_days=6.0,
+    sandbox="required",
+    worker_read=(Path("/data/weights"), Path("/data/more")),
+    worker_network="none",
+    source_builds=False,
 )
 
 

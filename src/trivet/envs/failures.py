@@ -84,6 +84,11 @@ _REMEDIES = (
         "check the network, the index and the proxy (pip's index-url, proxy), or work without: --offline, or a wheels folder",
     ),
     _Remedy(
+        "source_builds_refused",
+        re.compile(r"[Bb]uilding (from source|source distributions)[^.]* disabled|no usable wheels"),
+        "pin a release that has a wheel for Python {python}, or allow builds from source: TRIVET_SOURCE_BUILDS=true",
+    ),
+    _Remedy(
         "build_failed",
         re.compile(r"Failed to (download and )?build|build backend"),
         "pin a release that has a wheel for Python {python}, ask for another Python, or install what its build needs",

@@ -2,7 +2,8 @@
 
 uv starts processes of its own (build back ends, byte compilers), so killing uv alone would leave them behind. A small
 guard leads a process group of its own and waits for two things: the program's end, whose exit code it hands on, and
-the end of its standard input, which means that we are gone, whereupon it kills the group.
+the end of its standard input, which means that we are gone, whereupon it kills the group. What it installs can be run by others: a
+worker may have a user of its own, and the folder above keeps all other users out.
 """
 
 import os
@@ -21,6 +22,7 @@ __all__ = ["Finished", "run"]
 
 _GUARD = """
 import os, signal, subprocess, sys, threading
+os.umask(0o022)
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 def end_with_parent():
     os.read(0, 1)

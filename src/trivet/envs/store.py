@@ -82,11 +82,18 @@ class EnvironmentStore:
         root: the folder; created on first use.
         environ: the environment variables for pip, uv and the search for interpreters.
         worker_requirements: added to every environment; None reads them from the trivet-worker distribution.
+        source_builds: whether packages without a wheel may be built, which runs their code.
     """
 
     def __init__(
-        self, root: Path, *, environ: Mapping[str, str], worker_requirements: tuple[str, ...] | None = None
+        self,
+        root: Path,
+        *,
+        environ: Mapping[str, str],
+        worker_requirements: tuple[str, ...] | None = None,
+        source_builds: bool = True,
     ) -> None:
+        self._source_builds = source_builds
         self._root = root.absolute()
         self._environ = dict(environ)
         self._worker = requirements_of_worker() if worker_requirements is None else worker_requirements
@@ -235,7 +242,12 @@ class EnvironmentStore:
         return sorted(found, key=lambda info: info.last_used, reverse=True)
 
     def _want(self, spec: EnvironmentSpec, *, releases: tuple[str, ...], offline: bool, wheels: Path | None) -> _Want:
-        settings = uv_settings(self._environ, read_pip_config(self._environ), cache=self._root / "uv-cache")
+        settings = uv_settings(
+            self._environ,
+            read_pip_config(self._environ),
+            cache=self._root / "uv-cache",
+            source_builds=self._source_builds,
+        )
         inputs = [
             spec,
             spec.python or OWN_MINOR,

@@ -66,6 +66,7 @@ _KEPT = frozenset(
 _DROPPED = frozenset(
     {
         "UV",
+        "UV_LINK_MODE",
         "UV_PYTHON",
         "UV_PYTHON_PREFERENCE",
         "UV_MANAGED_PYTHON",
@@ -139,13 +140,14 @@ class UvSettings:
         return replace(self, arguments=(*self.arguments, *arguments))
 
 
-def uv_settings(environ: Mapping[str, str], pip: PipConfig, *, cache: Path) -> UvSettings:
+def uv_settings(environ: Mapping[str, str], pip: PipConfig, *, cache: Path, source_builds: bool = True) -> UvSettings:
     """Joins the environment's variables and pip's configuration.
 
     Args:
         environ: the environment variables.
         pip: pip's configuration.
         cache: the folder for uv's cache if the environment names none.
+        source_builds: whether packages without a wheel may be built.
     """
     variables = {
         name: value
@@ -155,8 +157,11 @@ def uv_settings(environ: Mapping[str, str], pip: PipConfig, *, cache: Path) -> U
     if not any(variables.get(name) for name in ("UV_CACHE_DIR", "XDG_CACHE_HOME", "HOME")):
         variables["UV_CACHE_DIR"] = str(cache)
     variables |= _indexes(variables, pip) | _network(variables, environ, pip) | _configuration_file(variables)
-    variables |= {"NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"}
+    # A hard link is one file for all environments that were installed from the cache.
+    variables |= {"NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_LINK_MODE": "copy"}
     arguments = ["--no-index"] if pip.no_index else []
+    if not source_builds:
+        arguments.append("--no-build")
     for option, names in (("--no-binary", pip.no_binary), ("--only-binary", pip.only_binary)):
         for name in names:
             arguments += [option, name]

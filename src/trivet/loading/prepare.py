@@ -35,7 +35,7 @@ NOT_OPENED: Final = pa.schema([])
 
 def environment_store(settings: Settings) -> EnvironmentStore:
     """The environments below the home."""
-    return EnvironmentStore(settings.home / "envs", environ=process_environ())
+    return EnvironmentStore(settings.home / "envs", environ=process_environ(), source_builds=settings.source_builds)
 
 
 def prepare(

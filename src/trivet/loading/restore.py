@@ -15,10 +15,10 @@ from trivet.errors import Internal, Unavailable
 from trivet.loading.prepare import Report, environment_store
 from trivet.packaging import find_package, unpack_again
 from trivet.settings import Settings
-from trivet.workers.processes import WorkerFiles
+from trivet.workers.processes import Sandbox, WorkerFiles
 from trivet.workers.spec import WorkerSpec
 
-__all__ = ["environment_of", "native_root", "package_root", "scratch_folder", "worker_files"]
+__all__ = ["environment_of", "native_root", "package_root", "sandbox_of", "scratch_folder", "worker_files"]
 
 
 @contextmanager
@@ -109,6 +109,11 @@ def environment_of(loaded: LoadedModel, settings: Settings, report: Report) -> E
         wheels=settings.wheels,
         report=report,
     )
+
+
+def sandbox_of(settings: Settings) -> Sandbox:
+    """What keeps workers to their own files, as the settings say."""
+    return Sandbox(mode=settings.sandbox, readable=settings.worker_read, network=settings.worker_network == "full")
 
 
 def worker_files(settings: Settings) -> Callable[[WorkerSpec], WorkerFiles]:

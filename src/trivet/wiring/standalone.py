@@ -27,7 +27,7 @@ from trivet.gateway.formats.json_text import column_texts
 from trivet.gateway.formats.records import RecordsDecoder
 from trivet.gateway.loading import LoadedPipeline, Loader
 from trivet.loading.prepare import Report
-from trivet.loading.restore import worker_files
+from trivet.loading.restore import sandbox_of, worker_files
 from trivet.loading.steps import Identity, native_step, work_of, worker_step
 from trivet.settings import Settings
 from trivet.workers import Failed, Launcher, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec
@@ -98,7 +98,9 @@ async def standalone(
             report("loading", f"in {workers} worker{'s' if workers > 1 else ''}, {python}")
             work = work_of(step, model, root=lambda: package.root, settings=settings, report=report)
             spec = replace(stack.enter_context(work()), workers=workers)
-            launcher = ProcessLauncher(environ=os.environ, home=settings.home, files=worker_files(settings))
+            launcher = ProcessLauncher(
+                environ=os.environ, home=settings.home, files=worker_files(settings), sandbox=sandbox_of(settings)
+            )
             await stack.enter_async_context(_workers(launcher, spec, route, loaded, loader, on_exit=on_exit))
         else:
             report("loading", model.native_file or "")

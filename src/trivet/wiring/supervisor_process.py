@@ -21,7 +21,7 @@ from trivet.catalog import Catalog
 from trivet.domain.routes import WorkerAddress, WorkerEnded
 from trivet.errors import Conflict
 from trivet.loading.queue import LoadQueue, LoadQueueLimits
-from trivet.loading.restore import scratch_folder, worker_files
+from trivet.loading.restore import sandbox_of, scratch_folder, worker_files
 from trivet.loading.steps import Steps
 from trivet.loading.trials import ProcessTrials
 from trivet.settings import Settings, settings_to_json
@@ -62,6 +62,7 @@ def _process_launcher(settings: Settings, lifeline: int, devices: tuple[str, ...
         lifeline=lifeline,
         records=settings.home / "run" / "workers",
         devices=devices,
+        sandbox=sandbox_of(settings),
     )
 
 

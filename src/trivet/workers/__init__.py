@@ -2,7 +2,7 @@
 
 from trivet.workers.backoff import BackoffPolicy
 from trivet.workers.launcher import Adopted, Launcher, RunningWorker
-from trivet.workers.processes import Network, ProcessLauncher, WorkerFiles
+from trivet.workers.processes import Network, ProcessLauncher, Sandbox, WorkerFiles
 from trivet.workers.spec import WorkerSpec
 from trivet.workers.worker_set import Failed, Pausing, Ready, Starting, Stopped, WorkerSet, WorkerState
 
@@ -16,6 +16,7 @@ __all__ = [
     "ProcessLauncher",
     "Ready",
     "RunningWorker",
+    "Sandbox",
     "Starting",
     "Stopped",
     "WorkerFiles",

@@ -5,7 +5,7 @@ from typing import TypeAlias
 import msgspec
 
 from trivet.domain.frameworks import facts_of_adapter
-from trivet.errors import BadEnvironment, BadPackage, Internal, ModelFailed, TrivetError
+from trivet.errors import BadEnvironment, BadPackage, Internal, ModelFailed, TrivetError, Unavailable
 
 __all__ = [
     "PROTOCOL",
@@ -35,13 +35,17 @@ class Loading(msgspec.Struct, frozen=True, tag_field="event", tag="loading"):
 
 
 class WorkerReady(msgspec.Struct, frozen=True, tag_field="event", tag="ready"):
-    """The worker is ready; `port` is its TCP port, 0 on a Unix socket. A worker without `protocol` has version 1."""
+    """The worker is ready; `port` is its TCP port, 0 on a Unix socket. A worker without `protocol` has version 1.
+
+    `protections` are what its sandbox holds: see `trivet_worker.sandbox`.
+    """
 
     pid: int
     python: str
     seconds: float
     protocol: int = 1
     port: int = 0
+    protections: tuple[str, ...] = ()
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -118,6 +122,13 @@ def error_of(failure: Failure, *, name: str, adapter: str, tail: str) -> TrivetE
             why=cause,
             fix="a worker needs numpy and pyarrow that work with this Python: see what requirements.txt pins",
             reason="worker_failed",
+        )
+    if failure.reason == "sandbox_missing":
+        return Unavailable(
+            f"the worker of {name} cannot be kept to its own files",
+            why=failure.message,
+            fix="use a kernel with Landlock (Linux 5.13 or newer), or set TRIVET_SANDBOX=on to run with what this one has",
+            reason="sandbox_missing",
         )
     if failure.type == "PackageError":
         fix = "fix the package" if facts is None else f"fix the package: {facts.title} {facts.needs}"

@@ -86,7 +86,8 @@ def sweep_stale_folders(parent: Path | None = None) -> list[Path]:
         try:
             found = path.lstat()
             # A new folder may not have its lock yet.
-            if found.st_uid != os.getuid() or path.is_symlink() or time.time() - found.st_mtime < _YOUNG_S:
+            # A worker of root's may have a user id of its own.
+            if os.getuid() not in {found.st_uid, 0} or path.is_symlink() or time.time() - found.st_mtime < _YOUNG_S:
                 continue
             lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError:

@@ -25,7 +25,7 @@ from trivet.workers.process_worker import ProcessWorker
 from trivet.workers.records import process_lives
 from trivet.workers.spec import WorkerSpec
 
-__all__ = ["Network", "ProcessLauncher", "WorkerFiles"]
+__all__ = ["Network", "ProcessLauncher", "Sandbox", "WorkerFiles"]
 
 _PROGRAM = "import sys; sys.path.insert(0, {code!r}); from trivet_worker.__main__ import main; main()"
 _MAX_EVENT_BYTES = 2**20
@@ -45,6 +45,8 @@ _PASSED_ON = frozenset(
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # No telemetry of a model's libraries, unless the user's own environment allows it.
 _QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
+# Those of them that name files, which a worker may then read.
+_NAME_FILES = ("LD_LIBRARY_PATH", "CUDA_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +85,21 @@ class Network:
         return f"Network(host={self.host!r})"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sandbox:
+    """What keeps workers to their own files.
+
+    Attributes:
+        mode: `on` where the kernel has it, `required`, or `off`.
+        readable: files and folders that every worker may read.
+        network: whether workers may use internet sockets.
+    """
+
+    mode: str = "on"
+    readable: tuple[Path, ...] = ()
+    network: bool = True
+
+
 class ProcessLauncher:
     """Starts workers as processes of this machine. Implements `Launcher`; call it in the event loop's thread.
 
@@ -95,6 +112,7 @@ class ProcessLauncher:
         records: the folder for the records of ready workers, so that they can be adopted; needs a lifeline.
         network: how workers listen; None for a Unix socket each.
         devices: the GPUs that are given to workers: each sees its own only. Without any, workers see what this process sees.
+        sandbox: what keeps workers to their own files.
     """
 
     def __init__(
@@ -108,8 +126,10 @@ class ProcessLauncher:
         records: Path | None = None,
         network: Network | None = None,
         devices: tuple[str, ...] = (),
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._environ = environ
+        self._sandbox = sandbox or Sandbox()
         # A worker starts in a folder of its own.
         self._home = home.absolute()
         self._files = files
@@ -147,7 +167,7 @@ class ProcessLauncher:
         try:
             process = await asyncio.create_subprocess_exec(
                 files.python,
-                *("-I", "-X", "faulthandler", "-c", _PROGRAM.format(code=str(code))),
+                *("-I", "-S", "-X", "faulthandler", "-c", _PROGRAM.format(code=str(code))),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,
@@ -244,8 +264,17 @@ class ProcessLauncher:
             "open_files": spec.open_files,
             "lifeline": self._lifeline,
             "lock": None if self._lifeline is None else folder.lock,
+            "sandbox": self._sandbox.mode,
+            "network": self._sandbox.network,
+            "readable": [*map(str, self._sandbox.readable), *_named_files(self._environ)],
+            "home": str(self._home),
         }
         return msgspec.json.encode(config) + b"\n"
+
+
+def _named_files(environ: Mapping[str, str]) -> list[str]:
+    named = (path for name in _NAME_FILES for path in environ.get(name, "").split(os.pathsep))
+    return [path for path in named if path.startswith("/") and path.strip("/")]
 
 
 def _no_place(spec: WorkerSpec, error: OSError) -> Unavailable:

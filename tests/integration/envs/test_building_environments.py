@@ -222,6 +222,24 @@ def test_code_that_builds_a_package_sees_no_secret_of_ours(root, environ, wheels
     assert "CLOUD_SECRET_KEY" not in variables
 
 
+def test_a_refused_source_build_is_an_error_with_its_fix(root, environ, wheels, make_sdist, tmp_path):
+    seen = tmp_path / "seen"
+    make_sdist(wheels, "gamma", "1.0", before_build=f"pathlib.Path({str(seen)!r}).write_text('built')")
+    store = EnvironmentStore(root, environ=environ, source_builds=False)
+    with pytest.raises(BadEnvironment) as caught:
+        store.ensure(EnvironmentSpec(requirements=("gamma",)), offline=True, wheels=wheels)
+    assert caught.value.reason == "source_builds_refused"
+    assert "TRIVET_SOURCE_BUILDS=true" in str(caught.value)
+    assert not seen.exists()
+
+
+def test_no_file_of_an_environment_is_shared_with_the_cache(store, root, wheels):
+    store.ensure(ALPHA, offline=True, wheels=wheels)
+    shared = [path for path in root.glob("environments/**/alpha*") if path.is_file() and path.stat().st_nlink > 1]
+    assert list(root.glob("environments/**/alpha*"))
+    assert shared == []
+
+
 def test_a_store_that_cannot_be_written_to_still_serves_what_it_holds(store, root, wheels):
     if os.geteuid() == 0:
         pytest.skip("nothing is read-only to root")

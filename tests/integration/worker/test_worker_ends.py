@@ -77,41 +77,45 @@ HANGS = {
 BEGETS = """
 child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1000)'])
 other = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1000)'], start_new_session=True)
+open('pids', 'w').write(f'{child.pid} {other.pid} .')
 """
+
+
+def pids_in(folder):
+    """The processes that a model of `BEGETS` in this private folder has started."""
+    notes = folder / "scratch" / "pids"
+    wait_until(lambda: notes.exists() and notes.read_text().endswith("."))
+    return [int(pid) for pid in notes.read_text().split()[:2]]
 
 
 @pytest.mark.parametrize("how", HANGS)
 def test_a_worker_that_hangs_is_ended_with_all_that_it_started(stand, row, how):
-    notes = stand.folder / "pids"
-    tell = f"open({str(notes)!r}, 'w').write(f'{{child.pid}} {{other.pid}} .')\n"
-    spec = stand.custom(predict=BEGETS + tell + HANGS[how])
+    spec = stand.custom(predict=BEGETS + HANGS[how])
 
     async def main():
         worker = await stand.launcher.start(spec)
         folder = private_folder(worker)
         sending = asyncio.get_running_loop().run_in_executor(None, stand.link(worker, spec).send, row)
-        await asyncio.to_thread(wait_until, lambda: notes.exists() and notes.read_text().endswith("."))
-        assert alive(worker.pid)
+        pids = await asyncio.to_thread(pids_in, folder)
+        assert all(map(alive, [worker.pid, *pids]))
         worker.kill()
         await asyncio.wait_for(worker.wait(), 10)
         with pytest.raises(Exception, match=r"(?i)unavailable|socket closed|reset"):
             await sending
         assert (await worker.wait()).startswith("ended by Trivet")
-        return worker.pid, folder
+        return [worker.pid, *pids], folder
 
-    pid, folder = asyncio.run(main())
-    assert not any(alive(int(number)) for number in [pid, *notes.read_text().split()[:2]])
+    pids, folder = asyncio.run(main())
+    assert not any(map(alive, pids))
     assert not folder.exists()
 
 
 def test_stopping_lets_the_call_at_hand_finish(stand, row):
-    called = stand.folder / "called"
-    spec = stand.custom(
-        predict=f"open({str(called)!r}, 'w').close()\ntime.sleep(0.5)\nreturn {{'y': input_data['x'][:, 0]}}"
-    )
+    spec = stand.custom(predict="open('called', 'w').close()\ntime.sleep(0.5)\nreturn {'y': input_data['x'][:, 0]}")
 
     async def main():
         worker = await stand.launcher.start(spec)
+        called = private_folder(worker) / "scratch" / "called"
         link = stand.link(worker, spec)
         sending = asyncio.get_running_loop().run_in_executor(None, link.send, row)
         await asyncio.to_thread(wait_until, called.exists)
@@ -200,20 +204,18 @@ def parent_of(stand, spec, when):
 
 @pytest.mark.parametrize("how", ["idle", *HANGS])
 def test_when_the_parent_is_killed_nothing_is_left(stand, row, how):
-    notes = stand.folder / "pids"
-    tell = f"open({str(notes)!r}, 'w').write(f'{{child.pid}} {{other.pid}} .')\n"
-    spec = stand.custom(predict=BEGETS + tell + HANGS.get(how, "return {'y': input_data['x'][:, 0]}"))
+    spec = stand.custom(predict=BEGETS + HANGS.get(how, "return {'y': input_data['x'][:, 0]}"))
     with parent_of(stand, spec, "in a call") as parent:
         reported = json.loads(parent.stdout.readline())
-        link = stand.link_to(msgspec.convert(reported["address"], WorkerAddress), spec)
+        address = msgspec.convert(reported["address"], WorkerAddress)
+        link = stand.link_to(address, spec)
         if how == "idle":
             assert link.send(row)[0] == {"y": [1.0]}
         else:
             link.begin(row)
-            wait_until(lambda: notes.exists() and notes.read_text().endswith("."))
-        guardian = psutil.Process(reported["pid"]).ppid()
+        guardians = [process.pid for process in psutil.Process(reported["pid"]).parents()[:2]]
+        pids = [reported["pid"], *guardians, *pids_in(Path(address.location.removeprefix("grpc+unix://")).parent)]
         parent.kill()
-    pids = [reported["pid"], guardian, *map(int, notes.read_text().split()[:2])]
     wait_until(lambda: not any(map(alive, pids)))
     wait_until(lambda: not list(stand.short_folder.iterdir()))
 
@@ -223,21 +225,25 @@ def test_when_the_parent_is_killed_while_the_model_loads_nothing_is_left(stand):
     with parent_of(stand, spec, "while loading") as parent:
         parent.stdout.readline()
         workers = psutil.Process(parent.pid).children(recursive=True)
-        assert len(workers) == 2
+        assert len(workers) == 3
         parent.kill()
     wait_until(lambda: not any(alive(worker.pid) for worker in workers))
     wait_until(lambda: not list(stand.short_folder.iterdir()))
 
 
-def test_when_the_guardian_is_killed_the_model_ends_too(stand, row):
-    spec = stand.custom()
+@pytest.mark.parametrize("which", [0, 1], ids=["the inner one", "the outer one"])
+def test_when_a_guardian_is_killed_nothing_of_the_model_is_left(stand, row, which):
+    spec = stand.custom(predict=BEGETS + "return {'y': input_data['x'][:, 0]}")
 
     async def main():
         worker = await stand.launcher.start(spec)
         folder = private_folder(worker)
-        psutil.Process(worker.pid).parent().kill()
-        assert (await asyncio.wait_for(worker.wait(), 10)).startswith("killed by SIGKILL (signal 9)")
-        await asyncio.to_thread(wait_until, lambda: not alive(worker.pid))
+        link = stand.link(worker, spec)
+        assert (await asyncio.to_thread(link.send, row))[0] == {"y": [1.0]}
+        pids = [worker.pid, *pids_in(folder)]
+        psutil.Process(worker.pid).parents()[which].kill()
+        assert (await asyncio.wait_for(worker.wait(), 60)).startswith("killed by SIGKILL (signal 9)")
+        await asyncio.to_thread(wait_until, lambda: not any(map(alive, pids)))
         assert not folder.exists()
 
     asyncio.run(main())

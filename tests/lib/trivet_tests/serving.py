@@ -96,8 +96,9 @@ class Serving:
         return psutil.Process(self.process.pid)
 
     def model_processes(self) -> list[psutil.Process]:
-        """The processes that run the model: below the server a guardian each, and below that the model."""
-        return [model for guardian in self.root.children() for model in guardian.children()]
+        """The processes that run the model: below the server two guardians each, and below them the model."""
+        outer = self.root.children()
+        return [model for guardian in outer for inner in guardian.children() for model in inner.children()]
 
     def log(self) -> str:
         """What the model wrote."""

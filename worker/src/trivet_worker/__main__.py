@@ -1,15 +1,18 @@
 """The worker program: it reads the configuration, loads the model, and answers until its end.
 
-Before the fork of the guardian it imports only a few modules of the standard library, so that the guardian stays small.
+Its interpreter starts without the environment's packages (`-S`): code of the environment, `.pth` files included, runs in the sandbox
+only. Before the guardians are forked it imports only a few modules of the standard library, so that they stay small.
 """
 
 import os
 import sys
 import time
+from typing import List
 
 from trivet_worker.guardian import fork_guarded
-from trivet_worker.process import apply_limits, read_line, take_streams
-from trivet_worker.protocol import Events, OtherProtocol, parse_config
+from trivet_worker.interpreter import open_environment, own_folders
+from trivet_worker.process import apply_limits, die_with_parent, read_line, take_streams
+from trivet_worker.protocol import Config, Events, OtherProtocol, parse_config
 
 __all__ = ["main"]
 
@@ -27,16 +30,43 @@ def main() -> None:
         sys.exit(str(error))
     if config.lock is not None:
         os.set_inheritable(config.lock, False)  # for this process and the model's, not for what the model starts
-    stop = fork_guarded(config.folder, config.lifeline)
+    guarded = fork_guarded(config.folder, config.lifeline)
     events = Events(take_streams())
     apply_limits(memory_bytes=config.memory_bytes, open_files=config.open_files)
+    protections = _enter_sandbox(config, events)
+    # The kernel forgets this when a process changes its user.
+    die_with_parent(guarded.parent)
     try:
         # Imports from here on are in the model's process only.
+        open_environment()
         from trivet_worker.lifetime import run
     except ImportError as error:
         events.send("failed", error=_worker_failed(error))
         raise
-    run(config, events, stop=stop, started=started)
+    run(config, events, stop=guarded.stop, started=started, protections=protections)
+
+
+def _enter_sandbox(config: Config, events: Events) -> "List[str]":
+    """Restrict this process. Returns what holds."""
+    if config.sandbox == "off":
+        return []
+    from trivet_worker.sandbox import Grants, enter
+
+    grants = Grants(
+        read=(config.package_root, *own_folders(), *config.readable),
+        hidden=config.home,
+        scratch=config.scratch,
+        folder=config.folder,
+        network=config.network,
+    )
+    try:
+        held = enter(grants)
+        if config.sandbox == "required" and not any(each.startswith("landlock") for each in held):
+            raise OSError("this kernel has no Landlock")
+    except OSError as error:
+        events.send("failed", error={"reason": "sandbox_missing", "type": "OSError", "message": str(error)})
+        sys.exit(str(error))
+    return held
 
 
 def _worker_failed(error: Exception) -> "dict[str, str]":

@@ -1,8 +1,8 @@
-"""The small process between the platform and a model. It leaves no process behind, however the platform or the model ends.
+"""Two small processes between the platform and a model. They leave no process behind, however the platform or the model ends.
 
-A worker is two processes. The first one, the guardian, forks the second before any import, and then only waits. The second
-runs the model. The guardian has its own interpreter lock, so it acts even if model code never releases its lock. It ends all
-processes below it when
+A worker is three processes. The first one, the guardian, forks the second before any import, and then only waits; the second is a
+guardian as well, whose only bond is a pipe to the first, and forks the third, which runs the model. Guardians have their own
+interpreter locks, so they act even if model code never releases its lock. The first ends all processes below it when
 
 - its standard input is closed, because the process that started it has ended. With a lifeline, another pipe, a byte on standard
   input changes this: the worker is then recorded, outlives the process that started it, and ends when the lifeline closes;
@@ -10,7 +10,9 @@ processes below it when
 - SIGTERM arrives. At SIGUSR1 it asks the model's process to end after its current call.
 
 It removes the worker's private folder and ends like the model's process, with the same exit code or signal.
-If the guardian itself is killed, the kernel kills the model's process (`die_with_parent`).
+
+A process that the model has detached becomes a child of the nearest guardian. If one guardian is killed, the other one ends all
+that is left, and the kernel kills the model's process (`die_with_parent`).
 """
 
 # ruff: noqa: PTH123, PTH208 - pathlib would be one more import here
@@ -22,58 +24,90 @@ import select
 import shutil
 import signal
 import time
-from typing import List, Optional
+from typing import List, NamedTuple, Optional
 
 from trivet_worker.process import become_subreaper, die_with_parent
 
-__all__ = ["fork_guarded"]
+__all__ = ["Guarded", "fork_guarded"]
 
 _KILL_WAIT_S = 5.0
+_HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
 
 
-def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> int:
-    """Continue in a child process, guarded by this one, which never returns.
+class Guarded(NamedTuple):
+    """What the model's process has of its guardians.
+
+    Attributes:
+        stop: a pipe on which a byte asks for the end. A signal would not do: it may arrive just before a blocking wait, which then
+            does not notice it, and its handler would be inherited by the processes that a model forks.
+        parent: the guardian above it.
+    """
+
+    stop: int
+    parent: int
+
+
+def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> Guarded:
+    """Continue in a process below two guardians, of which this is the first, and never returns.
 
     Args:
         private_folder: removed at the end.
         lifeline: a pipe that closes when the platform ends; None for standard input.
-
-    Returns:
-        A pipe on which a byte asks the child to end. A signal would not do: it may arrive just before a blocking wait, which then
-        does not notice it, and its handler would be inherited by the processes that a model forks.
     """
-    become_subreaper()
-    if lifeline is not None:
-        os.set_inheritable(lifeline, False)
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_write, False)
-    signal.signal(signal.SIGCHLD, _ignore)
-    signal.signal(signal.SIGTERM, _ignore)
-    signal.signal(signal.SIGUSR1, _ignore)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     stop_read, stop_write = os.pipe()
     os.set_blocking(stop_write, False)
+    if lifeline is not None:
+        os.set_inheritable(lifeline, False)
+    bond_read, bond_write = os.pipe()
+    _fork([0] if lifeline is None else [0, lifeline], closed=[bond_read], stop=stop_write, folder=private_folder)
+    # Only the first guardian holds these: the second one notices its end.
+    for descriptor in (bond_write, stop_write, *([] if lifeline is None else [lifeline])):
+        os.close(descriptor)
+    # Whatever ends the group of the first guardian leaves the second one to end the rest.
+    os.setsid()
+    parent = _fork([bond_read], closed=[stop_read])
+    os.close(bond_read)
+    die_with_parent(parent)
+    return Guarded(stop_read, parent)
+
+
+def _fork(bonds: List[int], *, closed: List[int], stop: Optional[int] = None, folder: Optional[str] = None) -> int:
+    """Continue in a child process, guarded by this one.
+
+    Args:
+        bonds: pipes whose end ends everything; see `_watch`.
+        closed: descriptors that only the child needs.
+        stop: receives a byte at SIGUSR1.
+        folder: removed at the end.
+
+    Returns:
+        The guardian's pid, in the child.
+    """
+    become_subreaper()
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    for number in _HANDLED:
+        signal.signal(number, _ignore)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     guardian = os.getpid()
     child = os.fork()
     if child == 0:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        for number in _HANDLED:
+            signal.signal(number, signal.SIG_DFL)
         os.close(wake_read)
         os.close(wake_write)
-        os.close(stop_write)
-        if lifeline is not None:
-            os.close(lifeline)
-        die_with_parent(guardian)
-        return stop_read
+        return guardian
     try:
-        # Only the model's process holds the pipe for events; the guardian must not keep it open.
+        for descriptor in closed:
+            os.close(descriptor)
+        # Only the model's process holds the pipe for events; a guardian must not keep it open.
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
-        status = _watch(child, wake_read, stop_write, lifeline)
+        status = _watch(child, wake_read, stop, bonds)
         _end_all()
-        shutil.rmtree(private_folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         _end_like(status)
     finally:
         os._exit(1)
@@ -83,22 +117,23 @@ def _ignore(signum: int, frame: object) -> None:
     """The wake-up pipe receives the signal."""
 
 
-def _watch(child: int, wake: int, stop: int, lifeline: Optional[int]) -> Optional[int]:
-    """Wait for an end. Returns the child's exit status, or None if the child has to be ended."""
-    bonds = [0] if lifeline is None else [0, lifeline]
+def _watch(child: int, wake: int, stop: Optional[int], bonds: List[int]) -> Optional[int]:
+    """Wait for an end. Returns the child's exit status, or None if the child has to be ended.
+
+    A byte on the first bond, if there are two, leaves only the second one.
+    """
     while True:
         ready = select.select([*bonds, wake], [], [])[0]
         for bond in set(bonds).intersection(ready):
             if not os.read(bond, 4096):
                 return None
-            if bond == 0 and lifeline is not None:
-                bonds = [lifeline]
+            bonds = bonds[-1:]
         if wake not in ready:
             continue
         signals = os.read(wake, 4096)
         if signal.SIGTERM in signals:
             return None
-        if signal.SIGUSR1 in signals:
+        if signal.SIGUSR1 in signals and stop is not None:
             with contextlib.suppress(OSError):  # it has ended, or has been asked often enough
                 os.write(stop, b".")
         while True:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from typing import Any, Dict, NamedTuple, Optional, TextIO
+from typing import Any, Dict, NamedTuple, Optional, TextIO, Tuple
 
 __all__ = ["PROTOCOL", "Config", "Entry", "Events", "OtherProtocol", "parse_config"]
 
@@ -41,6 +41,10 @@ class Config(NamedTuple):
         open_files: limit on open files.
         lifeline: the descriptor of a pipe that closes with the platform; None for standard input.
         lock: a descriptor that stays open while the worker runs.
+        sandbox: `on` if the system offers one, `required`, or `off`.
+        network: whether the model may use internet sockets.
+        readable: paths that the model may read besides its own.
+        home: the platform's own folder, which it may not read as a part of any of these.
     """
 
     location: str
@@ -60,6 +64,10 @@ class Config(NamedTuple):
     lock: Optional[int] = None
     certificate: Optional[str] = None
     key: Optional[str] = None
+    sandbox: str = "on"
+    network: bool = True
+    readable: Tuple[str, ...] = ()
+    home: str = ""
 
 
 def parse_config(line: bytes) -> Config:
@@ -92,6 +100,10 @@ def parse_config(line: bytes) -> Config:
         certificate=raw.get("certificate"),
         key=raw.get("key"),
         options=raw.get("options") or {},
+        sandbox=raw.get("sandbox", "on"),
+        network=raw.get("network", True),
+        readable=tuple(raw.get("readable", ())),
+        home=raw.get("home", ""),
     )
 
 

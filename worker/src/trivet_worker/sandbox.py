@@ -1,0 +1,232 @@
+"""Restricts the process that runs a model to its own files, before any code of the model's environment runs.
+
+Landlock decides which files can be opened: the package, the environment, the interpreter and the system's libraries for reading,
+the scratch folder for writing. Newer kernels also keep signals and abstract sockets inside. Landlock does not cover file modes,
+priorities and limits of other processes; if the platform runs as root, each worker has a user id of its own, which does.
+
+A kernel without Landlock (before 5.13, or with it disabled) leaves the process as its user; `enter` reports what holds.
+"""
+
+# ruff: noqa: PTH110, PTH112, PTH116, PTH118, PTH208 - pathlib would be one more import
+
+import ctypes
+import os
+import struct
+import sys
+from typing import Iterable, List, NamedTuple, Set, Tuple
+
+from trivet_worker.seccomp import filter_calls
+
+__all__ = ["Grants", "enter", "landlock_abi"]
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same number on all architectures
+_PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 4, 8, 24, 38, 47
+_AMBIENT_RAISE = 2
+_CAPABILITY_VERSION = 0x20080522
+
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
+_MAKE_SOCKET, _TRUNCATE, _IOCTL = 1 << 9, 1 << 14, 1 << 15
+_READ = _EXECUTE | _READ_FILE | _READ_DIR
+_DEVICE = _READ_FILE | _READ_DIR | _WRITE_FILE | _IOCTL
+_ONLY_FOLDERS = ~(_EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL)
+# Rights of files in each version of Landlock's interface: bits that the kernel does not know are an error.
+_FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
+
+_CAP_DAC_READ_SEARCH = 2
+_FIRST_UID = 1_950_000_000  # no user of a machine or a container has a number that high
+
+_LOG = "/proc/self/fd/2"
+
+_SYSTEM = (
+    *("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/nix/store", "/gnu/store"),
+    *("/opt/" + name for name in ("rocm", "intel", "nvidia", "cuda")),
+    *("/proc", "/sys/devices", "/sys/class", "/sys/bus", "/sys/module", "/sys/fs/cgroup", "/sys/kernel/mm"),
+    *("/run/systemd/resolve", "/run/NetworkManager/resolv.conf", "/run/resolvconf", "/var/lib/ca-certificates"),
+)
+_ETC = (
+    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld.so.preload", "alternatives", "os-release", "lsb-release"),
+    *("ssl", "pki", "ca-certificates", "crypto-policies", "gnutls"),
+    *("resolv.conf", "hosts", "hostname", "host.conf", "nsswitch.conf", "gai.conf", "services", "protocols"),
+    *("passwd", "group", "localtime", "timezone", "locale.alias", "locale.conf", "default/locale"),
+    *("mime.types", "magic", "fonts", "matplotlibrc", "OpenCL", "vulkan", "nvidia", "java", "python3"),
+    "python{}.{}".format(*sys.version_info),
+)
+_DEVICES = ("null", "zero", "full", "random", "urandom", "dri", "kfd", "dxg", "nvidia-caps", "accel", "infiniband")
+_DEVICE_NAMES = ("nvidia", "accel", "davinci", "hl")
+
+
+class Grants(NamedTuple):
+    """What a worker may use besides the system's libraries.
+
+    Attributes:
+        read: folders and files to read, and programs in them to run.
+        scratch: the folder to write.
+        folder: where a socket may be created.
+        hidden: a folder that is not read as a part of another one.
+        network: whether it may use internet sockets.
+    """
+
+    read: Tuple[str, ...]
+    hidden: str
+    scratch: str
+    folder: str
+    network: bool
+
+
+def landlock_abi() -> int:
+    """The version of this kernel's Landlock; 0 without it."""
+    try:
+        return max(0, _syscall(_CREATE_RULESET, None, 0, 1))
+    except (OSError, AttributeError):
+        return 0
+
+
+def enter(grants: Grants) -> List[str]:
+    """Restrict this process and all that it starts, for good.
+
+    Returns:
+        What holds: see `PROTECTIONS`.
+
+    Raises:
+        OSError: the kernel refused a step that it offers, or it cannot keep the model from the network.
+    """
+    abi = landlock_abi()
+    held = []
+    rules = _ruleset(grants, abi=abi) if abi else None
+    _bound(set(range(64)) - {_CAP_DAC_READ_SEARCH})
+    # Another user could not open the package, unless it has a right that only Landlock limits.
+    if rules is not None and os.geteuid() == 0 and _become(_FIRST_UID + os.getpid(), grants):
+        held.append("own user")
+    else:
+        _bound({_CAP_DAC_READ_SEARCH})
+        _keep_capabilities(0)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    if rules is not None:
+        _syscall(_RESTRICT_SELF, rules, 0)
+        os.close(rules)
+        held.append(f"landlock {abi}")
+    if filter_calls(network=grants.network):
+        held.append("seccomp" if grants.network else "no network")
+    elif not grants.network:
+        raise OSError("this system has no filters of system calls, which keep a model from the network")
+    return held
+
+
+def _ruleset(grants: Grants, *, abi: int) -> int:
+    files = _FILE_RIGHTS[min(abi, 5)]
+    # Network rights are left out of the rules: they cover TCP alone, and the filter of system calls covers all.
+    attributes = struct.pack("=QQQ", files, 0, 0b11 if abi >= 6 else 0)[: 24 if abi >= 6 else 16 if abi >= 4 else 8]
+    rules = _syscall(_CREATE_RULESET, attributes, len(attributes), 0)
+    hidden = os.path.realpath(grants.hidden) if grants.hidden else ""
+    for path in (*_SYSTEM, *("/etc/" + name for name in _ETC), *grants.read):
+        for part in _without(os.path.realpath(path), hidden):
+            _allow(rules, part, _READ & files)
+    for path in _devices():
+        _allow(rules, path, _DEVICE & files)
+    # POSIX semaphores and shared memory, which multiprocessing needs. A user id of its own keeps others out.
+    _allow(rules, "/dev/shm", files & ~_EXECUTE)  # noqa: S108 - no file is made here
+    _allow(rules, grants.folder, _MAKE_SOCKET)
+    _allow(rules, grants.scratch, files)
+    _allow(rules, _LOG, (_WRITE_FILE | _TRUNCATE) & files)
+    return rules
+
+
+def _without(path: str, hidden: str) -> Iterable[str]:
+    """The path; or all that is in it besides a hidden folder, if it holds that folder."""
+    if not hidden.startswith(path.rstrip("/") + "/") or not os.path.isdir(path):
+        yield path
+        return
+    for name in os.listdir(path):
+        if os.path.join(path, name) != hidden:
+            yield from _without(os.path.join(path, name), hidden)
+
+
+def _devices() -> Iterable[str]:
+    yield from ("/dev/" + name for name in _DEVICES)
+    for name in os.listdir("/dev"):
+        if name.startswith(_DEVICE_NAMES):
+            yield "/dev/" + name
+
+
+def _allow(rules: int, path: str, rights: int) -> None:
+    """Add a rule; a path that is missing or names a pipe needs none."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if not os.path.isdir(path):
+            rights &= ~_ONLY_FOLDERS
+        _syscall(_ADD_RULE, rules, 1, struct.pack("=Qi", rights, descriptor), 0)
+    except OSError:
+        if path != _LOG:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _become(uid: int, grants: Grants) -> bool:
+    """Change to a user id without rights. It may read what root may, within Landlock's rules. Returns False if that is refused."""
+    own = [grants.folder, grants.scratch]
+    try:
+        for path in own:
+            os.chown(path, uid, uid)
+        os.fchown(2, uid, uid)  # programs open /dev/stderr
+        _prctl(_PR_SET_KEEPCAPS, 1)
+        os.setgroups(sorted({os.stat(path).st_gid for path in _devices() if os.path.exists(path)} - {0}))
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    except OSError:
+        if os.geteuid() == uid:
+            raise
+        for path in own:
+            os.chown(path, os.geteuid(), os.getegid())
+        return False
+    _keep_capabilities(1 << _CAP_DAC_READ_SEARCH)
+    _prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, _CAP_DAC_READ_SEARCH)
+    # A change of user makes a process undumpable: it could not read the /proc files of its children.
+    _prctl(_PR_SET_DUMPABLE, 1)
+    for name in ("USER", "LOGNAME"):  # libraries look up the user's name, and this one has none
+        os.environ.setdefault(name, "model")
+    return True
+
+
+def _bound(capabilities: Set[int]) -> None:
+    """Take rights away from programs that this process starts. A process that may not do so has none to take away."""
+    for capability in capabilities:
+        _libc().prctl(ctypes.c_int(_PR_CAPBSET_DROP), ctypes.c_ulong(capability), *_zeros(3))
+
+
+def _keep_capabilities(kept: int) -> None:
+    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+    _libc().capset(header, struct.pack("=6I", kept, kept, kept, 0, 0, 0))
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _zeros(count: int) -> "List[ctypes.c_ulong]":
+    return [ctypes.c_ulong(0)] * count
+
+
+def _prctl(option: int, *values: int) -> None:
+    arguments = [ctypes.c_ulong(value) for value in values] + _zeros(4 - len(values))
+    if _libc().prctl(ctypes.c_int(option), *arguments) != 0:
+        _raise()
+
+
+def _syscall(number: int, *arguments: object) -> int:
+    libc = _libc()
+    libc.syscall.restype = ctypes.c_long
+    done: int = libc.syscall(
+        ctypes.c_long(number), *(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)
+    )
+    if done < 0:
+        _raise()
+    return done
+
+
+def _raise() -> None:
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number))
