@@ -32,7 +32,7 @@ class Control:
         settings: home and limits.
         infer_url: the address of the gateway.
         check_validations: refuses what cannot be validated, given the types of the columns that are known.
-        flush_logs: has the gateway write its inference log to disk; returns whether it did.
+        flush_logs: has the gateway, if it is running, write its inference log to disk.
         probe: parts of the platform that do not answer, with the reason.
         is_stopping: whether requests that wait for events should end.
         devices: names of the machine's GPUs.
@@ -44,7 +44,7 @@ class Control:
     settings: Settings
     infer_url: str
     check_validations: Callable[[Sequence[Validation], Mapping[str, pa.DataType]], None]
-    flush_logs: Callable[[], bool]
+    flush_logs: Callable[[], None]
     probe: Callable[[], dict[str, str]]
     is_stopping: Callable[[], bool] = lambda: False
     devices: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import orjson
@@ -34,6 +34,10 @@ TEND_S = 30.0
 PRUNE_S = 600.0
 PAUSE_S = 1.0
 MOST_FILES = 64
+MOST_SHAPES = 16
+"""Of a pipeline's requests, with columns that its model does not have: each shape has segments of its own."""
+MOST_NAMES = 16
+NAME_CHARACTERS = 64
 
 
 class InferenceLog:
@@ -54,6 +58,7 @@ class InferenceLog:
         self._limits = limits
         self._partition = partition
         self._gathering: dict[int, Gathered] = {}
+        self._shapes: dict[int, set[pa.Schema]] = {}
         # Rows to write, and pipelines that have stopped.
         self._queue: deque[Gathered | ServedPipeline] = deque()
         # Two counters with one writer each; their difference is what waits.
@@ -111,6 +116,7 @@ class InferenceLog:
     def finish(self, pipeline: ServedPipeline) -> None:
         """See `InferenceSink.finish`."""
         self._hand_over(id(pipeline))
+        self._shapes.pop(id(pipeline), None)
         self._queue.append(pipeline)
 
     def flush(self, within_s: float) -> bool:
@@ -126,22 +132,37 @@ class InferenceLog:
             return self._written.wait_for(lambda: self._done >= target, within_s)
 
     def close(self, within_s: float) -> None:
-        """Write the waiting rows and end. Called in a thread, while the event loop runs."""
+        """Write the waiting rows and end. Called in a thread, while the event loop runs. Logs how many could not be written."""
         self._closing = True
         self._wake.set()
         self._thread.join(within_s)
+        lost = self._came_rows - self._went_rows + sum(each.rows for each in list(self._gathering.values()))
+        if lost:
+            log.warning("inference log rows dropped: %d were not on the disk within %g s of the stop", lost, within_s)
 
     # In the event loop's thread.
 
     def _append_alone(
         self, pipeline: ServedPipeline, batch: Batch, more: Mapping[str, pa.Array], answer: Answer[Inputs]
     ) -> None:
-        """Append a request with columns that the model does not have."""
+        """Append a request with columns that the model does not have.
+
+        Each shape of such requests needs a segment. When a pipeline has many, further ones are kept without these columns, and
+        the log names them.
+        """
         # Sorted, because another order would be another schema.
         names = sorted(more)
-        schema = pa.schema([*batch.schema, *(pa.field(name, more[name].type) for name in names)])
+        shapes = self._shapes.setdefault(id(pipeline), set())
+        shape = pa.schema([pa.field(name, more[name].type) for name in names])
+        dropped: Sequence[str] = ()
+        if shape in shapes or len(shapes) < MOST_SHAPES:
+            shapes.add(shape)
+        else:
+            dropped = [name[:NAME_CHARACTERS] for name in names[:MOST_NAMES]]
+            shape, names = pa.schema([]), []
+        schema = pa.schema([*batch.schema, *shape])
         columns = [*batch.columns, *(more[name] for name in names)]
-        gathered = Gathered(pipeline, schema, columns, answer)
+        gathered = Gathered(pipeline, schema, columns, answer, dropped=dropped)
         nbytes = gathered.size_of(columns, answer.outputs)
         if not self._has_room(answer.outputs.rows, nbytes):
             _count(self._refused, pipeline, answer.outputs.rows)
@@ -179,7 +200,7 @@ class InferenceLog:
         tended = pruned = time.monotonic()
         self._recover()
         while True:
-            self._wake.wait(0 if self._finished else EVERY_S)
+            self._wake.wait(0 if self._finished or self._closing else EVERY_S)
             self._wake.clear()
             closing = self._closing
             with self._written:
@@ -198,7 +219,7 @@ class InferenceLog:
                 with self._written:
                     self._done = self._taken
                     self._written.notify_all()
-            if closing:
+            if closing and collected and not self._queue:
                 for folder in self._folders.values():
                     folder.close()
                 return

@@ -16,7 +16,7 @@ from trivet.engine.batch import Batch, Column, join_columns
 from trivet.engine.checks.checks import Anomalies
 from trivet.engine.pipeline import ServedPipeline
 from trivet.gateway.answer import Answer, Inputs
-from trivet.inference_log import COLUMNS, Origin
+from trivet.inference_log import COLUMNS, DROPPED, Origin
 from trivet_worker.tensors import fixed_shape, to_numpy
 
 __all__ = ["Gathered", "record_batch"]
@@ -70,6 +70,7 @@ class Gathered:
     Attributes:
         rows: the number of rows.
         nbytes: their approximate size.
+        dropped: columns of the requests that are not among the inputs.
     """
 
     __slots__ = (
@@ -78,6 +79,7 @@ class Gathered:
         "_varied_outputs",
         "anomalies",
         "counts",
+        "dropped",
         "input_schema",
         "inputs",
         "model_ns",
@@ -91,10 +93,17 @@ class Gathered:
     )
 
     def __init__(
-        self, pipeline: ServedPipeline, input_schema: pa.Schema, inputs: Sequence[Column], answer: Answer[Inputs]
+        self,
+        pipeline: ServedPipeline,
+        input_schema: pa.Schema,
+        inputs: Sequence[Column],
+        answer: Answer[Inputs],
+        *,
+        dropped: Sequence[str] = (),
     ) -> None:
         outputs = answer.outputs
         self.pipeline = pipeline
+        self.dropped = dropped
         self.input_schema = input_schema
         self.output_schema = outputs.schema
         self.inputs = [_Store(field, values) for field, values in zip(input_schema, inputs, strict=True)]
@@ -190,6 +199,8 @@ def record_batch(gathered: Gathered, *, first: int, origin: Origin) -> pa.Record
     columns = dict(_joined("in", gathered.input_schema, gathered.inputs, gathered.rows))
     columns |= dict(_joined("out", gathered.output_schema, gathered.outputs, gathered.rows))
     columns |= _anomalies(gathered)
+    if gathered.dropped:
+        columns[DROPPED.name] = pa.array([gathered.dropped] * gathered.rows, DROPPED.type)
     fields = [*COLUMNS, *(pa.field(name, values.type) for name, values in columns.items())]
     return pa.RecordBatch.from_arrays([*fixed, *columns.values()], schema=origin.put_into(pa.schema(fields)))
 

@@ -72,7 +72,7 @@ class GatewaySocket:
         take_table: called with each new table, one after the other.
         take_end: called with each worker that ended.
         to_end: workers that each new supervisor has to end.
-        flush: flushes the inference log.
+        flush: flushes the inference log, and returns whether all rows are in it.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class GatewaySocket:
         take_table: Callable[[RouteTable], Awaitable[None]],
         take_end: Callable[[WorkerEnded], None],
         to_end: Callable[[], Iterable[WorkerAddress]] = tuple,
-        flush: Callable[[], Awaitable[None]],
+        flush: Callable[[], Awaitable[bool]],
     ) -> None:
         self._path = path
         self._name = name
@@ -160,8 +160,8 @@ class GatewaySocket:
             case WorkerEnded():
                 self._take_end(message)
             case FlushLogs():
-                await self._flush()
-                peer.send(Flushed(token=message.token))
+                if await self._flush():
+                    peer.send(Flushed(token=message.token))
             case RouteTable():
                 async with self._in_order:
                     if peer.order < self._authority or message.number < peer.number:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from trivet.errors import Internal
 
-__all__ = ["COLUMNS", "OPEN", "SEALED", "Origin", "folder_of", "list_segments"]
+__all__ = ["COLUMNS", "DROPPED", "OPEN", "SEALED", "Origin", "folder_of", "list_segments"]
 
 OPEN = ".arrows"
 SEALED = ".parquet"
@@ -29,6 +29,9 @@ COLUMNS = (
 )
 """The first columns of every row: time, request (ascending), row of the request, and nanoseconds. Then come `in.*`, `out.*`
 and `anomaly.*`."""
+
+DROPPED = pa.field("dropped", pa.list_(pa.field("item", pa.string())))
+"""The last column of rows that are kept without some of their columns: the names of these."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

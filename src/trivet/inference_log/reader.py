@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trivet.errors import Invalid
-from trivet.inference_log.layout import COLUMNS, SEALED, Origin, list_segments
+from trivet.inference_log.layout import COLUMNS, DROPPED, SEALED, Origin, list_segments
 from trivet.inference_log.writer import read_stream
 
 __all__ = ["LogPage", "Status", "read_logs"]
@@ -30,7 +30,6 @@ PARTS = ("time", "in", "out", "anomaly", "metadata")
 USUAL = ("time", "in", "out", "anomaly")
 REMEMBERED = 10_000
 TRIES = 10
-DROPPED = pa.list_(pa.field("item", pa.string()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -264,7 +263,12 @@ def _load(path: Path, wanted: _Wanted) -> _Segment | None:
         table = table.filter(pc.or_(beyond(table["request"], request), same))
     if table.num_rows == 0:
         return None
-    return _Segment(table, Origin.found_in(table.schema))
+    origin = Origin.found_in(table.schema)
+    if DROPPED.name not in table.column_names:
+        offsets = pa.array(np.zeros(table.num_rows + 1, np.int32))
+        none = pa.ListArray.from_arrays(offsets, pa.array([], pa.string()), type=DROPPED.type)
+        table = table.append_column(DROPPED, none)
+    return _Segment(table, origin)
 
 
 def _naive(moment: datetime) -> datetime:
@@ -313,9 +317,8 @@ def _gather(index: np.ndarray, segments: list[_Segment]) -> pa.Table:
     rows = pa.concat_tables(tables).take(pa.array(offsets[where] + index["at"])).combine_chunks()
     origins = [segments[number].origin for number in used]
     elapsed = np.stack([rows["elapsed.read"].to_numpy(), rows["elapsed.model"].to_numpy()], axis=1)
-    count = len(index)
-    columns = {
-        "metadata.dropped": pa.array([[]] * count, DROPPED),
+    columns: dict[str, pa.ChunkedArray | pa.Array] = {
+        "metadata.dropped": rows[DROPPED.name],
         "metadata.elapsed": pa.array(list(elapsed), pa.list_(pa.field("steps", pa.uint64(), nullable=False))),
         "metadata.last_model": pa.array([origins[each].last_model for each in where]),
         "metadata.partition": pa.array([origins[each].partition for each in where]),

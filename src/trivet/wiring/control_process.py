@@ -23,7 +23,7 @@ from trivet.domain.decoders import decoder
 from trivet.domain.encoding import encode
 from trivet.domain.pipeline import Validation
 from trivet.domain.routes import FlushLogs
-from trivet.errors import TrivetError
+from trivet.errors import TrivetError, Unavailable
 from trivet.gateway.http.draining import DrainingServer
 from trivet.settings import Settings
 from trivet.wiring.catalogs import catalog_of
@@ -32,7 +32,7 @@ from trivet.workers.devices import find_devices
 
 __all__ = ["run_control"]
 
-FLUSH_S = 2.0
+FLUSH_S = 10.0
 PROBE_S = 1.0
 
 
@@ -130,8 +130,12 @@ class _Answer(msgspec.Struct):
     token: str = ""
 
 
-def _flush(path: str) -> bool:
-    """Ask the gateway to write its log to disk; returns within seconds in any case."""
+def _flush(path: str) -> None:
+    """Ask the gateway to write its log to disk.
+
+    Raises:
+        Unavailable: it is running and did not write it in time.
+    """
     token = f"{os.getpid()}-{time.monotonic_ns()}"
     deadline = time.monotonic() + FLUSH_S
     rest = b""
@@ -144,10 +148,16 @@ def _flush(path: str) -> bool:
             peer.settimeout(left_s)
             piece = peer.recv(2**16)
             if not piece:
-                return False
+                return
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 answer = decoder(_Answer).decode(line)
                 if answer.kind == "flushed" and answer.token == token:
-                    return True
-    return False
+                    return
+    if time.monotonic() >= deadline:
+        raise Unavailable(
+            "the newest rows of the inference log are not on the disk yet",
+            why=f"the gateway did not write them within {FLUSH_S:g} s",
+            fix="try again; if it stays so, look at the gateway's log and at the disk",
+            reason="log_not_written",
+        )

@@ -37,9 +37,10 @@ __all__ = ["run_gateway"]
 
 log = logging.getLogger(__name__)
 
-# A disk that is slower than this costs log rows.
 HOLD_S = 5.0
-FLUSH_S = 5.0
+# A disk that is slower than this costs log rows at a stop.
+CLOSE_S = 5.0
+FLUSH_S = 10.0
 
 
 def run_gateway(
@@ -100,9 +101,8 @@ async def _run(
         await asyncio.to_thread(table_file.write, table)
         deployments.take(table)
 
-    async def flush() -> None:
-        if answers is not None:
-            await asyncio.to_thread(answers.flush, FLUSH_S)
+    async def flush() -> bool:
+        return answers is None or await asyncio.to_thread(answers.flush, FLUSH_S)
 
     async with GatewaySocket(
         run / "gateway.sock",
@@ -120,7 +120,7 @@ async def _run(
         settling.cancel()
         await deployments.close()
     if answers is not None:
-        await asyncio.to_thread(answers.close, FLUSH_S)
+        await asyncio.to_thread(answers.close, CLOSE_S)
 
 
 def _inference_log(settings: Settings) -> InferenceLog | None:

@@ -171,9 +171,8 @@ def api(tmp_path: Path, empty_catalog: Path) -> Iterator[Api]:
     silent: dict[str, str] = {}
     flushes: list[int] = []
 
-    def flush() -> bool:
+    def flush() -> None:
         flushes.append(1)
-        return True
 
     control = Control(
         catalog=catalog,

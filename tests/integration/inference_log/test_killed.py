@@ -123,3 +123,21 @@ def test_a_stopped_gateway_writes_what_it_answered(gateway: Callable[..., Any], 
     connection.close()
     assert here.end(signal.SIGTERM) == 0
     assert read_logs(here.folder(), limit=10**6, order="Asc").table["in.x"].to_pylist() == list(range(500))
+
+
+def test_a_stop_writes_rows_with_ever_new_columns(gateway: Callable[..., Any], routes: Any) -> None:
+    here = gateway().start(routes())
+    connection = here.connect()
+    for number in range(3000):
+        here.ask([{"x": number, f"new{number}": 1}], connection=connection)
+    connection.close()
+    assert here.end(signal.SIGTERM) == 0
+    found: list[int] = []
+    cursor = None
+    while True:
+        page = read_logs(here.folder(), limit=10**6, order="Asc", cursor=cursor)
+        found += page.table["in.x"].to_pylist()
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert found == list(range(3000))

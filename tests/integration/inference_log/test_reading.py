@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from trivet.control.use_cases.logs import records_of
+from trivet.inference_log import read_logs
 
 STREAM = "application/vnd.apache.arrow.stream"
 
@@ -211,6 +212,27 @@ def test_many_kinds_of_requests_in_turn_make_no_file_for_each(gateway: Callable[
     found = [value for page in walk(here, order="Asc") for value in page.table["in.x"].to_pylist()]
     assert found == list(range(200))
     assert len(list(here.folder().iterdir())) == 8
+
+
+def test_ever_new_columns_make_no_file_for_each_and_are_named(gateway: Callable[..., Any], routes: Any) -> None:
+    here = gateway().start(routes())
+    connection = here.connect()
+    for number in range(300):
+        here.ask([{"x": number, f"new{number:03d}{'n' * 100}": 1}], connection=connection)
+    # Known shapes are still kept whole.
+    here.ask([{"x": 300, f"new000{'n' * 100}": 1}], connection=connection)
+    here.ask([{"x": 301}], connection=connection)
+    connection.close()
+    here.flush()
+    pages = list(walk(here, order="Asc", dataset=("in", "metadata")))
+    assert [value for page in pages for value in page.table["in.x"].to_pylist()] == list(range(302))
+    assert len(list(here.folder().iterdir())) == 18
+    dropped = [names for page in pages for names in page.table["metadata.dropped"].to_pylist()]
+    assert dropped == [[]] * 16 + [[f"new{number:03d}{'n' * 58}"] for number in range(16, 300)] + [[], []]
+    # Rows without columns of their own are one page, whether something was dropped or not.
+    assert here.logs(limit=1).table.column_names == ["time", "in.x", "out.y", "anomaly.count"]
+    assert here.end(signal.SIGTERM) == 0
+    assert read_logs(here.folder(), limit=1).table["in.x"].to_pylist() == [301]
 
 
 DAY = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 - Arrow keeps some without a zone

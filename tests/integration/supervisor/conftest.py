@@ -147,7 +147,7 @@ class ShortGateway:
             take_table=self._take,
             take_end=self.ended.append,
             to_end=lambda: tuple(self.to_end),
-            flush=lambda: asyncio.sleep(0),
+            flush=lambda: asyncio.sleep(0, result=True),
         ) as door:
             self.door = door
             yield

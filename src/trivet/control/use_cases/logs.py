@@ -35,6 +35,7 @@ def pipeline_logs(
     Raises:
         NotFound: there is no such pipeline.
         Invalid: as `read_logs` says.
+        Unavailable: the gateway did not write the newest rows in time.
     """
     check(caller, Action.READ_LOGS, workspace)
     # Not at the top: Parquet takes long to import, and few requests need it.
