@@ -212,6 +212,13 @@ class Models:
             query = sa.select(sa.exists().where(sa.or_(model_versions.c.sha == sha, converted)))
             return bool(connection.execute(query).scalar())
 
+    def package_runs(self, sha: Digest) -> bool:
+        """Whether a version that is not in error has these bytes: its files are unpacked."""
+        converted = model_versions.c.loaded.contains(f'"converted":"{sha}"', autoescape=True)
+        runs = sa.and_(model_versions.c.sha == sha, model_versions.c.status != VersionStatus.ERROR.value)
+        with self._database.reading() as connection:
+            return bool(connection.execute(sa.select(sa.exists().where(sa.or_(runs, converted)))).scalar())
+
     def add_config(
         self,
         version_id: int,

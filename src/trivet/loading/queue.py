@@ -51,6 +51,9 @@ class UploadRecords(Protocol):
     def package_in_use(self, sha: Digest) -> bool:
         """Whether any version has these bytes, as they were uploaded or as what they were converted to."""
 
+    def package_runs(self, sha: Digest) -> bool:
+        """Whether a version that is not in error has these bytes."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadQueueLimits:
@@ -86,6 +89,7 @@ class LoadQueue:
         trials: loads one.
         scratch: a private folder for the length of a `with` block.
         settling: held while a blob and the row that names it are stored or deleted together.
+        discard_package: removes the unpacked files of a package.
         settings: for the trials, as `settings_to_json` writes them.
         parent: this process's id: trials end with it.
         limits: see there.
@@ -101,6 +105,7 @@ class LoadQueue:
         trials: Trials,
         scratch: Callable[[], AbstractContextManager[Path]],
         settling: Callable[[], AbstractContextManager[None]],
+        discard_package: Callable[[Digest], None],
         settings: str,
         parent: int,
         limits: LoadQueueLimits,
@@ -112,6 +117,7 @@ class LoadQueue:
         self._trials = trials
         self._scratch = scratch
         self._settling = settling
+        self._discard_package = discard_package
         self._settings = settings
         self._parent = parent
         self._limits = limits
@@ -197,12 +203,22 @@ class LoadQueue:
                     await upload_log.close("info", "ready", f"{version.name} version {version.number} is ready")
         except (NotFound, Conflict):
             # The version's rows are gone.
-            return
+            await asyncio.to_thread(self._discard, version.sha)
 
     async def _failed(self, version: ModelVersion, error: TrivetError, upload_log: UploadLog) -> None:
         fault = Fault.of(error)
         await self._retry(self._models.set_status, version.id, VersionStatus.ERROR, fault=fault)
+        await asyncio.to_thread(self._discard, version.sha)
         await upload_log.close("error", "error", str(error))
+
+    def _discard(self, digest: Digest) -> None:
+        """Remove unpacked files that no version needs. Files that cannot be removed now take up space and do no harm."""
+        try:
+            with self._settling():
+                if not self._models.package_runs(digest):
+                    self._discard_package(digest)
+        except TrivetError as error:
+            log.warning("the files of the package %s could not be removed: %s", digest[:12], error.message)
 
     async def _try(self, version: ModelVersion, folder: Path, upload_log: UploadLog) -> LoadedModel:
         file = folder / "package"

@@ -3,10 +3,11 @@
 from trivet.packaging.limits import Limits
 from trivet.packaging.open import open_package, unpack_again
 from trivet.packaging.settings import load_settings, merge_settings
-from trivet.packaging.store import find_package
+from trivet.packaging.store import discard_package, find_package
 
 __all__ = [
     "Limits",
+    "discard_package",
     "find_package",
     "load_settings",
     "merge_settings",

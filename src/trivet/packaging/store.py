@@ -30,7 +30,7 @@ from trivet.packaging.folder import read_folder
 from trivet.packaging.limits import Budget, Limits
 from trivet.packaging.paths import Entry, shown
 
-__all__ = ["StoredPackage", "find_package", "put_file", "put_folder", "put_zip"]
+__all__ = ["StoredPackage", "discard_package", "find_package", "put_file", "put_folder", "put_zip"]
 
 _CHUNK = 1 << 20
 _FORMS: tuple[store_folder.Form, ...] = ("file", "zip", "folder")
@@ -63,6 +63,15 @@ def find_package(store: Path, digest: Digest) -> Path | None:
     """
     known = any(store_folder.find(store, digest=digest, form=form) for form in _FORMS)
     return store / digest / store_folder.FILES if known else None
+
+
+def discard_package(store: Path, digest: Digest) -> None:
+    """Remove the unpacked files of a package that no model needs any more.
+
+    Raises:
+        Unavailable: the store cannot be written to.
+    """
+    store_folder.discard(store, digest=digest)
 
 
 def put_file(path: Path, *, store: Path, limits: Limits, name: str | None = None) -> StoredPackage:

@@ -20,7 +20,7 @@ from trivet.packaging.limits import Budget
 from trivet.packaging.paths import Entry
 from trivet.packaging.writing import make_durable, write_bytes, write_files
 
-__all__ = ["FILES", "Form", "Record", "add", "canonical_json", "find"]
+__all__ = ["FILES", "Form", "Record", "add", "canonical_json", "discard", "find"]
 
 FILES = "files"
 Form = Literal["file", "zip", "folder"]
@@ -104,6 +104,23 @@ def add(
             write_bytes(_MANIFEST, canonical_json(record), into=descriptor)
             make_durable(folder)
             return _publish(folder, store=store, digest=digest, record=record)
+
+
+def discard(store: Path, *, digest: Digest) -> None:
+    """Remove a package, if it is there. It must not be in use.
+
+    Raises:
+        Unavailable: the store cannot be written to.
+    """
+    target = store / digest
+    if not target.exists():
+        return
+    with disk(store):
+        # The name is gone at once; a sweep removes what a crash leaves.
+        with locked_folder(store):
+            draft = draft_name(store)
+            target.rename(draft)
+        remove(draft)
 
 
 def canonical_json(value: object) -> bytes:

@@ -24,6 +24,7 @@ from trivet.loading.queue import LoadQueue, LoadQueueLimits
 from trivet.loading.restore import sandbox_of, scratch_folder, worker_files
 from trivet.loading.steps import Steps
 from trivet.loading.trials import ProcessTrials
+from trivet.packaging import discard_package
 from trivet.settings import Settings, settings_to_json
 from trivet.supervisor.catalog_reader import CatalogReader
 from trivet.supervisor.catalog_writer import CatalogWriter
@@ -185,6 +186,7 @@ def load_queue(
         trials=ProcessTrials(program, environ={name: value for name, value in environ.items() if name not in SECRETS}),
         scratch=partial(scratch_folder, settings.home),
         settling=partial(settling, settings.home),
+        discard_package=partial(discard_package, settings.home / "packages"),
         settings=settings_to_json(replace(settings, database_url=None)),
         parent=os.getpid(),
         limits=LoadQueueLimits(load_s=settings.load_timeout_s + LOAD_MARGIN_S),

@@ -188,6 +188,15 @@ class TestModels:
         filled.catalog.models.delete(1, "b")
         assert not filled.catalog.models.package_in_use(some_sha)
 
+    def test_files_are_needed_while_a_version_without_an_error_has_them(self, filled, some_sha) -> None:
+        assert not filled.catalog.models.package_runs(some_sha)
+        refused, other = filled.version("a"), filled.version("b")
+        filled.catalog.models.set_status(refused.id, VersionStatus.ERROR)
+        assert filled.catalog.models.package_runs(some_sha)
+        filled.catalog.models.set_status(other.id, VersionStatus.ERROR)
+        assert not filled.catalog.models.package_runs(some_sha)
+        assert filled.catalog.models.package_in_use(some_sha)
+
     def test_a_converted_file_is_in_use_like_a_package(self, filled, some_sha) -> None:
         converted = Digest("c0" * 32)
         loaded = LoadedModel(runtime=Runtime.NATIVE, converted=converted, input_schema=INPUTS, output_schema=OUTPUTS)

@@ -405,9 +405,14 @@ def test_a_deleted_model_takes_what_it_was_converted_to(api) -> None:
     schema = pa.schema([pa.field("x", pa.float32())])
     loaded = LoadedModel(runtime=Runtime.NATIVE, converted=converted, input_schema=schema, output_schema=schema)
     api.control.catalog.models.set_status(version["id"], VersionStatus.READY, loaded=loaded)
+    packages = api.control.settings.home / "packages"
+    for digest in (api.control.catalog.models.version(version["id"]).sha, converted):
+        (packages / digest / "files").mkdir(parents=True)
+        (packages / digest).chmod(0o500)
     assert len(api.blobs_kept()) == 2
     api.call("DELETE", "/v1/models/fraud")
     assert api.blobs_kept() == []
+    assert list(packages.iterdir()) == []
 
 
 def test_an_event_that_cannot_be_written_spoils_nothing(api) -> None:

@@ -21,10 +21,11 @@ from trivet.domain.digest import digest_of_bytes
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import ModelSettings
 from trivet.domain.version import CONVERTED_FILE, Acceleration, Architecture, LoadedModel, ModelVersion, VersionStatus
-from trivet.errors import NotFound, Unavailable
+from trivet.errors import BadPackage, NotFound, Unavailable
 from trivet.loading.queue import LoadQueue, LoadQueueLimits
 from trivet.loading.restore import scratch_folder
 from trivet.loading.trials import ProcessTrials, Stage
+from trivet.packaging import discard_package
 from trivet.settings import settings_to_json
 from trivet.wiring.supervisor_process import TRIAL_PROGRAM, load_queue
 
@@ -137,6 +138,7 @@ class Platform:
             trials=trials,
             scratch=partial(scratch_folder, self.bench.home),
             settling=partial(settling, self.bench.home),
+            discard_package=partial(discard_package, self.bench.home / "packages"),
             settings=settings_to_json(self.bench.settings),
             parent=os.getpid(),
             limits=limits,
@@ -340,6 +342,20 @@ def test_what_is_wrong_with_it_is_kept_with_the_version(platform, bench):
     assert version.fault.what in text
     assert version.fault.fix in text
     assert [event.kind for event in platform.catalog.journal.events()] == ["error"]
+    assert unpacked(platform) == []
+
+
+def test_a_refused_package_stays_unpacked_for_a_version_that_runs(platform, bench):
+    ready = platform.upload(bench.sum_onnx())
+    platform.convert()
+    refused = platform.row(name="refused", sha=ready.sha)
+    platform.convert(ScriptedTrials(endings=[BadPackage("refused")]))
+    assert platform.now(refused).status is VersionStatus.ERROR
+    assert unpacked(platform) == [ready.sha]
+
+
+def unpacked(platform):
+    return sorted(path.name for path in (platform.bench.home / "packages").glob("*"))
 
 
 def test_two_are_tried_at_once_and_the_others_wait_for_their_turn(platform):

@@ -17,6 +17,7 @@ from trivet.domain.pipeline import ModelStep
 from trivet.domain.step_fit import configured_schemas
 from trivet.domain.version import Model, ModelConfig, ModelVersion, Workspace
 from trivet.errors import Conflict, Invalid, NotFound, TrivetError
+from trivet.packaging import discard_package
 
 __all__ = [
     "configure",
@@ -219,7 +220,7 @@ def _bytes_of(version: ModelVersion) -> Iterable[Digest]:
 
 
 def forget_bytes(control: Control, digests: Iterable[Digest]) -> None:
-    """Delete the bytes that no version has. Called while `settling` is held.
+    """Delete the bytes that no version has, and their unpacked files. Called while `settling` is held.
 
     Bytes that cannot be deleted now take up space and do no harm.
     """
@@ -227,6 +228,7 @@ def forget_bytes(control: Control, digests: Iterable[Digest]) -> None:
         try:
             if not control.catalog.models.package_in_use(digest):
                 control.blobs.delete(digest)
+                discard_package(control.settings.home / "packages", digest)
         except TrivetError as error:
             log.warning("the bytes %s could not be deleted: %s", digest[:12], error.message)
 
