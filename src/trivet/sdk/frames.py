@@ -1,6 +1,7 @@
 """Turns DataFrames and Arrow tables into requests, and answers into the same form. Imports pandas only when needed."""
 
 import base64
+import contextlib
 import json
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -125,11 +126,28 @@ def _values_of(column: Any, name: str) -> list[Any]:
 def _records(rows: list[Any]) -> bytes:
     """Rows as JSON; NaN becomes null."""
     try:
-        return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS, default=_plain)
+        return _dumped(rows)
     except orjson.JSONEncodeError as error:
+        if "64-bit" in str(error):
+            # Rare, so that only then all values are looked at.
+            with contextlib.suppress(orjson.JSONEncodeError):
+                return _dumped(_with_large_integers(rows))
         raise Invalid(
             "the rows cannot be sent as JSON", why=str(error), fix="give plain numbers, texts and lists, or a Table"
         ) from error
+
+
+def _dumped(rows: Any) -> bytes:
+    return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS, default=_plain)
+
+
+def _with_large_integers(value: Any) -> Any:
+    """The same value, with the digits of integers that orjson does not take."""
+    if type(value) is int:
+        return value if -(2**63) <= value < 2**64 else orjson.Fragment(str(value))
+    if isinstance(value, dict):
+        return {key: _with_large_integers(each) for key, each in value.items()}
+    return [_with_large_integers(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:

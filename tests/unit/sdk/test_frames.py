@@ -117,6 +117,14 @@ def test_records_may_hold_numpys_values():
     assert json.loads(request(rows).content) == [{"a": 1.5, "b": [0, 1], "c": 0.5, "d": None, "e": "2024-01-02"}]
 
 
+def test_integers_of_any_size_are_sent_and_received_exactly():
+    numbers = [2**63, 2**64 - 1, 2**64, -(2**63) - 1, 2**70]
+    rows = [{"id": number, "more": {"deep": [number, np.float32(0.5)]}} for number in numbers]
+    assert json.loads(request(rows).content) == [{"id": number, "more": {"deep": [number, 0.5]}} for number in numbers]
+    assert json.loads(request(pd.DataFrame({"id": numbers})).content) == [{"id": number} for number in numbers]
+    assert answer(rows, [{"id": number} for number in numbers]) == [{"id": number} for number in numbers]
+
+
 def test_one_record_is_a_list_of_one():
     assert request({"a": 1}).content == b'[{"a":1}]'
 
