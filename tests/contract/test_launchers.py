@@ -110,7 +110,7 @@ class TestProcesses(LauncherContract):
     def test_only_a_call_with_the_token_is_answered(self, tmp_path: Path) -> None:
         async def story(make: Callable[[], Launcher]) -> None:
             worker = await make().start(self.spec(tmp_path, "works"))
-            pool = WorkerPool(input_schema=NUMBERS, output_schema=NUMBERS, joins=True, limits=EngineLimits())
+            pool = WorkerPool(input_schema=NUMBERS, output_schema=NUMBERS, batching="joined", limits=EngineLimits())
             pool.attach(worker)
             rows = pa.RecordBatch.from_arrays([pa.array([1, 2])], schema=NUMBERS)
             answer = await predict(pool, Batch.of_record_batch(rows))

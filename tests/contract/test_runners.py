@@ -58,12 +58,13 @@ def write_onnx(path: Path) -> Path:
 @asynccontextmanager
 async def native(folder, cost):
     runner = NativeRunner(NativeSession(write_onnx(folder / "model.onnx")), cost=cost, limits=EngineLimits())
+    runner.joins = True
     yield runner
     runner.close()
 
 
 @asynccontextmanager
-async def isolated(folder, *, joins):
+async def isolated(folder, *, batching):
     package = folder / "package"
     package.mkdir(exist_ok=True)
     (package / "step.py").write_text(textwrap.dedent(STEP))
@@ -86,7 +87,7 @@ async def isolated(folder, *, joins):
             temporary=Path(short),
         )
         worker = await launcher.start(spec)
-        pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, joins=joins, limits=EngineLimits())
+        pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, batching=batching, limits=EngineLimits())
         pool.attach(worker)
         try:
             yield pool
@@ -98,8 +99,9 @@ async def isolated(folder, *, joins):
 MAKERS = {
     "a session on the loop": lambda folder: native(folder, Cost(1e-6, 1e-9)),
     "a session in threads": lambda folder: native(folder, Cost(1.0, 1.0)),
-    "a worker": lambda folder: isolated(folder, joins=True),
-    "a worker without joining": lambda folder: isolated(folder, joins=False),
+    "a worker": lambda folder: isolated(folder, batching="joined"),
+    "a worker with whole requests": lambda folder: isolated(folder, batching="whole"),
+    "a worker with single rows": lambda folder: isolated(folder, batching="single"),
 }
 
 

@@ -11,6 +11,7 @@ from trivet.catalog.database import Database
 from trivet.catalog.find import find_model, find_workspace, is_id
 from trivet.catalog.rows import DEPLOYMENTS, VERSIONS, config_of, json_text, plain, version_of
 from trivet.catalog.tables import model_configs, model_versions, models, pipeline_versions
+from trivet.domain.batching import Batching
 from trivet.domain.deployment import DeploymentStatus
 from trivet.domain.digest import Digest
 from trivet.domain.encoding import decode, schema_to_text
@@ -224,7 +225,7 @@ class Models:
         version_id: int,
         *,
         tensor_fields: Sequence[str] | None = None,
-        batch_config: Literal["single"] | None = None,
+        batch_config: Batching | None = None,
         input_schema: pa.Schema | None = None,
         output_schema: pa.Schema | None = None,
         max_batch_delay_ms: int | None = None,

@@ -141,7 +141,8 @@ async def _try(
     package: "Package", model: "LoadedModel", *, settings: Settings, findings: _Findings, report: Reporter
 ) -> None:
     from trivet.domain.schema import format_schema
-    from trivet.wiring.standalone import run_tests, standalone
+    from trivet.domain.version import batching_of
+    from trivet.wiring.standalone import compared, run_tests, standalone
 
     workers = model.settings.workers or 1
     async with standalone(package, model, settings=settings, report=report, workers=workers) as pipeline:
@@ -152,5 +153,7 @@ async def _try(
             findings.add("answered", pipeline.probe.shown)
         else:
             findings.add("reached", f"it refuses {pipeline.probe.shown}, which may be right")
+        batching, reason = batching_of(await compared(pipeline, model, report=report), None)
+        findings.add("batching", f"{batching}: {reason}")
         for name, difference in await run_tests(pipeline.runner, model.settings.tests):
             findings.add("test", f"{name}: {difference or 'passed'}", ok=difference is None)

@@ -2,10 +2,11 @@
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from trivet.domain.batching import BATCHINGS, Batching
 from trivet.domain.frameworks import Framework
 from trivet.errors import Invalid
 
@@ -66,7 +67,11 @@ TensorFieldsOption = Annotated[
 BatchConfigOption = Annotated[
     str | None,
     typer.Option(
-        metavar="single", help="'single': one row a call of the model.", rich_help_panel=MODEL, show_default=False
+        metavar="single|whole|joined",
+        help="What is a call of the model: a 'single' row, a 'whole' request, or 'joined' requests. By default requests are "
+        "joined where that was proved not to change answers.",
+        rich_help_panel=MODEL,
+        show_default=False,
     ),
 ]
 NameOption = Annotated[
@@ -147,8 +152,8 @@ def model_flags(
     from trivet.domain.package import ModelSettings
     from trivet.domain.schema import load_schema
 
-    if batch_config not in (None, "single"):
-        raise Invalid(f"--batch-config is {batch_config!r}", fix="use single, or leave it out")
+    if batch_config is not None and batch_config not in BATCHINGS:
+        raise Invalid(f"--batch-config is {batch_config!r}", fix="use single, whole or joined, or leave it out")
     fields = None if tensor_fields is None else tuple(name.strip() for name in tensor_fields.split(","))
     if fields is not None and (not all(fields) or len(set(fields)) != len(fields)):
         raise Invalid(f"--tensor-fields is {tensor_fields!r}", fix="give names separated by commas, each once")
@@ -158,7 +163,7 @@ def model_flags(
         input_schema=None if input_schema is None else load_schema(input_schema, which="input"),
         output_schema=None if output_schema is None else load_schema(output_schema, which="output"),
         tensor_fields=fields,
-        batch_config=cast("Literal['single'] | None", batch_config),
+        batch_config=cast("Batching | None", batch_config),
         python=python,
         workers=workers,
         timeout_s=timeout,

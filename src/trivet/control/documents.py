@@ -11,7 +11,7 @@ from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Runtime
 from trivet.domain.pipeline import CheckStep, Pipeline, PipelineStep, PipelineVersion
 from trivet.domain.schema import format_schema
-from trivet.domain.version import Model, ModelConfig, ModelVersion, Workspace
+from trivet.domain.version import Model, ModelConfig, ModelVersion, Workspace, batching_of
 
 __all__ = [
     "config_document",
@@ -83,6 +83,7 @@ def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]
     loaded = version.loaded
     inputs = loaded.input_schema if loaded else version.settings.input_schema
     outputs = loaded.output_schema if loaded else version.settings.output_schema
+    batching, reason = (None, None) if loaded is None else batching_of(loaded, version.config)
     return {
         "id": version.id,
         "uuid": version.uuid,
@@ -109,6 +110,8 @@ def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]
         "output_schema": _schema(outputs),
         "input_schema_text": _text(inputs),
         "output_schema_text": _text(outputs),
+        "batching": batching,
+        "batching_reason": reason,
         "notes": [] if loaded is None else list(loaded.notes),
         "config": None if version.config is None else config_document(version.config),
         "created_by": version.created_by,

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trivet.domain.batching import Batching
 from trivet.domain.frameworks import Framework, listed_frameworks
 from trivet.domain.version import Acceleration, Architecture
 
@@ -11,7 +12,10 @@ __all__ = ["Configure", "Deploy", "NewPipeline", "NewUpload", "NewWorkspace", "S
 
 _SCHEMA_FORM = "as base64 of Arrow's IPC form or as short text"
 _TENSOR_FIELDS = "Column names for the inputs, in the model's order."
-_BATCH_CONFIG = "`single`: one row a call."
+_BATCH_CONFIG = (
+    "What is a call: a `single` row, a `whole` request, or `joined` requests. Null joins requests where that was proved not to "
+    "change answers."
+)
 
 
 class _Body(BaseModel):
@@ -44,14 +48,14 @@ class NewUpload(_Body):
     )
     python: str | None = Field(None, description="The Python version, as in 3.10.")
     tensor_fields: list[str] | None = Field(None, description=_TENSOR_FIELDS)
-    batch_config: Literal["single"] | None = Field(None, description=_BATCH_CONFIG)
+    batch_config: Batching | None = Field(None, description=_BATCH_CONFIG)
 
 
 class Configure(_Body):
     """How a version runs."""
 
     tensor_fields: list[str] | None = Field(None, description=_TENSOR_FIELDS)
-    batch_config: Literal["single"] | None = Field(None, description=_BATCH_CONFIG)
+    batch_config: Batching | None = Field(None, description=_BATCH_CONFIG)
     input_schema: str | None = Field(None, description=f"What a row holds, {_SCHEMA_FORM}; null takes the version's.")
     output_schema: str | None = Field(
         None, description=f"What an answer holds, {_SCHEMA_FORM}; null takes the version's."

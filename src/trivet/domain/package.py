@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
+from trivet.domain.batching import Batching
 from trivet.domain.digest import Digest
 from trivet.domain.frameworks import Framework
 
@@ -85,7 +86,7 @@ class ModelSettings:
     input_schema: pa.Schema | None = None
     output_schema: pa.Schema | None = None
     tensor_fields: tuple[str, ...] | None = None
-    batch_config: Literal["single"] | None = None
+    batch_config: Batching | None = None
     python: str | None = None
     workers: int | None = None
     timeout_s: float | None = None

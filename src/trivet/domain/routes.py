@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 import pyarrow as pa
 
+from trivet.domain.batching import Batching
 from trivet.domain.fault import Fault
 from trivet.domain.pipeline import Validation
 
@@ -66,7 +67,8 @@ class NativeStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
     Attributes:
         version_id: the version's number among all versions, `version` its UUID.
         path: the checked model file, unpacked.
-        tensor_fields, batch_config, input_schema, output_schema: of version and configuration; None where neither says.
+        tensor_fields, input_schema, output_schema: of version and configuration; None where neither says.
+        batch_config: which rows share a call; None is `whole`.
         example: rows to try it with; empty tries zeros.
         must_answer: whether the made-up row has to be answered: it was, when the version was uploaded.
         threads: for operators inside one call; None leaves it to the gateway.
@@ -80,7 +82,7 @@ class NativeStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
     framework: str
     path: str
     tensor_fields: tuple[str, ...] | None = None
-    batch_config: Literal["single"] | None = None
+    batch_config: Batching | None = None
     input_schema: pa.Schema | None = None
     output_schema: pa.Schema | None = None
     example: tuple[dict[str, Any], ...] = ()
@@ -94,6 +96,7 @@ class WorkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
     """A step that workers run.
 
     Attributes:
+        batch_config: which rows share a call; None is `whole`.
         must_answer: whether the made-up row has to be answered: it was, when the version was uploaded.
         workers: those that are ready now. They come and go without the route being another one.
         max_batch_delay_ms, batch_size_target, batch_size_limit: see `ModelConfig`.
@@ -106,7 +109,7 @@ class WorkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
     framework: str
     input_schema: pa.Schema
     output_schema: pa.Schema
-    batch_config: Literal["single"] | None = None
+    batch_config: Batching | None = None
     example: tuple[dict[str, Any], ...] = ()
     must_answer: bool = False
     timeout_s: float | None = None

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 import pyarrow as pa
 
+from trivet.domain.batching import NOT_COMPARED, Batching, Independence
 from trivet.domain.digest import Digest
 from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Framework, Runtime
@@ -22,6 +23,7 @@ __all__ = [
     "ModelVersion",
     "VersionStatus",
     "Workspace",
+    "batching_of",
 ]
 
 
@@ -103,6 +105,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         output_schema: under which they come out.
         answered: whether it answered its canned row when it was uploaded. A model may refuse a made-up row, and is then sent
             requests without having answered any.
+        independence: whether its answer to a row depends on the rows beside it; None where its trial did not compare any.
         environment: digest of the environment; None where the model runs natively.
         requirements: the environment's PEP 508 lines …
         packages: … and the packages that they resolved to, `name==version` in order of name, for a rebuild.
@@ -120,6 +123,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     input_schema: pa.Schema
     output_schema: pa.Schema
     answered: bool = False
+    independence: Independence | None = None
     environment: Digest | None = None
     requirements: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
@@ -137,6 +141,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         input_schema: given for this configuration; None leaves the version's own.
+        batch_config: which rows share a call, whatever its trial found.
         max_batch_delay_ms: how long a request may wait for others to share a call; None does not wait.
         batch_size_target: rows that a call waits for, at most `max_batch_delay_ms`.
         batch_size_limit: rows that a call may have.
@@ -145,12 +150,30 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     version_id: int
     tensor_fields: tuple[str, ...] | None = None
-    batch_config: Literal["single"] | None = None
+    batch_config: Batching | None = None
     input_schema: pa.Schema | None = None
     output_schema: pa.Schema | None = None
     max_batch_delay_ms: int | None = None
     batch_size_target: int | None = None
     batch_size_limit: int | None = None
+
+    @property
+    def batches_dynamically(self) -> bool:
+        """Whether requests wait for each other, which is to share a call."""
+        return (self.max_batch_delay_ms, self.batch_size_target, self.batch_size_limit) != (None, None, None)
+
+
+def batching_of(loaded: LoadedModel, config: ModelConfig | None) -> tuple[Batching, str]:
+    """Which rows of a version share a call under a configuration, and why."""
+    asked = (config and config.batch_config) or loaded.settings.batch_config
+    if asked is not None:
+        return asked, "its configuration says so"
+    if config is not None and config.batches_dynamically:
+        return "joined", "its configuration lets requests wait for each other"
+    if config is not None and config.input_schema is not None and config.input_schema != loaded.input_schema:
+        return "whole", "its configuration has another input schema than the one whose rows were compared"
+    found = loaded.independence or NOT_COMPARED
+    return ("joined" if found.proved else "whole"), found.reason
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 
 import pyarrow as pa
 
+from trivet.domain.batching import Batching
 from trivet.engine.batch import Batch
 from trivet.engine.calls import ArrivingAnswer, Call, Outcome, Piece, Raw, RawAnswer, Rows
 from trivet.engine.joining import gather, patience_s
@@ -29,15 +30,17 @@ class WorkerPool:
     Args:
         input_schema: of every batch that is sent.
         output_schema: of every batch that comes back.
-        joins: whether rows may share a call; without it (`batch_config=single`) each row makes a call of its own.
+        batching: which rows share a call. A request that is not joined is not cut either, unless each of its rows is a call.
         limits: how much may wait and for how long.
     """
 
-    def __init__(self, *, input_schema: pa.Schema, output_schema: pa.Schema, joins: bool, limits: EngineLimits) -> None:
+    def __init__(
+        self, *, input_schema: pa.Schema, output_schema: pa.Schema, batching: Batching, limits: EngineLimits
+    ) -> None:
         self._input_schema = input_schema
         self._output_schema = output_schema
         self._limits = limits
-        self._joins = joins
+        self._batching = batching
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._links: dict[Worker, Link] = {}
@@ -59,6 +62,16 @@ class WorkerPool:
         return self._output_schema
 
     @property
+    def joins(self) -> bool:
+        """Whether requests share calls: only where rows do not change each other's answers."""
+        return self._batching == "joined"
+
+    @joins.setter
+    def joins(self, joins: bool) -> None:
+        assert not self._links or self._limits.call_rows is None, "its links have their limits already"
+        self._batching = "joined" if joins else "whole"
+
+    @property
     def capacity(self) -> int:
         """How many workers are ready."""
         return sum(not link.closing for link in self._links.values())
@@ -75,7 +88,7 @@ class WorkerPool:
             worker,
             input_schema=self._input_schema,
             output_schema=self._output_schema,
-            most_rows=self._limits.call_rows if self._joins else 1,
+            most_rows=_most_rows(self._batching, self._limits),
             most_raw_bytes=self._limits.raw_answer_bytes,
             take=self._take,
             done=self._done,
@@ -107,7 +120,7 @@ class WorkerPool:
             TrivetError: as `Runner.predict` says.
         """
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._enqueue(Rows(batch, self._joins), _deliver_to(future))
+        self._enqueue(Rows(batch, self._batching == "joined"), _deliver_to(future))
         outcome = await future
         if isinstance(outcome, Batch):
             return outcome
@@ -290,6 +303,12 @@ class WorkerPool:
                 link.cut = True
                 link.worker.kill()
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+
+def _most_rows(batching: Batching, limits: EngineLimits) -> int | None:
+    if batching == "single":
+        return 1
+    return limits.call_rows if batching == "joined" else None
 
 
 async def _ending(worker: Worker) -> str:

@@ -12,7 +12,7 @@ from trivet.engine.calls import Raw, RawAnswer
 from trivet.engine.canned import canned_batch
 from trivet.errors import Invalid, ModelFailed, Overloaded, TrivetError, Unavailable
 
-__all__ = ["Probe", "RawRunner", "Runner", "is_refusal", "predict"]
+__all__ = ["Probe", "RawRunner", "Runner", "StepRunner", "is_refusal", "predict"]
 
 FRESH_S = 5.0
 SLOWEST_S = 5.0
@@ -43,6 +43,17 @@ class Runner(Protocol):
             Unavailable: the worker ended while it held the request.
             DeadlineExceeded: it took longer than the limit.
         """
+
+
+@runtime_checkable
+class StepRunner(Runner, Protocol):
+    """Answers batches of one model version, not of several in a row.
+
+    Attributes:
+        joins: whether requests share calls.
+    """
+
+    joins: bool
 
 
 @runtime_checkable

@@ -207,6 +207,7 @@ class LoadedPipeline:
         session, cost = await natives.take(step)
         self._held.callback(natives.release, step)
         runner = NativeRunner(session, cost=cost, limits=_limits(step, self._loader.limits))
+        runner.joins = step.batch_config == "joined"
         self._held.callback(runner.close)
         return Probe(runner, session.canned, synthetic=not step.example, must_answer=step.must_answer)
 
@@ -215,8 +216,8 @@ class LoadedPipeline:
         from trivet.engine.native.runner import NativeRunner, measure
         from trivet.engine.native.views import NativeChain
 
-        runners = [step.runner for step in steps]
-        sessions = [runner.session for runner in runners if isinstance(runner, NativeRunner)]
+        runners = [step.runner for step in steps if isinstance(step.runner, NativeRunner)]
+        sessions = [runner.session for runner in runners]
         handovers = [
             Handover((before.name, before.runner.output_schema), (after.name, after.runner.input_schema))
             for before, after in pairwise(steps)
@@ -229,6 +230,7 @@ class LoadedPipeline:
             cost = None
         limits = replace(self._loader.limits, timeout_s=self.timeout_s)
         whole = NativeRunner(chain, cost=cost, limits=limits)
+        whole.joins = all(runner.joins for runner in runners)
         self._held.callback(whole.close)
         return whole
 
@@ -236,7 +238,7 @@ class LoadedPipeline:
         pool = WorkerPool(
             input_schema=step.input_schema,
             output_schema=step.output_schema,
-            joins=step.batch_config != "single",
+            batching=step.batch_config or "whole",
             limits=_limits(step, self._loader.limits),
         )
         self._held.push_async_callback(pool.close)

@@ -9,10 +9,11 @@ from typing import NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from trivet.blobs import Blobs
+from trivet.domain.batching import Batching
 from trivet.domain.digest import Digest
 from trivet.domain.frameworks import Runtime
 from trivet.domain.routes import NativeStep, StepKey, WorkerStep
-from trivet.domain.version import LoadedModel, ModelConfig, ModelVersion
+from trivet.domain.version import LoadedModel, ModelConfig, ModelVersion, batching_of
 from trivet.errors import Conflict, Internal
 from trivet.loading.prepare import Report, environment_store
 from trivet.loading.restore import environment_of, native_root, package_root
@@ -162,20 +163,19 @@ def native_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | N
     if file is None:
         raise Internal(f"the model file of {identity.name} is not known")
     given = loaded.settings
-    fields, batch = given.tensor_fields, given.batch_config
+    fields = given.tensor_fields
     inputs, outputs, example = given.input_schema, given.output_schema, given.example
     if config is not None:
         if config.tensor_fields is not None and config.tensor_fields != fields:
             # Schema and example rows of the upload have the old names.
             fields, inputs, example = config.tensor_fields, None, ()
-        batch = config.batch_config or batch
         inputs = inputs if config.input_schema is None else config.input_schema
         outputs = outputs if config.output_schema is None else config.output_schema
     return NativeStep(
         **identity._asdict(),
         path=str(root / file),
         tensor_fields=fields,
-        batch_config=batch,
+        batch_config=_batching(loaded, config),
         input_schema=inputs,
         output_schema=outputs,
         example=example,
@@ -191,7 +191,7 @@ def worker_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | N
         **identity._asdict(),
         input_schema=loaded.input_schema,
         output_schema=loaded.output_schema,
-        batch_config=given.batch_config,
+        batch_config=_batching(loaded, config),
         example=given.example,
         must_answer=loaded.answered,
         timeout_s=given.timeout_s,
@@ -202,13 +202,18 @@ def worker_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | N
         step,
         input_schema=step.input_schema if config.input_schema is None else config.input_schema,
         output_schema=step.output_schema if config.output_schema is None else config.output_schema,
-        batch_config=config.batch_config or step.batch_config,
         # The row is made from the schema; whether the model answers a row of another schema is unknown.
         must_answer=step.must_answer and config.input_schema is None,
         max_batch_delay_ms=config.max_batch_delay_ms,
         batch_size_target=config.batch_size_target,
         batch_size_limit=config.batch_size_limit,
     )
+
+
+def _batching(loaded: LoadedModel, config: ModelConfig | None) -> Batching | None:
+    """Which rows share a call; None for `whole`, so that routes of earlier releases, which do not say it, stay the same."""
+    batching, _ = batching_of(loaded, config)
+    return None if batching == "whole" else batching
 
 
 def _warnings_of(version: ModelVersion) -> Report:

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 import pyarrow as pa
 
+from trivet.domain.batching import BATCHINGS, Batching
 from trivet.domain.decoders import decoder
 from trivet.domain.frameworks import Framework
 from trivet.domain.names import check_name
@@ -52,6 +53,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     input_schema: Any = None
     output_schema: Any = None
     tensor_fields: list[str] | None = None
+    batching: str | None = None
     batch_config: str | None = None
     python: str | None = None
     workers: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
@@ -182,7 +184,7 @@ def _settings(document: _Document) -> ModelSettings:
         input_schema=_schema(document.input_schema, which="input"),
         output_schema=_schema(document.output_schema, which="output"),
         tensor_fields=_tensor_fields(document.tensor_fields),
-        batch_config=_batch_config(document.batch_config),
+        batch_config=_batching(document),
         python=_python(document.python),
         workers=document.workers,
         timeout_s=_timeout(document.timeout),
@@ -246,11 +248,21 @@ def _tensor_fields(names: list[str] | None) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _batch_config(value: str | None) -> Literal["single"] | None:
-    if value is None or value == "single":
-        return "single" if value else None
-    fix = "use 'single' for one row per call of the model, or remove it"
-    raise Invalid(f"unknown batch_config {value!r}", fix=fix, path="batch_config")
+def _batching(document: _Document) -> Batching | None:
+    """The setting under its own name, or under the reference's."""
+    own, reference = document.batching, document.batch_config
+    for key, value in (("batching", own), ("batch_config", reference)):
+        if value is not None and value not in BATCHINGS:
+            fix = "use single (each row is a call), whole (each request is a call) or joined (requests share calls)"
+            raise Invalid(f"unknown {key} {value!r}", fix=f"{fix}, or remove it", path=key)
+    if own is not None and reference is not None and own != reference:
+        raise Invalid(
+            f"batching is {own!r} and batch_config is {reference!r}",
+            why="they are two names of one setting",
+            fix="remove one of them",
+            path="batching",
+        )
+    return cast("Batching | None", own or reference)
 
 
 def _python(version: str | None) -> str | None:

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 import pyarrow as pa
 
+from trivet.domain.batching import Batching
 from trivet.domain.frameworks import Framework
 from trivet.domain.version import Acceleration, Architecture
 from trivet.sdk import frames, operations, uploads, waits
@@ -41,8 +42,9 @@ class AsyncModelVersion(ModelState):
     async def configure(
         self,
         tensor_fields: list[str] | None = None,
-        batch_config: Literal["single"] | None = None,
+        batch_config: Batching | None = None,
         *,
+        batching: Batching | None = None,
         input_schema: pa.Schema | None = None,
         output_schema: pa.Schema | None = None,
         dynamic_batching_config: DynamicBatchingConfig | None = None,
@@ -51,6 +53,7 @@ class AsyncModelVersion(ModelState):
         body = configuration(
             tensor_fields=tensor_fields,
             batch_config=batch_config,
+            batching=batching,
             input_schema=input_schema,
             output_schema=output_schema,
             dynamic_batching_config=dynamic_batching_config,

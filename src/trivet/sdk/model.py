@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import pyarrow as pa
 
+from trivet.domain.batching import Batching
 from trivet.domain.encoding import schema_from_text
+from trivet.errors import Invalid
 from trivet.sdk import operations, waits
 from trivet.sdk.calls import Operation, Platform
 from trivet.sdk.config import DynamicBatchingConfig
@@ -40,8 +42,16 @@ class ModelConfig:
         return self._config.get("tensor_fields")
 
     def batch_config(self) -> str | None:
-        """`single` if each row is a call of its own."""
+        """What is a call, if that is configured: a `single` row, a `whole` request, or `joined` requests."""
         return self._config.get("batch_config")
+
+    def batching(self) -> str | None:
+        """What is a call of the version with its newest configuration, as configured or found; None until it is loaded."""
+        return self._version.get("batching")
+
+    def batching_reason(self) -> str | None:
+        """Why: what was found when the answers to rows alone and beside others were compared."""
+        return self._version.get("batching_reason")
 
     def input_schema(self) -> pa.Schema | None:
         """The schema of the input."""
@@ -66,15 +76,23 @@ def _schema(text: str | None) -> pa.Schema | None:
 def configuration(
     *,
     tensor_fields: list[str] | None,
-    batch_config: str | None,
+    batch_config: Batching | None,
+    batching: Batching | None,
     input_schema: pa.Schema | None,
     output_schema: pa.Schema | None,
     dynamic_batching_config: DynamicBatchingConfig | None,
 ) -> dict[str, Any]:
     """A configuration as JSON."""
+    if batch_config is not None and batching is not None and batch_config != batching:
+        raise Invalid(
+            f"batching is {batching!r} and batch_config is {batch_config!r}",
+            why="they are two names of one setting",
+            fix="leave one of them out",
+            path="batching",
+        )
     fields: dict[str, Any] = {
         "tensor_fields": tensor_fields,
-        "batch_config": batch_config,
+        "batch_config": batch_config or batching,
         "input_schema": operations.schema_text(input_schema, path="input_schema"),
         "output_schema": operations.schema_text(output_schema, path="output_schema"),
     }
@@ -234,8 +252,9 @@ class ModelVersion(ModelState):
         self,
         runtime: str | None = None,
         tensor_fields: list[str] | None = None,
-        batch_config: Literal["single"] | None = None,
+        batch_config: Batching | None = None,
         *,
+        batching: Batching | None = None,
         input_schema: pa.Schema | None = None,
         output_schema: pa.Schema | None = None,
         dynamic_batching_config: DynamicBatchingConfig | None = None,
@@ -245,7 +264,9 @@ class ModelVersion(ModelState):
         Args:
             runtime: ignored; accepted for the reference's sake. Loading decides where a version runs.
             tensor_fields: names of the input columns, in the model's order; native models only.
-            batch_config: `single` for one row a call.
+            batch_config: the reference's name of `batching`.
+            batching: what is a call of the model: a `single` row, a `whole` request, or `joined` requests. Without it requests
+                are joined where that was proved not to change answers.
             input_schema: of the input.
             output_schema: of the output.
             dynamic_batching_config: let requests wait for each other.
@@ -258,6 +279,7 @@ class ModelVersion(ModelState):
         body = configuration(
             tensor_fields=tensor_fields,
             batch_config=batch_config,
+            batching=batching,
             input_schema=input_schema,
             output_schema=output_schema,
             dynamic_batching_config=dynamic_batching_config,

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 from trivet.domain.package import Package
-from trivet.domain.version import LoadedModel
+from trivet.domain.version import LoadedModel, batching_of
 from trivet.gateway.doors.table import open_doors
 from trivet.gateway.pipelines import Pipelines
 from trivet.gateway.servers import GatewayParts, open_servers
@@ -14,7 +14,7 @@ from trivet.loading.prepare import Report
 from trivet.settings import Settings
 from trivet.wiring.listening import with_kinds
 from trivet.wiring.process import StopSignals, event_loops, process_name
-from trivet.wiring.standalone import NO_WORKSPACE, standalone
+from trivet.wiring.standalone import NO_WORKSPACE, compared, standalone
 
 __all__ = ["serve"]
 
@@ -76,6 +76,9 @@ async def _serve(
             workers=model.settings.workers or 1,
             on_exit=count_exit,
         ) as pipeline:
+            batching, reason = batching_of(await compared(pipeline, model, report=report), None)
+            if batching == "whole":
+                report("note", f"requests do not share calls: {reason}")
             pipelines.put(pipeline)
             servers = open_servers(parts, with_kinds(listeners), drain_s=settings.drain_s)
             stop.serving(servers)

@@ -4,12 +4,13 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from trivet.domain.answers import difference
 from trivet.domain.frameworks import Runtime
@@ -17,10 +18,11 @@ from trivet.domain.package import Package, TestCase
 from trivet.domain.routes import NativeStep, Route, WorkerAddress, WorkerEnded, WorkerStep
 from trivet.domain.version import LoadedModel
 from trivet.engine.batch import Batch
+from trivet.engine.independence import compare_rows
 from trivet.engine.limits import EngineLimits
 from trivet.engine.native.shared import NativeSessions
 from trivet.engine.pipeline import ServedPipeline
-from trivet.engine.served import Probe, Runner, predict
+from trivet.engine.served import Probe, Runner, StepRunner, predict
 from trivet.errors import TrivetError
 from trivet.gateway.formats.examples import example_maker
 from trivet.gateway.formats.json_text import column_texts
@@ -32,7 +34,7 @@ from trivet.loading.steps import Identity, native_step, work_of, worker_step
 from trivet.settings import Settings
 from trivet.workers import Failed, Launcher, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec
 
-__all__ = ["NO_WORKSPACE", "rows_of", "run_tests", "standalone"]
+__all__ = ["NO_WORKSPACE", "compared", "given_rows", "rows_of", "run_tests", "standalone"]
 
 NO_WORKSPACE = 0
 NO_DEPLOYMENT = 0
@@ -167,6 +169,36 @@ async def _workers(
             yield
         finally:
             stopping = True
+
+
+async def compared(pipeline: ServedPipeline, model: LoadedModel, *, report: Report) -> LoadedModel:
+    """The model with what comparing its answers shows, unless its owner says which rows share a call.
+
+    Requests are joined from now on where that is proved to change no answer.
+
+    Args:
+        pipeline: from `standalone`, of this model. No requests may come yet.
+        model: as it was loaded.
+        report: receives progress.
+    """
+    runner = pipeline.runner
+    if model.settings.batch_config is None and isinstance(runner, StepRunner):
+        report("comparing", "the answers to rows alone and beside others")
+        found = await compare_rows(runner, pipeline.probe.canned, given_rows(model, runner.input_schema))
+        model = msgspec.structs.replace(model, independence=found)
+        runner.joins = found.proved
+    return model
+
+
+def given_rows(model: LoadedModel, schema: pa.Schema) -> list[Batch]:
+    """The rows that come with a model under its input schema: the example, and those of its tests."""
+    decoder = RecordsDecoder(schema)
+    batches = []
+    for rows in (model.settings.example, *(test.rows for test in model.settings.tests)):
+        # A test may be about rows that are refused.
+        with suppress(TrivetError):
+            batches.append(decoder.decode(msgspec.json.encode(rows)).batch)
+    return batches
 
 
 async def run_tests(runner: Runner, tests: Sequence[TestCase]) -> list[tuple[str, str | None]]:

@@ -25,12 +25,11 @@ from trivet.engine.canned import canned_batch
 from trivet.engine.pipeline import ServedPipeline
 from trivet.engine.served import Runner, predict
 from trivet.errors import Internal, ModelFailed, TrivetError
-from trivet.gateway.formats.records import RecordsDecoder
 from trivet.loading.convert import convert
 from trivet.loading.prepare import Report, prepare
 from trivet.loading.trials import Stage, TrialFailed, TrialJob, TrialLoaded, TrialMessage
 from trivet.settings import Settings, settings_from_json
-from trivet.wiring.standalone import rows_of, run_tests, standalone
+from trivet.wiring.standalone import compared, given_rows, rows_of, run_tests, standalone
 from trivet_worker.process import die_with_parent, read_line, take_streams
 
 __all__ = ["main", "try_out"]
@@ -120,26 +119,27 @@ async def _answer(
         schemas = {"input_schema": pipeline.runner.input_schema, "output_schema": pipeline.runner.output_schema}
         proved = msgspec.structs.replace(model, answered=answered, **schemas)
         try:
-            return await _natively(package, proved, pipeline, target=target, settings=settings, report=report)
+            native = await _natively(package, proved, pipeline, target=target, settings=settings, report=report)
         except TrivetError as error:
             report("warning", f"the model runs in workers: {error.message}")
-            return proved
+            native = None
+        return native or await compared(pipeline, proved, report=report)
 
 
 async def _natively(
     package: Package, model: LoadedModel, own: ServedPipeline, *, target: Path, settings: Settings, report: Report
-) -> LoadedModel:
-    """The model as its converted file, if that gives the same answers; else the model itself."""
+) -> LoadedModel | None:
+    """The model as its converted file, if that gives the same answers."""
     converted = await asyncio.to_thread(convert, package, model, target=target, settings=settings, report=report)
     if converted is None:
-        return model
+        return None
     root, native = converted
     async with standalone(package, native, root=root, settings=settings, report=report) as pipeline:
         differs = await _difference(own.runner, pipeline.runner, await asyncio.to_thread(_rows_to_compare, model))
-    if differs is not None:
-        report("warning", f"the model runs in workers: its converted file {differs}")
-        return model
-    return native
+        if differs is None:
+            return await compared(pipeline, native, report=report)
+    report("warning", f"the model runs in workers: its converted file {differs}")
+    return None
 
 
 async def _difference(own: Runner, converted: Runner, batches: Sequence[Batch]) -> str | None:
@@ -162,9 +162,7 @@ async def _difference(own: Runner, converted: Runner, batches: Sequence[Batch]) 
 
 def _rows_to_compare(model: LoadedModel) -> list[Batch]:
     """The example, the rows of the model's own tests, and made-up rows."""
-    decoder = RecordsDecoder(model.input_schema)
-    given = [model.settings.example, *(test.rows for test in model.settings.tests)]
-    own = [decoder.decode(msgspec.json.encode(rows)).batch for rows in given if rows]
+    own = given_rows(model, model.input_schema)
     return [*own, *(canned_batch(model.input_schema, ones=ones) for ones in (False, True))]
 
 

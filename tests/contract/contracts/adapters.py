@@ -121,7 +121,7 @@ class AdapterContract:
                     temporary=Path(short),
                 )
                 worker = await launcher.start(spec)
-                pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, joins=True, limits=EngineLimits())
+                pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, batching="joined", limits=EngineLimits())
                 pool.attach(worker)
                 try:
                     await story(lambda values: _answer(pool, values))

@@ -148,7 +148,7 @@ class RawDoorContract:
             )
             worker = await launcher.start(spec)
             limits = EngineLimits(timeout_s=timeout_s)
-            pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, joins=True, limits=limits)
+            pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, batching="joined", limits=limits)
             pool.attach(worker)
             try:
                 async with listening(self.doors) as gateway:

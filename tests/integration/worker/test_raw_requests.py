@@ -96,7 +96,10 @@ def spec(stand):
 async def pool_of(stand, spec, **limits):
     worker = await stand.launcher.start(spec)
     pool = WorkerPool(
-        input_schema=spec.input_schema, output_schema=spec.output_schema, joins=True, limits=EngineLimits(**limits)
+        input_schema=spec.input_schema,
+        output_schema=spec.output_schema,
+        batching="joined",
+        limits=EngineLimits(**limits),
     )
     pool.attach(worker)
     try:

@@ -124,7 +124,7 @@ def test_a_raw_request_is_answered_on_python_3_8(old_stand):
     async def main():
         worker = await old_stand.launcher.start(spec)
         pool = WorkerPool(
-            input_schema=spec.input_schema, output_schema=spec.output_schema, joins=True, limits=EngineLimits()
+            input_schema=spec.input_schema, output_schema=spec.output_schema, batching="joined", limits=EngineLimits()
         )
         pool.attach(worker)
         try:

@@ -164,13 +164,13 @@ def test_single_makes_one_call_a_row(write_model):
     ]
     path = write_model(nodes, {"x": (FLOAT, ["N", 1])}, {"y": (FLOAT, ["N", 1])})
     assert answer(NativeSession(path), [[1], [3]]) == [[-1], [1]]
-    single = NativeSession(path, batch_config="single")
+    single = NativeSession(path, single=True)
     assert answer(single, [[1], [3]]) == [[0], [0]]
     assert not single.joins
 
 
 def test_single_with_a_fixed_first_dimension_makes_it_part_of_the_row(models):
-    session = NativeSession(models.identity([4, 2]), batch_config="single")
+    session = NativeSession(models.identity([4, 2]), single=True)
     assert format_schema(session.input_schema) == "x: float32[4,2]"
     assert format_schema(session.output_schema) == "y: float32[4,2]"
     row = [[1.0, 2.0]] * 4
@@ -237,7 +237,7 @@ def test_an_output_without_rows_is_refused(write_model, axes, shape):
         error = refusal(path)
         assert error.what == "output 'y' has no row for each row of input"
         assert "--batch-config single" in error.fix
-    session = NativeSession(path, batch_config="single")
+    session = NativeSession(path, single=True)
     assert answer(session, [[1, 3], [5, 7]]) == ([2, 6] if axes is None else [[1, 3], [5, 7]])
 
 

@@ -258,6 +258,7 @@ class TestNativeChains:
 
         async def main():
             runner = NativeRunner(chain, cost=QUICK, limits=EngineLimits())
+            runner.joins = True
             for _ in range(3):
                 calls.clear()
                 batches = [Batch(chain.input_schema, [numbers(value)], 1) for value in range(8)]

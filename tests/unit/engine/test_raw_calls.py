@@ -158,7 +158,7 @@ def worker_in(folder):
 
 @asynccontextmanager
 async def pool_of(folder, **limits):
-    pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, joins=True, limits=EngineLimits(**limits))
+    pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, batching="joined", limits=EngineLimits(**limits))
     worker = worker_in(folder)
     pool.attach(worker)
     try:

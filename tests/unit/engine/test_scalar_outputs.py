@@ -31,7 +31,7 @@ def opened(tmp_path):
         return open_session(
             path,
             tensor_fields=None,
-            batch_config=None,
+            single=False,
             input_schema=None,
             output_schema=None if schema is None else parse_schema(schema),
             example=None,
@@ -84,7 +84,7 @@ def test_an_output_without_a_second_dimension_is_a_list_of_one_by_default(tmp_pa
     session = open_session(
         path,
         tensor_fields=None,
-        batch_config=None,
+        single=False,
         input_schema=None,
         output_schema=None if said is None else parse_schema(said),
         example=None,

@@ -105,8 +105,8 @@ def folder() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def pool_of(folder, count=1, *, joins=True, **limits):
-    pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, joins=joins, limits=EngineLimits(**limits))
+async def pool_of(folder, count=1, *, batching="joined", **limits):
+    pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, batching=batching, limits=EngineLimits(**limits))
     workers = []
     for _ in range(count):
         worker = FlightWorker(f"grpc+unix://{tempfile.mktemp(dir=folder, prefix='s')}")
@@ -167,7 +167,7 @@ def test_what_waits_while_a_worker_is_busy_is_joined_and_split_again(folder):
 
 def test_nothing_is_joined_where_that_is_not_wanted(folder):
     async def story():
-        async with pool_of(folder, joins=False) as (pool, _):
+        async with pool_of(folder, batching="single") as (pool, _):
             answers = await asyncio.gather(*(ask(pool, number) for number in range(10)))
             assert answers == [right(number) for number in range(10)]
             assert [len(call) for call in _[0].calls] == [1] * 10
@@ -177,7 +177,7 @@ def test_nothing_is_joined_where_that_is_not_wanted(folder):
 
 def test_rows_of_one_request_do_not_share_a_call_if_configured_so(folder):
     async def story():
-        async with pool_of(folder, joins=False) as (pool, [worker]):
+        async with pool_of(folder, batching="single") as (pool, [worker]):
             assert await ask(pool, 1, 2, 3) == right(1, 2, 3)
             assert worker.calls == [[1], [2], [3]]
             error = await ask(pool, 4, RAISES, 5)
@@ -284,7 +284,7 @@ def test_a_worker_that_cannot_be_reached_loses_nothing(folder):
 
 def test_a_request_that_waits_too_long_says_where_it_waited(folder):
     async def story():
-        async with pool_of(folder, joins=False, timeout_s=0.3) as (pool, [worker]):
+        async with pool_of(folder, batching="single", timeout_s=0.3) as (pool, [worker]):
             in_model = asyncio.create_task(ask(pool, WAITS))
             await busy(worker)
             in_queue = asyncio.create_task(ask(pool, 1))
@@ -407,11 +407,11 @@ def test_a_batch_that_cannot_be_sent_harms_no_worker(folder):
     ),
     workers=st.integers(1, 2),
     join_rows=st.integers(1, 40),
-    joins=st.booleans(),
+    batching=st.sampled_from(["single", "whole", "joined"]),
 )
-def test_everyone_gets_their_own_rows_or_their_own_error(folder, requests, workers, join_rows, joins):
+def test_everyone_gets_their_own_rows_or_their_own_error(folder, requests, workers, join_rows, batching):
     async def story():
-        async with pool_of(folder, workers, joins=joins, join_rows=join_rows) as (pool, _):
+        async with pool_of(folder, workers, batching=batching, join_rows=join_rows) as (pool, _):
             answers = await asyncio.gather(*(ask(pool, *values) for values in requests))
         for values, answer in zip(requests, answers, strict=True):
             bad = next((value for value in values if value in ERRORS), None)

@@ -136,6 +136,14 @@ def configure(control: Control, caller: Caller, id_or_uuid: int | str, body: Con
             fix="leave out one of the two: single means one row a call",
             path="batch_config",
         )
+    waits = (body.max_batch_delay_ms, body.batch_size_target, body.batch_size_limit)
+    if body.batch_config == "whole" and waits != (None, None, None):
+        raise Invalid(
+            "a whole request is one call",
+            why="requests that wait for each other share a call, and one beyond batch_size_limit is cut",
+            fix="leave batch_config out, or the three settings of dynamic batching",
+            path="batch_config",
+        )
     target, limit = body.batch_size_target, body.batch_size_limit
     if target is not None and limit is not None and target > limit:
         raise Invalid(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 
@@ -20,7 +19,7 @@ def open_session(
     path: Path,
     *,
     tensor_fields: Sequence[str] | None,
-    batch_config: Literal["single"] | None,
+    single: bool,
     input_schema: pa.Schema | None,
     output_schema: pa.Schema | None,
     example: Callable[[pa.Schema], Batch] | None,
@@ -32,7 +31,7 @@ def open_session(
     Args:
         path: the file.
         tensor_fields: names for its inputs, in their order.
-        batch_config: "single" for a model that takes one row a call.
+        single: whether each row is a call.
         input_schema: the expected input, if given.
         output_schema: the expected output, if given.
         example: makes the canned row; without it the row is made up.
@@ -50,7 +49,7 @@ def open_session(
     session = NativeSession(
         path,
         tensor_fields=fields,
-        batch_config=batch_config,
+        single=single,
         threads=threads,
         providers=providers,
         example=example,

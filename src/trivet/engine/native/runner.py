@@ -155,8 +155,9 @@ class NativeRunner:
     def __init__(self, session: Session, *, cost: Cost | None, limits: EngineLimits) -> None:
         self._session = session
         self._limits = limits
+        self._joins = False
         self._inline_rows = 0 if cost is None else cost.rows_within(limits.inline_s)
-        self._joined_rows = min(SMALL_ROWS, self._inline_rows) if session.joins else 0
+        self._joined_rows = 0
         self._joining = _Joining(session.run)
         self._running = 0
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="native")
@@ -165,6 +166,16 @@ class NativeRunner:
     def session(self) -> Session:
         """The session."""
         return self._session
+
+    @property
+    def joins(self) -> bool:
+        """Whether small requests of one turn share a call: only where rows do not change each other's answers."""
+        return self._joins
+
+    @joins.setter
+    def joins(self, joins: bool) -> None:
+        self._joins = joins
+        self._joined_rows = min(SMALL_ROWS, self._inline_rows) if joins and self._session.joins else 0
 
     @property
     def input_schema(self) -> pa.Schema:

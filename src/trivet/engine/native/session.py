@@ -6,7 +6,7 @@ package. How rows become calls is in `trivet_worker.onnx_rows`, because a worker
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -44,7 +44,7 @@ class NativeSession:
     Args:
         path: the checked model file.
         tensor_fields: names for the inputs, in the model's own order; None keeps the model's names.
-        batch_config: "single" makes one call a row.
+        single: makes one call a row.
         threads: for operators inside one call.
         providers: what ONNX Runtime runs it on, the preferred first.
         example: makes rows for the trial from the input schema; without it the model is tried with zeros.
@@ -60,7 +60,7 @@ class NativeSession:
         path: Path,
         *,
         tensor_fields: Sequence[str] | None = None,
-        batch_config: Literal["single"] | None = None,
+        single: bool = False,
         threads: int = 1,
         providers: Sequence[str] = CPU,
         example: Callable[[pa.Schema], Batch] | None = None,
@@ -81,7 +81,7 @@ class NativeSession:
                 why=session_reason(error),
                 fix="check the file with onnx.checker.check_model, and that it is complete",
             ) from error
-        single = self._single = batch_config == "single"
+        self._single = single
         self.inputs = _inputs(self._session, tensor_fields=tensor_fields, single=single)
         self._indices = range(len(self.inputs))
         self._outputs = _outputs(self._session)

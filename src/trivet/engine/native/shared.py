@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import msgspec
 import pyarrow as pa
 
+from trivet.domain.batching import Batching
 from trivet.domain.encoding import encode
 from trivet.domain.routes import NativeStep
 from trivet.engine.batch import Batch
@@ -95,7 +96,8 @@ class NativeSessions:
 
 def _key(step: NativeStep) -> bytes:
     """Steps with the same key share a session: all facts except those about requests and names."""
-    return encode(msgspec.structs.replace(step, name="", framework="", timeout_s=None))
+    single: Batching | None = "single" if step.batch_config == "single" else None
+    return encode(msgspec.structs.replace(step, name="", framework="", timeout_s=None, batch_config=single))
 
 
 def _load(step: NativeStep, example_maker: ExampleMaker) -> Loaded:
@@ -129,7 +131,7 @@ def _open(step: NativeStep, threads: int, example_maker: ExampleMaker) -> "Sessi
     return open_session(
         Path(step.path),
         tensor_fields=step.tensor_fields,
-        batch_config=step.batch_config,
+        single=step.batch_config == "single",
         input_schema=step.input_schema,
         output_schema=step.output_schema,
         example=example_maker(step.example),

@@ -31,7 +31,7 @@ class Session(Protocol):
 
     @property
     def joins(self) -> bool:
-        """Whether rows of several requests may share a call."""
+        """Whether rows of several requests fit into a call."""
 
     def run(self, batch: Batch, run_options: Any = None) -> Batch:
         """One row of output for each row of input. Raises as `Runner.predict` does."""
