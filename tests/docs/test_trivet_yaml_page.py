@@ -9,7 +9,7 @@ from trivet.packaging import load_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "reference" / "trivet-yaml.md").read_text()
-OF_THE_FILE_ONLY = {"model"}
+OF_THE_FILE_ONLY = {"model", "batching"}
 CALLED = {"timeout_s": "timeout", "memory_bytes": "resources.memory", "open_files": "resources.open_files"}
 
 

@@ -335,6 +335,7 @@ SINGLE_WITH_DYNAMIC = (
             {"batch_config": "single", "max_batch_delay_ms": 5},
             SINGLE_WITH_DYNAMIC,
         ),
+        ({"batch_config": "whole", "max_batch_delay_ms": 5}, "a whole request is one call"),
         ({"batch_size_target": 9, "batch_size_limit": 8}, "a target of 9 rows with a limit of 8"),
         ({"max_batch_delay_ms": -1}, "invalid value for the field"),
         ({"tensor_feilds": ["a"]}, "unknown field 'tensor_feilds'"),

@@ -6,10 +6,19 @@ from typing import Any
 
 import pyarrow as pa
 
+from trivet.domain.batching import Independence
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import ModelSettings
-from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelConfig, ModelVersion, VersionStatus
+from trivet.domain.version import (
+    Acceleration,
+    Architecture,
+    LoadedModel,
+    ModelConfig,
+    ModelVersion,
+    VersionStatus,
+    batching_of,
+)
 from trivet.loading.steps import Identity, native_step, worker_step
 
 X = pa.schema([pa.field("x", pa.float32())])
@@ -43,8 +52,9 @@ def version(loaded: LoadedModel) -> ModelVersion:
     )
 
 
-def loaded(**options: Any) -> LoadedModel:
+def loaded(*, independence: Independence | None = None, **options: Any) -> LoadedModel:
     return LoadedModel(
+        independence=independence,
         runtime=Runtime.NATIVE,
         adapter="onnx",
         model_file="m.onnx",
@@ -84,3 +94,36 @@ def test_an_isolated_step_has_schemas_and_batching_of_its_configuration() -> Non
     step = worker_step(Identity.of(version(model)), model, configuration)
     assert (step.input_schema, step.output_schema, step.batch_config) == (TENSOR, X, "single")
     assert (step.max_batch_delay_ms, step.batch_size_target, step.batch_size_limit) == (5, 4, 8)
+
+
+PROVED = Independence(proved=True, reason="rows of 2 kinds got the same answers alone and beside others")
+DIFFER = Independence(proved=False, reason="a row that was sent twice got two answers")
+
+
+def test_requests_share_calls_only_if_that_was_proved() -> None:
+    def batching(model: LoadedModel, configuration: ModelConfig | None = None) -> str | None:
+        identity = Identity.of(version(model))
+        native = native_step(identity, model, configuration, root=Path("/p"))
+        isolated = worker_step(identity, model, configuration)
+        assert native.batch_config == isolated.batch_config
+        return isolated.batch_config
+
+    assert batching(loaded(independence=PROVED)) == "joined"
+    # A route of an earlier release does not say it: None is one call for each request.
+    assert batching(loaded(independence=DIFFER)) is None
+    assert batching(loaded()) is None
+    assert batching(loaded(independence=PROVED, batch_config="single")) == "single"
+    assert batching(loaded(independence=PROVED, batch_config="whole")) is None
+    assert batching(loaded(independence=DIFFER), config(batch_config="joined")) == "joined"
+    assert batching(loaded(independence=DIFFER), config(max_batch_delay_ms=5)) == "joined"
+    assert batching(loaded(independence=PROVED), config(input_schema=X)) == "joined"
+    assert batching(loaded(independence=PROVED), config(input_schema=TENSOR)) is None
+
+
+def test_the_reason_for_batching_is_what_was_found() -> None:
+    assert batching_of(loaded(independence=DIFFER), None) == ("whole", DIFFER.reason)
+    assert batching_of(loaded(), None) == (
+        "whole",
+        "it was loaded by a release that did not compare rows; upload it again to have them compared",
+    )
+    assert batching_of(loaded(batch_config="joined"), None) == ("joined", "its configuration says so")

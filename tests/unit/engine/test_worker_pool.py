@@ -187,6 +187,21 @@ def test_rows_of_one_request_do_not_share_a_call_if_configured_so(folder):
     run(story())
 
 
+def test_whole_requests_are_neither_joined_nor_cut(folder):
+    async def story():
+        async with pool_of(folder, batching="whole", call_rows=2) as (pool, [worker]):
+            first = asyncio.create_task(ask(pool, WAITS))
+            await busy(worker)
+            others = [asyncio.create_task(ask(pool, number, number, number)) for number in range(1, 5)]
+            await asyncio.sleep(0)
+            worker.go_on.set()
+            assert await asyncio.gather(*others) == [right(number, number, number) for number in range(1, 5)]
+            assert await first == right(WAITS)
+            assert [len(call) for call in worker.calls] == [1, 3, 3, 3, 3]
+
+    run(story())
+
+
 @pytest.mark.parametrize("limits", [{"join_rows": 4}, {"join_bytes": 32}], ids=str)
 def test_calls_keep_to_the_limits(folder, limits):
     async def story():

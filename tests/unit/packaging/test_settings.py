@@ -136,6 +136,12 @@ def test_an_invalid_amount_of_memory_is_refused(amount: str) -> None:
     assert "memory" in error.message + str(error.fix) or "expected" in error.message
 
 
+@pytest.mark.parametrize("text", ["batching: joined", "batch_config: joined", "batching: joined\nbatch_config: joined"])
+def test_batching_has_the_references_name_too(tmp_path, text):
+    (tmp_path / "trivet.yaml").write_text(text)
+    assert load_settings(tmp_path / "trivet.yaml").batch_config == "joined"
+
+
 @pytest.mark.parametrize(
     ("text", "what", "path"),
     [
@@ -148,6 +154,8 @@ def test_an_invalid_amount_of_memory_is_refused(amount: str) -> None:
         ("tensor_fields: ['']", "a tensor field has no name", "tensor_fields"),
         ("tensor_fields: [a, a]", "a tensor field is named twice", "tensor_fields"),
         ("batch_config: dynamic", "unknown batch_config 'dynamic'", "batch_config"),
+        ("batching: dynamic", "unknown batching 'dynamic'", "batching"),
+        ("batching: joined\nbatch_config: single", "batching is 'joined' and batch_config is 'single'", "batching"),
         ("timeout: 0", "0.0 is not a timeout", "timeout"),
         ("timeout: .inf", "inf is not a timeout", "timeout"),
         ("timeout: .nan", "nan is not a timeout", "timeout"),
