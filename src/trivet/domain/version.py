@@ -7,7 +7,7 @@ from typing import Final, Literal
 import msgspec
 import pyarrow as pa
 
-from trivet.domain.batching import NOT_COMPARED, Batching, Independence
+from trivet.domain.batching import Batching
 from trivet.domain.digest import Digest
 from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Framework, Runtime
@@ -17,6 +17,7 @@ __all__ = [
     "CONVERTED_FILE",
     "Acceleration",
     "Architecture",
+    "Independence",
     "LoadedModel",
     "Model",
     "ModelConfig",
@@ -88,6 +89,23 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     versions: int
     created_at: datetime
     updated_at: datetime
+
+
+class Independence(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the answer to a row is the same whatever rows are beside it.
+
+    Attributes:
+        proved: whether it was for all rows that were tried.
+        reason: what was found, as a clause: "the model answers at random".
+    """
+
+    proved: bool
+    reason: str
+
+
+NOT_COMPARED: Final = Independence(
+    proved=False, reason="it was loaded by a release that did not compare rows; upload it again to have them compared"
+)
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Compares a model's answers to rows that are asked alone, together, in another order and beside others.
 
-Requests share a call only where this finds no difference: see `trivet.domain.batching`.
+Requests share a call only where this finds no difference: see `trivet.domain.version.batching_of`.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from trivet.domain.batching import Independence
+from trivet.domain.version import Independence
 from trivet.engine.batch import Batch, concat
 from trivet.engine.made_up_rows import KINDS, Kind, made_up
 from trivet.engine.served import Runner, predict

@@ -51,7 +51,8 @@ async def test_requests_wait_for_one_another_as_their_step_is_configured(stand, 
         worker, address = await workers.start(ROWS_OF_A_CALL)
         try:
             # Alone it goes after a moment; together they go at once, and never more than two.
-            route = offers.route(isolated(address, max_batch_delay_ms=400, batch_size_target=2, batch_size_limit=2))
+            waits = {"max_batch_delay_ms": 400, "batch_size_target": 2, "batch_size_limit": 2}
+            route = offers.route(isolated(address, batch_config="joined", **waits))
             here.routing.take(offers.table(1, route))
             await here.serves(route)
             assert (await here.ask(1))[1]["out"] == {"y": 1}

@@ -6,13 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from trivet.domain.batching import Independence
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import ModelSettings
 from trivet.domain.version import (
     Acceleration,
     Architecture,
+    Independence,
     LoadedModel,
     ModelConfig,
     ModelVersion,
