@@ -16,6 +16,11 @@ import psutil
 import pytest
 import requests
 
+from trivet.disk.processes import started_at
+from trivet.domain.encoding import encode
+from trivet.domain.routes import WorkerAddress
+from trivet.workers.records import WorkerRecord, handle_of
+
 TRIVET = Path(sys.executable).with_name("trivet")
 
 
@@ -253,3 +258,43 @@ def test_processes_restart_without_a_database_and_recover_when_it_is_back(platfo
         time.sleep(0.05)
     assert platform.deploy("triple", platform.upload("triple", times(4)))["status"]["state"] == "Running"
     assert platform.infer("triple", [{"x": [1.0, 2.0]}]).json()[0]["out"]["y"] == [4.0, 8.0]
+
+
+def record_of_worker(process: subprocess.Popen[bytes]) -> bytes:
+    """What a supervisor writes down about a worker, for a process that is none of the catalog's."""
+    worker = WorkerAddress(
+        id="0" * 16,
+        location="grpc+unix:///nowhere/s",
+        handle=handle_of(process.pid, started_at(process.pid) or 0),
+        token="0" * 64,
+        ca="",
+    )
+    record = WorkerRecord(
+        worker=worker, model_pid=process.pid, fleet="99-0", name="m", log="/dev/null", log_start=0, folder="/nowhere"
+    )
+    return encode(record)
+
+
+def test_a_copied_home_leaves_the_workers_of_the_first_one_alone(free_home: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    sleeps = [sys.executable, "-c", "import time; time.sleep(1000)"]
+
+    def up_and_down(home: Path) -> None:
+        said = trivet("up", "--port", "0", "--http-port", "0", "--detach", home=home)
+        ended = trivet("down", home=home)
+        assert (said.returncode, ended.returncode) == (0, 0), said.stderr
+
+    with subprocess.Popen(sleeps, start_new_session=True) as worker:
+        try:
+            up_and_down(free_home)
+            record = free_home / "run" / "workers" / "0.json"
+            record.parent.mkdir(exist_ok=True)
+            record.write_bytes(record_of_worker(worker))
+            subprocess.run(["cp", "-a", free_home, copy], check=True)
+            up_and_down(copy)
+            assert worker.poll() is None
+            assert record.exists()
+            up_and_down(free_home)
+            assert worker.wait(60) < 0  # a home adopts its own workers, and ends those that nothing needs
+        finally:
+            worker.kill()

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -107,6 +108,7 @@ def run_platform(
     settings.home.chmod(0o700)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_only_one(settings.home))
+        _forget_another_home(run)
         listeners = stack.enter_context(listening(settings, roles=ROLES))
         for listener in listeners.values():
             check_exposure(listener, tls_cert=settings.tls_cert, tls_key=settings.tls_key, anyone=anyone)
@@ -135,6 +137,21 @@ def run_platform(
         while not platform.stops:
             _turn(platform, wake, report)
         report("stopping", "requests in flight are answered first")
+
+
+def _forget_another_home(run: Path) -> None:
+    """Remove the records of workers and routes if this home is a copy: they name workers of the home that it was copied from."""
+    about = run.stat()
+    identity = f"{about.st_dev} {about.st_ino} {run.resolve()}"
+    mark = run / "home"
+    with contextlib.suppress(OSError):
+        if mark.read_text(encoding="utf-8") == identity:
+            return
+    shutil.rmtree(run / "workers", ignore_errors=True)
+    for name in ("routes.json", "supervisor.json"):
+        (run / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # on a full disk the records are removed again at the next start
+        mark.write_text(identity, encoding="utf-8")
 
 
 def read_platform(home: Path) -> PlatformInfo | None:

@@ -312,3 +312,18 @@ def test_a_thousand_rows_of_images_come_through(stand):
 
 def check(condition):
     assert condition
+
+
+def test_after_a_call_whose_folder_is_gone_the_next_runs_in_the_scratch_folder(stand, row):
+    spec = stand.custom(
+        predict="import tempfile\n"
+        "inside = os.getcwd() == os.environ['HOME']\n"
+        "with tempfile.TemporaryDirectory() as work:\n"
+        "    os.chdir(work)\n"
+        "return {'y': np.array([float(inside)])}"
+    )
+    stand.run(spec, lambda link: [check_equal(link.send(row)[0], {"y": [1.0]}) for _ in range(3)])
+
+
+def check_equal(found: object, expected: object) -> None:
+    assert found == expected

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from queue import SimpleQueue
 from typing import Any, Dict, List, NamedTuple, Optional, Union
 
@@ -161,7 +161,10 @@ class Model:
             if os.getcwd() != self._folder:
                 os.chdir(self._folder)
         except OSError:
-            os.chdir(self._root)
+            # The model removed its own folder, or the one it went to: a call never runs in the package's.
+            with suppress(OSError):
+                os.makedirs(self._folder, exist_ok=True)  # noqa: PTH103
+                os.chdir(self._folder)
 
 
 def _error(reason: str, error: BaseException, *, path: Optional[str] = None) -> Answer:
