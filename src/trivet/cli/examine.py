@@ -17,6 +17,7 @@ from trivet.settings import Settings
 from trivet.wiring.listening import LISTENERS, listen
 from trivet.wiring.platform import read_platform
 from trivet.workers.devices import find_devices
+from trivet_worker.sandbox import landlock_abi
 
 __all__ = ["Finding", "examine"]
 
@@ -46,6 +47,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _uv()
     yield _interpreters()
     yield _devices()
+    yield _sandbox(settings)
     platform = read_platform(settings.home)
     if platform is None:
         yield Finding(subject="platform", verdict="ok", detail="no platform runs from this home", fix="trivet up")
@@ -120,6 +122,26 @@ def _devices() -> Finding:
     found = find_devices(os.environ)
     detail = f"workers may have GPUs {', '.join(found)}" if found else "none is visible: models run on processors"
     return Finding(subject="gpus", verdict="ok", detail=detail)
+
+
+def _sandbox(settings: Settings) -> Finding:
+    abi = landlock_abi()
+    if settings.sandbox == "off":
+        fix = "set TRIVET_SANDBOX=on"
+        return Finding(subject="sandbox", verdict="warn", detail="off: models have all rights of this user", fix=fix)
+    if not abi:
+        return Finding(
+            subject="sandbox",
+            verdict="fail" if settings.sandbox == "required" else "warn",
+            detail="this kernel has no Landlock: models have the rights of this user",
+            fix="use Linux 5.13 or newer with Landlock enabled, and 6.12 for all of it",
+        )
+    missing = [what for since, what in ((3, "truncating files"), (6, "signals and abstract sockets")) if abi < since]
+    own = ", as users of their own" if os.geteuid() == 0 else ""
+    detail = f"workers open only their own files (Landlock {abi}){own}"
+    if missing:
+        detail += f"; not covered by this kernel: {', '.join(missing)}"
+    return Finding(subject="sandbox", verdict="ok", detail=detail)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

@@ -314,7 +314,7 @@ def check(condition):
     assert condition
 
 
-def test_after_a_call_whose_folder_is_gone_the_next_runs_in_the_scratch_folder(stand, row):
+def test_a_call_after_one_that_lost_its_folder_runs_in_the_scratch(stand, row):
     spec = stand.custom(
         predict="import tempfile\n"
         "inside = os.getcwd() == os.environ['HOME']\n"
