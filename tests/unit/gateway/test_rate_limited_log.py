@@ -10,7 +10,7 @@ import pytest
 from trivet.errors import Unavailable
 from trivet.gateway.doors.table import open_doors
 from trivet.gateway.http.app import GatewayApp
-from trivet.gateway.http.rate_limited_log import MOST_KEYS, RateLimitedLog
+from trivet.gateway.http.rate_limited_log import MOST_KEYS, RateLimitedLog, RepeatLimit
 from trivet.gateway.pipelines import Pipelines, Place
 
 
@@ -67,3 +67,23 @@ def test_different_messages_are_logged_up_to_a_limit(caplog):
         assert caplog.messages[-1] == "thing 1"
 
     asyncio.run(story())
+
+
+def test_malformed_requests_are_logged_once_a_second():
+    limit = RepeatLimit()
+
+    def logged(text, *, at):
+        record = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, text, (), None)
+        record.created = at
+        return record.getMessage() if limit.filter(record) else None
+
+    texts = [logged("Invalid HTTP request received.", at=1000 + number / 100) for number in range(250)]
+    assert [text for text in texts if text] == [
+        "Invalid HTTP request received.",
+        "Invalid HTTP request received. (99 more like it since the last one are left out)",
+        "Invalid HTTP request received. (99 more like it since the last one are left out)",
+    ]
+    assert logged("another", at=1002.6) == "another"
+    for number in range(10 * MOST_KEYS):
+        logged(f"line {number}", at=1003)
+    assert len(limit._passed_at) <= MOST_KEYS

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+
+from trivet.gateway.http.rate_limited_log import RepeatLimit
 
 __all__ = ["DrainingServer"]
 
@@ -14,12 +17,20 @@ CLOSE_NOTIFY_S = 1.0
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the owner of the loop has them. Its stop does not wait for idle TLS clients."""
+    """uvicorn without its signal handlers: the owner of the loop has them. Its stop does not wait for idle TLS clients.
+
+    While it serves, uvicorn logs what every malformed request would log once a second at most.
+    """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
+        """Leave signals alone; limit what is logged until the server ends."""
+        logger, limit = logging.getLogger("uvicorn.error"), RepeatLimit()
+        logger.addFilter(limit)
+        try:
+            yield
+        finally:
+            logger.removeFilter(limit)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close every connection once its requests are answered."""

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-__all__ = ["RateLimitedLog"]
+__all__ = ["RateLimitedLog", "RepeatLimit"]
 
 EVERY_S = 1.0
 # Beyond so many different lines a second, the rest are counted together.
@@ -19,6 +19,28 @@ class _Held:
     count: int = 0
     level: int = logging.WARNING
     text: str = ""
+
+
+class RepeatLimit(logging.Filter):
+    """Lets a message of another package's logger pass once a second; the next one says how many came meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed_at: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is logged."""
+        key = str(record.msg)[:100]
+        if key not in self._passed_at and len(self._passed_at) >= MOST_KEYS:
+            self._passed_at.clear()
+        if record.created - self._passed_at.get(key, -EVERY_S) < EVERY_S:
+            self._left_out[key] = self._left_out.get(key, 0) + 1
+            return False
+        self._passed_at[key] = record.created
+        if left_out := self._left_out.pop(key, 0):
+            record.msg = f"{record.msg} ({left_out} more like it since the last one are left out)"
+        return True
 
 
 class RateLimitedLog:
