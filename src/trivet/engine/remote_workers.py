@@ -80,11 +80,14 @@ class RemoteWorkers:
             del self._to_end[worker_id]
 
     def ended(self, report: WorkerEnded) -> None:
-        """Pass on how a worker ended, if a route still uses it."""
+        """Pass on how a worker ended, if a route still uses it.
+
+        Callers see no lines of its log, which may quote the rows of others.
+        """
         self._to_end.pop(report.id, None)
         worker = self._workers.get(report.id)
         if worker is not None:
-            worker.ended(report.ending)
+            worker.ended(report.ending.partition(";")[0])
 
     def _have_ended(self, address: WorkerAddress) -> None:
         self._to_end[address.id] = address
