@@ -31,6 +31,8 @@ class Settings:
         home: where packages, environments, logs and worker code lie (`TRIVET_HOME`; default `~/.trivet`).
         offline: build environments from the cache and wheel folders alone (`TRIVET_OFFLINE`).
         wheels: a folder of wheels to install from (`TRIVET_WHEELS`).
+        trust_native: let ONNX models run in the gateway's process although their graphs were not proved harmless: one row can
+            then stop it for all (`TRIVET_TRUST_NATIVE`).
         max_body_mib: largest request, in MiB (`TRIVET_MAX_BODY_MIB`).
         max_waiting: requests that may wait for one model (`TRIVET_MAX_WAITING`).
         load_timeout_s: how long a worker may take to load its model (`TRIVET_LOAD_TIMEOUT_S`).
@@ -57,6 +59,7 @@ class Settings:
     home: Path
     offline: bool = False
     wheels: Path | None = None
+    trust_native: bool = False
     max_body_mib: float = 256.0
     max_waiting: int = 1024
     load_timeout_s: float = 600.0
@@ -152,7 +155,7 @@ def _read(name: str, value: Any, *, source: str) -> Any:
         raise Invalid(f"unknown setting {name!r} in {source}", fix=fix)
     try:
         match name:
-            case "offline" | "source_builds":
+            case "offline" | "source_builds" | "trust_native":
                 return _flag(value)
             case "wheels" | "tls_cert" | "tls_key":
                 return Path(str(value)).expanduser()

@@ -8,6 +8,7 @@ from trivet.settings import Settings, read_settings, settings_from_json, setting
 ALL = Settings(
     home=Path("/a home"),
     offline=True,
+    trust_native=True,
     wheels=Path("/wheels"),
     max_body_mib=0.5,
     max_waiting=3,

@@ -206,6 +206,21 @@ class Models:
             connection.execute(changed)
             return _version(connection, version_id)
 
+    def set_loaded(self, version_id: int, loaded: LoadedModel) -> None:
+        """Replace what is known of a version that is ready.
+
+        Raises:
+            NotFound: it was deleted meanwhile.
+        """
+        changed = (
+            model_versions.update()
+            .where(model_versions.c.id == version_id)
+            .values(loaded=json_text(loaded), updated_at=self._database.now())
+        )
+        with self._database.writing() as connection:
+            connection.execute(changed)
+            _version(connection, version_id)
+
     def package_in_use(self, sha: Digest) -> bool:
         """Whether any version has these bytes, as they were uploaded or as what they were converted to."""
         converted = model_versions.c.loaded.contains(f'"converted":"{sha}"', autoescape=True)
@@ -231,6 +246,7 @@ class Models:
         max_batch_delay_ms: int | None = None,
         batch_size_target: int | None = None,
         batch_size_limit: int | None = None,
+        runtime: Runtime | None = None,
     ) -> ModelConfig:
         """Add a configuration of a version.
 
@@ -249,6 +265,7 @@ class Models:
                 max_batch_delay_ms=max_batch_delay_ms,
                 batch_size_target=batch_size_target,
                 batch_size_limit=batch_size_limit,
+                runtime=None if runtime is None else runtime.value,
                 created_at=self._database.now(),
             )
             return config_of(connection.execute(made.returning(model_configs)).one())

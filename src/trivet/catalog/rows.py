@@ -10,7 +10,7 @@ from trivet.domain.deployment import Deployment, DeploymentConfig, DeploymentSta
 from trivet.domain.digest import Digest
 from trivet.domain.encoding import decode, encode, schema_from_text
 from trivet.domain.fault import Fault
-from trivet.domain.frameworks import Framework
+from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import ModelSettings
 from trivet.domain.pipeline import PipelineStep, PipelineVersion
 from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelConfig, ModelVersion, VersionStatus
@@ -92,6 +92,7 @@ def config_of(row: sa.Row[Any], *, prefix: str = "") -> ModelConfig:
     values["tensor_fields"] = None if fields is None else tuple(decode(fields, list[str]))
     for name in ("input_schema", "output_schema"):
         values[name] = _schema(values[name])
+    values["runtime"] = None if values["runtime"] is None else Runtime(values["runtime"])
     return ModelConfig(**values)
 
 

@@ -146,7 +146,8 @@ async def _try(
 
     workers = model.settings.workers or 1
     async with standalone(package, model, settings=settings, report=report, workers=workers) as pipeline:
-        findings.add("loaded", f"{pipeline.steps[0].runtime} runtime")
+        why = f": {model.not_harmless}" if model.not_harmless else ""
+        findings.add("loaded", f"{pipeline.steps[0].runtime} runtime{why}")
         findings.add("takes", format_schema(pipeline.runner.input_schema))
         findings.add("answers", format_schema(pipeline.runner.output_schema))
         if pipeline.probe.refused is None:

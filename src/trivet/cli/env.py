@@ -27,7 +27,7 @@ def list_environments(home: HomeOption = None, as_json: JsonOption = False) -> N
 
       trivet env list --json
     """
-    from trivet.loading.prepare import environment_store
+    from trivet.loading.environments import environment_store
 
     infos = environment_store(read_settings(os.environ, home=home)).list()
     if as_json:
@@ -67,7 +67,7 @@ def prune(
 
       trivet env prune --unused-for 30
     """
-    from trivet.loading.prepare import environment_store
+    from trivet.loading.environments import environment_store
 
     store = environment_store(read_settings(os.environ, home=home))
     removed = store.prune(unused_for=None if unused_for is None else timedelta(days=unused_for))

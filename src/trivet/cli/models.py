@@ -176,7 +176,7 @@ def models(
             print_json([each.document() for each in found])
             return
         print_table(
-            ("name", "version", "uuid", "status", "framework", "runtime", "takes", "answers"),
+            ("name", "version", "uuid", "status", "framework", "runtime", "runs", "takes", "answers"),
             [
                 (
                     each.name(),
@@ -185,6 +185,7 @@ def models(
                     each.document()["status"],
                     each.framework(),
                     each.document()["runtime"] or "",
+                    each.document()["where"] or "",
                     each.document()["input_schema_text"] or "",
                     each.document()["output_schema_text"] or "",
                 )

@@ -75,7 +75,26 @@ def runtime_of(version: ModelVersion) -> str | None:
     """The reference's name for the runtime of a version; None until it is known."""
     if version.loaded is None:
         return None
-    return "onnx" if version.loaded.runtime is Runtime.NATIVE else "flight"
+    return "onnx" if version.loaded.is_session else "flight"
+
+
+def _why(version: ModelVersion) -> str | None:
+    """Why a version runs where it does; None until it is loaded."""
+    loaded = version.loaded
+    if loaded is None:
+        return None
+    if not loaded.is_session:
+        return "its code runs in workers only"
+    if loaded.not_harmless is not None:
+        trusted = (
+            "" if loaded.runtime is Runtime.ISOLATED else "; TRIVET_TRUST_NATIVE lets it run in the gateway's process"
+        )
+        return f"{loaded.not_harmless}{trusted}"
+    if loaded.runtime is Runtime.ISOLATED:
+        return "its settings ask for it"
+    return (
+        "its graph is harmless" if loaded.examined else "an earlier release loaded it; it is examined at its next load"
+    )
 
 
 def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]:
@@ -104,6 +123,7 @@ def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]
         "fault": fault_document(version.fault),
         "runtime": runtime_of(version),
         "where": None if loaded is None else loaded.runtime,
+        "where_why": _why(version),
         "python_version": None if loaded is None else loaded.python_version,
         "packages": [] if loaded is None else list(loaded.packages),
         "input_schema": _schema(inputs),
@@ -125,6 +145,7 @@ def config_document(config: ModelConfig) -> dict[str, Any]:
     return {
         "id": config.id,
         "version_id": config.version_id,
+        "runtime": config.runtime,
         "tensor_fields": None if config.tensor_fields is None else list(config.tensor_fields),
         "batch_config": config.batch_config,
         "input_schema": _schema(config.input_schema),

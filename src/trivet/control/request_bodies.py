@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from trivet.domain.batching import Batching
-from trivet.domain.frameworks import Framework, listed_frameworks
+from trivet.domain.frameworks import Framework, Runtime, listed_frameworks
 from trivet.domain.version import Acceleration, Architecture
 
 __all__ = ["Configure", "Deploy", "NewPipeline", "NewUpload", "NewWorkspace", "StepBody", "ValidationBody"]
@@ -56,6 +56,10 @@ class Configure(_Body):
 
     tensor_fields: list[str] | None = Field(None, description=_TENSOR_FIELDS)
     batch_config: Batching | None = Field(None, description=_BATCH_CONFIG)
+    runtime: Runtime | None = Field(
+        None,
+        description="Where it runs: isolated in workers, native in the gateway's process; null leaves it to Trivet.",
+    )
     input_schema: str | None = Field(None, description=f"What a row holds, {_SCHEMA_FORM}; null takes the version's.")
     output_schema: str | None = Field(
         None, description=f"What an answer holds, {_SCHEMA_FORM}; null takes the version's."

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from trivet.domain.batching import Batching
 from trivet.domain.digest import Digest
-from trivet.domain.frameworks import Framework
+from trivet.domain.frameworks import Framework, Runtime
 
 __all__ = [
     "Contents",
@@ -87,6 +87,7 @@ class ModelSettings:
     output_schema: pa.Schema | None = None
     tensor_fields: tuple[str, ...] | None = None
     batch_config: Batching | None = None
+    runtime: Runtime | None = None
     python: str | None = None
     workers: int | None = None
     timeout_s: float | None = None

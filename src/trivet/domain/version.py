@@ -11,6 +11,7 @@ from trivet.domain.batching import Batching
 from trivet.domain.digest import Digest
 from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.onnx_calls import OnnxCalls
 from trivet.domain.package import EntryPoint, ModelSettings
 
 __all__ = [
@@ -113,6 +114,9 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         runtime: where it was proved to run.
+        examined: whether its graph was examined; a version of an earlier release was not.
+        not_harmless: why its graph does not run in the gateway's process; None if it may.
+        onnx: how rows become calls of it, if a worker runs its ONNX session.
         adapter: how a worker loads it; of no meaning where it runs natively.
         entry: entry points by role: `inference` and `builder`, or `function`.
         files: paths inside its package by role: the `model` file.
@@ -132,6 +136,9 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     runtime: Runtime
+    examined: bool = False
+    not_harmless: str | None = None
+    onnx: OnnxCalls | None = None
     adapter: str | None = None
     model_file: str | None = None
     entry: dict[str, EntryPoint] = {}
@@ -149,6 +156,11 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
     @property
+    def is_session(self) -> bool:
+        """Whether an ONNX session answers, in the gateway's process or in workers."""
+        return self.runtime is Runtime.NATIVE or self.onnx is not None
+
+    @property
     def native_file(self) -> str | None:
         """What a native session opens: the `model` file inside the package, or the converted file, which lies alone."""
         return CONVERTED_FILE if self.converted is not None else self.files.get("model", self.model_file)
@@ -163,6 +175,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         max_batch_delay_ms: how long a request may wait for others to share a call; None does not wait.
         batch_size_target: rows that a call waits for, at most `max_batch_delay_ms`.
         batch_size_limit: rows that a call may have.
+        runtime: where it is to run; None leaves it to Trivet.
     """
 
     id: int
@@ -174,6 +187,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_delay_ms: int | None = None
     batch_size_target: int | None = None
     batch_size_limit: int | None = None
+    runtime: Runtime | None = None
 
     @property
     def batches_dynamically(self) -> bool:

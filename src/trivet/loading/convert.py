@@ -9,9 +9,12 @@ import msgspec
 
 from trivet.domain.frameworks import FRAMEWORKS, Framework, Runtime
 from trivet.domain.package import ModelSettings, Package
+from trivet.domain.runtimes import runtime_of
 from trivet.domain.version import LoadedModel
-from trivet.loading.prepare import Report, environment_store
+from trivet.errors import Unsupported
+from trivet.loading.environments import Report, environment_store
 from trivet.loading.restore import environment_of
+from trivet.loading.runtimes import examined
 from trivet.packaging import open_package
 from trivet.settings import Settings
 
@@ -59,15 +62,20 @@ def convert(
         converter.convert(package, python=environment.python, target=target)
     # The file passes the checks of every ONNX file: the gateway opens it.
     checked = open_package(target, store=settings.home / "packages", settings=ModelSettings(framework=Framework.ONNX))
-    native = msgspec.structs.replace(
-        model,
-        runtime=Runtime.NATIVE,
-        converted=checked.digest,
-        # A native session takes its inputs from the file; with a schema it would rename them.
-        settings=replace(model.settings, input_schema=None, output_schema=model.output_schema),
-        environment=None,
-        requirements=(),
-        packages=(),
-        python_version=None,
+    native = examined(
+        msgspec.structs.replace(
+            model,
+            runtime=Runtime.NATIVE,
+            converted=checked.digest,
+            # A native session takes its inputs from the file; with a schema it would rename them.
+            settings=replace(model.settings, input_schema=None, output_schema=model.output_schema),
+            environment=None,
+            requirements=(),
+            packages=(),
+            python_version=None,
+        ),
+        root=checked.root,
     )
+    if runtime_of(native, None, trust_native=settings.trust_native) is not Runtime.NATIVE:
+        raise Unsupported("its converted file may not run in the gateway's process", why=native.not_harmless)
     return checked.root, native

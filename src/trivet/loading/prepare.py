@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -12,30 +12,22 @@ from trivet.domain.environment import EnvironmentSpec
 from trivet.domain.frameworks import FRAMEWORKS, Facts, Runtime
 from trivet.domain.names import check_name
 from trivet.domain.package import ModelSettings, Package
+from trivet.domain.runtimes import only_in_workers, runtime_of
 from trivet.domain.schema import check_schema
 from trivet.domain.version import LoadedModel
-from trivet.envs import EnvironmentStore, packages_of
+from trivet.envs import packages_of
 from trivet.errors import BadPackage, Internal, Invalid
+from trivet.loading.environments import Report, environment_store
+from trivet.loading.runtimes import examined, in_workers
+from trivet.loading.steps import Identity, native_step
 from trivet.packaging import merge_settings, open_package
-from trivet.settings import Settings, process_environ
+from trivet.settings import Settings
 
-__all__ = ["Report", "environment_store", "prepare", "required_schema"]
-
-
-class Report(Protocol):
-    """Receives progress: a stage, a detail, and counts."""
-
-    def __call__(self, stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
-        """Report progress."""
+__all__ = ["prepare", "required_schema"]
 
 
 NOT_OPENED: Final = pa.schema([])
 """Stands for the schemas of a native model that was not opened yet; its file has them."""
-
-
-def environment_store(settings: Settings) -> EnvironmentStore:
-    """The environments below the home."""
-    return EnvironmentStore(settings.home / "envs", environ=process_environ(), source_builds=settings.source_builds)
 
 
 def prepare(
@@ -78,14 +70,9 @@ def prepare(
     if not facts.tensor_fields:
         _refuse_idle({"tensor_fields": model.tensor_fields}, why=f"{facts.title} has no tensors to rename")
     if facts.first_try is Runtime.NATIVE:
-        _refuse_idle({"python": model.python, "workers": model.workers}, why=f"{facts.title} runs in this process")
-        return package, LoadedModel(
-            runtime=Runtime.NATIVE,
-            files=dict(contents.files),
-            settings=model,
-            input_schema=NOT_OPENED,
-            output_schema=NOT_OPENED,
-        )
+        return package, _session(package, model, settings=settings, report=report)
+    if model.runtime is Runtime.NATIVE:
+        raise only_in_workers(facts.title)
     if facts.adapter is None:
         raise Internal(f"{package.framework} models have no adapter")
     input_schema = required_schema(model.input_schema or contents.input_schema, "input", facts)
@@ -110,6 +97,30 @@ def prepare(
         python_version=environment.python_version,
         notes=environment.notes,
     )
+
+
+def _session(package: Package, flags: ModelSettings, *, settings: Settings, report: Report) -> LoadedModel:
+    """A model that an ONNX session answers, in the gateway's process or in workers."""
+    title = FRAMEWORKS[package.framework].title
+    model = examined(
+        LoadedModel(
+            runtime=Runtime.NATIVE,
+            files=dict(package.contents.files),
+            settings=flags,
+            input_schema=NOT_OPENED,
+            output_schema=NOT_OPENED,
+        ),
+        root=package.root,
+    )
+    _refuse_idle({"python": flags.python}, why=f"{title} runs with the Python of this installation")
+    if runtime_of(model, flags.runtime, trust_native=settings.trust_native) is Runtime.NATIVE:
+        _refuse_idle({"workers": flags.workers}, why=f"{title} runs in this process")
+        return model
+    if model.not_harmless is not None:
+        report("inspecting", f"the model runs in workers: {model.not_harmless}")
+    identity = Identity(flags.name or package.name, package.digest, 0, package.digest, package.framework.value)
+    step = native_step(identity, model, None, root=package.root)
+    return in_workers(model, step, settings=settings, report=report)
 
 
 def _refuse_idle(options: Mapping[str, Any], *, why: str) -> None:

@@ -12,7 +12,7 @@ from trivet.domain.environment import Environment, EnvironmentSpec
 from trivet.domain.version import CONVERTED_FILE, LoadedModel, ModelVersion
 from trivet.envs import restore
 from trivet.errors import Internal, Unavailable
-from trivet.loading.prepare import Report, environment_store
+from trivet.loading.environments import Report, environment_store
 from trivet.packaging import find_package, unpack_again
 from trivet.settings import Settings
 from trivet.workers.processes import Sandbox, WorkerFiles

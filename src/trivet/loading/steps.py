@@ -13,10 +13,12 @@ from trivet.domain.batching import Batching
 from trivet.domain.digest import Digest
 from trivet.domain.frameworks import Runtime
 from trivet.domain.routes import NativeStep, StepKey, WorkerStep
+from trivet.domain.runtimes import runtime_of
 from trivet.domain.version import LoadedModel, ModelConfig, ModelVersion, batching_of
 from trivet.errors import Conflict, Internal
-from trivet.loading.prepare import Report, environment_store
+from trivet.loading.environments import Report, environment_store
 from trivet.loading.restore import environment_of, native_root, package_root
+from trivet.loading.runtimes import examined, in_workers
 from trivet.settings import Settings
 from trivet.workers.spec import WorkerSpec
 
@@ -62,6 +64,13 @@ class StepRecords(Protocol):
     def config(self, config_id: int) -> ModelConfig:
         """A configuration of one."""
 
+    def set_loaded(self, version_id: int, loaded: LoadedModel) -> None:
+        """Record where a version runs now.
+
+        Raises:
+            NotFound: it was deleted.
+        """
+
 
 class Steps:
     """Prepares steps. Safe to use from several threads; all methods block.
@@ -95,20 +104,55 @@ class Steps:
                 fix="deploy a version that is ready",
             )
 
+        report = _warnings_of(version)
+        kept = loaded
+
         def root() -> Path:
+            if kept.is_session:
+                return native_root(version, kept, blobs=self._blobs, home=self._settings.home)
             return package_root(version, blobs=self._blobs, home=self._settings.home)
 
-        if loaded.runtime is Runtime.NATIVE:
-            folder = native_root(version, loaded, blobs=self._blobs, home=self._settings.home)
-            return native_step(Identity.of(version), loaded, config, root=folder), None
-        root()
-        step = worker_step(Identity.of(version), loaded, config)
-        report = _warnings_of(version)
+        if loaded.is_session:
+            made = self._session(version, loaded, config, root=root(), report=report)
+            if isinstance(made, NativeStep):
+                return made, None
+            step, loaded = made
+        else:
+            root()
+            step = worker_step(Identity.of(version), loaded, config)
         # Build a missing environment now, and not during the wait for workers.
         environment_of(loaded, self._settings, report)
         # Each version of a model has its own log: the log of one does not explain the failure of another.
         log_name = f"{version.name}-{version.uuid[:8]}"
         return step, work_of(step, loaded, root=root, settings=self._settings, report=report, log_name=log_name)
+
+    def _session(
+        self, version: ModelVersion, loaded: LoadedModel, config: ModelConfig | None, *, root: Path, report: Report
+    ) -> NativeStep | tuple[WorkerStep, LoadedModel]:
+        """The step of an ONNX model; in workers also the model as it runs there."""
+        identity, settings = Identity.of(version), self._settings
+        plain = native_step(identity, loaded, None, root=root)
+        known = examined(loaded, root=root)
+        runtime = runtime_of(known, known.settings.runtime, trust_native=settings.trust_native)
+        if runtime is Runtime.NATIVE:
+            known = msgspec.structs.replace(known, runtime=runtime)
+        elif known.onnx is None:
+            known = in_workers(known, plain, settings=settings, report=report)
+        else:
+            known = msgspec.structs.replace(known, runtime=runtime)
+        if known != loaded:
+            # It was loaded by an earlier release, or the operator's setting has changed.
+            self._records.set_loaded(version.id, known)
+        asked = known.settings.runtime if config is None or config.runtime is None else config.runtime
+        step = native_step(identity, known, config, root=root)
+        if runtime_of(known, asked, trust_native=settings.trust_native) is Runtime.NATIVE:
+            return step
+        if known.onnx is None or step != plain:
+            known = in_workers(known, step, settings=settings, report=report)
+        # The schemas are those of the file under the configuration.
+        rest = None if config is None else msgspec.structs.replace(config, input_schema=None, output_schema=None)
+        made = worker_step(identity, known, rest)
+        return msgspec.structs.replace(made, example=step.example), known
 
 
 def work_of(
@@ -142,11 +186,12 @@ def work_of(
             yield WorkerSpec(
                 name=step.name,
                 log_name=log_name,
-                package=Digest(step.sha),
+                package=Digest(step.sha) if loaded.converted is None else loaded.converted,
                 environment=environment.digest,
                 adapter=adapter,
                 entry=loaded.entry,
-                files=loaded.files,
+                files=loaded.files if loaded.native_file is None else {**loaded.files, "model": loaded.native_file},
+                onnx=loaded.onnx,
                 input_schema=step.input_schema,
                 output_schema=step.output_schema,
                 memory_bytes=loaded.settings.memory_bytes,

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from trivet.domain.batching import BATCHINGS, Batching
 from trivet.domain.decoders import decoder
-from trivet.domain.frameworks import Framework
+from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.names import check_name
 from trivet.domain.package import ModelSettings, TestCase
 from trivet.domain.quantities import parse_memory
@@ -55,6 +55,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     tensor_fields: list[str] | None = None
     batching: str | None = None
     batch_config: str | None = None
+    runtime: str | None = None
     python: str | None = None
     workers: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
     timeout: float | None = None
@@ -185,6 +186,7 @@ def _settings(document: _Document) -> ModelSettings:
         output_schema=_schema(document.output_schema, which="output"),
         tensor_fields=_tensor_fields(document.tensor_fields),
         batch_config=_batching(document),
+        runtime=_runtime(document.runtime),
         python=_python(document.python),
         workers=document.workers,
         timeout_s=_timeout(document.timeout),
@@ -263,6 +265,13 @@ def _batching(document: _Document) -> Batching | None:
             path="batching",
         )
     return cast("Batching | None", own or reference)
+
+
+def _runtime(value: str | None) -> Runtime | None:
+    names = [str(each) for each in Runtime]
+    if value is None or value in names:
+        return None if value is None else Runtime(value)
+    raise Invalid(f"unknown runtime {value!r}", fix=_nearest(value, names, what="runtimes"), path="runtime")
 
 
 def _python(version: str | None) -> str | None:

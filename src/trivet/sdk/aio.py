@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
 import pyarrow as pa
@@ -48,9 +48,11 @@ class AsyncModelVersion(ModelState):
         input_schema: pa.Schema | None = None,
         output_schema: pa.Schema | None = None,
         dynamic_batching_config: DynamicBatchingConfig | None = None,
+        runtime: Literal["native", "isolated"] | None = None,
     ) -> "AsyncModelVersion":
         """The version under another configuration: see `ModelVersion.configure`."""
         body = configuration(
+            runtime=runtime,
             tensor_fields=tensor_fields,
             batch_config=batch_config,
             batching=batching,

@@ -78,6 +78,7 @@ def configuration(
     tensor_fields: list[str] | None,
     batch_config: Batching | None,
     batching: Batching | None,
+    runtime: str | None = None,
     input_schema: pa.Schema | None,
     output_schema: pa.Schema | None,
     dynamic_batching_config: DynamicBatchingConfig | None,
@@ -91,6 +92,8 @@ def configuration(
             path="batching",
         )
     fields: dict[str, Any] = {
+        # Other names are the reference's, for what Trivet decides itself.
+        "runtime": runtime if runtime in {"native", "isolated"} else None,
         "tensor_fields": tensor_fields,
         "batch_config": batch_config or batching,
         "input_schema": operations.schema_text(input_schema, path="input_schema"),
@@ -214,6 +217,7 @@ class ModelState:
                 "File Name": self.file_name(),
                 "SHA": self.sha(),
                 "Status": document["status"],
+                "Runs": document.get("where"),
                 "Error Summary": document.get("error_summary"),
                 "Image Path": None,
                 "Architecture": self.arch(),
@@ -262,7 +266,8 @@ class ModelVersion(ModelState):
         """The version under another configuration, for use in pipelines.
 
         Args:
-            runtime: ignored; accepted for the reference's sake. Loading decides where a version runs.
+            runtime: `isolated` runs an ONNX model in workers; `native` asks for the gateway's process, which takes only models
+                whose graph was proved harmless. The reference's names, as `onnx`, change nothing.
             tensor_fields: names of the input columns, in the model's order; native models only.
             batch_config: the reference's name of `batching`.
             batching: what is a call of the model: a `single` row, a `whole` request, or `joined` requests. Without it requests
@@ -275,8 +280,8 @@ class ModelVersion(ModelState):
             Invalid: it does not fit the model.
             Conflict: the model is not ready.
         """
-        del runtime
         body = configuration(
+            runtime=runtime,
             tensor_fields=tensor_fields,
             batch_config=batch_config,
             batching=batching,

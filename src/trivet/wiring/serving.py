@@ -10,7 +10,7 @@ from trivet.domain.version import LoadedModel, batching_of
 from trivet.gateway.doors.table import open_doors
 from trivet.gateway.pipelines import Pipelines
 from trivet.gateway.servers import GatewayParts, open_servers
-from trivet.loading.prepare import Report
+from trivet.loading.environments import Report
 from trivet.settings import Settings
 from trivet.wiring.listening import with_kinds
 from trivet.wiring.process import StopSignals, event_loops, process_name

@@ -28,7 +28,7 @@ from trivet.gateway.formats.examples import example_maker
 from trivet.gateway.formats.json_text import column_texts
 from trivet.gateway.formats.records import RecordsDecoder
 from trivet.gateway.loading import LoadedPipeline, Loader
-from trivet.loading.prepare import Report
+from trivet.loading.environments import Report
 from trivet.loading.restore import sandbox_of, worker_files
 from trivet.loading.steps import Identity, native_step, work_of, worker_step
 from trivet.settings import Settings

@@ -26,7 +26,8 @@ from trivet.engine.pipeline import ServedPipeline
 from trivet.engine.served import Runner, predict
 from trivet.errors import Internal, ModelFailed, TrivetError
 from trivet.loading.convert import convert
-from trivet.loading.prepare import Report, prepare
+from trivet.loading.environments import Report
+from trivet.loading.prepare import prepare
 from trivet.loading.trials import Stage, TrialFailed, TrialJob, TrialLoaded, TrialMessage
 from trivet.settings import Settings, settings_from_json
 from trivet.wiring.standalone import compared, given_rows, rows_of, run_tests, standalone

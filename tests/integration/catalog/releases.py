@@ -92,7 +92,9 @@ def fill(catalog: Catalog) -> None:
     fault = Fault(error="BadPackage", what="no", why="because", fix="mend it", path="a.py:3", reason="bad")
     catalog.models.set_status(broken.id, VersionStatus.ERROR, fault=fault)
     catalog.journal.log_upload(broken.id, level="error", stage="load", text="it's no model;\nsecond line")
-    catalog.models.add_config(native.id, tensor_fields=("dense_input",), batch_config="single")
+    catalog.models.add_config(
+        native.id, tensor_fields=("dense_input",), batch_config="single", runtime=Runtime.ISOLATED
+    )
     config = catalog.models.add_config(
         native.id, input_schema=INPUTS, max_batch_delay_ms=10, batch_size_target=8, batch_size_limit=16
     )

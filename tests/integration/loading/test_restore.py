@@ -14,7 +14,7 @@ from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import ModelSettings
 from trivet.domain.version import Acceleration, Architecture, LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import Internal, NotFound, Unavailable
-from trivet.loading.prepare import environment_store
+from trivet.loading.environments import environment_store
 from trivet.loading.restore import environment_of, native_root, package_root, scratch_folder
 from trivet.settings import Settings
 

@@ -1,14 +1,20 @@
 """What a version and a configuration come to as a step."""
 
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
+import pytest
+from onnx import TensorProto, helper
 
+from trivet.blobs import Blobs, open_blobs
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import ModelSettings
+from trivet.domain.routes import NativeStep, WorkerStep
 from trivet.domain.version import (
     Acceleration,
     Architecture,
@@ -19,7 +25,9 @@ from trivet.domain.version import (
     VersionStatus,
     batching_of,
 )
-from trivet.loading.steps import Identity, native_step, worker_step
+from trivet.errors import Invalid
+from trivet.loading.steps import Identity, Steps, native_step, worker_step
+from trivet.settings import Settings
 
 X = pa.schema([pa.field("x", pa.float32())])
 TENSOR = pa.schema([pa.field("tensor", pa.float32())])
@@ -127,3 +135,89 @@ def test_the_reason_for_batching_is_what_was_found() -> None:
         "it was loaded by a release that did not compare rows; upload it again to have them compared",
     )
     assert batching_of(loaded(batch_config="joined"), None) == ("joined", "its configuration says so")
+
+
+class Records:
+    """The catalog's models, as `StepRecords` says."""
+
+    def __init__(self, kept: ModelVersion, configuration: ModelConfig | None = None) -> None:
+        self.kept = kept
+        self.configuration = configuration
+        self.recorded: list[LoadedModel] = []
+
+    def version(self, id_or_uuid: int | str) -> ModelVersion:
+        return self.kept
+
+    def config(self, config_id: int) -> ModelConfig:
+        assert self.configuration is not None
+        return self.configuration
+
+    def set_loaded(self, version_id: int, loaded: LoadedModel) -> None:
+        self.recorded.append(loaded)
+        self.kept = msgspec.structs.replace(self.kept, loaded=loaded)
+
+
+def of_an_earlier_release(home: Path, *, op: str) -> tuple[ModelVersion, Blobs]:
+    """A version that an earlier release loaded natively, without a verdict about its graph."""
+    kind = TensorProto.INT32 if op == "Div" else TensorProto.FLOAT
+    columns = [helper.make_tensor_value_info(name, kind, [None]) for name in ("x", "by")]
+    one = helper.make_tensor("one", kind, [1], [1])
+    nodes = [helper.make_node("Add", ["by", "one"], ["more"]), helper.make_node(op, ["x", "more"], ["y"])]
+    graph = helper.make_graph(nodes, "model", columns, [helper.make_tensor_value_info("y", kind, [None])], [one])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    data = model.SerializeToString()
+    blobs = open_blobs(None, home=home)
+    blobs.put(io.BytesIO(data), digest=digest_of_bytes(data))
+    known = LoadedModel(
+        runtime=Runtime.NATIVE, adapter="onnx", files={"model": "model.onnx"}, input_schema=X, output_schema=X
+    )
+    return msgspec.structs.replace(version(known), sha=digest_of_bytes(data), file_name="model.onnx"), blobs
+
+
+def test_a_version_of_an_earlier_release_is_examined_and_moves_to_workers(free_home) -> None:
+    kept, blobs = of_an_earlier_release(free_home, op="Div")
+    records = Records(kept)
+    step, work = Steps(records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", None))
+    assert isinstance(step, WorkerStep)
+    assert step.input_schema.names == ["x", "by"]
+    (recorded,) = records.recorded
+    assert (recorded.runtime, recorded.examined) == (Runtime.ISOLATED, True)
+    assert "Div" in recorded.not_harmless
+    with work() as spec:
+        assert (spec.adapter, spec.onnx.columns, spec.files) == ("onnx", ("x", "by"), {"model": "model.onnx"})
+    Steps(records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", None))
+    assert len(records.recorded) == 1, "it is examined once"
+
+
+def test_a_harmless_version_of_an_earlier_release_stays_native(free_home) -> None:
+    kept, blobs = of_an_earlier_release(free_home, op="Sub")
+    records = Records(kept)
+    step, work = Steps(records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", None))
+    assert isinstance(step, NativeStep)
+    assert work is None
+    assert [(each.runtime, each.examined, each.not_harmless) for each in records.recorded] == [
+        (Runtime.NATIVE, True, None)
+    ]
+
+
+def test_a_configuration_moves_a_harmless_version_to_workers(free_home) -> None:
+    kept, blobs = of_an_earlier_release(free_home, op="Sub")
+    records = Records(kept, config(runtime=Runtime.ISOLATED, tensor_fields=("a", "b")))
+    step, work = Steps(records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", 1))
+    assert isinstance(step, WorkerStep)
+    assert step.input_schema.names == ["a", "b"]
+    assert records.kept.loaded.runtime is Runtime.NATIVE
+    with work() as spec:
+        assert spec.onnx.columns == ("a", "b")
+
+
+def test_a_configuration_that_asks_for_native_is_refused_with_the_reason(free_home) -> None:
+    kept, blobs = of_an_earlier_release(free_home, op="Div")
+    records = Records(kept, config(runtime=Runtime.NATIVE))
+    with pytest.raises(Invalid, match="cannot run in the gateway's process") as caught:
+        Steps(records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", 1))
+    assert caught.value.reason == "not_harmless"
+    trusted = Settings(home=free_home, trust_native=True)
+    step, _ = Steps(records, blobs=blobs, settings=trusted).prepare(("u", 1))
+    assert isinstance(step, NativeStep)
+    assert records.kept.loaded.runtime is Runtime.NATIVE

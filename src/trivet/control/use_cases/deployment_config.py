@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trivet.domain.deployment import DeploymentConfig, Resources
+from trivet.domain.frameworks import FRAMEWORKS, Runtime
 from trivet.domain.quantities import check_cpus, check_gpus, check_replicas, parse_memory
 from trivet.domain.version import ModelVersion
 from trivet.errors import Invalid, Unsupported
@@ -71,6 +72,11 @@ def read_config(
             fix="leave them out of engine; a model in a worker takes GPUs of its own",
             path="engine",
         )
+    of_engine = Resources(cpus=resources.cpus, memory_bytes=resources.memory_bytes, env=resources.env)
+    for version in models:
+        # An ONNX model is sized by the engine's resources, in a worker too.
+        if FRAMEWORKS[version.framework].first_try is Runtime.NATIVE:
+            sidekicks.setdefault(version.uuid, of_engine)
     return DeploymentConfig(
         replicas=replicas,
         engine=resources,

@@ -14,6 +14,7 @@ from trivet.domain.digest import Digest
 from trivet.domain.events import UploadLogLine
 from trivet.domain.frameworks import FRAMEWORKS
 from trivet.domain.pipeline import ModelStep
+from trivet.domain.runtimes import check_runtime
 from trivet.domain.step_fit import configured_schemas
 from trivet.domain.version import Model, ModelConfig, ModelVersion, Workspace
 from trivet.errors import Conflict, Invalid, NotFound, TrivetError
@@ -159,7 +160,10 @@ def configure(control: Control, caller: Caller, id_or_uuid: int | str, body: Con
         max_batch_delay_ms=body.max_batch_delay_ms,
         batch_size_target=body.batch_size_target,
         batch_size_limit=body.batch_size_limit,
+        runtime=body.runtime,
     )
+    if config.runtime is not None:
+        check_runtime(version, config.runtime, trust_native=control.settings.trust_native)
     if config.tensor_fields is not None:
         if not FRAMEWORKS[version.framework].tensor_fields:
             raise Invalid(

@@ -9,7 +9,7 @@ from trivet.domain.schema import format_schema
 from trivet.domain.step_fit import is_one_wide
 from trivet.engine.batch import Batch
 from trivet.engine.native.session import NativeSession
-from trivet.engine.native.views import Reshaped, Session
+from trivet.engine.native.views import FileSession, Reshaped
 from trivet.errors import Invalid
 
 __all__ = ["open_session"]
@@ -25,7 +25,7 @@ def open_session(
     example: Callable[[pa.Schema], Batch] | None,
     threads: int,
     providers: Sequence[str],
-) -> Session:
+) -> FileSession:
     """A session of a checked model file. Importing this module imports ONNX Runtime.
 
     Args:
@@ -55,7 +55,7 @@ def open_session(
         example=example,
     )
     _same_schema(input_schema, session.input_schema, "input")
-    shown: Session = session
+    shown: FileSession = session
     scalars = _as_scalars(output_schema, session.output_schema)
     if scalars or not all(pa.types.is_nested(field.type) for field in session.output_schema):
         shown = Reshaped(session, scalars=scalars)

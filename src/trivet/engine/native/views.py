@@ -11,7 +11,7 @@ from trivet.engine.batch import Batch
 from trivet.engine.handover import Handover, of_step
 from trivet.errors import Invalid, ModelFailed
 
-__all__ = ["NativeChain", "Reshaped", "Session"]
+__all__ = ["FileSession", "NativeChain", "Reshaped", "Session"]
 
 
 class Session(Protocol):
@@ -37,6 +37,14 @@ class Session(Protocol):
         """One row of output for each row of input. Raises as `Runner.predict` does."""
 
 
+class FileSession(Session, Protocol):
+    """The session of one model file."""
+
+    @property
+    def calls(self) -> OnnxCalls:
+        """How rows become calls, for the same answers from a worker."""
+
+
 class Reshaped:
     """A session whose outputs of one value a row are plain values, or lists of one.
 
@@ -45,7 +53,7 @@ class Reshaped:
         scalars: names of the outputs that are plain values; all others are lists.
     """
 
-    def __init__(self, session: Session, *, scalars: Collection[str]) -> None:
+    def __init__(self, session: FileSession, *, scalars: Collection[str]) -> None:
         self._session = session
         self.input_schema = session.input_schema
         self.output_schema = pa.schema([_shaped(field, field.name in scalars) for field in session.output_schema])
@@ -54,11 +62,11 @@ class Reshaped:
         self.canned = session.canned
         self.joins = session.joins
 
-    def calls(self, own: OnnxCalls) -> OnnxCalls:
-        """The session's calls, with the shapes that its outputs get here."""
-        return msgspec.structs.replace(
-            own, shapes=tuple(None if same else shape for same, shape in zip(self._same, self._shapes, strict=True))
-        )
+    @property
+    def calls(self) -> OnnxCalls:
+        """See `FileSession.calls`."""
+        shapes = tuple(None if same else shape for same, shape in zip(self._same, self._shapes, strict=True))
+        return msgspec.structs.replace(self._session.calls, shapes=shapes)
 
     def run(self, batch: Batch, run_options: Any = None) -> Batch:
         """See `Session.run`."""

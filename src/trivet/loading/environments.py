@@ -1,0 +1,20 @@
+"""The environments below the home, and what receives the progress of loading."""
+
+from typing import Protocol
+
+from trivet.envs import EnvironmentStore
+from trivet.settings import Settings, process_environ
+
+__all__ = ["Report", "environment_store"]
+
+
+class Report(Protocol):
+    """Receives progress: a stage, a detail, and counts."""
+
+    def __call__(self, stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
+        """Report progress."""
+
+
+def environment_store(settings: Settings) -> EnvironmentStore:
+    """The environments below the home."""
+    return EnvironmentStore(settings.home / "envs", environ=process_environ(), source_builds=settings.source_builds)

@@ -1,0 +1,860 @@
+--
+-- PostgreSQL database dump
+--
+
+-- Dumped from database version 16.2
+-- Dumped by pg_dump version 16.2
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: catalog_state; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.catalog_state (
+    id integer NOT NULL,
+    revision bigint NOT NULL,
+    CONSTRAINT ck_catalog_state_one_row CHECK ((id = 1))
+);
+
+
+--
+-- Name: catalog_version; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.catalog_version (
+    version_num character varying(32) NOT NULL
+);
+
+
+--
+-- Name: deployments; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.deployments (
+    id bigint NOT NULL,
+    workspace_id bigint NOT NULL,
+    pipeline_id bigint NOT NULL,
+    wanted text NOT NULL,
+    pipeline_version_id bigint NOT NULL,
+    config text NOT NULL,
+    generation bigint NOT NULL,
+    status text NOT NULL,
+    status_generation bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL
+);
+
+
+--
+-- Name: deployments_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+CREATE SEQUENCE public.deployments_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: deployments_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: -
+--
+
+ALTER SEQUENCE public.deployments_id_seq OWNED BY public.deployments.id;
+
+
+--
+-- Name: events; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.events (
+    id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    workspace_id bigint,
+    subject text NOT NULL,
+    subject_id text NOT NULL,
+    kind text NOT NULL,
+    text text NOT NULL
+);
+
+
+--
+-- Name: events_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+CREATE SEQUENCE public.events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: events_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: -
+--
+
+ALTER SEQUENCE public.events_id_seq OWNED BY public.events.id;
+
+
+--
+-- Name: model_configs; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.model_configs (
+    id bigint NOT NULL,
+    workspace_id bigint NOT NULL,
+    version_id bigint NOT NULL,
+    tensor_fields text,
+    batch_config text,
+    input_schema text,
+    output_schema text,
+    max_batch_delay_ms integer,
+    batch_size_target integer,
+    batch_size_limit integer,
+    created_at timestamp with time zone NOT NULL,
+    runtime text
+);
+
+
+--
+-- Name: model_configs_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+CREATE SEQUENCE public.model_configs_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: model_configs_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: -
+--
+
+ALTER SEQUENCE public.model_configs_id_seq OWNED BY public.model_configs.id;
+
+
+--
+-- Name: model_versions; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.model_versions (
+    id bigint NOT NULL,
+    uuid text NOT NULL,
+    workspace_id bigint NOT NULL,
+    model_id bigint NOT NULL,
+    number integer NOT NULL,
+    file_name text NOT NULL,
+    sha text NOT NULL,
+    size bigint NOT NULL,
+    framework text NOT NULL,
+    arch text NOT NULL,
+    accel text NOT NULL,
+    visibility text NOT NULL,
+    settings text NOT NULL,
+    status text NOT NULL,
+    fault text,
+    loaded text,
+    created_by text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL
+);
+
+
+--
+-- Name: model_versions_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+CREATE SEQUENCE public.model_versions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: model_versions_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: -
+--
+
+ALTER SEQUENCE public.model_versions_id_seq OWNED BY public.model_versions.id;
+
+
+--
+-- Name: models; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.models (
+    id bigint NOT NULL,
+    workspace_id bigint NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL
+);
+
+
+--
+-- Name: models_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+CREATE SEQUENCE public.models_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: models_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: -
+--
+
+ALTER SEQUENCE public.models_id_seq OWNED BY public.models.id;
+
+
+--
+-- Name: pipeline_versions; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.pipeline_versions (
+    id bigint NOT NULL,
+    uuid text NOT NULL,
+    workspace_id bigint NOT NULL,
+    pipeline_id bigint NOT NULL,
+    number integer NOT NULL,
+    steps text NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+
+--
+-- Name: pipeline_versions_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+CREATE SEQUENCE public.pipeline_versions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: pipeline_versions_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: -
+--
+
+ALTER SEQUENCE public.pipeline_versions_id_seq OWNED BY public.pipeline_versions.id;
+
+
+--
+-- Name: pipelines; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.pipelines (
+    id bigint NOT NULL,
+    workspace_id bigint NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL
+);
+
+
+--
+-- Name: pipelines_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+CREATE SEQUENCE public.pipelines_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: pipelines_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: -
+--
+
+ALTER SEQUENCE public.pipelines_id_seq OWNED BY public.pipelines.id;
+
+
+--
+-- Name: upload_log; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.upload_log (
+    id bigint NOT NULL,
+    version_id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    level text NOT NULL,
+    stage text NOT NULL,
+    text text NOT NULL
+);
+
+
+--
+-- Name: upload_log_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+CREATE SEQUENCE public.upload_log_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: upload_log_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: -
+--
+
+ALTER SEQUENCE public.upload_log_id_seq OWNED BY public.upload_log.id;
+
+
+--
+-- Name: workspaces; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.workspaces (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    archived boolean NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+
+--
+-- Name: workspaces_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+CREATE SEQUENCE public.workspaces_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: workspaces_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: -
+--
+
+ALTER SEQUENCE public.workspaces_id_seq OWNED BY public.workspaces.id;
+
+
+--
+-- Name: deployments id; Type: DEFAULT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.deployments ALTER COLUMN id SET DEFAULT nextval('public.deployments_id_seq'::regclass);
+
+
+--
+-- Name: events id; Type: DEFAULT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.events ALTER COLUMN id SET DEFAULT nextval('public.events_id_seq'::regclass);
+
+
+--
+-- Name: model_configs id; Type: DEFAULT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.model_configs ALTER COLUMN id SET DEFAULT nextval('public.model_configs_id_seq'::regclass);
+
+
+--
+-- Name: model_versions id; Type: DEFAULT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.model_versions ALTER COLUMN id SET DEFAULT nextval('public.model_versions_id_seq'::regclass);
+
+
+--
+-- Name: models id; Type: DEFAULT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.models ALTER COLUMN id SET DEFAULT nextval('public.models_id_seq'::regclass);
+
+
+--
+-- Name: pipeline_versions id; Type: DEFAULT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.pipeline_versions ALTER COLUMN id SET DEFAULT nextval('public.pipeline_versions_id_seq'::regclass);
+
+
+--
+-- Name: pipelines id; Type: DEFAULT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.pipelines ALTER COLUMN id SET DEFAULT nextval('public.pipelines_id_seq'::regclass);
+
+
+--
+-- Name: upload_log id; Type: DEFAULT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.upload_log ALTER COLUMN id SET DEFAULT nextval('public.upload_log_id_seq'::regclass);
+
+
+--
+-- Name: workspaces id; Type: DEFAULT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.workspaces ALTER COLUMN id SET DEFAULT nextval('public.workspaces_id_seq'::regclass);
+
+
+--
+-- Data for Name: catalog_state; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+INSERT INTO public.catalog_state VALUES (1, 20);
+
+
+--
+-- Data for Name: catalog_version; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+INSERT INTO public.catalog_version VALUES ('0002');
+
+
+--
+-- Data for Name: deployments; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+INSERT INTO public.deployments VALUES (1, 1, 1, 'running', 3, '{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}', 2, '{"state":"Running","generation":1,"serving":"9905faae-e57f-42cb-ad48-1f524de52760","answered":null,"fault":null,"gateway":"engine-1","workers":[]}', 1, '2026-11-29 07:28:57.584632+00', '2026-11-29 07:28:57.594909+00');
+INSERT INTO public.deployments VALUES (2, 2, 2, 'stopped', 5, '{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}', 2, '{"state":"Starting","generation":0,"serving":null,"answered":null,"fault":null,"gateway":null,"workers":[]}', 0, '2026-11-29 07:28:57.60286+00', '2026-11-29 07:28:57.607213+00');
+
+
+--
+-- Data for Name: events; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+INSERT INTO public.events VALUES (1, '2026-11-29 07:28:57.613138+00', 1, 'version', '65a45f13-177f-4348-a611-153f77eabc19', 'ready', 'ccfraud is ready');
+
+
+--
+-- Data for Name: model_configs; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+INSERT INTO public.model_configs VALUES (1, 1, 1, '["dense_input"]', 'single', NULL, NULL, NULL, NULL, NULL, '2026-11-29 07:28:57.571823+00', 'isolated');
+INSERT INTO public.model_configs VALUES (2, 1, 1, NULL, NULL, '//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==', NULL, 10, 8, 16, '2026-11-29 07:28:57.575466+00', NULL);
+
+
+--
+-- Data for Name: model_versions; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+INSERT INTO public.model_versions VALUES (1, '65a45f13-177f-4348-a611-153f77eabc19', 1, 1, 1, 'ccfraud.onnx', 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb', 171121, 'onnx', 'x86', 'none', 'private', '{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":["tensor"],"batch_config":null,"runtime":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}', 'ready', NULL, '{"runtime":"native","examined":false,"not_harmless":null,"onnx":null,"adapter":"onnx","model_file":"ccfraud.onnx","entry":{},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"/////7AAAAAQAAAAAAAKAAwABgAFAAgACgAAAAABBAAMAAAACAAIAAAABAAIAAAABAAAAAEAAAAEAAAAyP///wAAARAUAAAAJAAAAAQAAAABAAAAMAAAAAcAAABkZW5zZV8xAAAABgAIAAQABgAAAAEAAAAQABQACAAGAAcADAAAABAAEAAAAAAAAQMQAAAAHAAAAAQAAAAAAAAABAAAAGl0ZW0AAAYACAAGAAYAAAAAAAEAAAAAAA==","answered":false,"environment":null,"requirements":[],"packages":[],"python_version":null,"notes":[]}', 'somebody', '2026-11-29 07:28:57.541721+00', '2026-11-29 07:28:57.554586+00');
+INSERT INTO public.model_versions VALUES (2, 'e5003d03-689f-48cf-b00d-ae4b77d84da3', 1, 2, 1, 'clean step.zip', '3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d', 8589934592, 'python', 'x86', 'none', 'private', '{"name":null,"framework":null,"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","tensor_fields":null,"batch_config":null,"runtime":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[{"tensor":[1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5]}],"tests":[]}', 'ready', NULL, '{"runtime":"isolated","examined":false,"not_harmless":null,"onnx":null,"adapter":"python","model_file":null,"entry":{"function":{"file":"clean.py","name":"process_data","line":7}},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","answered":false,"environment":"ba5285161ba6eed0085fb13784ce5c92f70ebc268b94fd66aa1d68a32884204d","requirements":["numpy==1.26.4"],"packages":[],"python_version":"3.11","notes":["a note"]}', 'somebody', '2026-11-29 07:28:57.556677+00', '2026-11-29 07:28:57.560911+00');
+INSERT INTO public.model_versions VALUES (3, '093991db-e60d-43c8-b56f-072b37c7f125', 2, 3, 1, 'broken.zip', '2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6', 12, 'custom', 'x86', 'none', 'private', '{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}', 'error', '{"error":"BadPackage","what":"no","why":"because","fix":"mend it","path":"a.py:3","reason":"bad"}', NULL, 'somebody', '2026-11-29 07:28:57.563183+00', '2026-11-29 07:28:57.567044+00');
+
+
+--
+-- Data for Name: models; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+INSERT INTO public.models VALUES (1, 1, 'ccfraud', '2026-11-29 07:28:57.541721+00', '2026-11-29 07:28:57.541721+00');
+INSERT INTO public.models VALUES (2, 1, 'clean', '2026-11-29 07:28:57.556677+00', '2026-11-29 07:28:57.556677+00');
+INSERT INTO public.models VALUES (3, 2, 'broken', '2026-11-29 07:28:57.563183+00', '2026-11-29 07:28:57.563183+00');
+
+
+--
+-- Data for Name: pipeline_versions; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+INSERT INTO public.pipeline_versions VALUES (1, '6ec4805d-226d-4ad9-859f-b893fba971e8', 1, 1, 1, '[]', '2026-11-29 07:28:57.576727+00');
+INSERT INTO public.pipeline_versions VALUES (2, '9905faae-e57f-42cb-ad48-1f524de52760', 1, 1, 2, '[{"step":"model","name":"clean","version":"e5003d03-689f-48cf-b00d-ae4b77d84da3","sha":"3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d","config_id":null},{"step":"model","name":"ccfraud","version":"65a45f13-177f-4348-a611-153f77eabc19","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]', '2026-11-29 07:28:57.584632+00');
+INSERT INTO public.pipeline_versions VALUES (3, 'a118f500-1bc3-4192-aa8f-174498b980a3', 1, 1, 3, '[{"step":"model","name":"ccfraud","version":"65a45f13-177f-4348-a611-153f77eabc19","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]', '2026-11-29 07:28:57.594909+00');
+INSERT INTO public.pipeline_versions VALUES (4, 'f27dd656-3004-4fae-91a2-90bcc59c1b7a', 2, 2, 1, '[]', '2026-11-29 07:28:57.599605+00');
+INSERT INTO public.pipeline_versions VALUES (5, '40d5d9a5-b461-4975-96a3-e8c5ff603445', 2, 2, 2, '[]', '2026-11-29 07:28:57.60286+00');
+INSERT INTO public.pipeline_versions VALUES (6, '2db4bab4-1698-40ee-b255-c77b10c61740', 2, 3, 1, '[]', '2026-11-29 07:28:57.60989+00');
+
+
+--
+-- Data for Name: pipelines; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+INSERT INTO public.pipelines VALUES (1, 1, 'ccfraud', '2026-11-29 07:28:57.576727+00', '2026-11-29 07:28:57.594909+00');
+INSERT INTO public.pipelines VALUES (2, 2, 'stopped', '2026-11-29 07:28:57.599605+00', '2026-11-29 07:28:57.607213+00');
+INSERT INTO public.pipelines VALUES (3, 2, 'never-deployed', '2026-11-29 07:28:57.60989+00', '2026-11-29 07:28:57.60989+00');
+
+
+--
+-- Data for Name: upload_log; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+INSERT INTO public.upload_log VALUES (1, 3, '2026-11-29 07:28:57.569135+00', 'error', 'load', 'it''s no model;
+second line');
+
+
+--
+-- Data for Name: workspaces; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+INSERT INTO public.workspaces VALUES (1, 'default', false, 'trivet', '2026-11-29 07:28:57.526967+00');
+INSERT INTO public.workspaces VALUES (2, 'team-ä', false, 'somebody', '2026-11-29 07:28:57.530618+00');
+
+
+--
+-- Name: deployments_id_seq; Type: SEQUENCE SET; Schema: public; Owner: -
+--
+
+SELECT pg_catalog.setval('public.deployments_id_seq', 2, true);
+
+
+--
+-- Name: events_id_seq; Type: SEQUENCE SET; Schema: public; Owner: -
+--
+
+SELECT pg_catalog.setval('public.events_id_seq', 1, true);
+
+
+--
+-- Name: model_configs_id_seq; Type: SEQUENCE SET; Schema: public; Owner: -
+--
+
+SELECT pg_catalog.setval('public.model_configs_id_seq', 2, true);
+
+
+--
+-- Name: model_versions_id_seq; Type: SEQUENCE SET; Schema: public; Owner: -
+--
+
+SELECT pg_catalog.setval('public.model_versions_id_seq', 3, true);
+
+
+--
+-- Name: models_id_seq; Type: SEQUENCE SET; Schema: public; Owner: -
+--
+
+SELECT pg_catalog.setval('public.models_id_seq', 3, true);
+
+
+--
+-- Name: pipeline_versions_id_seq; Type: SEQUENCE SET; Schema: public; Owner: -
+--
+
+SELECT pg_catalog.setval('public.pipeline_versions_id_seq', 6, true);
+
+
+--
+-- Name: pipelines_id_seq; Type: SEQUENCE SET; Schema: public; Owner: -
+--
+
+SELECT pg_catalog.setval('public.pipelines_id_seq', 3, true);
+
+
+--
+-- Name: upload_log_id_seq; Type: SEQUENCE SET; Schema: public; Owner: -
+--
+
+SELECT pg_catalog.setval('public.upload_log_id_seq', 1, true);
+
+
+--
+-- Name: workspaces_id_seq; Type: SEQUENCE SET; Schema: public; Owner: -
+--
+
+SELECT pg_catalog.setval('public.workspaces_id_seq', 2, true);
+
+
+--
+-- Name: catalog_version catalog_version_pkc; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.catalog_version
+    ADD CONSTRAINT catalog_version_pkc PRIMARY KEY (version_num);
+
+
+--
+-- Name: catalog_state pk_catalog_state; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.catalog_state
+    ADD CONSTRAINT pk_catalog_state PRIMARY KEY (id);
+
+
+--
+-- Name: deployments pk_deployments; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT pk_deployments PRIMARY KEY (id);
+
+
+--
+-- Name: events pk_events; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT pk_events PRIMARY KEY (id);
+
+
+--
+-- Name: model_configs pk_model_configs; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.model_configs
+    ADD CONSTRAINT pk_model_configs PRIMARY KEY (id);
+
+
+--
+-- Name: model_versions pk_model_versions; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.model_versions
+    ADD CONSTRAINT pk_model_versions PRIMARY KEY (id);
+
+
+--
+-- Name: models pk_models; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.models
+    ADD CONSTRAINT pk_models PRIMARY KEY (id);
+
+
+--
+-- Name: pipeline_versions pk_pipeline_versions; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.pipeline_versions
+    ADD CONSTRAINT pk_pipeline_versions PRIMARY KEY (id);
+
+
+--
+-- Name: pipelines pk_pipelines; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.pipelines
+    ADD CONSTRAINT pk_pipelines PRIMARY KEY (id);
+
+
+--
+-- Name: upload_log pk_upload_log; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.upload_log
+    ADD CONSTRAINT pk_upload_log PRIMARY KEY (id);
+
+
+--
+-- Name: workspaces pk_workspaces; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.workspaces
+    ADD CONSTRAINT pk_workspaces PRIMARY KEY (id);
+
+
+--
+-- Name: deployments uq_deployments_pipeline_id; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT uq_deployments_pipeline_id UNIQUE (pipeline_id);
+
+
+--
+-- Name: model_versions uq_model_versions_model_id_number; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.model_versions
+    ADD CONSTRAINT uq_model_versions_model_id_number UNIQUE (model_id, number);
+
+
+--
+-- Name: model_versions uq_model_versions_uuid; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.model_versions
+    ADD CONSTRAINT uq_model_versions_uuid UNIQUE (uuid);
+
+
+--
+-- Name: models uq_models_workspace_id_name; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.models
+    ADD CONSTRAINT uq_models_workspace_id_name UNIQUE (workspace_id, name);
+
+
+--
+-- Name: pipeline_versions uq_pipeline_versions_pipeline_id_number; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.pipeline_versions
+    ADD CONSTRAINT uq_pipeline_versions_pipeline_id_number UNIQUE (pipeline_id, number);
+
+
+--
+-- Name: pipeline_versions uq_pipeline_versions_uuid; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.pipeline_versions
+    ADD CONSTRAINT uq_pipeline_versions_uuid UNIQUE (uuid);
+
+
+--
+-- Name: pipelines uq_pipelines_workspace_id_name; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.pipelines
+    ADD CONSTRAINT uq_pipelines_workspace_id_name UNIQUE (workspace_id, name);
+
+
+--
+-- Name: workspaces uq_workspaces_name; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.workspaces
+    ADD CONSTRAINT uq_workspaces_name UNIQUE (name);
+
+
+--
+-- Name: ix_model_configs_version_id; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX ix_model_configs_version_id ON public.model_configs USING btree (version_id);
+
+
+--
+-- Name: ix_model_versions_sha; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX ix_model_versions_sha ON public.model_versions USING btree (sha);
+
+
+--
+-- Name: ix_model_versions_status; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX ix_model_versions_status ON public.model_versions USING btree (status);
+
+
+--
+-- Name: ix_upload_log_version_id; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX ix_upload_log_version_id ON public.upload_log USING btree (version_id);
+
+
+--
+-- Name: deployments fk_deployments_pipeline_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT fk_deployments_pipeline_id FOREIGN KEY (pipeline_id) REFERENCES public.pipelines(id);
+
+
+--
+-- Name: deployments fk_deployments_pipeline_version_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT fk_deployments_pipeline_version_id FOREIGN KEY (pipeline_version_id) REFERENCES public.pipeline_versions(id);
+
+
+--
+-- Name: deployments fk_deployments_workspace_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT fk_deployments_workspace_id FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+
+--
+-- Name: model_configs fk_model_configs_version_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.model_configs
+    ADD CONSTRAINT fk_model_configs_version_id FOREIGN KEY (version_id) REFERENCES public.model_versions(id) ON DELETE CASCADE;
+
+
+--
+-- Name: model_configs fk_model_configs_workspace_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.model_configs
+    ADD CONSTRAINT fk_model_configs_workspace_id FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+
+--
+-- Name: model_versions fk_model_versions_model_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.model_versions
+    ADD CONSTRAINT fk_model_versions_model_id FOREIGN KEY (model_id) REFERENCES public.models(id) ON DELETE CASCADE;
+
+
+--
+-- Name: model_versions fk_model_versions_workspace_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.model_versions
+    ADD CONSTRAINT fk_model_versions_workspace_id FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+
+--
+-- Name: models fk_models_workspace_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.models
+    ADD CONSTRAINT fk_models_workspace_id FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+
+--
+-- Name: pipeline_versions fk_pipeline_versions_pipeline_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.pipeline_versions
+    ADD CONSTRAINT fk_pipeline_versions_pipeline_id FOREIGN KEY (pipeline_id) REFERENCES public.pipelines(id);
+
+
+--
+-- Name: pipeline_versions fk_pipeline_versions_workspace_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.pipeline_versions
+    ADD CONSTRAINT fk_pipeline_versions_workspace_id FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+
+--
+-- Name: pipelines fk_pipelines_workspace_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.pipelines
+    ADD CONSTRAINT fk_pipelines_workspace_id FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id);
+
+
+--
+-- Name: upload_log fk_upload_log_version_id; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.upload_log
+    ADD CONSTRAINT fk_upload_log_version_id FOREIGN KEY (version_id) REFERENCES public.model_versions(id) ON DELETE CASCADE;
+
+
+--
+-- PostgreSQL database dump complete
+--
+

@@ -1,0 +1,148 @@
+"""ONNX models whose graphs were not proved harmless run in workers, and answer as a native session does."""
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+
+from trivet.domain.frameworks import Runtime
+from trivet.domain.package import ModelSettings
+from trivet.engine.served import predict
+from trivet.errors import Invalid
+from trivet.gateway.formats.records import RecordsDecoder
+from trivet.loading.prepare import prepare
+from trivet.settings import Settings
+from trivet.wiring.standalone import rows_of, standalone
+
+INT, FLOAT = TensorProto.INT32, TensorProto.FLOAT
+
+
+@pytest.fixture
+def settings(free_home: Path) -> Settings:
+    return Settings(home=free_home)
+
+
+def written(folder: Path, nodes, inputs, outputs, initializers=()) -> Path:
+    graph = make_graph(
+        nodes,
+        "model",
+        [make_tensor_value_info(name, kind, shape) for name, kind, shape in inputs],
+        [make_tensor_value_info(name, kind, shape) for name, kind, shape in outputs],
+        list(initializers),
+    )
+    model = make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8)
+    file = folder / "model.onnx"
+    file.write_bytes(model.SerializeToString())
+    return file
+
+
+def doubling(folder: Path) -> Path:
+    return written(folder, [make_node("Add", ["x", "x"], ["y"])], [("x", FLOAT, [None, 2])], [("y", FLOAT, [None, 2])])
+
+
+def dividing(folder: Path) -> Path:
+    one = onnx.numpy_helper.from_array(np.array(1, np.int32), "one")
+    nodes = [make_node("Add", ["b", "one"], ["c"]), make_node("Div", ["a", "c"], ["y"])]
+    return written(folder, nodes, [("a", INT, [None]), ("b", INT, [None])], [("y", INT, [None])], [one])
+
+
+def prepared(file: Path, settings: Settings, **flags):
+    return prepare(
+        file,
+        flags=ModelSettings(name="model", **flags),
+        settings=settings,
+        resolve_as_of=None,
+        report=lambda *_, **__: None,
+    )
+
+
+def answers(package, model, settings: Settings, rows) -> tuple[str, list]:
+    async def ask():
+        async with standalone(package, model, settings=settings, report=lambda *_, **__: None) as pipeline:
+            batch = RecordsDecoder(pipeline.runner.input_schema).decode(json.dumps(rows).encode()).batch
+            answer = await predict(pipeline.runner, batch)
+            return pipeline.steps[0].runtime, (str(answer.schema), rows_of(answer))
+
+    return asyncio.run(ask())
+
+
+def test_a_division_of_integers_runs_in_a_worker_with_the_reason(tmp_path, settings) -> None:
+    package, model = prepared(dividing(tmp_path), settings)
+    assert (model.runtime, model.adapter, model.examined) == (Runtime.ISOLATED, "onnx", True)
+    assert "Div" in model.not_harmless
+    assert model.environment is not None
+    runtime, (_, rows) = answers(package, model, settings, [{"a": 6, "b": 1}, {"a": -9, "b": 2}])
+    assert (runtime, rows) == ("isolated", [{"y": [3]}, {"y": [-3]}])
+
+
+def test_a_harmless_graph_stays_native(tmp_path, settings) -> None:
+    _, model = prepared(doubling(tmp_path), settings)
+    assert (model.runtime, model.examined, model.not_harmless) == (Runtime.NATIVE, True, None)
+
+
+def test_asking_for_the_gateways_process_is_refused_with_the_reason(tmp_path, settings) -> None:
+    with pytest.raises(Invalid, match="cannot run in the gateway's process") as caught:
+        prepared(dividing(tmp_path), settings, runtime=Runtime.NATIVE)
+    assert (caught.value.reason, caught.value.path) == ("not_harmless", "runtime")
+    assert "Div" in caught.value.why
+
+
+def test_an_operator_can_trust_native_models(tmp_path, settings) -> None:
+    _, model = prepared(dividing(tmp_path), replace(settings, trust_native=True))
+    assert model.runtime is Runtime.NATIVE
+    assert "Div" in model.not_harmless
+
+
+def free_rows(folder: Path) -> Path:
+    return doubling(folder)
+
+
+def fixed_rows(folder: Path) -> Path:
+    node = make_node("Add", ["x", "x"], ["y"])
+    return written(folder, [node], [("x", FLOAT, [4, 2])], [("y", FLOAT, [4, 2])])
+
+
+def free_lengths(folder: Path) -> Path:
+    node = make_node("Add", ["x", "x"], ["y"])
+    return written(folder, [node], [("x", FLOAT, [None, None])], [("y", FLOAT, [None, None])])
+
+
+def one_value(folder: Path) -> Path:
+    node = make_node("Identity", ["x"], ["y"])
+    return written(folder, [node], [("x", TensorProto.INT64, [None])], [("y", TensorProto.INT64, [None])])
+
+
+def no_rows(folder: Path) -> Path:
+    node = make_node("Add", ["x", "x"], ["y"])
+    return written(folder, [node], [("x", FLOAT, [])], [("y", FLOAT, [])])
+
+
+def texts(folder: Path) -> Path:
+    node = make_node("Identity", ["x"], ["y"])
+    return written(folder, [node], [("x", TensorProto.STRING, [None, 1])], [("y", TensorProto.STRING, [None, 1])])
+
+
+@pytest.mark.parametrize(
+    ("write", "rows"),
+    [
+        (free_rows, [{"x": [1.5, 2]}, {"x": [3, 4]}, {"x": [5, 6]}]),
+        (fixed_rows, [{"x": [index, 2]} for index in range(7)]),
+        (free_lengths, [{"x": [1]}, {"x": [1, 2, 3]}]),
+        (one_value, [{"x": 3}, {"x": 4}]),
+        (no_rows, [{"x": 3}, {"x": 4}]),
+        (texts, [{"x": ["a"]}, {"x": ["ä"]}]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_worker_answers_as_the_native_session_does(tmp_path, settings, write, rows) -> None:
+    file = write(tmp_path)
+    native = answers(*prepared(file, replace(settings, trust_native=True), runtime=Runtime.NATIVE), settings, rows)
+    worker = answers(*prepared(file, settings, runtime=Runtime.ISOLATED), settings, rows)
+    assert (native[0], worker[0]) == ("native", "isolated")
+    assert worker[1] == native[1]
