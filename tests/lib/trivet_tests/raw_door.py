@@ -6,6 +6,7 @@ from typing import Final
 from trivet.engine.calls import Raw
 from trivet.errors import NotFound, TrivetError
 from trivet.gateway.doors.door import Find, OpenExchange, Page, PageMaker, Source
+from trivet.gateway.formats.allowance import Allowance
 from trivet.gateway.formats.inflation import inflate
 from trivet.gateway.live_pipeline import LivePipeline, RawReader
 from trivet.gateway.pipelines import Pipelines, Place
@@ -39,7 +40,7 @@ class RawDoor:
                 headers=tuple(
                     (name.decode(), headers[name].decode("latin-1")) for name in PASSED_ON if name in headers
                 ),
-                body=inflate(body, encoding, max_bytes=self._max_body),
+                body=inflate(body, encoding, Allowance(len(body), self._max_body)),
             )
 
         return RawReader(read, in_thread=bool(encoding))

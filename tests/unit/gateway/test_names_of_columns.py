@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from trivet.errors import Invalid
+from trivet.gateway.formats.allowance import Allowance
 from trivet.gateway.formats.arrow_in import decode_arrow
 from trivet.gateway.formats.records import RecordsDecoder
 
@@ -22,7 +23,8 @@ def by_arrow(schema: pa.Schema, row: dict) -> None:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    decode_arrow(sink.getvalue().to_pybytes(), schema, max_bytes=10**6)
+    body = sink.getvalue().to_pybytes()
+    decode_arrow(body, schema, Allowance(len(body)))
 
 
 both = pytest.mark.parametrize("decode", [by_json, by_arrow])

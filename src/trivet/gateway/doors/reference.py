@@ -21,6 +21,7 @@ from trivet.gateway.doors.reference_addresses import (
 )
 from trivet.gateway.doors.reference_formats import CONTENT_TYPES, Format, negotiate
 from trivet.gateway.doors.reference_openapi import describe
+from trivet.gateway.formats.allowance import Allowance
 from trivet.gateway.formats.arrow_in import decode_arrow
 from trivet.gateway.formats.arrow_out import ArrowWriter
 from trivet.gateway.formats.dataset import Selection, check_columns, parse_selection
@@ -29,6 +30,7 @@ from trivet.gateway.formats.inputs import EchoedInputs
 from trivet.gateway.formats.records import RecordsDecoder
 from trivet.gateway.formats.records_out import RecordsWriter
 from trivet.gateway.formats.stamp import Stamp
+from trivet.gateway.formats.widths import row_bytes
 from trivet.gateway.live_pipeline import LivePipeline
 from trivet.gateway.pipelines import Phase, Pipelines, Place
 
@@ -140,6 +142,7 @@ class _Exchanges:
         self._input_schema = pipeline.runner.input_schema
         self._output_schema = pipeline.runner.output_schema
         self._checks = () if pipeline.checks is None else pipeline.checks.names
+        self._output_bytes = sum(row_bytes(field.type) for field in self._output_schema)
         self._max_body = max_body
         self._records = RecordsDecoder(self._input_schema)
         self._known: dict[tuple[bytes, bytes, bytes, bytes], ReferenceExchange] = {}
@@ -169,13 +172,19 @@ class _Exchanges:
         return exchange
 
     def _reader(self, came: Format, encoding: bytes) -> Callable[[bytes], EchoedInputs]:
-        decode: Callable[[bytes], EchoedInputs] = self._records.decode if came is Format.RECORDS else self._decode_arrow
-        if not encoding:
-            return decode
-        return lambda body: decode(inflate(body, encoding, max_bytes=self._max_body))
+        decode = self._records.decode if came is Format.RECORDS else self._decode_arrow
+        max_body, bytes_a_row = self._max_body, self._output_bytes
 
-    def _decode_arrow(self, body: bytes) -> EchoedInputs:
-        return decode_arrow(body, self._input_schema, max_bytes=self._max_body)
+        def read(body: bytes) -> EchoedInputs:
+            allowance = Allowance(len(body), max_body)
+            inputs = decode(inflate(body, encoding, allowance) if encoding else body, allowance)
+            allowance.check_outputs(inputs.batch.rows, bytes_a_row=bytes_a_row)
+            return inputs
+
+        return read
+
+    def _decode_arrow(self, body: bytes, allowance: Allowance) -> EchoedInputs:
+        return decode_arrow(body, self._input_schema, allowance)
 
     def _writer(self, wanted: Format, selection: Selection) -> Callable[[Answer[EchoedInputs]], bytes | memoryview]:
         check_columns(selection, outputs=self._output_schema.names, checks=self._checks)

@@ -12,11 +12,12 @@ import pyarrow as pa
 from trivet.domain.schema import format_type
 from trivet.engine.batch import Batch
 from trivet.errors import Invalid, TooLarge
-from trivet.gateway.formats.arrow_sizes import refuse_bombs, refuse_weightless
+from trivet.gateway.formats.allowance import Allowance
+from trivet.gateway.formats.arrow_sizes import spend_arrow
 from trivet.gateway.formats.field_names import check_optional_names, missing_field
-from trivet.gateway.formats.inflation import most_inflated
 from trivet.gateway.formats.json_text import column_texts
 from trivet.gateway.formats.records_lenient import null_error
+from trivet.gateway.formats.widths import json_bytes, refuse_weightless, row_bytes
 
 __all__ = ["ArrowInputs", "decode_arrow"]
 
@@ -31,12 +32,14 @@ class ArrowInputs:
     Attributes:
         batch: the model's columns.
         has_more: whether there are other columns.
+        allowance: what the request may still become.
     """
 
-    __slots__ = ("_table", "batch", "has_more")
+    __slots__ = ("_table", "allowance", "batch", "has_more")
 
-    def __init__(self, batch: Batch, table: pa.RecordBatch) -> None:
+    def __init__(self, batch: Batch, table: pa.RecordBatch, allowance: Allowance) -> None:
         self.batch = batch
+        self.allowance = allowance
         self.has_more = table.num_columns != len(batch.schema)
         self._table = table
 
@@ -56,18 +59,23 @@ class ArrowInputs:
         sent = Batch.of_record_batch(self._table)
         return {name: column_texts(sent, index) for index, name in enumerate(sent.schema.names)}
 
+    def text_bytes(self) -> int:
+        """About how long the texts are."""
+        names = sum(len(name.encode()) + 4 for name in self._table.schema.names)
+        return names * self.batch.rows + sum(map(json_bytes, self._table.columns))
+
     def arrays(self) -> dict[str, pa.Array]:
         """Each column as it was sent."""
         return dict(zip(self._table.schema.names, self._table.columns, strict=True))
 
 
-def decode_arrow(body: bytes, schema: pa.Schema, *, max_bytes: int) -> ArrowInputs:
+def decode_arrow(body: bytes, schema: pa.Schema, allowance: Allowance) -> ArrowInputs:
     """Read an Arrow IPC file or stream.
 
     Args:
         body: the request's bytes.
         schema: the model's input schema.
-        max_bytes: limit on the columns' size.
+        allowance: limit on what the columns may become.
 
     Raises:
         Invalid: not Arrow, incomplete, or does not match the schema.
@@ -76,7 +84,7 @@ def decode_arrow(body: bytes, schema: pa.Schema, *, max_bytes: int) -> ArrowInpu
     if not body:
         raise Invalid("the body is empty", fix="send an Arrow file or stream")
     try:
-        table = _read(body, max_bytes)
+        table = _read(body, allowance)
     except (pa.ArrowException, OSError, ValueError, struct.error, IndexError) as error:
         raise Invalid(
             "the body is not a complete Arrow IPC file or stream",
@@ -88,19 +96,19 @@ def decode_arrow(body: bytes, schema: pa.Schema, *, max_bytes: int) -> ArrowInpu
     if table.num_rows == 0:
         raise Invalid("the request has no rows", fix="send at least one row")
     known = set(schema.names)
-    columns = [_column(table, field, known) for field in schema]
+    columns = [_column(table, field, known, allowance) for field in schema]
     check_optional_names(schema, table.schema.names)
-    return ArrowInputs(Batch(schema, columns, table.num_rows), table)
+    return ArrowInputs(Batch(schema, columns, table.num_rows), table, allowance)
 
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _read(body: bytes, max_bytes: int) -> pa.RecordBatch:
+def _read(body: bytes, allowance: Allowance) -> pa.RecordBatch:
     buffer = pa.py_buffer(body)
     is_file = body.startswith(MAGIC)
-    refuse_bombs(body, is_file=is_file, max_bytes=most_inflated(len(body), max_bytes=max_bytes))
+    spend_arrow(body, is_file=is_file, allowance=allowance)
     batches = []
     if is_file:
         file = pa.ipc.open_file(buffer)
@@ -117,6 +125,8 @@ def _read(body: bytes, max_bytes: int) -> pa.RecordBatch:
         refuse_weightless(batch)
     if len(batches) == 1:
         return batches[0]
+    joined = sum(batch.nbytes for batch in batches)
+    allowance.spend(joined, "the columns are too large", fix="send them as one record batch")
     table = pa.Table.from_batches(batches, schema=schema).combine_chunks()
     whole = table.to_batches()
     return whole[0] if whole else pa.RecordBatch.from_pylist([], schema=schema)
@@ -143,6 +153,8 @@ def _checked_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def _odd(kind: pa.DataType) -> str | None:
+    if isinstance(kind, pa.BaseExtensionType):
+        return _odd(kind.storage_type)
     if pa.types.is_dictionary(kind):
         return "dictionary-encoded"
     if pa.types.is_run_end_encoded(kind):
@@ -160,17 +172,28 @@ def _odd(kind: pa.DataType) -> str | None:
     return None
 
 
-def _column(table: pa.RecordBatch, field: pa.Field, known: set[str]) -> pa.Array:
+def _column(table: pa.RecordBatch, field: pa.Field, known: set[str], allowance: Allowance) -> pa.Array:
     index = table.schema.get_field_index(field.name)
     if index < 0:
         if field.nullable:
+            _spend_rows(field, table.num_rows, allowance)
             return _absent(field, table.num_rows)
         raise missing_field(field, 0, [name for name in table.schema.names if name not in known])
     array = table.column(index)
     if array.type != field.type:
+        _spend_rows(field, table.num_rows, allowance)
         array = _widened(array, field)
     _refuse_nulls(array, field)
     return array
+
+
+def _spend_rows(field: pa.Field, rows: int, allowance: Allowance) -> None:
+    allowance.spend(
+        rows * row_bytes(field.type),
+        f"the column {field.name!r} is too large for {rows} rows",
+        fix=f"send fewer rows, or the column as {format_type(field.type)}",
+        path=field.name,
+    )
 
 
 def _absent(field: pa.Field, rows: int) -> pa.Array:

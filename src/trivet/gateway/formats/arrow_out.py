@@ -14,10 +14,14 @@ import pyarrow as pa
 from trivet.gateway.answer import Answer
 from trivet.gateway.formats.dataset import Selection
 from trivet.gateway.formats.inputs import EchoedInputs
-from trivet.gateway.formats.stamp import Stamp, refuse_huge
+from trivet.gateway.formats.stamp import Stamp
 
 __all__ = ["ArrowWriter"]
 
+# An answer to so few rows is small whatever it says of them.
+SMALL_ROWS = 1024
+# Of the offsets and the times of a row in `metadata`.
+METADATA_BYTES = 40
 SLACK = 16 * 2**10
 SLACK_A_COLUMN = 4 * 2**10
 ELAPSED = pa.list_(pa.field("steps", pa.uint64(), nullable=False))
@@ -37,12 +41,16 @@ class ArrowWriter:
         self._selection = selection
         self._stamp = stamp
         texts = (stamp.last_model, stamp.pipeline_version, stamp.partition)
-        self._bytes_a_row = sum(map(len, texts)) if selection.touches("metadata") else 0
+        self._bytes_a_row = METADATA_BYTES + sum(map(len, texts)) if selection.touches("metadata") else 0
+        self._echoes = selection.touches("in")
         self._new = pa.ipc.new_stream if stream else pa.ipc.new_file
 
     def write(self, answer: Answer[EchoedInputs]) -> memoryview:
         """The Arrow body of an answer."""
-        refuse_huge(answer.outputs.rows, bytes_a_row=self._bytes_a_row)
+        rows = answer.outputs.rows
+        if rows > SMALL_ROWS:
+            echoed = sum(array.nbytes for array in answer.inputs.arrays().values()) if self._echoes else 0
+            answer.inputs.allowance.check_answer(rows, bytes_a_row=self._bytes_a_row, echoed=echoed)
         batch = _record_batch(answer, self._selection, self._stamp)
         # A buffer is copied each time it grows, so start with about the right size.
         buffer = pa.allocate_buffer(batch.nbytes + SLACK + SLACK_A_COLUMN * batch.num_columns)

@@ -1,104 +1,101 @@
-"""The decompressed size of an Arrow body, computed before anything is decompressed."""
+"""The decoded size of an Arrow body, computed from its metadata before anything is decoded."""
 
 import struct
 from collections.abc import Iterator
 
-import pyarrow as pa
+from trivet.gateway.formats.allowance import Allowance
 
-from trivet.errors import TooLarge
+__all__ = ["spend_arrow"]
 
-__all__ = ["refuse_bombs", "refuse_weightless"]
-
-MAX_WEIGHTLESS = 1_000_000
 FOOTER_TAIL = 10
+DICTIONARY_BATCH, RECORD_BATCH = 2, 3
+# What Arrow and Python keep for a batch and for each of its buffers, whatever the buffers hold.
+BATCH_BYTES = 512
+BUFFER_BYTES = 128
 
 
-def refuse_weightless(batch: pa.RecordBatch) -> None:
-    """Refuse very many values that take no bytes: nulls without a type, empty structs, rows without columns.
-
-    Raises:
-        TooLarge: there are more than a million.
-    """
-    if batch.num_columns == 0 and batch.num_rows > MAX_WEIGHTLESS:
-        raise TooLarge(f"{batch.num_rows} rows without columns", fix=f"send at most {MAX_WEIGHTLESS}")
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        count = _weightless(column)
-        if count > MAX_WEIGHTLESS:
-            raise TooLarge(
-                f"column {name!r} holds {count} values without a type",
-                why=f"they take no bytes, and the limit is {MAX_WEIGHTLESS}",
-                fix="give the column a type: pa.array(values, type=…)",
-                path=name,
-            )
-
-
-def _weightless(array: pa.Array) -> int:
-    kind = array.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return _weightless(array.storage)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _weightless(array.values)
-    if pa.types.is_struct(kind) and kind.num_fields:
-        return sum(_weightless(array.field(index)) for index in range(kind.num_fields))
-    return len(array) if pa.types.is_null(kind) or pa.types.is_struct(kind) else 0
-
-
-def refuse_bombs(body: bytes, *, is_file: bool, max_bytes: int) -> None:
-    """Add up the declared sizes of compressed buffers.
+def spend_arrow(body: bytes, *, is_file: bool, allowance: Allowance) -> None:
+    """Count the declared sizes of all batches, as often as they are named.
 
     A record batch message names its codec in the flatbuffer (`RecordBatch.compression`), and each compressed buffer begins
     with its inflated length, 8 bytes, little-endian; -1 marks one left as it is. In a file the footer says where the
-    messages are, in a stream they follow each other. Source: Arrow columnar format, Message.fbs and File.fbs.
+    messages are, in a stream they follow each other. Two names of one batch, and two columns over one buffer, count twice,
+    because the columns of a request are copied later. Source: Arrow columnar format, Message.fbs and File.fbs.
 
     Raises:
-        TooLarge: it is more than `max_bytes`.
+        TooLarge: together they are more than the request may become.
     """
-    total = 0
+    known: dict[int, tuple[int, int]] = {}
+    total = inflated = count = 0
     for start in _blocks(body) if is_file else _sequence(body):
-        metadata = start + (8 if body[start : start + 4] == b"\xff\xff\xff\xff" else 4)
-        buffers = metadata + struct.unpack_from("<i", body, metadata - 4)[0]
-        for offset in _message_sizes(body, metadata)[0]:
-            if 0 <= buffers + offset <= len(body) - 8:
-                (inflated,) = struct.unpack_from("<q", body, buffers + offset)
-                total += max(inflated, 0)
-        if total > max_bytes:
-            raise TooLarge(
-                "the columns are too large when decompressed",
-                why=f"they declare {total} bytes; the limit is {max_bytes}",
-                fix="send the columns without compression, or fewer rows",
-            )
+        if start not in known:
+            known[start] = _decoded(body, start)
+        size, grown = known[start]
+        total += size
+        inflated += grown
+        count += 1
+        if total > allowance.most:
+            break
+    fix = "send the columns without compression, or fewer rows"
+    what = "the columns are too large when decompressed" if inflated else "the columns are too large"
+    allowance.check(total, what, fix=fix)
+    allowance.spend(inflated if count == len(known) else total, what, fix=fix)
+
+
+def _decoded(body: bytes, start: int) -> tuple[int, int]:
+    """The bytes that a batch takes, and those of them that are allocated because a buffer is compressed."""
+    metadata = _metadata(body, start)
+    buffers = metadata + struct.unpack_from("<i", body, metadata - 4)[0]
+    batch, _ = _message(body, metadata)
+    if batch is None:
+        return 0, 0
+    is_compressed = batch.has(3)
+    total, grown, count = 0, 0, 0
+    for offset, length in batch.buffers(2):
+        count += 1
+        if is_compressed and 0 <= buffers + offset <= len(body) - 8:
+            (declared,) = struct.unpack_from("<q", body, buffers + offset)
+            grown += max(declared, 0)
+            total += max(declared, 0) if declared >= 0 else length
+        else:
+            total += length
+    return BATCH_BYTES + count * BUFFER_BYTES + total, grown
+
+
+def _metadata(body: bytes, start: int) -> int:
+    return start + (8 if body[start : start + 4] == b"\xff\xff\xff\xff" else 4)
 
 
 def _sequence(body: bytes) -> Iterator[int]:
     """Where the messages of a stream begin."""
     start = 0
     while start + 8 <= len(body):
-        metadata = start + (8 if body[start : start + 4] == b"\xff\xff\xff\xff" else 4)
+        metadata = _metadata(body, start)
         (length,) = struct.unpack_from("<i", body, metadata - 4)
         if length <= 0:
             return
         yield start
-        start = metadata + length + _message_sizes(body, metadata)[1]
+        start = metadata + length + _message(body, metadata)[1]
 
 
 def _blocks(body: bytes) -> Iterator[int]:
-    """Where the record batches of a file begin."""
+    """Where the dictionaries and record batches of a file begin."""
     (length,) = struct.unpack_from("<i", body, len(body) - FOOTER_TAIL)
     start = len(body) - FOOTER_TAIL - length
     if length <= 0 or start < 0:
         return
     footer = _Flat(body, start + struct.unpack_from("<I", body, start)[0])
-    yield from footer.blocks(3)
+    for index in (2, 3):
+        yield from footer.blocks(index)
 
 
-def _message_sizes(body: bytes, start: int) -> tuple[list[int], int]:
-    """Where a message's compressed buffers begin in its body (none if it is not compressed), and how long its body is."""
+def _message(body: bytes, start: int) -> "tuple[_Flat | None, int]":
+    """A message's record batch (of a dictionary too; None if it holds none), and how long its body is."""
     message = _Flat(body, start + struct.unpack_from("<I", body, start)[0])
-    body_length = message.int64(3)
-    record_batch = message.table(2)
-    if message.uint8(1) != 3 or record_batch is None or not record_batch.has(3):
-        return [], body_length
-    return record_batch.buffer_offsets(2), body_length
+    header, kind = message.table(2), message.uint8(1)
+    if header is not None and kind == DICTIONARY_BATCH:
+        header = header.table(1)
+    return header if kind in (DICTIONARY_BATCH, RECORD_BATCH) else None, message.int64(3)
 
 
 class _Flat:
@@ -132,28 +129,25 @@ class _Flat:
         at = self._field(index)
         return None if at is None else _Flat(self._body, at + struct.unpack_from("<I", self._body, at)[0])
 
-    def buffer_offsets(self, index: int) -> list[int]:
-        at = self._field(index)
-        if at is None:
-            return []
-        vector = at + struct.unpack_from("<I", self._body, at)[0]
-        (count,) = struct.unpack_from("<I", self._body, vector)
-        offsets = []
-        for entry in range(min(count, len(self._body) // 16)):
-            offset, length = struct.unpack_from("<qq", self._body, vector + 4 + 16 * entry)
+    def buffers(self, index: int) -> Iterator[tuple[int, int]]:
+        """Offset and length of each buffer that holds something."""
+        for entry in self._vector(index, 16):
+            offset, length = struct.unpack_from("<qq", self._body, entry)
             if length > 0:
-                offsets.append(offset)
-        return offsets
+                yield offset, length
 
-    def blocks(self, index: int) -> list[int]:
-        """The offsets in a vector of `Block{offset, metaDataLength, bodyLength}`, 24 bytes each."""
+    def blocks(self, index: int) -> Iterator[int]:
+        """The offsets in a vector of `Block{offset, metaDataLength, bodyLength}`."""
+        for entry in self._vector(index, 24):
+            (offset,) = struct.unpack_from("<q", self._body, entry)
+            if 0 <= offset <= len(self._body) - 8:
+                yield offset
+
+    def _vector(self, index: int, size: int) -> Iterator[int]:
+        """Where the entries of a vector of structs begin."""
         at = self._field(index)
         if at is None:
-            return []
+            return iter(())
         vector = at + struct.unpack_from("<I", self._body, at)[0]
         (count,) = struct.unpack_from("<I", self._body, vector)
-        offsets = [
-            struct.unpack_from("<q", self._body, vector + 4 + 24 * entry)[0]
-            for entry in range(min(count, len(self._body) // 24))
-        ]
-        return [offset for offset in offsets if 0 <= offset <= len(self._body) - 8]
+        return iter(range(vector + 4, vector + 4 + size * min(count, len(self._body) // size), size))

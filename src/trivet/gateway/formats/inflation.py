@@ -7,39 +7,22 @@ from typing import Protocol
 import zstandard
 
 from trivet.errors import Invalid, TooLarge, Unsupported
+from trivet.gateway.formats.allowance import MOST_TIMES, Allowance, too_large
 
-__all__ = ["MOST_TIMES", "inflate", "most_inflated", "too_large"]
+__all__ = ["inflate"]
 
-MOST_TIMES = 100
-FREE = 2**20
 # Input is decompressed in pieces of this size, so that a bomb is detected early.
 FEED = 1 << 10
 MAX_MEMBERS = 1000
 
 
-def most_inflated(size: int, *, max_bytes: int) -> int:
-    """The limit on the bytes that `size` compressed bytes may become: a hundred times, at least a mebibyte, at most `max_bytes`.
-
-    Otherwise a few kilobytes would occupy hundreds of megabytes.
-    """
-    return min(max_bytes, max(FREE, MOST_TIMES * size))
-
-
-def too_large(max_bytes: int) -> TooLarge:
-    """The error for a body beyond the limit."""
-    return TooLarge(
-        f"the body is larger than {max_bytes / 2**20:g} MiB",
-        fix="send fewer rows at once, send Arrow, or raise --max-body",
-    )
-
-
-def inflate(body: bytes, encoding: bytes, *, max_bytes: int) -> bytes:
+def inflate(body: bytes, encoding: bytes, allowance: Allowance) -> bytes:
     """Decode a `Content-Encoding` within the limit.
 
     Raises:
         Unsupported: an encoding other than gzip, deflate and zstd.
         Invalid: the body is not encoded so, or is incomplete.
-        TooLarge: it becomes larger than `max_bytes`, or than its size allows.
+        TooLarge: it becomes larger than a body may be, or than its size allows.
     """
     match encoding.strip().lower():
         case b"" | b"identity":
@@ -55,8 +38,9 @@ def inflate(body: bytes, encoding: bytes, *, max_bytes: int) -> bytes:
                 f"Content-Encoding {other.decode('latin-1')!r} is not supported",
                 fix="send gzip, deflate, zstd or no encoding",
             )
-    limit = most_inflated(len(body), max_bytes=max_bytes)
-    return _limited(pieces, encoding, limit=limit, max_bytes=max_bytes)
+    inflated = _limited(pieces, encoding, limit=allowance.most, max_bytes=allowance.max_bytes)
+    allowance.spend(len(inflated), "the body is too large when decompressed", fix="send it uncompressed")
+    return inflated
 
 
 class _Decompressor(Protocol):

@@ -3,12 +3,22 @@
 from typing import Protocol
 
 from trivet.gateway.answer import Inputs
+from trivet.gateway.formats.allowance import Allowance
 
 __all__ = ["EchoedInputs"]
 
 
 class EchoedInputs(Inputs, Protocol):
-    """A decoded request that can be answered with itself."""
+    """A decoded request that can be answered with itself.
+
+    Attributes:
+        allowance: what the request may still become.
+    """
+
+    allowance: Allowance
+
+    def text_bytes(self) -> int:
+        """About how many bytes the texts of all rows have together."""
 
     def texts(self) -> list[bytes]:
         """Each row as a JSON object, including columns that the model does not have."""

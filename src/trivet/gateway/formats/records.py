@@ -15,6 +15,7 @@ import orjson
 import pyarrow as pa
 
 from trivet.engine.batch import Batch, Column
+from trivet.gateway.formats.allowance import Allowance
 from trivet.gateway.formats.json_columns import ColumnBuilder, json_type
 from trivet.gateway.formats.records_lenient import LenientDecoder
 
@@ -33,18 +34,33 @@ class RecordInputs:
     Attributes:
         batch: the model's columns.
         has_more: whether there may be other columns.
+        allowance: what the request may still become.
     """
 
-    __slots__ = ("_split", "batch", "has_more")
+    __slots__ = ("_nbytes", "_split", "allowance", "batch", "has_more")
 
-    def __init__(self, batch: Batch, split: Callable[[], list[bytes]], *, has_more: bool = False) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        split: Callable[[], list[bytes]],
+        *,
+        nbytes: int,
+        allowance: Allowance,
+        has_more: bool = False,
+    ) -> None:
         self.batch = batch
+        self.allowance = allowance
+        self._nbytes = nbytes
         self.has_more = has_more
         self._split = split
 
     def texts(self) -> list[bytes]:
         """Each row's text, as sent."""
         return self._split()
+
+    def text_bytes(self) -> int:
+        """The body's length."""
+        return self._nbytes
 
     def column_texts(self) -> dict[str, list[bytes]]:
         """Each column's values as text, in the order of the first row."""
@@ -84,33 +100,41 @@ class RecordsDecoder:
         self._plain = all(_is_plain(field, builder) for field, (_, builder) in zip(schema, self._fields, strict=True))
         self._quotes = 2 * len(schema)
 
-    def decode(self, body: bytes) -> RecordInputs:
+    def decode(self, body: bytes, allowance: Allowance | None = None) -> RecordInputs:
         """Rows in a request's body.
+
+        Args:
+            body: JSON.
+            allowance: limit on what it may become; by default that of a body of this length.
 
         Raises:
             Invalid: naming the row and field, what was expected and what came.
+            TooLarge: few bytes stand for very many values.
         """
+        if allowance is None:
+            allowance = Allowance(len(body))
         if self._decode is None:
-            return self._leniently(body)
+            return self._leniently(body, allowance)
         try:
             rows = self._decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return self._leniently(body)
+            return self._leniently(body, allowance)
         count = len(rows)
         if count == 0 or (self._plain and body.count(b'"') != count * self._quotes):
-            return self._leniently(body)
+            return self._leniently(body, allowance)
         columns: list[Column] = []
         for values_of, builder in self._fields:
             column = builder.build(list(map(values_of, rows)))
             if column is None:
-                return self._leniently(body)
+                return self._leniently(body, allowance)
             columns.append(column)
         batch = Batch(self.schema, columns, count)
-        return RecordInputs(batch, lambda: self._texts(body, count))
+        return RecordInputs(batch, lambda: self._texts(body, count), nbytes=len(body), allowance=allowance)
 
-    def _leniently(self, body: bytes) -> RecordInputs:
-        columns, count, texts = self._lenient.decode(body)
-        return RecordInputs(Batch(self.schema, columns, count), lambda: texts, has_more=True)
+    def _leniently(self, body: bytes, allowance: Allowance) -> RecordInputs:
+        columns, count, texts = self._lenient.decode(body, allowance)
+        batch = Batch(self.schema, columns, count)
+        return RecordInputs(batch, lambda: texts, nbytes=len(body), allowance=allowance, has_more=True)
 
     def _texts(self, body: bytes, count: int) -> list[bytes]:
         if not self._plain:

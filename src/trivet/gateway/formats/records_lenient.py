@@ -15,9 +15,11 @@ import pyarrow as pa
 from trivet.domain.schema import format_type
 from trivet.engine.batch import Column
 from trivet.errors import Invalid
+from trivet.gateway.formats.allowance import Allowance
 from trivet.gateway.formats.field_names import check_optional_names, missing_field
 from trivet.gateway.formats.json_columns import ColumnBuilder, list_of
 from trivet.gateway.formats.json_scalars import Refused, scalar_converter
+from trivet.gateway.formats.widths import row_bytes
 from trivet_worker.tensors import element_type, fixed_shape, numpy_dtype
 
 __all__ = ["LenientDecoder", "null_error"]
@@ -25,6 +27,7 @@ __all__ = ["LenientDecoder", "null_error"]
 decode_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 decode_value = msgspec.json.Decoder().decode
 
+POINTER_BYTES = 8
 FORMAT = 'send a list of records, [{"field": value, …}, …] (pandas: df.to_json(orient="records"))'
 
 
@@ -37,7 +40,7 @@ class LenientDecoder:
             field.name: (msgspec.json.Decoder(list_of(field.type)).decode, ColumnBuilder(field)) for field in schema
         }
 
-    def decode(self, body: bytes) -> tuple[list[Column], int, list[bytes]]:
+    def decode(self, body: bytes, allowance: Allowance) -> tuple[list[Column], int, list[bytes]]:
         """Rows in a request's body.
 
         Returns:
@@ -45,9 +48,14 @@ class LenientDecoder:
 
         Raises:
             Invalid: naming the row and field, what was expected and what came.
+            TooLarge: fields that the rows leave out would take far more bytes than the body has.
         """
         rows = _rows(body)
         self._check_names(rows)
+        for field in self._schema:
+            left_out = sum(field.name not in row for row in rows)
+            if left_out:
+                _spend_absent(field, len(rows), allowance)
         columns = [self._column(field, rows) for field in self._schema]
         texts = [
             b"{" + b",".join(msgspec.json.encode(k) + b":" + bytes(v) for k, v in row.items()) + b"}" for row in rows
@@ -114,6 +122,15 @@ class LenientDecoder:
             return builder.build(decode(b"[" + b",".join(raws) + b"]"))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
+
+
+def _spend_absent(field: pa.Field, rows: int, allowance: Allowance) -> None:
+    allowance.spend(
+        rows * (POINTER_BYTES + row_bytes(field.type)),
+        f"the column {field.name!r} is too large for {rows} rows that leave it out",
+        fix="send fewer rows at once",
+        path=field.name,
+    )
 
 
 def null_error(field: pa.Field, path: str) -> Invalid:

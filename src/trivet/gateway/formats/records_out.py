@@ -15,7 +15,7 @@ from trivet.gateway.answer import Answer
 from trivet.gateway.formats.dataset import Selection
 from trivet.gateway.formats.inputs import EchoedInputs
 from trivet.gateway.formats.json_text import row_texts
-from trivet.gateway.formats.stamp import Stamp, refuse_huge
+from trivet.gateway.formats.stamp import Stamp
 
 __all__ = ["RecordsWriter"]
 
@@ -58,13 +58,16 @@ class RecordsWriter:
         self._selection = selection
         self._pieces = _merged(_layout(selection, outputs, stamp, checks))
         self._bytes_a_row = sum(len(piece) for piece in self._pieces if isinstance(piece, bytes))
+        self._echoes = selection.touches("in")
         # If the selection leaves no input columns, there is no `in`, as in Arrow.
         self._without_in = _merged(_layout(selection, outputs, stamp, checks, without="in"))
 
     def write(self, answer: Answer[EchoedInputs]) -> bytes:
         """The JSON body of an answer."""
         rows = answer.outputs.rows
-        refuse_huge(rows, bytes_a_row=self._bytes_a_row)
+        if rows > 1:
+            echoed = answer.inputs.text_bytes() if self._echoes else 0
+            answer.inputs.allowance.check_answer(rows, bytes_a_row=self._bytes_a_row, echoed=echoed)
         texts: list[Text] = []
         chosen = self._in_columns(answer) if Slot.IN_COLUMNS in self._pieces else None
         for piece in self._without_in if chosen == [] else self._pieces:

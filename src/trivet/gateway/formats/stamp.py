@@ -2,11 +2,7 @@
 
 from dataclasses import dataclass
 
-from trivet.errors import TooLarge
-
-__all__ = ["Stamp", "refuse_huge"]
-
-MOST_BYTES = 2**30
+__all__ = ["Stamp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +18,3 @@ class Stamp:
     last_model: str
     pipeline_version: str
     partition: str
-
-
-def refuse_huge(rows: int, *, bytes_a_row: int) -> None:
-    """Refuse an answer that would be large for the metadata of its rows alone: a small request may hold very many rows.
-
-    Raises:
-        TooLarge: it would be more than a gibibyte.
-    """
-    if rows * bytes_a_row > MOST_BYTES:
-        raise TooLarge(
-            f"the answer to {rows} rows would be larger than {MOST_BYTES // 2**30} GiB",
-            why=f"time, anomaly and metadata alone take {bytes_a_row} bytes a row",
-            fix="send fewer rows at once, or ask for less: ?dataset[]=out",
-        )

@@ -13,7 +13,7 @@ from trivet.domain.access import Caller
 from trivet.errors import Internal, NotFound, TrivetError, Unauthorized, Unavailable
 from trivet.gateway.access import GatewayAccess
 from trivet.gateway.doors.door import Door, Source
-from trivet.gateway.formats.inflation import too_large
+from trivet.gateway.formats.allowance import too_large
 from trivet.gateway.http.addresses import Address, Addresses
 from trivet.gateway.http.bodies import read_body
 from trivet.gateway.http.docs_page import CONTENT_SECURITY_POLICY

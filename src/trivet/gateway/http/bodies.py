@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from trivet.errors import Invalid
-from trivet.gateway.formats.inflation import too_large
+from trivet.gateway.formats.allowance import too_large
 from trivet.gateway.pipelines import Abandoned
 
 __all__ = ["read_body"]
