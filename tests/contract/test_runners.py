@@ -21,7 +21,8 @@ from trivet.domain.package import EntryPoint
 from trivet.engine.batch import Batch
 from trivet.engine.canned import canned_batch
 from trivet.engine.limits import EngineLimits
-from trivet.engine.native.runner import Cost, NativeRunner
+from trivet.engine.native.cost import Cost
+from trivet.engine.native.runner import NativeRunner
 from trivet.engine.native.session import NativeSession
 from trivet.engine.pool import WorkerPool
 from trivet.engine.served import Probe, predict

@@ -213,7 +213,8 @@ class LoadedPipeline:
 
     async def _chain(self, steps: Sequence[ServedStep]) -> Runner:
         """All steps in this process, as one runner: requests that share a call share it through all steps."""
-        from trivet.engine.native.runner import NativeRunner, measure
+        from trivet.engine.native.cost import measure
+        from trivet.engine.native.runner import NativeRunner
         from trivet.engine.native.views import NativeChain
 
         runners = [step.runner for step in steps if isinstance(step.runner, NativeRunner)]

@@ -18,7 +18,8 @@ from trivet.engine.canned import canned_batch
 from trivet.engine.independence import compare_rows
 from trivet.engine.limits import EngineLimits
 from trivet.engine.made_up_rows import KINDS, made_up
-from trivet.engine.native.runner import NativeRunner, measure
+from trivet.engine.native.cost import measure
+from trivet.engine.native.runner import NativeRunner
 from trivet.engine.native.session import NativeSession
 from trivet.errors import Invalid, ModelFailed
 

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,8 @@ from onnx import TensorProto, helper
 
 from trivet.engine.batch import Batch
 from trivet.engine.limits import EngineLimits
-from trivet.engine.native.runner import Cost, NativeRunner, measure
+from trivet.engine.native.cost import Cost, measure
+from trivet.engine.native.runner import NativeRunner
 from trivet.engine.native.session import NativeSession
 from trivet.engine.served import predict
 from trivet.errors import DeadlineExceeded, ModelFailed, Overloaded
@@ -65,7 +67,8 @@ async def outcome(runner, batch):
 def test_the_cost_of_a_call_says_how_many_rows_run_at_once():
     assert Cost(0.002, 0.001).rows_within(0.001) == 0
     assert Cost(0.0001, 0.0001).rows_within(0.001) == 9
-    assert Cost(0.0001, 0.0).rows_within(0.001) > 10**6
+    assert Cost(0.0001, 0.0).rows_within(0.001) == 4096
+    assert Cost(0.0001, 0.0, most_rows=16).rows_within(0.001) == 16
 
 
 def test_a_quick_model_is_measured_as_quick(picky):
@@ -160,3 +163,72 @@ def test_beyond_the_limit_of_waiting_requests_one_more_is_refused(slow):
         runner.close()
 
     asyncio.run(main())
+
+
+def test_rows_of_any_length_do_not_run_on_the_event_loop(models):
+    session = NativeSession(models.identity(["N", "M"]))
+
+    async def main():
+        runner = NativeRunner(session, cost=QUICK, limits=EngineLimits())
+        answer = await predict(runner, batch_of(session, [[1.0, 2.0]], np.float32))
+        runner.close()
+        return runner.inline, answer.numpy(0).tolist()
+
+    assert asyncio.run(main()) == (False, [[1.0, 2.0]])
+
+
+def test_a_shared_call_is_no_larger_than_one_that_may_run_on_the_event_loop(picky):
+    sizes = []
+
+    class Counted:
+        rectangular = joins = True
+        input_schema, output_schema, canned = picky.input_schema, picky.output_schema, picky.canned
+        calls = picky.calls
+
+        def run(self, batch, run_options=None):
+            sizes.append(batch.rows)
+            return picky.run(batch, run_options)
+
+    async def main():
+        runner = NativeRunner(Counted(), cost=Cost(0.0001, 0.0001), limits=EngineLimits())
+        runner.joins = True
+        for _ in range(3):
+            sizes.clear()
+            await asyncio.gather(*(predict(runner, batch_of(picky, [1, 2])) for _ in range(16)))
+        runner.close()
+
+    asyncio.run(main())
+    assert sum(sizes) == 32
+    assert max(sizes) <= 9
+
+
+def test_the_call_of_a_client_that_leaves_is_stopped(slow):
+    async def main():
+        runner = NativeRunner(slow, cost=SLOW, limits=EngineLimits())
+        call = asyncio.create_task(predict(runner, batch_of(slow, [[1.0]], np.float32)))
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        runner.close()
+
+    asyncio.run(main())
+    for thread in threading.enumerate():
+        if thread.name.startswith("native"):
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+def test_a_session_gives_the_memory_of_a_large_call_back(write_model):
+    wide = helper.make_tensor("wide", TensorProto.FLOAT, [1, 1024], np.ones(1024, np.float32))
+    path = write_model(
+        [helper.make_node("MatMul", ["x", "wide"], ["a"]), helper.make_node("ReduceMax", ["a"], ["y"], axes=[1])],
+        {"x": (TensorProto.FLOAT, ["N", 1])},
+        {"y": (TensorProto.FLOAT, ["N", 1])},
+        [wide],
+    )
+    session = NativeSession(path)
+    before = psutil.Process().memory_info().rss
+    session.run(batch_of(session, np.ones((50_000, 1)), np.float32))
+
+    # The call holds 200 MiB.
+    assert psutil.Process().memory_info().rss - before < 100 * 2**20

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from trivet.domain.schema import format_schema, parse_schema
 from trivet.engine.batch import Batch
-from trivet.engine.native.runner import measure
+from trivet.engine.native.cost import measure
 from trivet.engine.native.session import NativeSession
 from trivet.errors import BadPackage, Invalid, ModelFailed, Unsupported
 

@@ -14,7 +14,8 @@ from trivet.domain.schema import parse_schema
 from trivet.engine.batch import Batch
 from trivet.engine.handover import Handover
 from trivet.engine.limits import EngineLimits
-from trivet.engine.native.runner import Cost, NativeRunner, measure
+from trivet.engine.native.cost import Cost, measure
+from trivet.engine.native.runner import NativeRunner
 from trivet.engine.native.session import NativeSession
 from trivet.engine.native.views import NativeChain, Reshaped
 from trivet.engine.pipeline import PipelineRunner, ServedStep
@@ -249,6 +250,7 @@ class TestNativeChains:
             def __init__(self, session):
                 self.input_schema, self.output_schema = session.input_schema, session.output_schema
                 self.canned, self.joins, self._session = session.canned, session.joins, session
+                self.rectangular = session.rectangular
 
             def run(self, batch, run_options=None):
                 calls.append(batch.rows)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,54 +11,16 @@ import pyarrow as pa
 from trivet.engine.batch import Batch, concat
 from trivet.engine.joining import gather
 from trivet.engine.limits import EngineLimits
+from trivet.engine.native.cost import Cost
 from trivet.engine.native.views import Session
 from trivet.errors import DeadlineExceeded, Overloaded
 
-__all__ = ["Cost", "NativeRunner", "measure"]
+__all__ = ["NativeRunner"]
 
-TRIAL_ROWS = 256
-MOST_ROWS = 2**31
 # Requests with more rows gain nothing from a shared call, which itself has these limits of rows and bytes.
 SMALL_ROWS = 16
 JOIN_ROWS = 256
 JOIN_BYTES = 2**20
-
-
-class Cost:
-    """The cost of a call as a line: seconds a call plus seconds a row."""
-
-    __slots__ = ("call_s", "row_s")
-
-    def __init__(self, call_s: float, row_s: float) -> None:
-        self.call_s = call_s
-        self.row_s = row_s
-
-    def rows_within(self, seconds: float) -> int:
-        """The most rows of a call that is expected to end within a time."""
-        if self.call_s + self.row_s > seconds:
-            return 0
-        return int((seconds - self.call_s) / self.row_s) if self.row_s > 0 else MOST_ROWS
-
-
-def measure(session: Session) -> Cost:
-    """Time the canned row alone and repeated; the fastest of a few rounds each."""
-    canned = session.canned
-    one = _quickest(session, canned, rounds=5)
-    if one > 0.01:
-        # A heavy model runs in a thread whatever its slope: do not spend start-up time on it.
-        return Cost(one, one)
-    columns = [canned.numpy(index).repeat(TRIAL_ROWS, axis=0) for index in range(len(canned.columns))]
-    many = _quickest(session, Batch(canned.schema, columns, TRIAL_ROWS * canned.rows), rounds=2)
-    return Cost(one, max(0.0, many - one) / (TRIAL_ROWS * canned.rows))
-
-
-def _quickest(session: Session, batch: Batch, *, rounds: int) -> float:
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.perf_counter()
-        session.run(batch)
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 class _Joining:
@@ -70,8 +31,9 @@ class _Joining:
     turn ends, up to the next turn with a single one.
     """
 
-    def __init__(self, run: Callable[[Batch], Batch]) -> None:
+    def __init__(self, run: Callable[[Batch], Batch], *, most_rows: int) -> None:
         self._run = run
+        self._most_rows = most_rows
         self._gathers = False
         self._calls = 0
         self._jobs: list[_Job] = []
@@ -99,7 +61,9 @@ class _Joining:
         waiting = iter(jobs)
         first = next(waiting, None)
         while first is not None:
-            together, first = gather(first, lambda _: next(waiting, None), max_rows=JOIN_ROWS, max_bytes=JOIN_BYTES)
+            together, first = gather(
+                first, lambda _: next(waiting, None), max_rows=self._most_rows, max_bytes=JOIN_BYTES
+            )
             self._answer(together)
             first = first or next(waiting, None)
 
@@ -156,9 +120,11 @@ class NativeRunner:
         self._session = session
         self._limits = limits
         self._joins = False
-        self._inline_rows = 0 if cost is None else cost.rows_within(limits.inline_s)
+        # How long a row takes is known only where all rows have one size.
+        timed = cost if session.rectangular else None
+        self._inline_rows = 0 if timed is None else timed.rows_within(limits.inline_s)
         self._joined_rows = 0
-        self._joining = _Joining(session.run)
+        self._joining = _Joining(session.run, most_rows=min(JOIN_ROWS, self._inline_rows))
         self._running = 0
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="native")
 
@@ -220,15 +186,15 @@ class NativeRunner:
             async with asyncio.timeout(self._limits.timeout_s):
                 return await asyncio.shield(call)
         except TimeoutError:
-            # ONNX Runtime checks the flag between two operators; the result of the call is dropped.
-            stop.terminate = True
-            call.add_done_callback(lambda done: done.cancelled() or done.exception())
             raise DeadlineExceeded(
                 f"no answer within {self._limits.timeout_s:g} s",
                 why="the session was still running, or waiting for a free core",
                 fix="send fewer rows, or raise --timeout",
             ) from None
         finally:
+            # ONNX Runtime checks the flag between two operators; a call that has not started does not start.
+            stop.terminate = True
+            call.cancel()
             self._running -= 1
 
     def close(self) -> None:

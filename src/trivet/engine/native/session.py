@@ -73,6 +73,8 @@ class NativeSession:
         options.log_severity_level = 4
         # Spinning threads would take the cores that the gateway and the workers need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # An arena would keep what the largest call took for as long as the session lives; malloc is as fast, and gives it back.
+        options.enable_cpu_mem_arena = False
         try:
             self._session = ort.InferenceSession(str(path), options, providers=list(providers))
         except Exception as error:
@@ -102,6 +104,11 @@ class NativeSession:
     def joins(self) -> bool:
         """Whether rows of several requests may share a call: any number of rows, all of one shape."""
         return self._rows_a_call is None and self._rows.rectangular
+
+    @property
+    def rectangular(self) -> bool:
+        """Whether all rows have one size."""
+        return self._rows.rectangular
 
     @property
     def calls(self) -> OnnxCalls:

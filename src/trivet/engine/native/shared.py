@@ -18,7 +18,7 @@ from trivet.engine.batch import Batch
 from trivet.errors import Unavailable
 
 if TYPE_CHECKING:
-    from trivet.engine.native.runner import Cost
+    from trivet.engine.native.cost import Cost
     from trivet.engine.native.views import Session
 
 __all__ = ["Loaded", "NativeSessions"]
@@ -102,7 +102,7 @@ def _key(step: NativeStep) -> bytes:
 
 def _load(step: NativeStep, example_maker: ExampleMaker) -> Loaded:
     # This imports ONNX Runtime, which is slow; a gateway without native steps does not need it.
-    from trivet.engine.native.runner import measure
+    from trivet.engine.native.cost import measure
 
     most = step.threads or os.cpu_count() or 1
     threads = 1 if step.threads is None and _is_tiny(step) else most

@@ -33,6 +33,10 @@ class Session(Protocol):
     def joins(self) -> bool:
         """Whether rows of several requests fit into a call."""
 
+    @property
+    def rectangular(self) -> bool:
+        """Whether all rows have one size: no text, and no lists of any length."""
+
     def run(self, batch: Batch, run_options: Any = None) -> Batch:
         """One row of output for each row of input. Raises as `Runner.predict` does."""
 
@@ -61,6 +65,7 @@ class Reshaped:
         self._shapes = [(-1,) if field.name in scalars else (-1, 1) for field in self.output_schema]
         self.canned = session.canned
         self.joins = session.joins
+        self.rectangular = session.rectangular
 
     @property
     def calls(self) -> OnnxCalls:
@@ -102,6 +107,7 @@ class NativeChain:
         self.output_schema = sessions[-1].output_schema
         self.canned = sessions[0].canned
         self.joins = all(session.joins for session in sessions)
+        self.rectangular = all(session.rectangular for session in sessions)
 
     def run(self, batch: Batch, run_options: Any = None) -> Batch:
         """See `Session.run`. An error names its step."""
