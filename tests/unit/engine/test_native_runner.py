@@ -177,7 +177,7 @@ def test_rows_of_any_length_do_not_run_on_the_event_loop(models):
     assert asyncio.run(main()) == (False, [[1.0, 2.0]])
 
 
-def test_a_shared_call_is_no_larger_than_one_that_may_run_on_the_event_loop(picky):
+def test_a_shared_call_has_no_more_rows_than_the_loop_may_run(picky):
     sizes = []
 
     class Counted:
