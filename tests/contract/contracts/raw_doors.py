@@ -127,7 +127,9 @@ class RawDoorContract:
 
     @asynccontextmanager
     async def running(self, folder: Path, *, timeout_s: float = 60) -> AsyncIterator[Running]:
-        (folder / "scripted.py").write_text(ADAPTER)
+        package = folder / "package"
+        package.mkdir()
+        (package / "scripted.py").write_text(ADAPTER)
         spec = WorkerSpec(
             name="model",
             package=digest_of_bytes(ADAPTER.encode()),
@@ -143,7 +145,7 @@ class RawDoorContract:
             launcher = ProcessLauncher(
                 environ=dict(os.environ),
                 home=folder / "home",
-                files=lambda _: WorkerFiles(python=Path(sys.executable), package=folder),
+                files=lambda _: WorkerFiles(python=Path(sys.executable), package=package),
                 temporary=Path(short),
             )
             worker = await launcher.start(spec)
