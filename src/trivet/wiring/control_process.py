@@ -25,6 +25,7 @@ from trivet.domain.pipeline import Validation
 from trivet.domain.routes import FlushLogs
 from trivet.errors import TrivetError, Unavailable
 from trivet.gateway.http.draining import DrainingServer
+from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
 from trivet.settings import Settings
 from trivet.wiring.catalogs import catalog_of
 from trivet.wiring.process import event_loops
@@ -79,7 +80,7 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=GatewayProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -1,4 +1,4 @@
-"""HTTP/1.1 by uvicorn, with one system call an answer instead of two, and a limit on what a request's head may hold.
+"""HTTP/1.1 by uvicorn, for the gateway and the control API: with one system call an answer instead of two, and a limit on what a request's head may hold.
 
 uvicorn writes the head of an answer and its body separately, and each write is a system call that wakes the reader. Here what is
 written within one turn of the event loop leaves together.
