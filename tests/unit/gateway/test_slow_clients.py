@@ -10,24 +10,27 @@ from uvicorn.server import ServerState
 from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
 
 LIMIT_S = 0.3
+LARGE = 64 * 2**20
 WHOLE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Impatient(GatewayProtocol):
     slowest_head_s = LIMIT_S
+    slowest_read_s = LIMIT_S
 
 
 async def answers(scope, receive, send):
     await asyncio.sleep(2 * LIMIT_S if scope["path"] == "/slow" else 0)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+    body = bytes(LARGE) if scope["path"] == "/large" else b"ok"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 
 
 @asynccontextmanager
-async def connected():
+async def connected(state=None):
     config = uvicorn.Config(answers, loop="none", lifespan="off", ws="none", log_config=None, timeout_keep_alive=5)
     config.load()
-    state = ServerState()
+    state = state or ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: Impatient(config=config, server_state=state, app_state={}), "127.0.0.1", 0
@@ -104,5 +107,27 @@ def test_complete_requests_are_answered_late_and_the_connection_stays():
             # The head of the next one comes while an answer is being made: that answer is not cut.
             writer.write(WHOLE.replace(b"/", b"/slow", 1) + WHOLE[:5])
             assert (await rest(reader)).startswith(b"HTTP/1.1 200")
+
+    asyncio.run(story())
+
+
+def test_a_client_that_does_not_read_its_answer_is_dropped():
+    async def story():
+        state = ServerState()
+        async with connected(state) as (reader, writer):
+            writer.transport.pause_reading()
+            writer.write(WHOLE.replace(b"/", b"/large", 1))
+            await writer.drain()
+            async with asyncio.timeout(60):
+                while state.total_requests == 0 or state.connections:
+                    await asyncio.sleep(0.02)
+            writer.transport.resume_reading()
+            try:
+                said = await asyncio.wait_for(reader.read(2 * LARGE), 60)
+                while piece := await asyncio.wait_for(reader.read(2**20), 60):
+                    said += piece
+            except ConnectionError:
+                said = b""
+            assert len(said) < LARGE
 
     asyncio.run(story())

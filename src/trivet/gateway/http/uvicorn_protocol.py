@@ -16,6 +16,9 @@ __all__ = ["GatewayProtocol"]
 
 MOST_HEAD_BYTES = 2**19
 SLOWEST_HEAD_S = 60.0
+SLOWEST_READ_S = 60.0
+# A client that reads this much within the time is slow, and not gone.
+LEAST_READ_BYTES = 2**18
 
 
 class _GatheringTransport:
@@ -24,10 +27,13 @@ class _GatheringTransport:
     Everything else goes straight to the transport below.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, slowest_read_s: float) -> None:
         self._transport = transport
         self._loop = loop
+        self._slowest_read_s = slowest_read_s
         self._held: list[bytes | memoryview] = []
+        self._written = 0
+        self._unread_timer: asyncio.TimerHandle | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -46,7 +52,24 @@ class _GatheringTransport:
     def _flush(self) -> None:
         held, self._held = self._held, []
         if held and not self._transport.is_closing():
+            self._written += sum(map(len, held))
             self._transport.writelines(held)
+            if self._unread_timer is None and self._transport.get_write_buffer_size():
+                self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        unread = self._transport.get_write_buffer_size()
+        goal = self._written - unread + min(unread, LEAST_READ_BYTES)
+        self._unread_timer = self._loop.call_later(self._slowest_read_s, self._check_reader, goal)
+
+    def _check_reader(self, goal: int) -> None:
+        """Drop a client that does not read its answer, because the answer is held until it does."""
+        self._unread_timer = None
+        unread = self._transport.get_write_buffer_size()
+        if self._written - unread < goal:
+            self._transport.abort()
+        elif unread:
+            self._watch_reader()
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -56,12 +79,13 @@ class GatewayProtocol(HttpToolsProtocol):
     """
 
     slowest_head_s = SLOWEST_HEAD_S
+    slowest_read_s = SLOWEST_READ_S
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected."""
-        super().connection_made(_GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(_GatheringTransport(transport, self.loop, self.slowest_read_s))  # type: ignore[arg-type]
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
