@@ -176,7 +176,7 @@ def models(
             print_json([each.document() for each in found])
             return
         print_table(
-            ("name", "version", "uuid", "status", "framework", "runtime", "runs", "takes", "answers"),
+            ("name", "version", "uuid", "status", "framework", "runtime", "runs", "batching", "takes", "answers"),
             [
                 (
                     each.name(),
@@ -186,6 +186,7 @@ def models(
                     each.framework(),
                     each.document()["runtime"] or "",
                     each.document()["where"] or "",
+                    each.document().get("batching") or "",
                     each.document()["input_schema_text"] or "",
                     each.document()["output_schema_text"] or "",
                 )
@@ -194,6 +195,9 @@ def models(
             empty="(no models)",
         )
         for each in found:
+            if name is not None and each.document().get("batching") == "whole":
+                reason = each.document().get("batching_reason")
+                print(f"version {each.number}: requests do not share calls: {reason}", file=sys.stderr)
             if name is not None and each.error_summary() is not None:
                 print(f"version {each.number}: {each.error_summary()}", file=sys.stderr)
                 if fix := (each.document()["fault"] or {}).get("fix"):
