@@ -14,7 +14,7 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 from trivet.domain.frameworks import Runtime
 from trivet.domain.package import ModelSettings
 from trivet.engine.served import predict
-from trivet.errors import Invalid
+from trivet.errors import DeadlineExceeded, Invalid, TrivetError, Unavailable
 from trivet.gateway.formats.records import RecordsDecoder
 from trivet.loading.prepare import prepare
 from trivet.settings import Settings
@@ -146,3 +146,63 @@ def test_a_worker_answers_as_the_native_session_does(tmp_path, settings, write, 
     worker = answers(*prepared(file, settings, runtime=Runtime.ISOLATED), settings, rows)
     assert (native[0], worker[0]) == ("native", "isolated")
     assert worker[1] == native[1]
+
+
+def looping(folder: Path) -> Path:
+    """Turns as often as the largest row says."""
+    turn = make_graph(
+        [make_node("Identity", ["c"], ["c2"]), make_node("Identity", ["v"], ["v2"])],
+        "turn",
+        [
+            make_tensor_value_info("i", TensorProto.INT64, []),
+            make_tensor_value_info("c", TensorProto.BOOL, []),
+            make_tensor_value_info("v", TensorProto.FLOAT, [1]),
+        ],
+        [make_tensor_value_info("c2", TensorProto.BOOL, []), make_tensor_value_info("v2", TensorProto.FLOAT, [1])],
+    )
+    nodes = [
+        make_node("ReduceMax", ["n"], ["turns"], keepdims=0),
+        make_node("Loop", ["turns", "", "one"], ["last"], body=turn),
+        make_node("Cast", ["n"], ["float"], to=FLOAT),
+        make_node("Mul", ["float", "last"], ["y"]),
+    ]
+    one = onnx.numpy_helper.from_array(np.array([1], np.float32), "one")
+    return written(folder, nodes, [("n", TensorProto.INT64, [None])], [("y", FLOAT, [None])], [one])
+
+
+def after_an_attack(file: Path, settings: Settings, *, attack, harmless, expected: type[TrivetError], **flags) -> list:
+    """Send a row that the model does not survive, and then one that it answers, when the next worker is ready."""
+    package, model = prepared(file, settings, **flags)
+
+    async def story():
+        async with standalone(package, model, settings=settings, report=lambda *_, **__: None) as pipeline:
+            decoder = RecordsDecoder(pipeline.runner.input_schema)
+
+            async def ask(row):
+                return rows_of(await predict(pipeline.runner, decoder.decode(json.dumps([row]).encode()).batch))
+
+            with pytest.raises(expected):
+                await ask(attack)
+            async with asyncio.timeout(60):
+                while True:
+                    try:
+                        return await ask(harmless)
+                    except (DeadlineExceeded, Unavailable):
+                        await asyncio.sleep(0.1)
+
+    return asyncio.run(story())
+
+
+def test_a_row_that_crashes_the_model_ends_its_worker_only(tmp_path, settings) -> None:
+    attack = {"a": -(2**31), "b": -2}
+    answer = after_an_attack(
+        dividing(tmp_path), settings, attack=attack, harmless={"a": 8, "b": 1}, expected=Unavailable
+    )
+    assert answer == [{"y": [4]}]
+
+
+def test_a_row_that_loops_for_ever_ends_its_worker_at_the_deadline(tmp_path, settings) -> None:
+    answer = after_an_attack(
+        looping(tmp_path), settings, attack={"n": 2**62}, harmless={"n": 3}, expected=DeadlineExceeded, timeout_s=2.0
+    )
+    assert answer == [{"y": [3.0]}]

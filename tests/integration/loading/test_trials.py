@@ -38,7 +38,7 @@ def test_an_onnx_model_is_loaded_in_the_trial_itself(bench) -> None:
     assert loaded.output_schema.names == ["y"]
     assert (loaded.environment, loaded.requirements, loaded.entry) == (None, (), {})
     assert loaded.settings.tensor_fields == ("tensor",)
-    assert stages(bench) == ["inspecting", "loading", "warming up"]
+    assert stages(bench) == ["inspecting", "loading", "warming up", "comparing"]
 
 
 def test_a_custom_model_is_loaded_in_its_environment_and_answers_a_row(bench) -> None:
@@ -53,7 +53,7 @@ def test_a_custom_model_is_loaded_in_its_environment_and_answers_a_row(bench) ->
     assert (bench.home / "envs" / "environments" / loaded.environment).is_dir()
     assert loaded.python_version is not None
     assert stages(bench)[0] == "inspecting"
-    assert stages(bench)[-2:] == ["loading", "warming up"]
+    assert stages(bench)[-3:] == ["loading", "warming up", "comparing"]
     assert decode(encode(loaded), LoadedModel) == loaded
 
 
