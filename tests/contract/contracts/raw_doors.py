@@ -114,6 +114,11 @@ class Running:
     pool: WorkerPool
     worker: RunningWorker
 
+    @property
+    def scratch(self) -> Path:
+        """The only folder that the model writes to."""
+        return Path(self.worker.address.location.removeprefix("grpc+unix://")).parent / "scratch"
+
 
 class RawDoorContract:
     """What every door keeps whose requests become raw calls. A subclass says where it is, and how it writes an error."""
@@ -299,7 +304,7 @@ class RawDoorContract:
     def test_a_client_that_leaves_ends_the_models_answer(self, tmp_path: Path) -> None:
         async def story() -> None:
             async with self.running(tmp_path) as running:
-                left = tmp_path / "left"
+                left = running.scratch / "left"
                 async with self.stream(running.gateway, f"endless {left}") as (_, pieces):
                     assert await anext(pieces)
                     assert not left.exists()
@@ -327,7 +332,7 @@ class RawDoorContract:
     def test_a_slow_client_gets_the_answer_as_it_reads(self, tmp_path: Path) -> None:
         async def story() -> None:
             async with self.running(tmp_path) as running:
-                made = tmp_path / "made"
+                made = running.scratch / "made"
                 async with self.stream(running.gateway, f"large {made}") as (_, pieces):
                     first = await anext(pieces)
                     # The model does not wait for the client, but the connection does not take all of it.
