@@ -39,6 +39,7 @@ class Settings:
         stop_delay_s: how long a stopping server reports "not ready" and still answers, so that a load balancer sends its
             requests elsewhere (`TRIVET_STOP_DELAY_S`).
         drain_s: how long requests in flight may take at a stop (`TRIVET_DRAIN_S`).
+        gateway_hang_s: how long the gateway's event loop may stand still before the process is replaced (`TRIVET_GATEWAY_HANG_S`).
         host: where the platform listens (`TRIVET_HOST`).
         port: of the control API; 0 takes a free one (`TRIVET_PORT`).
         http_port: of predictions over HTTP; 0 takes a free one (`TRIVET_HTTP_PORT`).
@@ -65,6 +66,7 @@ class Settings:
     load_timeout_s: float = 600.0
     stop_delay_s: float = 0.0
     drain_s: float = 30.0
+    gateway_hang_s: float = 10.0
     host: str = "127.0.0.1"
     port: int = 8000
     http_port: int = 8080

@@ -15,6 +15,7 @@ ALL = Settings(
     load_timeout_s=1.5,
     stop_delay_s=2.0,
     drain_s=4.0,
+    gateway_hang_s=7.0,
     host="0.0.0.0",
     port=1,
     http_port=2,

@@ -1,6 +1,7 @@
 """The entry point of the platform's three processes: the role is an argument, all else comes through standard input."""
 
 import contextlib
+import faulthandler
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import signal
 import socket
 import sys
 
+from trivet.disk.pulse import Pulse
 from trivet.errors import TrivetError
 from trivet.settings import settings_from_json
 from trivet.wiring.listening import is_loopback
@@ -27,6 +29,8 @@ def main() -> None:
     # Files below the home are their owner's only, whatever the home's own permissions.
     os.umask(0o077)
     _open_many_files()
+    # A crash in native code, or a parent that ends a hung process with SIGABRT, leaves the stacks in the log.
+    faulthandler.enable()
     # Until a process has its own handler, it can end at once without loss.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -56,7 +60,14 @@ def main() -> None:
                 from trivet.control.token import token_of
 
                 tokens = (token_of(settings.home, os.environ),)
-            run_gateway(settings, listeners=listeners, tokens=tokens)
+            pulse = config.get("pulse")
+            run_gateway(
+                settings,
+                listeners=listeners,
+                tokens=tokens,
+                pulse=None if pulse is None else Pulse(pulse),
+                faulty={int(number): how for number, how in config.get("faulty", {}).items()},
+            )
     except TrivetError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)

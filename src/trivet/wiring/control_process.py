@@ -122,7 +122,8 @@ def _answers(path: str) -> bool:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(PROBE_S)
         connection.connect(path)
-        return True
+        # Both processes greet each connection. The kernel accepts connections to a process that hangs.
+        return bool(connection.recv(1))
     return False
 
 

@@ -10,12 +10,15 @@ import logging
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+from trivet.disk.pulse import LOOP_SLOT, Pulse
 from trivet.disk.replace import replace_file
 from trivet.domain.encoding import encode
 from trivet.domain.released_forms import decode_released
 from trivet.domain.routes import RouteStep, RouteTable, WorkerStep
 from trivet.engine.limits import EngineLimits
+from trivet.engine.native.marks import CallMarks
 from trivet.engine.native.shared import NativeSessions
 from trivet.engine.remote_workers import answers
 from trivet.errors import TrivetError
@@ -31,6 +34,7 @@ from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
 from trivet.wiring.listening import with_kinds
+from trivet.wiring.native_faults import native_faults
 from trivet.wiring.process import StopSignals, event_loops, process_name
 
 __all__ = ["run_gateway"]
@@ -41,6 +45,7 @@ HOLD_S = 5.0
 # A disk that is slower than this costs log rows at a stop.
 CLOSE_S = 5.0
 FLUSH_S = 10.0
+BEAT_S = 0.1
 
 
 def run_gateway(
@@ -48,6 +53,8 @@ def run_gateway(
     *,
     listeners: Mapping[str, socket.socket],
     tokens: Sequence[str] = (),
+    pulse: Pulse | None = None,
+    faulty: Mapping[int, str] = MappingProxyType({}),
 ) -> None:
     """Answer predictions until SIGINT or SIGTERM.
 
@@ -57,12 +64,14 @@ def run_gateway(
         settings: home, limits, TLS files, times.
         listeners: bound and listening, by their names in `LISTENERS`. They stay open, so that their owner can pass them to the next gateway.
         tokens: each request must have one of them; none is required if this is empty.
+        pulse: memory in which the parent sees that the event loop turns, and which native call runs; None if it does not watch.
+        faulty: numbers of the versions that ended or blocked an earlier gateway, with how.
 
     Raises:
         TrivetError: it cannot start: an unusable certificate, or a path too long for a socket.
     """
     with asyncio.Runner(loop_factory=event_loops()) as runner:
-        runner.run(_run(settings, listeners=listeners, tokens=tokens))
+        runner.run(_run(settings, listeners=listeners, tokens=tokens, pulse=pulse, faulty=faulty))
 
 
 async def _run(
@@ -70,8 +79,12 @@ async def _run(
     *,
     listeners: Mapping[str, socket.socket],
     tokens: Sequence[str],
+    pulse: Pulse | None,
+    faulty: Mapping[int, str],
 ) -> None:
     stop = StopSignals()
+    if pulse is not None:
+        _beat(asyncio.get_running_loop(), pulse)
     answers = _inference_log(settings)
     run = settings.home / "run"
     pipelines = Pipelines(log=answers, waits=True)
@@ -87,10 +100,15 @@ async def _run(
         tls_key=settings.tls_key,
     )
     stop.serving(servers)
-    loader = Loader(NativeSessions(example_maker), limits=EngineLimits(max_waiting=settings.max_waiting))
-    deployments = ServedDeployments(pipelines, loader)
     table_file = _TableFile(run / "routes.json")
     last_table = table_file.read()
+    natives = NativeSessions(
+        example_maker,
+        marks=None if pulse is None else CallMarks(pulse.words[LOOP_SLOT:]),
+        faulty=native_faults(run / "native_faults.json", seen=faulty, table=last_table),
+    )
+    loader = Loader(natives, limits=EngineLimits(max_waiting=settings.max_waiting))
+    deployments = ServedDeployments(pipelines, loader)
     if last_table is not None:
         deployments.take(last_table)
         await _until_back(deployments, last_table)
@@ -121,6 +139,12 @@ async def _run(
         await deployments.close()
     if answers is not None:
         await asyncio.to_thread(answers.close, CLOSE_S)
+
+
+def _beat(loop: asyncio.AbstractEventLoop, pulse: Pulse) -> None:
+    """Count the event loop's turns, about ten a second."""
+    pulse.beat()
+    loop.call_later(BEAT_S, _beat, loop, pulse)
 
 
 def _inference_log(settings: Settings) -> InferenceLog | None:

@@ -20,11 +20,13 @@ from pathlib import Path
 from types import FrameType
 
 from trivet.disk.locks import LockBusyError, held
+from trivet.disk.pulse import Pulse
 from trivet.disk.replace import replace_file
 from trivet.domain.pauses import doubling_s
 from trivet.errors import Conflict, Unavailable
 from trivet.settings import Settings, settings_to_json
 from trivet.wiring.listening import LISTENERS, check_exposure, listening
+from trivet.wiring.watchdog import Suspects, Watchdog, shown_end
 from trivet_worker.process import become_subreaper
 
 __all__ = ["ROLES", "PlatformInfo", "read_platform", "run_platform", "stop_platform"]
@@ -61,6 +63,7 @@ class _Child:
 
     role: str
     process: subprocess.Popen[bytes] | None = None
+    watchdog: Watchdog | None = None
     started_at: float = 0.0
     ends: int = 0
     start_at: float = 0.0
@@ -78,6 +81,7 @@ class _Platform:
     anyone: bool
     lifeline: tuple[int, int]
     children: list[_Child] = field(default_factory=lambda: [_Child(role) for role in ROLES])
+    suspects: Suspects = field(default_factory=Suspects)
     stops: int = 0
 
 
@@ -255,10 +259,11 @@ def _signals(platform: _Platform) -> Iterator[int]:
 def _start(platform: _Platform, child: _Child) -> None:
     """Start a process. Its settings, which hold secrets, go through its standard input."""
     listeners = {name: platform.listeners[name].fileno() for name, row in LISTENERS.items() if row.role == child.role}
+    pulse = Pulse.create() if child.role == "gateway" else None
     process = subprocess.Popen(
         [sys.executable, "-m", "trivet.wiring.child", child.role],
         stdin=subprocess.PIPE,
-        pass_fds=[platform.lifeline[0], *listeners.values()],
+        pass_fds=[platform.lifeline[0], *listeners.values(), *([] if pulse is None else [pulse.descriptor])],
         # Ctrl-C in the terminal goes to the parent only, which stops the others in order.
         process_group=0,
     )
@@ -271,6 +276,8 @@ def _start(platform: _Platform, child: _Child) -> None:
         "parent": os.getpid(),
         "anyone": platform.anyone,
         "again": child.started_at > 0.0,
+        "pulse": None if pulse is None else pulse.descriptor,
+        "faulty": platform.suspects.faulty,
     }
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died: its end is handled elsewhere
@@ -278,6 +285,8 @@ def _start(platform: _Platform, child: _Child) -> None:
         process.stdin.close()
     child.process = process
     child.started_at = time.monotonic()
+    if pulse is not None:
+        child.watchdog = Watchdog(process.pid, pulse, hang_s=platform.settings.gateway_hang_s)
 
 
 def _reap(platform: _Platform) -> list[tuple[_Child, int]]:
@@ -295,7 +304,22 @@ def _reap(platform: _Platform) -> list[tuple[_Child, int]]:
                 code = os.waitstatus_to_exitcode(status)
                 child.process.returncode = code
                 child.process = None
+                _close_watchdog(platform, child, code)
                 ended.append((child, code))
+
+
+def _close_watchdog(platform: _Platform, child: _Child, code: int) -> None:
+    """Note which native models ended or blocked a process."""
+    if child.watchdog is None:
+        return
+    how = (
+        f"the event loop did not turn for {platform.settings.gateway_hang_s:g} s"
+        if child.watchdog.hung
+        else shown_end(code)
+    )
+    platform.suspects.add(child.watchdog.suspects(code), f"the gateway ended while it ran this model ({how})")
+    child.watchdog.close()
+    child.watchdog = None
 
 
 def _wait(wake: int, seconds: float) -> None:
@@ -310,7 +334,7 @@ def _wait_until_ready(platform: _Platform, wake: int, info: Path, on_ready: Call
     while not platform.stops:
         for child, code in _reap(platform):
             raise Unavailable(
-                f"the platform's {child.role} process ended while it started ({_shown(code)})",
+                f"the platform's {child.role} process ended while it started ({shown_end(code)})",
                 fix="see its output above; `trivet doctor` checks the usual causes",
                 reason="not_started",
             )
@@ -353,28 +377,26 @@ def _answers(url: str) -> bool:
 
 
 def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) -> None:
-    """Restart each process that ended, after a pause that grows while it keeps ending."""
+    """Restart each process that ended, after a pause that grows while it keeps ending, and end a gateway that hangs."""
     now = time.monotonic()
+    watchdogs = [(child, child.watchdog) for child in platform.children if child.watchdog is not None]
+    for child, watchdog in watchdogs:
+        number = watchdog.look(now)
+        if number is not None and child.process is not None:
+            report("warning", f"the {child.role} process hangs: sending {number.name}")
+            child.process.send_signal(number)
     for child, code in _reap(platform):
         if now - child.started_at > HEALTHY_AFTER_S:
             child.ends = 0
         child.start_at = now + doubling_s(child.ends, first_s=FIRST_PAUSE_S, most_s=MOST_PAUSE_S)
         child.ends += 1
-        report("warning", f"the {child.role} process ended ({_shown(code)}); restarting it")
+        report("warning", f"the {child.role} process ended ({shown_end(code)}); restarting it")
     due = [child for child in platform.children if child.process is None]
     for child in due:
         if child.start_at <= now:
             _start(platform, child)
     pauses = [child.start_at - now for child in due if child.process is None]
-    _wait(wake, min([*pauses, 60.0]))
-
-
-def _shown(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    with contextlib.suppress(ValueError):
-        return f"killed by {signal.Signals(-code).name}"
-    return f"killed by signal {-code}"
+    _wait(wake, min([*pauses, *(watchdog.every_s for _, watchdog in watchdogs), 60.0]))
 
 
 def _end_all(platform: _Platform, wake: int, report: Callable[[str, str], None]) -> None:

@@ -248,8 +248,22 @@ def test_it_is_ready_once_supervisor_and_gateway_answer(process_in) -> None:
         door.bind(str(process.home / "run" / f"{part}.sock"))
         door.listen(8)
         doors.append(door)
-    assert httpx.get(f"{process.url}/readyz").status_code == 200
+    # The kernel accepts connections to a process that hangs.
+    hanging = httpx.get(f"{process.url}/readyz", timeout=60).json()
+    assert hanging["gateway"] == hanging["supervisor"] == "it does not answer"
+
+    def greet(door: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with door.accept()[0] as connection, contextlib.suppress(BrokenPipeError):
+                    connection.sendall(b"{}\n")
+
+    threads = [threading.Thread(target=greet, args=[door], daemon=True) for door in doors]
+    for thread in threads:
+        thread.start()
+    assert httpx.get(f"{process.url}/readyz", timeout=60).status_code == 200
     for door in doors:
+        door.shutdown(socket.SHUT_RDWR)
         door.close()
 
 

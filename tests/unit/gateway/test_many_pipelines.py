@@ -187,7 +187,7 @@ def test_a_pipeline_describes_itself(many):
     assert "<h1>b</h1>" in page
 
 
-def test_one_pipeline_that_does_not_answer_is_named_by_readiness(many, make_pipeline):
+def test_readiness_names_pipelines_that_do_not_answer(many, make_pipeline):
     server, put = many
     put("a", 1)
     assert server.ask(method="GET", path="/readyz").json == {"status": "ready"}
@@ -195,16 +195,23 @@ def test_one_pipeline_that_does_not_answer_is_named_by_readiness(many, make_pipe
     def fail(_batch):
         raise Unavailable("gone")
 
-    server.pipelines.put(
-        make_pipeline(parse_schema(X), parse_schema(X), fail, name="b", deployment_id=2, workspace_id=1)
-    )
+    def break_pipeline(name, deployment_id):
+        pipeline = make_pipeline(
+            parse_schema(X), parse_schema(X), fail, name=name, deployment_id=deployment_id, workspace_id=1
+        )
+        server.pipelines.put(pipeline)
+
+    break_pipeline("b", 2)
+    reply = server.ask(method="GET", path="/readyz")
+    assert (reply.status, reply.json) == (200, {"status": "ready", "pipelines": {"b": "gone"}})
+    break_pipeline("a", 1)
     reply = server.ask(method="GET", path="/readyz")
     assert reply.status == 503
     assert reply.json == {
         "status": "not ready",
         "error": "gone",
         "reason": "unavailable",
-        "pipelines": {"b": "gone"},
+        "pipelines": {"a": "gone", "b": "gone"},
     }
 
 

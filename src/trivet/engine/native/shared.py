@@ -2,10 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -19,6 +20,7 @@ from trivet.errors import Unavailable
 
 if TYPE_CHECKING:
     from trivet.engine.native.cost import Cost
+    from trivet.engine.native.marks import CallMarks
     from trivet.engine.native.views import Session
 
 __all__ = ["Loaded", "NativeSessions"]
@@ -49,10 +51,20 @@ class NativeSessions:
 
     Args:
         example_maker: from a step's example rows to a function that makes a batch of them under a schema.
+        marks: marks each call, so that a model that ends or blocks this process is known; None marks none.
+        faulty: versions that ended or blocked this process before, with how: they are not loaded.
     """
 
-    def __init__(self, example_maker: ExampleMaker) -> None:
+    def __init__(
+        self,
+        example_maker: ExampleMaker,
+        *,
+        marks: "CallMarks | None" = None,
+        faulty: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._example_maker = example_maker
+        self._marks = marks
+        self._faulty = faulty
         self._shared: dict[bytes, _Shared] = {}
         self._threads = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="loading")
 
@@ -62,6 +74,13 @@ class NativeSessions:
         Raises:
             TrivetError: it cannot be loaded. Do not call `release` then.
         """
+        if step.version in self._faulty:
+            raise Unavailable(
+                f"{step.name} does not run in the gateway's process any more",
+                why=self._faulty[step.version],
+                fix="upload a corrected model, and deploy that version",
+                reason="native_fault",
+            )
         key = _key(step)
         shared = self._shared.get(key)
         if shared is None:
@@ -83,7 +102,14 @@ class NativeSessions:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, step: NativeStep) -> Loaded:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _load, step, self._example_maker)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._load_marked, step)
+
+    def _load_marked(self, step: NativeStep) -> Loaded:
+        if self._marks is None or not step.version_id:
+            return _load(step, self._example_maker)
+        with self._marks.marked(step.version_id):
+            loaded = _load(step, self._example_maker)
+        return loaded._replace(session=self._marks.session(loaded.session, step.version_id))
 
     def _give_up(self, key: bytes, shared: _Shared) -> None:
         shared.users -= 1

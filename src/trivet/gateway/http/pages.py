@@ -70,7 +70,7 @@ class Pages:
         return _json({"status": "alive"})
 
     async def _readyz(self) -> Page:
-        """Whether each pipeline answers its canned row, and why not."""
+        """Whether a pipeline answers its canned row, and which do not. One that does not leaves the others their requests."""
         phase = self._pipelines.phase
         if phase is not Phase.SERVING:
             return _json({"status": phase.value}, status=503)
@@ -78,10 +78,13 @@ class Pages:
         unready = await self._pipelines.unready()
         if not unready:
             return _json({"status": "ready"})
+        reasons = {live.pipeline.name: error.message for live, error in unready.items()}
+        if len(unready) < among:
+            return _json({"status": "ready", "pipelines": reasons})
         first = next(iter(unready.values()))
         body: dict[str, Any] = {"status": "not ready", "error": first.message, "reason": first.reason}
         if among > 1:
-            body["pipelines"] = {live.pipeline.name: error.message for live, error in unready.items()}
+            body["pipelines"] = reasons
         return _json(body, status=503)
 
     async def _ready_or_not(self) -> Page:
