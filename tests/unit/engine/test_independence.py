@@ -178,7 +178,7 @@ def test_a_single_example_row_is_varied():
         (pa.list_(pa.float64()), lambda x: [row.tolist() for row in x]),
         (pa.struct([("a", pa.float32()), ("b", pa.string())]), lambda x: [{"a": row[0], "b": "t"} for row in x]),
     ],
-    ids=str,
+    ids=["text", "list", "struct"],
 )
 def test_answers_of_any_type_are_compared(type_, function):
     outputs = pa.schema([pa.field("y", type_)])
