@@ -48,7 +48,7 @@ def everything_of(server) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_requests_in_flight_finish_and_the_exit_code_is_0(shell, make, tmp_path, number):
-    with shell.serve(make.step(tmp_path / "step", SLEEPER)) as server, ThreadPoolExecutor(8) as clients:
+    with shell.serve(make.step(tmp_path / "step", SLEEPER, batching="joined")) as server, ThreadPoolExecutor(8) as clients:
         # Two calls: one in the model's hands and what waits for the next.
         sent = [clients.submit(server.post, [{"x": [1, 0, 0]}])]
         make.eventually(lambda: calls(server) == 2)
@@ -74,7 +74,7 @@ def test_idle_connections_do_not_hold_up_a_stop(shell, make, tmp_path):
 
 
 def test_a_second_signal_cuts_what_is_in_flight(shell, make, tmp_path):
-    with shell.serve(make.step(tmp_path / "step", SLEEPER)) as server, ThreadPoolExecutor(1) as client:
+    with shell.serve(make.step(tmp_path / "step", SLEEPER, batching="joined")) as server, ThreadPoolExecutor(1) as client:
         sent = client.submit(server.post, [{"x": [1000, 0, 0]}])
         make.eventually(lambda: calls(server) == 2)
         server.signal(signal.SIGTERM)
@@ -87,7 +87,7 @@ def test_a_second_signal_cuts_what_is_in_flight(shell, make, tmp_path):
 
 
 def test_a_stop_waits_for_a_request_only_as_long_as_it_may(shell, make, tmp_path):
-    step = make.step(tmp_path / "step", SLEEPER)
+    step = make.step(tmp_path / "step", SLEEPER, batching="joined")
     with shell.serve(step, TRIVET_DRAIN_S="1") as server, ThreadPoolExecutor(1) as client:
         sent = client.submit(server.post, [{"x": [1000, 0, 0]}])
         make.eventually(lambda: calls(server) == 2)
@@ -107,7 +107,7 @@ def test_a_stopping_server_reports_not_ready_and_still_answers(shell, make, tmp_
 
 
 def test_a_stop_while_a_worker_is_being_replaced_leaves_nothing(shell, make, tmp_path):
-    with shell.serve(make.step(tmp_path / "step", SLEEPER), "--workers", "2") as server:
+    with shell.serve(make.step(tmp_path / "step", SLEEPER, batching="joined"), "--workers", "2") as server:
         for process in server.model_processes():
             process.send_signal(signal.SIGKILL)
         make.eventually(lambda: not server.is_ready())
@@ -117,7 +117,7 @@ def test_a_stop_while_a_worker_is_being_replaced_leaves_nothing(shell, make, tmp
 
 def test_a_killed_server_leaves_no_process_and_no_folder(shell, make, tmp_path):
     with (
-        shell.serve(make.step(tmp_path / "step", SLEEPER), "--workers", "2") as server,
+        shell.serve(make.step(tmp_path / "step", SLEEPER, batching="joined"), "--workers", "2") as server,
         ThreadPoolExecutor(1) as client,
     ):
         sent = client.submit(server.post, [{"x": [1000, 0, 0]}])
