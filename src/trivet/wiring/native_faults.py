@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from trivet.disk.replace import replace_file
+from trivet.domain.decoders import decoder
 from trivet.domain.routes import NativeStep, RouteTable
 
 __all__ = ["native_faults"]
@@ -43,7 +44,7 @@ def native_faults(path: Path, *, seen: Mapping[int, str], table: RouteTable | No
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        return decoder(dict[str, str]).decode(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError) as error:
