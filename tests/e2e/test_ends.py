@@ -48,7 +48,10 @@ def everything_of(server) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_requests_in_flight_finish_and_the_exit_code_is_0(shell, make, tmp_path, number):
-    with shell.serve(make.step(tmp_path / "step", SLEEPER, batching="joined")) as server, ThreadPoolExecutor(8) as clients:
+    with (
+        shell.serve(make.step(tmp_path / "step", SLEEPER, batching="joined")) as server,
+        ThreadPoolExecutor(8) as clients,
+    ):
         # Two calls: one in the model's hands and what waits for the next.
         sent = [clients.submit(server.post, [{"x": [1, 0, 0]}])]
         make.eventually(lambda: calls(server) == 2)
@@ -74,7 +77,10 @@ def test_idle_connections_do_not_hold_up_a_stop(shell, make, tmp_path):
 
 
 def test_a_second_signal_cuts_what_is_in_flight(shell, make, tmp_path):
-    with shell.serve(make.step(tmp_path / "step", SLEEPER, batching="joined")) as server, ThreadPoolExecutor(1) as client:
+    with (
+        shell.serve(make.step(tmp_path / "step", SLEEPER, batching="joined")) as server,
+        ThreadPoolExecutor(1) as client,
+    ):
         sent = client.submit(server.post, [{"x": [1000, 0, 0]}])
         make.eventually(lambda: calls(server) == 2)
         server.signal(signal.SIGTERM)

@@ -17,11 +17,15 @@ from trivet.engine.limits import EngineLimits
 from trivet.engine.links import Job, Link, Worker
 from trivet.errors import DeadlineExceeded, Overloaded, TooLarge, TrivetError, Unavailable
 
-__all__ = ["WorkerPool"]
+__all__ = ["Replaced", "WorkerPool"]
 
 SWEEP_S = 0.05
 CLOSE_S = 2.0
 ENDING_WAIT_S = 2.0
+
+
+class Replaced(Unavailable):
+    """The call waits for a worker of a version that was replaced or removed: another version has to answer it."""
 
 
 class WorkerPool:
@@ -48,6 +52,7 @@ class WorkerPool:
         self._live: dict[Job, None] = {}
         self._live_bytes = 0
         self._failure: TrivetError | None = None
+        self._retired = False
         self._explanations: set[asyncio.Task[None]] = set()
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
@@ -106,12 +111,17 @@ class WorkerPool:
             # Its thread may wait for the queue: wake all; the closing one ends, the others wait again.
             for _ in range(len(self._links) + 1):
                 self._queue.put(None)
+            self._give_back()
 
     def fail(self, cause: TrivetError) -> None:
         """Refuse all calls with this cause, those that wait and those that come, until a worker is attached."""
         self._failure = cause
-        for job in [job for job in self._live if job.link is None]:
-            self._finish(job, cause)
+        self._refuse_waiting(cause)
+
+    def retire(self) -> None:
+        """This version was replaced or removed: from now on calls that no worker is ready for fail with `Replaced`."""
+        self._retired = True
+        self._give_back()
 
     async def predict(self, batch: Batch) -> Batch:
         """Send a batch to a worker, alone or with what waits beside it.
@@ -147,6 +157,8 @@ class WorkerPool:
     def _enqueue(self, call: Call, deliver: Callable[[Outcome], None]) -> Job:
         if self._failure is not None:
             raise self._failure
+        if self._retired and not self.capacity:
+            raise _replaced()
         if len(self._live) >= self._limits.max_waiting:
             raise Overloaded(
                 "too many requests wait for this model",
@@ -257,8 +269,17 @@ class WorkerPool:
         if not job.abandoned:
             job.deliver(piece)
 
+    def _give_back(self) -> None:
+        if self._retired and not self.capacity:
+            self._refuse_waiting(_replaced())
+
+    def _refuse_waiting(self, cause: TrivetError) -> None:
+        for job in [job for job in self._live if job.link is None]:
+            self._finish(job, cause)
+
     def _bury(self, link: Link, jobs: list[Job]) -> None:
         self._links.pop(link.worker, None)
+        self._give_back()
         task = self._loop.create_task(self._explain(link, jobs))
         self._explanations.add(task)
         task.add_done_callback(self._explanations.discard)
@@ -303,6 +324,10 @@ class WorkerPool:
                 link.cut = True
                 link.worker.kill()
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+
+def _replaced() -> Replaced:
+    return Replaced("another version replaced this one, which has no worker", fix="send the request again")
 
 
 def _most_rows(batching: Batching, limits: EngineLimits) -> int | None:

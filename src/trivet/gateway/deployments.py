@@ -160,6 +160,7 @@ class ServedDeployments:
             before = deployment.serving
             deployment.serving, deployment.loading = _Serving(loaded, live), None
             if before is not None:
+                before.pipeline.retire()
                 self._close_after(deployment, before.pipeline, self._drain(before))
             self.on_change()
             return
@@ -178,6 +179,7 @@ class ServedDeployments:
         self._pipelines.remove(deployment.place)
         if deployment.serving is not None:
             serving, deployment.serving = deployment.serving, None
+            serving.pipeline.retire()
             self._close_after(deployment, serving.pipeline, self._drain(serving))
         if not deployment.leaving:
             del self._deployments[deployment_id]

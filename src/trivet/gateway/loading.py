@@ -118,6 +118,11 @@ class LoadedPipeline:
         for fleet in self._fleets.values():
             fleet.pool.fail(cause)
 
+    def retire(self) -> None:
+        """Another version answers in its place, or none: no request waits for workers that are not ready."""
+        for fleet in self._fleets.values():
+            fleet.pool.retire()
+
     async def load(self, *, on_warm_up: Callable[[Probe], None] = lambda _: None) -> ServedPipeline:
         """Load it and send it its canned row.
 

@@ -68,18 +68,23 @@ class Taken:
         self.caller = caller
         self._pipelines = pipelines
 
-    def moved(self) -> bool:
-        """Whether another version has to answer, because this one was replaced while the request's body arrived.
+    def moved(self, *, answers: bool = True) -> bool:
+        """Whether another version has to answer, because this one was replaced before the request reached a model.
+
+        Args:
+            answers: whether this version can still answer.
 
         Raises:
-            NotFound: the pipeline was removed meanwhile, and is closed.
+            NotFound: the pipeline was removed meanwhile, and cannot answer any more.
         """
         before = self.pipeline
         if not before.retired:
             return False
         newer = self._pipelines.at(Place.of(before.pipeline))
-        if newer is None and before.closed:
-            raise NotFound("Deployment not found", why="the pipeline was undeployed before the request's body arrived")
+        if newer is None and (before.closed or not answers):
+            raise NotFound(
+                "Deployment not found", why="the pipeline was undeployed before the request reached its model"
+            )
         if newer is None:
             return False
         before.in_flight -= 1

@@ -334,6 +334,42 @@ async def test_requests_held_by_a_worker_are_answered_after_a_replacement(stand,
             await one.stop(0)
 
 
+async def _waiting_for_a_dead_worker(here, offers, workers, isolated, count):
+    """A version whose only worker has ended, and requests that wait for the next one."""
+    one, first = await workers.start(DEADLY)
+    here.routing.take(offers.table(1, offers.route(isolated(first))))
+    await here.routing.settled()
+    await here.ask(13)
+    await one.wait()
+    await one.stop(0)
+    waiting = [asyncio.create_task(here.ask(2)) for _ in range(count)]
+    live = here.pipelines.at(here.pipelines.places[0])
+    await here.until(lambda: live.pipeline.runner.waiting == count)
+    return waiting
+
+
+async def test_requests_for_a_dead_worker_move_to_the_new_version(stand, offers, workers, isolated):
+    async with stand() as here:
+        waiting = await _waiting_for_a_dead_worker(here, offers, workers, isolated, 3)
+        new = offers.route(offers.times(3))
+        here.routing.take(offers.table(2, new))
+        answers = await asyncio.wait_for(asyncio.gather(*waiting), 10)
+        assert [(status, row["out"]) for status, row in answers] == [(200, {"y": 6})] * 3
+        assert answers[0][1]["metadata"]["pipeline_version"] == new.pipeline_version
+        # Each is counted once.
+        assert here.pipelines.metrics.of("p", workspace_id=1).outcomes[None] == 3
+        await here.serves(new)
+
+
+async def test_a_request_for_a_dead_worker_of_a_removed_pipeline_is_refused(stand, offers, workers, isolated):
+    async with stand() as here:
+        (waiting,) = await _waiting_for_a_dead_worker(here, offers, workers, isolated, 1)
+        here.routing.take(offers.table(2))
+        status, error = await asyncio.wait_for(waiting, 10)
+        assert status == 404
+        assert "the pipeline was undeployed before the request reached its model" in error["error"]
+
+
 async def test_an_offer_whose_worker_is_dead_already_fails_until_another_comes(stand, offers, workers, isolated):
     async with stand() as here:
         one, first = await workers.start(TIMES.format(factor=5))

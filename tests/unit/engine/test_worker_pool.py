@@ -19,7 +19,7 @@ from pyarrow import flight
 from trivet.domain.routes import WorkerAddress
 from trivet.engine.batch import Batch
 from trivet.engine.limits import EngineLimits
-from trivet.engine.pool import WorkerPool
+from trivet.engine.pool import Replaced, WorkerPool
 from trivet.errors import (
     DeadlineExceeded,
     Internal,
@@ -385,6 +385,39 @@ def test_a_pool_that_closes_refuses_what_waits(folder):
             assert error.what == "the server is stopping"
 
     run(story())
+
+
+def test_a_retired_pool_gives_back_what_waits_for_no_worker(folder):
+    async def story():
+        async with pool_of(folder) as (pool, [worker]):
+            held = asyncio.create_task(ask(pool, WAITS))
+            await asyncio.to_thread(worker.busy.wait, 20)
+            waiting = asyncio.create_task(ask(pool, 2))
+            await asyncio.sleep(0)
+            pool.retire()
+            assert pool.waiting == 2  # its worker answers both
+            pool.detach(worker)
+            assert isinstance(await waiting, Replaced)
+            assert isinstance(await ask(pool, 3), Replaced)
+            worker.go_on.set()
+            assert await held == right(WAITS)
+
+    asyncio.run(story())
+
+
+def test_a_retired_pool_gives_back_what_waits_for_its_dead_worker(folder):
+    async def story():
+        async with pool_of(folder) as (pool, [worker]):
+            pool.retire()
+            dies = asyncio.create_task(ask(pool, WAITS, DIES))
+            await asyncio.to_thread(worker.busy.wait, 20)
+            waiting = asyncio.create_task(ask(pool, 2))
+            await asyncio.sleep(0)
+            worker.go_on.set()
+            assert (await dies).reason == "worker_died"
+            assert isinstance(await waiting, Replaced)
+
+    asyncio.run(story())
 
 
 def test_a_detached_worker_gets_nothing_more(folder):

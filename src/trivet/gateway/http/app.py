@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from trivet.domain.access import Caller
+from trivet.engine.pool import Replaced
 from trivet.errors import Internal, NotFound, TrivetError, Unauthorized, Unavailable
 from trivet.gateway.access import GatewayAccess
 from trivet.gateway.doors.door import Door, Source
@@ -87,17 +88,22 @@ class GatewayApp:
                     raise too_large(self._max_body)
                 exchange = address.exchange(scope["path"], scope["query_string"], headers)
                 body = await read_body(receive, max_bytes=self._max_body)
-                if taken.moved():
-                    newer = self._addresses.exchange(address.door, taken.pipeline)
-                    exchange = newer(scope["path"], scope["query_string"], headers)
-                if isinstance(exchange, RawReader):
-                    # An error after the first piece has no page: `_answer_error` logs it, and the connection is cut.
-                    send = BegunOnce(send)
-                    await until_gone(
-                        receive, send_raw(send, partial(taken.pipeline.answer_raw, exchange, body), request_id)
-                    )
-                    return
-                content = await taken.pipeline.answer(exchange, body)
+                answers, answered = True, None
+                while answered is None:
+                    if taken.moved(answers=answers):
+                        newer = self._addresses.exchange(address.door, taken.pipeline)
+                        exchange = newer(scope["path"], scope["query_string"], headers)
+                    try:
+                        if isinstance(exchange, RawReader):
+                            # An error after the first piece has no page: `_answer_error` logs it, and the connection is cut.
+                            send = BegunOnce(send)
+                            await until_gone(
+                                receive, send_raw(send, partial(taken.pipeline.answer_raw, exchange, body), request_id)
+                            )
+                            return
+                        answered = await taken.pipeline.answer(exchange, body), exchange.content_type
+                    except Replaced:
+                        answers = False
         except Abandoned:
             return
         except asyncio.CancelledError:
@@ -108,12 +114,13 @@ class GatewayApp:
         except Exception as error:  # noqa: BLE001 - the edge: whatever happened becomes an answer
             await self._answer_error(error, request_id, send, door=address.door)
             return
+        content, content_type = answered
         await send(
             {
                 "type": "http.response.start",
                 "status": 200,
                 "headers": [
-                    (b"content-type", exchange.content_type),
+                    (b"content-type", content_type),
                     (b"content-length", b"%d" % len(content)),
                     (b"x-request-id", request_id),
                     (b"x-content-type-options", b"nosniff"),
