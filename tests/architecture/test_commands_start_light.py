@@ -102,6 +102,7 @@ def test_the_gateway_needs_nothing_of_the_control_plane(host: str, tmp_path: Pat
     with socket.create_server((host, 0)) as listener:
         config = {
             "parent": os.getpid(),
+            "secret": "a secret",
             "settings": settings_to_json(Settings(home=home)),
             "listeners": {"http": listener.fileno()},
         }

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import pyarrow as pa
 from trivet.blobs import Blobs, settling
 from trivet.catalog import Catalog
 from trivet.control.streaming import UploadThreads
+from trivet.disk.peers import Peers
 from trivet.domain.pipeline import Validation
 from trivet.errors import TrivetError
 from trivet.settings import Settings
@@ -20,6 +20,8 @@ from trivet.settings import Settings
 __all__ = ["Control"]
 
 log = logging.getLogger(__name__)
+
+WAKE_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +32,7 @@ class Control:
         catalog: what exists and what is wanted.
         blobs: packages' bytes.
         settings: home and limits.
+        peers: how the platform's processes reach each other.
         infer_url: the address of the gateway.
         check_validations: refuses what cannot be validated, given the types of the columns that are known.
         flush_logs: has the gateway, if it is running, write its inference log to disk.
@@ -42,6 +45,7 @@ class Control:
     catalog: Catalog
     blobs: Blobs
     settings: Settings
+    peers: Peers
     infer_url: str
     check_validations: Callable[[Sequence[Validation], Mapping[str, pa.DataType]], None]
     flush_logs: Callable[[], None]
@@ -65,9 +69,8 @@ class Control:
 
     def wake_supervisor(self) -> None:
         """Have the supervisor read the catalog now. Without this, it does so a little later."""
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(0.2)
-            connection.connect(str(self.settings.home / "run" / "supervisor.sock"))
+        with contextlib.suppress(OSError), self.peers.connected("supervisor", timeout_s=WAKE_S):
+            pass
 
     def add_event(self, *, workspace_id: int, subject: str, subject_id: str, kind: str, text: str) -> None:
         """Add an event. A failure is logged, and does not undo what the event describes."""

@@ -5,14 +5,11 @@ precedence over the one before it, with any number.
 """
 
 import asyncio
-import contextlib
 import logging
-import os
-import socket
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
 from typing import Self
 
+from trivet.disk.peers import Peers, PeerSocket
 from trivet.domain.encoding import decode, encode
 from trivet.domain.routes import (
     EndWorker,
@@ -26,7 +23,7 @@ from trivet.domain.routes import (
     WorkerAddress,
     WorkerEnded,
 )
-from trivet.errors import Conflict, TrivetError
+from trivet.errors import TrivetError
 
 __all__ = ["GatewaySocket"]
 
@@ -34,8 +31,6 @@ log = logging.getLogger(__name__)
 
 MOST_LINE_BYTES = 2**27
 MOST_UNREAD_BYTES = 2**27
-CLOSE_S = 5.0
-LONGEST_PATH = 107  # bytes of a Unix socket's address, without the zero at its end
 
 
 class _Peer:
@@ -66,7 +61,7 @@ class GatewaySocket:
     """Listens for supervisors, for the length of an `async with` block.
 
     Args:
-        path: of the socket; an old one is replaced.
+        peers: how the supervisor reaches it.
         name: of this process.
         states: the current state of each deployment.
         take_table: called with each new table, one after the other.
@@ -77,7 +72,7 @@ class GatewaySocket:
 
     def __init__(
         self,
-        path: Path,
+        peers: Peers,
         *,
         name: str,
         states: Callable[[], tuple[RouteState, ...]],
@@ -86,7 +81,7 @@ class GatewaySocket:
         to_end: Callable[[], Iterable[WorkerAddress]] = tuple,
         flush: Callable[[], Awaitable[bool]],
     ) -> None:
-        self._path = path
+        self._socket = PeerSocket(peers, "gateway", serve=self._serve, most_line_bytes=MOST_LINE_BYTES)
         self._name = name
         self._states = states
         self._take_table = take_table
@@ -98,23 +93,13 @@ class GatewaySocket:
         self._authority = 0
         self._in_order = asyncio.Lock()
         self._reported: tuple[RouteState, ...] | None = None
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        listener = _listen(self._path)
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MOST_LINE_BYTES)
+        await self._socket.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for peer in self._peers:
-            peer.disconnect()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_S)
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+    async def __aexit__(self, *problem: object) -> None:
+        await self._socket.__aexit__(*problem)
 
     def report(self) -> None:
         """Send the states to every supervisor, if they have changed."""
@@ -135,9 +120,6 @@ class GatewaySocket:
         peer.send(GatewayReport(gateway=self._name, number=peer.number, states=self._states()))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         self._connections += 1
         peer = _Peer(self._connections, writer)
         self._peers.add(peer)
@@ -149,11 +131,9 @@ class GatewaySocket:
                 await self._handle(peer, decode(line, ToGateway))  # type: ignore[arg-type]
         except (ConnectionError, ValueError, TrivetError) as error:
             # A line that is too long is a ValueError.
-            log.warning("closing a connection to %s: %s", self._path.name, error)
+            log.warning("closing a connection of a supervisor: %s", error)
         finally:
             self._peers.discard(peer)
-            self._tasks.discard(task)
-            writer.close()
 
     async def _handle(self, peer: _Peer, message: ToGateway) -> None:
         match message:
@@ -171,26 +151,3 @@ class GatewaySocket:
                     peer.number = message.number
                 self.report()
                 self._send_report(peer)
-
-
-def _listen(path: Path) -> socket.socket:
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise Conflict(
-            f"failed to create the socket {path}",
-            why=f"a Unix socket's path has {LONGEST_PATH} bytes at most",
-            fix="choose a home with a shorter path: --home, or TRIVET_HOME",
-        )
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    except OSError as error:
-        listener.close()
-        raise Conflict(f"failed to create the socket {path}", why=error.strerror or str(error)) from error
-    finally:
-        os.umask(before)
-    listener.setblocking(False)
-    return listener

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
+from trivet.disk.peers import Peers
 from trivet.domain.encoding import decode, encode
 from trivet.domain.pauses import doubling_s
 from trivet.domain.routes import EndWorker, GatewayMessage, GatewayReport, RouteTable, WorkerAddress, WorkerEnded
@@ -26,19 +26,19 @@ class GatewayChannel:
     A table is complete, so only the newest is sent, also at the start of each connection.
 
     Args:
-        path: the gateway's socket.
+        peers: how to reach the gateway.
         on_change: called with each report, and when the connection ends.
         on_end: called with each worker that the gateway requests to end.
     """
 
     def __init__(
         self,
-        path: Path,
+        peers: Peers,
         *,
         on_change: Callable[[], None],
         on_end: Callable[[WorkerAddress], None] = lambda _: None,
     ) -> None:
-        self._path = path
+        self._peers = peers
         self._on_change = on_change
         self._on_end = on_end
         self._report: GatewayReport | None = None
@@ -70,7 +70,7 @@ class GatewayChannel:
         failures = 0
         while True:
             try:
-                reader, writer = await asyncio.open_unix_connection(self._path, limit=MOST_LINE_BYTES)
+                reader, writer = await self._peers.open("gateway", most_line_bytes=MOST_LINE_BYTES)
             except OSError:
                 await asyncio.sleep(_pause_s(failures))
                 failures += 1

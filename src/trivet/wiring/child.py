@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 
+from trivet.disk.peers import Peers
 from trivet.disk.pulse import Pulse
 from trivet.errors import TrivetError
 from trivet.settings import settings_from_json
@@ -36,6 +37,7 @@ def main() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(format=f"%(asctime)s %(levelname)s {role}: %(message)s", level=logging.WARNING)
     settings = settings_from_json(config["settings"])
+    peers = Peers(folder=settings.home / "run", secret=config["secret"])
     listeners = {name: socket.socket(fileno=number) for name, number in config["listeners"].items()}
     try:
         if role == "control":
@@ -43,6 +45,7 @@ def main() -> None:
 
             run_control(
                 settings,
+                peers=peers,
                 listener=listeners["control"],
                 infer_url=config["infer_url"],
                 again=config.get("again", False),
@@ -50,7 +53,7 @@ def main() -> None:
         elif role == "supervisor":
             from trivet.wiring.supervisor_process import run_supervisor
 
-            run_supervisor(settings, lifeline=config["lifeline"], again=config.get("again", False))
+            run_supervisor(settings, peers=peers, lifeline=config["lifeline"], again=config.get("again", False))
         else:
             from trivet.wiring.gateway_process import run_gateway
 
@@ -63,6 +66,7 @@ def main() -> None:
             pulse = config.get("pulse")
             run_gateway(
                 settings,
+                peers=peers,
                 listeners=listeners,
                 tokens=tokens,
                 pulse=None if pulse is None else Pulse(pulse),

@@ -18,6 +18,7 @@ from trivet.control.app import build_app
 from trivet.control.context import Control
 from trivet.control.token import token_of
 from trivet.control.use_cases.uploads import clear_uploads
+from trivet.disk.peers import Peers
 from trivet.domain.access import OWNER, callers_of
 from trivet.domain.decoders import decoder
 from trivet.domain.encoding import encode
@@ -37,7 +38,9 @@ FLUSH_S = 10.0
 PROBE_S = 1.0
 
 
-def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, again: bool = False) -> None:
+def run_control(
+    settings: Settings, *, peers: Peers, listener: socket.socket, infer_url: str, again: bool = False
+) -> None:
     """Answer the control API until SIGTERM.
 
     Raises:
@@ -46,7 +49,6 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
     token = token_of(settings.home, os.environ)
     (settings.home / "uploads").mkdir(mode=0o700, exist_ok=True)
     catalog = catalog_of(settings, again=again)
-    gateway, supervisor = (settings.home / "run" / f"{name}.sock" for name in ("gateway", "supervisor"))
 
     servers: list[uvicorn.Server] = []
 
@@ -57,8 +59,8 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
         except TrivetError as error:
             # The page is open to requests without a token: it shows no addresses and no users.
             problems["database"] = error.what
-        for part, path in (("supervisor", supervisor), ("gateway", gateway)):
-            if not _answers(str(path)):
+        for part in ("supervisor", "gateway"):
+            if not _answers(peers, part):
                 problems[part] = "it does not answer"
         return problems
 
@@ -66,9 +68,10 @@ def run_control(settings: Settings, *, listener: socket.socket, infer_url: str, 
         catalog=catalog,
         blobs=open_blobs(settings.blob_url, home=settings.home),
         settings=settings,
+        peers=peers,
         infer_url=infer_url,
         check_validations=_check_validations,
-        flush_logs=lambda: _flush(str(gateway)),
+        flush_logs=lambda: _flush(peers),
         probe=probe,
         is_stopping=lambda: servers[0].should_exit,
         devices=find_devices(os.environ),
@@ -118,10 +121,8 @@ def _check_validations(validations: Sequence[Validation], kinds: Mapping[str, pa
     check_validations(validations, kinds)
 
 
-def _answers(path: str) -> bool:
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(PROBE_S)
-        connection.connect(path)
+def _answers(peers: Peers, part: str) -> bool:
+    with contextlib.suppress(OSError), peers.connected(part, timeout_s=PROBE_S) as connection:
         # Both processes greet each connection. The kernel accepts connections to a process that hangs.
         return bool(connection.recv(1))
     return False
@@ -132,7 +133,7 @@ class _Answer(msgspec.Struct):
     token: str = ""
 
 
-def _flush(path: str) -> None:
+def _flush(peers: Peers) -> None:
     """Ask the gateway to write its log to disk.
 
     Raises:
@@ -141,9 +142,7 @@ def _flush(path: str) -> None:
     token = f"{os.getpid()}-{time.monotonic_ns()}"
     deadline = time.monotonic() + FLUSH_S
     rest = b""
-    with contextlib.suppress(OSError, msgspec.DecodeError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-        peer.settimeout(FLUSH_S)
-        peer.connect(path)
+    with contextlib.suppress(OSError, msgspec.DecodeError), peers.connected("gateway", timeout_s=FLUSH_S) as peer:
         peer.sendall(encode(FlushLogs(token=token)) + b"\n")
         while (left_s := deadline - time.monotonic()) > 0:
             # A limit on each piece alone would let a slow sender continue for ever.

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from trivet.disk.peers import Peers
 from trivet.disk.pulse import LOOP_SLOT, Pulse
 from trivet.disk.replace import replace_file
 from trivet.domain.encoding import encode
@@ -51,6 +52,7 @@ BEAT_S = 0.1
 def run_gateway(
     settings: Settings,
     *,
+    peers: Peers,
     listeners: Mapping[str, socket.socket],
     tokens: Sequence[str] = (),
     pulse: Pulse | None = None,
@@ -62,6 +64,7 @@ def run_gateway(
 
     Args:
         settings: home, limits, TLS files, times.
+        peers: how the platform's processes reach each other.
         listeners: bound and listening, by their names in `LISTENERS`. They stay open, so that their owner can pass them to the next gateway.
         tokens: each request must have one of them; none is required if this is empty.
         pulse: memory in which the parent sees that the event loop turns, and which native call runs; None if it does not watch.
@@ -71,12 +74,13 @@ def run_gateway(
         TrivetError: it cannot start: an unusable certificate, or a path too long for a socket.
     """
     with asyncio.Runner(loop_factory=event_loops()) as runner:
-        runner.run(_run(settings, listeners=listeners, tokens=tokens, pulse=pulse, faulty=faulty))
+        runner.run(_run(settings, peers=peers, listeners=listeners, tokens=tokens, pulse=pulse, faulty=faulty))
 
 
 async def _run(
     settings: Settings,
     *,
+    peers: Peers,
     listeners: Mapping[str, socket.socket],
     tokens: Sequence[str],
     pulse: Pulse | None,
@@ -123,7 +127,7 @@ async def _run(
         return answers is None or await asyncio.to_thread(answers.flush, FLUSH_S)
 
     async with GatewaySocket(
-        run / "gateway.sock",
+        peers,
         name=process_name(),
         states=deployments.states,
         take_table=take,

@@ -7,6 +7,7 @@ lifeline, a pipe whose end ends every worker. It imports little and does little,
 import contextlib
 import json
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -80,6 +81,7 @@ class _Platform:
     probe_url: str
     anyone: bool
     lifeline: tuple[int, int]
+    secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     children: list[_Child] = field(default_factory=lambda: [_Child(role) for role in ROLES])
     suspects: Suspects = field(default_factory=Suspects)
     stops: int = 0
@@ -271,6 +273,7 @@ def _start(platform: _Platform, child: _Child) -> None:
         "settings": settings_to_json(platform.settings),
         "listeners": listeners,
         "lifeline": platform.lifeline[0],
+        "secret": platform.secret,
         "control_url": platform.control_url,
         "infer_url": platform.infer_url,
         "parent": os.getpid(),

@@ -10,16 +10,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from trivet.blobs import Blobs, open_blobs, settling
 from trivet.catalog import Catalog
+from trivet.disk.peers import Peers, PeerSocket
 from trivet.domain.routes import WorkerAddress, WorkerEnded
-from trivet.errors import Conflict
 from trivet.loading.queue import LoadQueue, LoadQueueLimits
 from trivet.loading.restore import sandbox_of, scratch_folder, worker_files
 from trivet.loading.steps import Steps
@@ -51,6 +50,7 @@ SECRETS = {"TRIVET_TOKEN", "TRIVET_DATABASE_URL"}
 LOAD_MARGIN_S = 60.0
 # How long a stop waits for workers that the gateway gave up.
 END_S = 10.0
+MOST_LINE_BYTES = 2**16
 ALIVE = b"alive\n"
 """Its answer to a connection."""
 
@@ -73,13 +73,14 @@ LAUNCHERS: Final[Mapping[str, Callable[[Settings, int, tuple[str, ...]], Launche
 """What makes each launcher, from the settings, the lifeline and this machine's devices."""
 
 
-def run_supervisor(settings: Settings, *, lifeline: int, again: bool = False) -> None:
+def run_supervisor(settings: Settings, *, peers: Peers, lifeline: int, again: bool = False) -> None:
     """Supervise until SIGTERM, SIGINT or SIGHUP.
 
     The first two end all workers. SIGHUP leaves those that are ready to the next supervisor.
 
     Args:
         settings: home, database, blobs, limits.
+        peers: how the platform's processes reach each other.
         lifeline: a descriptor that becomes readable when the platform has ended: workers end then.
         again: an earlier supervisor ran: see `catalog_of`.
 
@@ -92,10 +93,10 @@ def run_supervisor(settings: Settings, *, lifeline: int, again: bool = False) ->
         contextlib.closing(catalog_of(settings, again=again)) as catalog,
         asyncio.Runner(loop_factory=event_loops()) as runner,
     ):
-        runner.run(_run(settings, lifeline=lifeline, catalog=catalog, blobs=blobs))
+        runner.run(_run(settings, peers=peers, lifeline=lifeline, catalog=catalog, blobs=blobs))
 
 
-async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Blobs) -> None:
+async def _run(settings: Settings, *, peers: Peers, lifeline: int, catalog: Catalog, blobs: Blobs) -> None:
     stop = _Stop()
     run = settings.home / "run"
     changes = Changes()
@@ -115,7 +116,7 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         ending.add(task)
         task.add_done_callback(ending.discard)
 
-    gateway = GatewayChannel(run / "gateway.sock", on_change=changes.seen, on_end=end)
+    gateway = GatewayChannel(peers, on_change=changes.seen, on_end=end)
 
     def ended(deployment_id: int, end: WorkerEnded) -> None:
         gateway.worker_ended(end)
@@ -141,7 +142,14 @@ async def _run(settings: Settings, *, lifeline: int, catalog: Catalog, blobs: Bl
         loads=load_queue(settings, catalog=catalog, blobs=blobs, environ=os.environ, on_change=changes.look),
         memory=MemoryFile(run / "supervisor.json", table=run / "routes.json"),
     )
-    async with _notifications(run / "supervisor.sock", changes):
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        changes.look()
+        with contextlib.suppress(OSError):
+            writer.write(ALIVE)
+            await writer.drain()
+
+    async with PeerSocket(peers, "supervisor", serve=answer, most_line_bytes=MOST_LINE_BYTES):
         working = asyncio.create_task(supervisor.run())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -211,33 +219,3 @@ class _Stop:
     def _arrived(self, number: int) -> None:
         self.leave = number == signal.SIGHUP
         self._requested.set()
-
-
-@contextlib.asynccontextmanager
-async def _notifications(path: Path, changes: Changes) -> AsyncIterator[None]:
-    """Listen for notifications for the length of a `with` block."""
-
-    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        changes.look()
-        with contextlib.suppress(OSError):
-            writer.write(ALIVE)
-            writer.close()
-            await writer.wait_closed()
-
-    before = os.umask(0o177)
-    try:
-        # Replace a left-over socket.
-        server = await asyncio.start_unix_server(answer, path)
-    except OSError as error:
-        raise Conflict(
-            f"failed to create the socket {path}",
-            why=error.strerror or str(error),
-            fix="choose a home with a shorter path: --home, or TRIVET_HOME",
-        ) from error
-    finally:
-        os.umask(before)
-    try:
-        yield
-    finally:
-        server.close()
-        await asyncio.to_thread(path.unlink, missing_ok=True)

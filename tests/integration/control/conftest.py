@@ -26,6 +26,7 @@ from trivet.domain.schema import parse_schema
 from trivet.domain.version import LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import Invalid
 from trivet.settings import Settings
+from trivet_tests.peers import peers_in
 
 T = TypeVar("T")
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -178,6 +179,7 @@ def api(tmp_path: Path, empty_catalog: Path) -> Iterator[Api]:
         catalog=catalog,
         blobs=open_blobs(None, home=tmp_path),
         settings=Settings(home=tmp_path),
+        peers=peers_in(tmp_path / "run"),
         infer_url="http://127.0.0.1:8080",
         check_validations=check_validations,
         flush_logs=flush,

@@ -25,6 +25,7 @@ from trivet.domain.schema import parse_schema
 from trivet.domain.version import LoadedModel, VersionStatus
 from trivet.settings import Settings, settings_to_json
 from trivet.wiring.control_process import FLUSH_S
+from trivet_tests.peers import SECRET
 
 
 @dataclass(kw_only=True)
@@ -49,6 +50,7 @@ class Process:
             "lifeline": None,
             "infer_url": self.infer_url,
             "parent": os.getpid(),
+            "secret": SECRET,
         }
         environ = {name: value for name, value in os.environ.items() if name != "TRIVET_TOKEN"}
         with (self.home / "log").open("ab") as log:
@@ -327,6 +329,7 @@ def test_logs_are_read_once_the_gateway_says_that_they_are_written(process_in) -
 
         def answer() -> None:
             with door.accept()[0] as connection, connection.makefile("rwb") as lines:
+                assert lines.read(len(SECRET)).decode() == SECRET
                 asked = json.loads(lines.readline())
                 report = {"kind": "report", "gateway": "g", "number": 0, "states": []}
                 for said in (report, {"kind": "flushed", "token": "another"}, {**asked, "kind": "flushed"}):

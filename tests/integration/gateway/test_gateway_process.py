@@ -20,6 +20,7 @@ from trivet.domain.encoding import decode, encode
 from trivet.domain.routes import Flushed, FlushLogs, GatewayMessage, GatewayReport
 from trivet.settings import Settings
 from trivet_tests.gateway import GatewayProcess
+from trivet_tests.peers import SECRET
 
 
 class Supervisor:
@@ -30,6 +31,7 @@ class Supervisor:
             self._socket = failed.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             self._socket.settimeout(60)
             self._socket.connect(str(path))
+            self._socket.sendall(SECRET.encode())
             self._lines = failed.enter_context(self._socket.makefile("rb"))
             self.first = self.read()
             failed.pop_all()

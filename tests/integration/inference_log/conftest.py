@@ -31,6 +31,7 @@ from trivet.domain.routes import Flushed, FlushLogs, GatewayMessage, GatewayRepo
 from trivet.domain.schema import parse_schema
 from trivet.inference_log import LogPage, folder_of, read_logs
 from trivet_tests.gateway import GatewayProcess
+from trivet_tests.peers import SECRET
 
 WITHIN_S = 60.0
 
@@ -151,6 +152,7 @@ class Gateway(GatewayProcess):
         made.settimeout(WITHIN_S)
         try:
             made.connect(str(self.home / "run" / "gateway.sock"))
+            made.sendall(SECRET.encode())
             self._lines = made.makefile("rb")
             self._supervisor = made
             self._hear()

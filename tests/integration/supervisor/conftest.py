@@ -43,6 +43,7 @@ from trivet.supervisor.prepared_steps import Preparations
 from trivet.workers.backoff import BackoffPolicy
 from trivet.workers.launcher import Adopted
 from trivet.workers.spec import WorkerSpec
+from trivet_tests.peers import peers_in
 
 NUMBERS = pa.schema([pa.field("x", pa.float32(), nullable=False)])
 RULES = FleetRules(
@@ -51,6 +52,7 @@ RULES = FleetRules(
     first_retry_s=0.05,
     grace_s=0.1,
 )
+
 WITHIN_S = 60.0
 
 
@@ -135,13 +137,13 @@ class ShortGateway:
         self.ended: list[WorkerEnded] = []
         self.held: set[str] = set()
         self.to_end: list[WorkerAddress] = []
-        self.path = path
+        self.peers = peers_in(path.parent)
 
     @contextlib.asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
         """Listen, for the length of a `with` block."""
         async with GatewaySocket(
-            self.path,
+            self.peers,
             name="gateway",
             states=self._states,
             take_table=self._take,
@@ -287,7 +289,7 @@ class Place:
         writer = CatalogWriter(catalog)
         ends: set[asyncio.Task[None]] = set()
         channel = GatewayChannel(
-            self.gateway.path,
+            self.gateway.peers,
             on_change=changes.seen,
             on_end=lambda worker: ends.add(asyncio.create_task(self.launcher.end(worker))),
         )

@@ -10,6 +10,7 @@ from trivet.domain.routes import NativeStep, Route, RouteTable, WorkerEnded
 from trivet.supervisor.desired import KnownRoute, Memory
 from trivet.supervisor.gateway_client import GatewayChannel
 from trivet.supervisor.memory_file import MemoryFile
+from trivet_tests.peers import peers_in
 
 STEP = NativeStep(name="m", version="v", version_id=1, sha="0" * 64, framework="onnx", path="/nowhere/m.onnx")
 ROUTE = Route(deployment_id=1, pipeline="p", workspace_id=1, pipeline_version="pv", digest="d", steps=(STEP,))
@@ -19,7 +20,7 @@ def test_each_gateway_receives_the_newest_table_and_is_read(place: Callable[[], 
     async def scenario() -> None:
         gateway = place().gateway
         changes: list[bool] = []
-        channel = GatewayChannel(gateway.path, on_change=lambda: changes.append(channel.report is not None))
+        channel = GatewayChannel(gateway.peers, on_change=lambda: changes.append(channel.report is not None))
         talking = asyncio.create_task(channel.run())
         channel.offer(RouteTable(number=1, routes=()))
         channel.worker_ended(WorkerEnded(id="w", ending="no gateway is connected"))
@@ -50,7 +51,7 @@ def test_a_gateway_that_talks_nonsense_is_asked_again(tmp_path: Path, soon: Any)
             await writer.drain()
             writer.close()
 
-        channel = GatewayChannel(tmp_path / "gateway.sock", on_change=lambda: None)
+        channel = GatewayChannel(peers_in(tmp_path), on_change=lambda: None)
         async with await asyncio.start_unix_server(babble, tmp_path / "gateway.sock"):
             talking = asyncio.create_task(channel.run())
             await soon(lambda: len(met) >= 3)

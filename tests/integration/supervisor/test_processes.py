@@ -31,6 +31,7 @@ from trivet.domain.package import ModelSettings
 from trivet.domain.pipeline import ModelStep
 from trivet.domain.version import Acceleration, Architecture, ModelVersion, VersionStatus
 from trivet.settings import Settings, settings_to_json
+from trivet_tests.peers import SECRET, peers_in
 
 WITHIN_S = 60.0
 X = pa.schema([pa.field("x", pa.list_(pa.float32(), 2), nullable=False)])
@@ -99,6 +100,7 @@ class Parent:
             "infer_url": self.url,
             "parent": os.getpid(),
             "anyone": False,
+            "secret": SECRET,
         }
         assert child.stdin is not None
         child.stdin.write(json.dumps(config).encode() + b"\n")
@@ -129,8 +131,8 @@ class Parent:
             time.sleep(0.01)
 
     def poke(self) -> None:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as door:
-            door.connect(str(self.home / "run" / "supervisor.sock"))
+        with contextlib.suppress(OSError), peers_in(self.home / "run").connected("supervisor", timeout_s=60):
+            pass
 
     # What control does.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trivet.settings import Settings, settings_to_json
+from trivet_tests.peers import SECRET
 
 
 class GatewayProcess:
@@ -44,6 +45,7 @@ class GatewayProcess:
             "infer_url": "",
             "parent": os.getpid(),
             "anyone": False,
+            "secret": SECRET,
         }
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(config).encode() + b"\n")
