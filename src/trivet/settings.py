@@ -43,7 +43,7 @@ class Settings:
         host: where the platform listens (`TRIVET_HOST`).
         port: of the control API; 0 takes a free one (`TRIVET_PORT`).
         http_port: of predictions over HTTP; 0 takes a free one (`TRIVET_HTTP_PORT`).
-        hosts: names besides loopback ones that the control API answers to, separated by commas (`TRIVET_HOSTS`).
+        hosts: names besides loopback ones that `Host` and `Origin` of requests may have, separated by commas (`TRIVET_HOSTS`).
         tls_cert: PEM file with the certificate and its chain, for all listeners (`TRIVET_TLS_CERT`).
         tls_key: PEM file with its key (`TRIVET_TLS_KEY`).
         database_url: of the catalog; by default a SQLite file in the home. It may hold a password (`TRIVET_DATABASE_URL`).

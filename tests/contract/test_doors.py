@@ -31,6 +31,17 @@ class TestReferenceDoor(DoorContract):
         assert isinstance(text, str)
         return text
 
+    def test_a_request_without_a_content_type_is_refused(self) -> None:
+        async def story() -> None:
+            async with listening(self.doors) as gateway:
+                _, runner = gateway.put()
+                reply = await gateway.post(self.path, self.encoded([1]), {})
+                assert reply.status_code == 415
+                assert self.message(reply.content) == "the request has no Content-Type"
+                assert runner.calls == 0
+
+        asyncio.run(story())
+
 
 class TestTextDoor(DoorContract):
     """A second protocol beside the reference's."""

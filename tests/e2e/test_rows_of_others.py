@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 CLIENTS, ROUNDS = 40, 5
 BODY = b'[{"score": [0.0]}, {"score": [0.0]}]'
 REQUEST = (
-    b"POST /infer?dataset[]=out HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    b"POST /infer?dataset[]=out HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     % len(BODY)
 )
 SOFTMAX_STEP = """

@@ -31,7 +31,7 @@ def answers_afterwards(server) -> Iterator[None]:
 
 
 def head(*lines: str, length: int | None = len(ROW), path: str = "/infer") -> bytes:
-    own = ["Host: x", "Content-Type: application/json", *lines]
+    own = ["Host: localhost", "Content-Type: application/json", *lines]
     if length is not None:
         own.append(f"Content-Length: {length}")
     return "\r\n".join([f"POST {path} HTTP/1.1", *own, "", ""]).encode("latin-1")
@@ -147,7 +147,7 @@ def refused(connection: Connection, *statuses: int) -> None:
 
 
 def test_headers_without_end_are_cut_off(connection):
-    connection.send(b"POST /infer HTTP/1.1\r\nHost: x\r\n")
+    connection.send(b"POST /infer HTTP/1.1\r\nHost: localhost\r\n")
     line = b"X-More: " + b"x" * 8000 + b"\r\n"
     with contextlib.suppress(ConnectionError):
         for _ in range(4000):  # 32 MB

@@ -1,6 +1,5 @@
 """The control API as an application: routes, errors, access."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -21,6 +20,7 @@ from trivet.control.http.error_docs import with_errors
 from trivet.control.http.errors import add_error_answers
 from trivet.control.reference_api import absent_routes, mlops_routes
 from trivet.domain.access import Callers
+from trivet.domain.own_hosts import OwnHosts
 
 __all__ = ["build_app", "openapi_document", "routes_of"]
 
@@ -28,13 +28,13 @@ TOKEN = HTTPBearer(auto_error=False, description="The token in the platform's ho
 """Documents in the API's description that a token is required. `Access` checks it."""
 
 
-def build_app(control: Control, *, callers: Callers, hosts: Sequence[str] = ()) -> App:
+def build_app(control: Control, *, callers: Callers, hosts: OwnHosts) -> App:
     """The whole control API, access included.
 
     Args:
         control: the parts.
         callers: who has which token.
-        hosts: names of the platform besides the loopback ones.
+        hosts: what requests may name.
     """
     return Access(JsonBodies(routes_of(control)), callers=callers, hosts=hosts)
 

@@ -2,11 +2,12 @@
 
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Final, Protocol
 
+from trivet.domain.own_hosts import OwnHosts
 from trivet.gateway.access import GatewayAccess
 from trivet.gateway.doors.door import Door
 from trivet.gateway.pipelines import Pipelines
@@ -28,12 +29,14 @@ class GatewayParts:
         doors: the protocols of a server for HTTP, the one that answers unknown paths first.
         max_body: bytes of a request.
         access: who may ask; None allows every client that reaches the listener.
+        hosts: what requests over HTTP may name; by default the loopback names.
     """
 
     pipelines: Pipelines
     doors: Sequence[Door]
     max_body: int
     access: GatewayAccess | None = None
+    hosts: OwnHosts = field(default_factory=OwnHosts)
 
 
 class Server(Protocol):

@@ -7,7 +7,6 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 import pyarrow as pa
@@ -29,6 +28,7 @@ from trivet.gateway.http.draining import DrainingServer
 from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
 from trivet.settings import Settings
 from trivet.wiring.catalogs import catalog_of
+from trivet.wiring.listening import hosts_of
 from trivet.wiring.process import event_loops
 from trivet.workers.devices import find_devices
 
@@ -77,9 +77,7 @@ def run_control(
         devices=find_devices(os.environ),
     )
     clear_uploads(control)
-    # A listener on all addresses is known by its announced name.
-    hosts = (settings.host, urlsplit(infer_url).hostname or "", *settings.hosts)
-    app = build_app(control, callers=callers_of({token: OWNER}), hosts=[host for host in hosts if host])
+    app = build_app(control, callers=callers_of({token: OWNER}), hosts=hosts_of(settings, [listener]))
     config = uvicorn.Config(
         app,
         loop="none",

@@ -34,7 +34,7 @@ from trivet.gateway.servers import GatewayParts, open_servers
 from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
-from trivet.wiring.listening import with_kinds
+from trivet.wiring.listening import hosts_of, with_kinds
 from trivet.wiring.native_faults import native_faults
 from trivet.wiring.process import StopSignals, event_loops, process_name
 
@@ -95,7 +95,8 @@ async def _run(
     max_body = int(settings.max_body_mib * 2**20)
     doors = open_doors(pipelines, partition=process_name(), max_body=max_body)
     access = GatewayAccess(tokens) if tokens else None
-    parts = GatewayParts(pipelines=pipelines, doors=doors, max_body=max_body, access=access)
+    hosts = hosts_of(settings, listeners.values())
+    parts = GatewayParts(pipelines=pipelines, doors=doors, max_body=max_body, access=access, hosts=hosts)
     servers = open_servers(
         parts,
         with_kinds(listeners),

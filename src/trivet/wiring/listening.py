@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from trivet.domain.own_hosts import OwnHosts
 from trivet.errors import Conflict, Invalid
 from trivet.settings import Settings
 
-__all__ = ["LISTENERS", "check_exposure", "is_loopback", "listen", "listening", "with_kinds"]
+__all__ = ["EVERYWHERE", "LISTENERS", "check_exposure", "hosts_of", "is_loopback", "listen", "listening", "with_kinds"]
 
 SEND_BUFFER = 4 * 2**20
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to recognise them
 EXPOSURE_FLAG = "--let-anyone-on-the-network-run-code-here"
 
 
@@ -87,6 +89,16 @@ def listen(host: str, port: int, *, flag: str) -> socket.socket:
 def is_loopback(listener: socket.socket) -> bool:
     """Whether only this machine reaches it."""
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
+def hosts_of(settings: Settings, listeners: Iterable[socket.socket]) -> OwnHosts:
+    """What requests to these listeners may name as their host and as their page's site."""
+    listeners = list(listeners)
+    addresses = [listener.getsockname()[0] for listener in listeners]
+    names = [settings.host, *settings.hosts, *addresses]
+    if not set(EVERYWHERE).isdisjoint(addresses):
+        names.append(socket.gethostname())
+    return OwnHosts(names, addresses=not all(map(is_loopback, listeners)))
 
 
 def check_exposure(listener: socket.socket, *, tls_cert: Path | None, tls_key: Path | None, anyone: bool) -> None:

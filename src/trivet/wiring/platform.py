@@ -26,7 +26,7 @@ from trivet.disk.replace import replace_file
 from trivet.domain.pauses import doubling_s
 from trivet.errors import Conflict, Unavailable
 from trivet.settings import Settings, settings_to_json
-from trivet.wiring.listening import LISTENERS, check_exposure, listening
+from trivet.wiring.listening import EVERYWHERE, LISTENERS, check_exposure, listening
 from trivet.wiring.watchdog import Suspects, Watchdog, shown_end
 from trivet_worker.process import become_subreaper
 
@@ -40,7 +40,6 @@ MOST_PAUSE_S = 5.0
 HEALTHY_AFTER_S = 30.0
 READY_WITHIN_S = 60.0
 STOP_SLACK_S = 15.0
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to recognise them in a setting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from trivet.gateway.pipelines import Pipelines
 from trivet.gateway.servers import GatewayParts, open_servers
 from trivet.loading.environments import Report
 from trivet.settings import Settings
-from trivet.wiring.listening import with_kinds
+from trivet.wiring.listening import hosts_of, with_kinds
 from trivet.wiring.process import StopSignals, event_loops, process_name
 from trivet.wiring.standalone import NO_WORKSPACE, compared, standalone
 
@@ -62,7 +62,9 @@ async def _serve(
     pipelines = Pipelines()
     max_body = int(settings.max_body_mib * 2**20)
     doors = open_doors(pipelines, partition=process_name(), max_body=max_body)
-    parts = GatewayParts(pipelines=pipelines, doors=doors, max_body=max_body)
+    parts = GatewayParts(
+        pipelines=pipelines, doors=doors, max_body=max_body, hosts=hosts_of(settings, listeners.values())
+    )
 
     def count_exit() -> None:
         pipelines.metrics.of(model.settings.name or package.name, workspace_id=NO_WORKSPACE).worker_exits += 1

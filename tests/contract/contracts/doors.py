@@ -162,6 +162,27 @@ class DoorContract:
 
         asyncio.run(story())
 
+    def test_a_page_of_another_site_gets_no_prediction_and_no_page(self) -> None:
+        async def story() -> None:
+            async with listening(self.doors) as gateway:
+                _, runner = gateway.put()
+                for name, value, status in (
+                    ("Host", "evil.example", 421),
+                    ("Origin", "http://evil.example", 403),
+                    ("Origin", "null", 403),
+                ):
+                    headers = {**self.headers, name: value}
+                    reply = await gateway.post(self.path, self.encoded([1]), headers)
+                    assert reply.status_code == status
+                    assert self.message(reply.content)
+                    for page in ("/pipelines", "/healthz", self.path):
+                        assert (await gateway.client.get(gateway.urls[0] + page, headers=headers)).status_code == status
+                assert runner.calls == 0
+                headers = {**self.headers, "Host": "LOCALHOST:1", "Origin": "http://127.0.0.1:3000"}
+                assert (await gateway.post(self.path, self.encoded([1]), headers)).status_code == 200
+
+        asyncio.run(story())
+
     def test_every_kind_of_error_has_a_status_and_a_body(self) -> None:
         async def story() -> None:
             async with listening(self.doors) as gateway:
@@ -213,7 +234,12 @@ class DoorContract:
                 body = self.encoded([2])
                 host, port = gateway.urls[0].removeprefix("http://").split(":")
                 reader, writer = await asyncio.open_connection(host, int(port))
-                head = [f"POST {self.path} HTTP/1.1", "Host: a", "Connection: close", f"Content-Length: {len(body)}"]
+                head = [
+                    f"POST {self.path} HTTP/1.1",
+                    "Host: localhost",
+                    "Connection: close",
+                    f"Content-Length: {len(body)}",
+                ]
                 head += [f"{name}: {value}" for name, value in self.headers.items()]
                 writer.write("\r\n".join([*head, "", ""]).encode())
                 await gateway.until(lambda: first.in_flight == 1)

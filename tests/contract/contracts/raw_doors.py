@@ -349,7 +349,7 @@ class RawDoorContract:
                 gateway, first = running.gateway, running.live
                 host, port = gateway.urls[0].removeprefix("http://").split(":")
                 reader, writer = await asyncio.open_connection(host, int(port))
-                head = [f"POST {self.path} HTTP/1.1", "Host: a", "Connection: close", "Content-Length: 6"]
+                head = [f"POST {self.path} HTTP/1.1", "Host: localhost", "Connection: close", "Content-Length: 6"]
                 head += [f"{name}: {value}" for name, value in self.headers.items()]
                 writer.write("\r\n".join([*head, "", ""]).encode())
                 await gateway.until(lambda: first.in_flight == 1)

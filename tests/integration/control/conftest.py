@@ -21,6 +21,7 @@ from trivet.control.context import Control
 from trivet.control.streaming import UploadThreads
 from trivet.domain.access import OWNER, callers_of
 from trivet.domain.frameworks import Runtime
+from trivet.domain.own_hosts import OwnHosts
 from trivet.domain.pipeline import Validation
 from trivet.domain.schema import parse_schema
 from trivet.domain.version import LoadedModel, ModelVersion, VersionStatus
@@ -56,7 +57,9 @@ class Api:
     def app(self) -> Any:
         """The application, access included; one for each set of parts."""
         if id(self.control) not in self.apps:
-            self.apps[id(self.control)] = build_app(self.control, callers=callers_of({self.token: OWNER}))
+            self.apps[id(self.control)] = build_app(
+                self.control, callers=callers_of({self.token: OWNER}), hosts=OwnHosts()
+            )
         return self.apps[id(self.control)]
 
     @asynccontextmanager

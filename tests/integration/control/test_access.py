@@ -16,6 +16,7 @@ from trivet.control.http.access import PUBLIC
 from trivet.control.reference_api import ABSENT
 from trivet.control.token import token_of
 from trivet.domain.access import OWNER, callers_of
+from trivet.domain.own_hosts import OwnHosts
 from trivet.errors import Invalid, Unavailable
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
@@ -163,7 +164,7 @@ def test_a_foreign_host_is_refused_with_the_token_and_on_open_paths(api, host: s
 def test_a_name_that_is_configured_is_answered(api) -> None:
     async def ask() -> int:
         transport = httpx.ASGITransport(
-            build_app(api.control, callers=callers_of({api.token: OWNER}), hosts=["Trivet.example"])
+            build_app(api.control, callers=callers_of({api.token: OWNER}), hosts=OwnHosts(["Trivet.example"]))
         )
         async with httpx.AsyncClient(transport=transport, base_url="http://trivet.example:8000") as client:
             return (await client.get("/healthz")).status_code

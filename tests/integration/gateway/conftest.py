@@ -123,7 +123,13 @@ class Stand:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json")],
+        }
         await self.app(scope, receive, send)
         body = json.loads(bytes(sent[1]["body"]))
         return sent[0]["status"], body[0] if sent[0]["status"] == 200 else body

@@ -22,6 +22,8 @@ from trivet.settings import Settings
 from trivet_tests.gateway import GatewayProcess
 from trivet_tests.peers import SECRET
 
+RECORDS = {"Content-Type": "application/json"}
+
 
 class Supervisor:
     """The other end of the gateway's socket."""
@@ -104,7 +106,7 @@ class Platform(GatewayProcess):
 
     def ask(self, x: int, *, path: str = "/pipelines/p/infer", connection=None) -> tuple[int, dict]:
         used = connection or self.connect()
-        used.request("POST", path, body=json.dumps([{"x": x}]))
+        used.request("POST", path, body=json.dumps([{"x": x}]), headers=RECORDS)
         reply = used.getresponse()
         body = json.loads(reply.read())
         if connection is None:
@@ -379,7 +381,7 @@ def test_with_a_certificate_it_speaks_tls_and_nothing_else(platform, offers, cer
     secure = http.client.HTTPSConnection("127.0.0.1", here.port, timeout=20, context=trusting)
     for _ in range(3):
         assert here.ask(4, connection=secure)[1]["out"] == {"y": 8}
-    secure.request("POST", "/pipelines/p/infer", body=json.dumps([{"x": 1}] * 20000))
+    secure.request("POST", "/pipelines/p/infer", body=json.dumps([{"x": 1}] * 20000), headers=RECORDS)
     assert len(json.loads(secure.getresponse().read())) == 20000
     secure.close()
     with pytest.raises((http.client.HTTPException, OSError)):

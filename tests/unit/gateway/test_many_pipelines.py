@@ -256,7 +256,13 @@ class Ask:
     def __init__(self, app, path):
         self.sent = []
         self.body = asyncio.Event()
-        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json")],
+        }
         self.task = asyncio.ensure_future(app(scope, self.receive, self.send))
 
     async def receive(self):

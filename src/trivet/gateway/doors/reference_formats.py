@@ -36,14 +36,17 @@ class _MediaType:
 def negotiate(content_type: bytes, accept: bytes) -> tuple[Format, Format]:
     """The format of a request and of its answer.
 
-    A request without a content type is taken as records; without a choice the answer has the request's format.
+    Without a choice the answer has the request's format.
 
     Raises:
-        Unsupported: the request is in a format that is not taken.
+        Unsupported: the request is in a format that is not taken, or names none. Without a content type, a page of any site
+            could send it.
         NotAcceptable: the answer is to be in a format that is not made.
     """
     given = _parse(content_type.decode("latin-1"))
-    came = Format.RECORDS if not given.name else _format(given)
+    if not given.name:
+        raise Unsupported("the request has no Content-Type", fix=f"send one of {KNOWN}")
+    came = _format(given)
     if came is None:
         why = None
         if given.name == "application/x-www-form-urlencoded":

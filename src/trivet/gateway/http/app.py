@@ -1,4 +1,4 @@
-"""The gateway over HTTP, as an ASGI application: it checks tokens, serves pages, and hands requests to doors."""
+"""The gateway over HTTP, as an ASGI application: it checks names and tokens, serves pages, and hands requests to doors."""
 
 import asyncio
 import itertools
@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from trivet.domain.access import Caller
+from trivet.domain.own_hosts import OwnHosts, UnknownHost, headers_by_name
 from trivet.engine.pool import Replaced
 from trivet.errors import Internal, NotFound, TrivetError, Unauthorized, Unavailable
 from trivet.gateway.access import GatewayAccess
@@ -41,6 +42,7 @@ class GatewayApp:
         doors: the protocols that it speaks, the one that answers unknown paths first.
         max_body: bytes of a request.
         access: what a request must bring; without it all who reach the listener may ask.
+        hosts: what requests may name; by default the loopback names.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class GatewayApp:
         *,
         max_body: int,
         access: GatewayAccess | None = None,
+        hosts: OwnHosts | None = None,
     ) -> None:
         self._pipelines = pipelines
         self._addresses = Addresses(doors, pipelines)
@@ -57,6 +60,7 @@ class GatewayApp:
         self._max_body = max_body
         self._too_long = len(str(max_body))
         self._access = access
+        self._hosts = hosts or OwnHosts()
         self._faults = RateLimitedLog(logging.getLogger(__name__))
         self._id_prefix = secrets.token_hex(6)
         self._id_count = itertools.count(1)
@@ -66,20 +70,28 @@ class GatewayApp:
         if scope["type"] != "http":
             raise Internal(f"the gateway speaks HTTP, not {scope['type']}")
         caller = None
-        if self._access is not None:
-            try:
-                caller = self._access.caller(dict(scope["headers"]).get(b"authorization"))
-            except Unauthorized as error:
-                return self._answer_without_token(error, scope, send)
+        try:
+            headers = headers_by_name(scope["headers"])
+            self._hosts.check(headers.get(b"host"), headers.get(b"origin"))
+            if self._access is not None:
+                caller = self._access.caller(headers.get(b"authorization"))
+        except TrivetError as error:
+            return self._refuse(error, scope, send)
         address = self._addresses.by_path.get(scope["path"])
         if address is not None and scope["method"] == "POST":
-            return self._answer_prediction(address, caller, scope, receive, send)
-        return self._answer_page(scope, send)
+            return self._answer_prediction(address, caller, scope, receive, send, headers=headers)
+        return self._answer_page(scope, headers, send)
 
     async def _answer_prediction(
-        self, address: Address, caller: Caller | None, scope: Mapping[str, Any], receive: Receive, send: Send
+        self,
+        address: Address,
+        caller: Caller | None,
+        scope: Mapping[str, Any],
+        receive: Receive,
+        send: Send,
+        *,
+        headers: Mapping[bytes, bytes],
     ) -> None:
-        headers = dict(scope["headers"])
         request_id = self._request_id(headers.get(b"x-request-id"))
         try:
             with Taken(self._pipelines, address.pipeline, caller) as taken:
@@ -158,26 +170,29 @@ class GatewayApp:
         more = [*error_headers(error), (b"x-request-id", request_id), *headers]
         await respond(send, *page, more)
 
-    async def _answer_without_token(self, error: Unauthorized, scope: Mapping[str, Any], send: Send) -> None:
-        """A request without a valid token learns that the process lives and whether it is ready, and nothing else."""
+    async def _refuse(self, error: TrivetError, scope: Mapping[str, Any], send: Send) -> None:
+        """A request without a valid token learns that the process lives and whether it is ready, and nothing else; one of
+        another site's page learns nothing.
+        """
         path, method = scope["path"], scope["method"]
-        page = self._pages.public.get(path)
+        unauthorized = isinstance(error, Unauthorized)
+        page = self._pages.public.get(path) if unauthorized else None
         if page is not None and method in ("GET", "HEAD"):
             await respond(send, *await page(), [], head=method == "HEAD")
             return
-        headers = dict(scope["headers"])
         await self._answer_error(
             error,
-            self._request_id(headers.get(b"x-request-id")),
+            self._request_id(dict(scope["headers"]).get(b"x-request-id")),
             send,
             door=self._addresses.door(path),
+            status=421 if isinstance(error, UnknownHost) else None,
             source="platform",
-            headers=((b"www-authenticate", b"Bearer"),),
+            headers=((b"www-authenticate", b"Bearer"),) if unauthorized else (),
         )
 
-    async def _answer_page(self, scope: Mapping[str, Any], send: Send) -> None:
+    async def _answer_page(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        request_id = self._request_id(dict(scope["headers"]).get(b"x-request-id"))
+        request_id = self._request_id(headers.get(b"x-request-id"))
         takes_posts = path in self._addresses.by_path
         try:
             page = self._pages.by_path.get(path) or self._addresses.page(path)
@@ -201,8 +216,8 @@ class GatewayApp:
             await self._answer_error(error, request_id, send, door=door)
             return
         is_html = content_type.startswith(b"text/html")
-        headers = [(b"content-security-policy", CONTENT_SECURITY_POLICY)] if is_html else []
-        await respond(send, status, content, content_type, headers, head=method == "HEAD")
+        more = [(b"content-security-policy", CONTENT_SECURITY_POLICY)] if is_html else []
+        await respond(send, status, content, content_type, more, head=method == "HEAD")
 
 
 def _place_of(error: BaseException) -> tuple[object, ...]:

@@ -40,7 +40,7 @@ class HttpServer:
     ) -> None:
         self._listener = listener
         config = uvicorn.Config(
-            GatewayApp(parts.pipelines, parts.doors, max_body=parts.max_body, access=parts.access),
+            GatewayApp(parts.pipelines, parts.doors, max_body=parts.max_body, access=parts.access, hosts=parts.hosts),
             interface="asgi3",
             loop="none",
             http=GatewayProtocol,
