@@ -57,7 +57,7 @@ def test_a_stopped_gateway_or_supervisor_is_not_ready(platform_in) -> None:
         assert running.pid(role) == pid
 
 
-def test_a_native_model_that_ends_the_gateway_is_not_native_again(platform_in, times, tmp_path: Path) -> None:
+def test_a_native_model_that_ends_the_gateway_moves_to_a_worker_for_good(platform_in, times, tmp_path: Path) -> None:
     divide = tmp_path / "divide.onnx"
     numbers = [helper.make_tensor_value_info(name, TensorProto.INT32, ["rows"]) for name in ("a", "b", "y")]
     graph = helper.make_graph(
@@ -70,27 +70,37 @@ def test_a_native_model_that_ends_the_gateway_is_not_native_again(platform_in, t
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(divide))
     running = platform_in(TRIVET_TRUST_NATIVE="true").start()
     running.deploy("fine", running.upload("three", times(3.0)))
-    running.deploy("divide", running.upload("divide", divide))
+    version = running.upload("divide", divide)
+    for name in ("divide", "other"):
+        running.deploy(name, version)
     assert running.infer("divide", [{"a": 6, "b": 1}]).json()[0]["out"]["y"] == [3]
     ended = running.pid("gateway")
     with pytest.raises(requests.ConnectionError):
         running.infer("divide", [{"a": -(2**31), "b": -2}])
 
-    def answer(pipeline: str) -> tuple[int, str] | None:
+    def answer(pipeline: str, row: dict) -> dict | None:
         try:
-            got = running.infer(pipeline, ROW, timeout=1)
+            got = running.infer(pipeline, [row], timeout=30)
         except requests.RequestException:
             return None
-        return None if got.status_code == 404 or "starting" in got.text else (got.status_code, got.text)
+        return got.json()[0]["out"] if got.status_code == 200 else None
 
-    assert eventually(lambda: answer("fine"), running.log)[0] == 200
+    assert eventually(lambda: answer("fine", ROW[0]), running.log)
     assert running.pid("gateway") != ended
-    status, text = eventually(lambda: answer("divide"), running.log)
-    assert status == 503
-    assert "does not run in the gateway's process any more" in text
-    assert "killed by SIGFPE" in text
-    # The next gateway reads it from the disk.
-    running.kill()
-    running.start()
-    assert eventually(lambda: answer("fine"), running.log)[0] == 200
-    assert eventually(lambda: answer("divide"), running.log)[0] == 503
+    for name in ("divide", "other"):
+        assert eventually(lambda: answer(name, {"a": 8, "b": 1}), running.log) == {"y": [4]}  # noqa: B023
+    ended = running.pid("gateway")
+    # Now the row ends a worker, which is replaced, and nothing else.
+    assert running.infer("divide", [{"a": -(2**31), "b": -2}]).status_code == 503
+    assert eventually(lambda: answer("divide", {"a": 9, "b": 2}), running.log) == {"y": [3]}
+    assert running.pid("gateway") == ended
+    how = "the gateway ended while it ran this model (killed by SIGFPE)"
+    text = f"divide version 1 moves to workers for good: {how}"
+    assert [
+        each["text"]
+        for each in running.call("GET", "/v1/events?limit=1000")["events"]
+        if each["kind"] == "moved_to_workers"
+    ] == [text]
+    assert (
+        running.call("GET", f"/v1/versions/{version['uuid']}")["where_why"] == f"{how}, so it moved to workers for good"
+    )

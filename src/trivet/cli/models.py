@@ -195,6 +195,8 @@ def models(
             empty="(no models)",
         )
         for each in found:
+            if name is not None and (each.document()["where"], each.document()["runtime"]) == ("isolated", "onnx"):
+                print(f"version {each.number} runs in workers: {each.document()['where_why']}", file=sys.stderr)
             if name is not None and each.document().get("batching") == "whole":
                 reason = each.document().get("batching_reason")
                 print(f"version {each.number}: requests do not share calls: {reason}", file=sys.stderr)

@@ -85,6 +85,8 @@ def _why(version: ModelVersion) -> str | None:
         return None
     if not loaded.is_session:
         return "its code runs in workers only"
+    if loaded.native_fault is not None:
+        return f"{loaded.native_fault}, so it moved to workers for good"
     if loaded.not_harmless is not None:
         trusted = (
             "" if loaded.runtime is Runtime.ISOLATED else "; TRIVET_TRUST_NATIVE lets it run in the gateway's process"

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from trivet.domain.batching import Batching
 from trivet.domain.fault import Fault
+from trivet.domain.memory_bounds import MemoryBounds
 from trivet.domain.pipeline import Validation
 
 __all__ = [
@@ -73,6 +74,7 @@ class NativeStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
         must_answer: whether the made-up row has to be answered: it was, when the version was uploaded.
         threads: for operators inside one call; None leaves it to the gateway.
         providers: what ONNX Runtime runs it on, the preferred first.
+        bounds: of the memory of its calls; None if its graph was not proved harmless, or not examined.
     """
 
     name: str
@@ -90,6 +92,7 @@ class NativeStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
     timeout_s: float | None = None
     threads: int | None = None
     providers: tuple[str, ...] = CPU
+    bounds: MemoryBounds | None = None
 
 
 class WorkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="isolated"):
@@ -205,11 +208,13 @@ class GatewayReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
     Attributes:
         gateway: names the process.
         number: of the newest table that came over this connection; 0 if none did, whatever is served.
+        native_faults: versions that ended or blocked a gateway, by UUID, with how: they are to run in workers.
     """
 
     gateway: str
     number: int
     states: tuple[RouteState, ...]
+    native_faults: dict[str, str] = {}
 
 
 class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="flushed"):

@@ -16,8 +16,16 @@ def runtime_of(loaded: LoadedModel, asked: Runtime | None, *, trust_native: bool
         trust_native: the operator's setting.
 
     Raises:
-        Invalid: its owner asks for the gateway's process, and its graph was not proved harmless.
+        Invalid: its owner asks for the gateway's process, and its graph was not proved harmless, or it ended or blocked a gateway.
     """
+    if asked is Runtime.NATIVE and loaded.native_fault is not None:
+        raise Invalid(
+            "the model does not run in the gateway's process any more",
+            why=loaded.native_fault,
+            fix="leave runtime out: it answers the same in a worker. A corrected model is another version",
+            path="runtime",
+            reason="native_fault",
+        )
     allowed = loaded.not_harmless is None or trust_native
     if asked is Runtime.NATIVE and not allowed:
         raise Invalid(
@@ -29,6 +37,8 @@ def runtime_of(loaded: LoadedModel, asked: Runtime | None, *, trust_native: bool
         )
     if asked is not None:
         return asked
+    if loaded.native_fault is not None:
+        return Runtime.ISOLATED
     return Runtime.NATIVE if allowed else Runtime.ISOLATED
 
 

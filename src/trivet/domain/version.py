@@ -11,6 +11,7 @@ from trivet.domain.batching import Batching
 from trivet.domain.digest import Digest
 from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.memory_bounds import MemoryBounds
 from trivet.domain.onnx_calls import OnnxCalls
 from trivet.domain.package import EntryPoint, ModelSettings
 
@@ -114,8 +115,9 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         runtime: where it was proved to run.
-        examined: whether its graph was examined; a version of an earlier release was not.
-        not_harmless: why its graph does not run in the gateway's process; None if it may.
+        not_harmless: why its graph was not proved harmless; None if it was, or if it was not examined.
+        bounds: of the memory of its calls, if its graph was proved harmless.
+        native_fault: how it ended or blocked a gateway; None if it did not. It runs in workers from then on.
         onnx: how rows become calls of it, if a worker runs its ONNX session.
         adapter: how a worker loads it; of no meaning where it runs natively.
         entry: entry points by role: `inference` and `builder`, or `function`.
@@ -136,8 +138,9 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     runtime: Runtime
-    examined: bool = False
     not_harmless: str | None = None
+    bounds: MemoryBounds | None = None
+    native_fault: str | None = None
     onnx: OnnxCalls | None = None
     adapter: str | None = None
     model_file: str | None = None
@@ -154,6 +157,11 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[str, ...] = ()
     python_version: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def examined(self) -> bool:
+        """Whether its graph was examined; that of a version of an earlier release was not."""
+        return self.bounds is not None or self.not_harmless is not None
 
     @property
     def is_session(self) -> bool:

@@ -6,7 +6,8 @@ precedence over the one before it, with any number.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Self
 
 from trivet.disk.peers import Peers, PeerSocket
@@ -68,6 +69,7 @@ class GatewaySocket:
         take_end: called with each worker that ended.
         to_end: workers that each new supervisor has to end.
         flush: flushes the inference log, and returns whether all rows are in it.
+        native_faults: versions that are to run in workers from now on, by UUID, with the reason.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class GatewaySocket:
         take_end: Callable[[WorkerEnded], None],
         to_end: Callable[[], Iterable[WorkerAddress]] = tuple,
         flush: Callable[[], Awaitable[bool]],
+        native_faults: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._socket = PeerSocket(peers, "gateway", serve=self._serve, most_line_bytes=MOST_LINE_BYTES)
         self._name = name
@@ -88,6 +91,7 @@ class GatewaySocket:
         self._take_end = take_end
         self._to_end = to_end
         self._flush = flush
+        self._native_faults = dict(native_faults)
         self._peers: set[_Peer] = set()
         self._connections = 0
         self._authority = 0
@@ -117,7 +121,11 @@ class GatewaySocket:
 
     def _send_report(self, peer: _Peer) -> None:
         """Send the states with the number of the peer's own newest table: it does not know the numbers of others."""
-        peer.send(GatewayReport(gateway=self._name, number=peer.number, states=self._states()))
+        peer.send(
+            GatewayReport(
+                gateway=self._name, number=peer.number, states=self._states(), native_faults=self._native_faults
+            )
+        )
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1

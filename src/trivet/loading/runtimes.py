@@ -34,7 +34,8 @@ def examined(loaded: LoadedModel, *, root: Path) -> LoadedModel:
     file = loaded.native_file
     if file is None:
         raise Internal("the model file is not known")
-    return msgspec.structs.replace(loaded, examined=True, not_harmless=examine(root / file).reason)
+    found = examine(root / file)
+    return msgspec.structs.replace(loaded, bounds=found.bounds, not_harmless=found.reason)
 
 
 def in_workers(loaded: LoadedModel, step: NativeStep, *, settings: Settings, report: Report) -> LoadedModel:

@@ -1,7 +1,7 @@
 """Turns a loaded model and its configuration into a step, and into the specification of its workers."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
@@ -15,8 +15,9 @@ from trivet.domain.frameworks import Runtime
 from trivet.domain.routes import NativeStep, StepKey, WorkerStep
 from trivet.domain.runtimes import runtime_of
 from trivet.domain.version import LoadedModel, ModelConfig, ModelVersion, batching_of
-from trivet.errors import Conflict, Internal
+from trivet.errors import Conflict, Internal, TrivetError
 from trivet.loading.environments import Report, environment_store
+from trivet.loading.log_lines import UploadLines
 from trivet.loading.restore import environment_of, native_root, package_root
 from trivet.loading.runtimes import examined, in_workers
 from trivet.settings import Settings
@@ -79,12 +80,24 @@ class Steps:
         records: the models of the catalog.
         blobs: has the package if its files are gone.
         settings: home, and how environments are built.
+        journal: receives an event for each version that leaves the gateway's process.
+        native_faults: versions that ended or blocked a gateway, by UUID, with how.
     """
 
-    def __init__(self, records: StepRecords, *, blobs: Blobs, settings: Settings) -> None:
+    def __init__(
+        self,
+        records: StepRecords,
+        *,
+        blobs: Blobs,
+        settings: Settings,
+        journal: UploadLines,
+        native_faults: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self._records = records
         self._blobs = blobs
         self._settings = settings
+        self._journal = journal
+        self._native_faults = native_faults
 
     def prepare(self, key: StepKey) -> PreparedStep:
         """Unpack a version's files and find its environment; both are restored if they are gone.
@@ -132,8 +145,13 @@ class Steps:
         """The step of an ONNX model; in workers also the model as it runs there."""
         identity, settings = Identity.of(version), self._settings
         plain = native_step(identity, loaded, None, root=root)
-        known = examined(loaded, root=root)
-        runtime = runtime_of(known, known.settings.runtime, trust_native=settings.trust_native)
+        known = self._with_fault(version, examined(loaded, root=root))
+        own = known.settings.runtime
+        asked = own if config is None or config.runtime is None else config.runtime
+        if known.native_fault is not None:
+            # It leaves the gateway's process even if its owner asked for that before.
+            own = asked = None
+        runtime = runtime_of(known, own, trust_native=settings.trust_native)
         if runtime is Runtime.NATIVE:
             known = msgspec.structs.replace(known, runtime=runtime)
         elif known.onnx is None:
@@ -143,7 +161,6 @@ class Steps:
         if known != loaded:
             # It was loaded by an earlier release, or the operator's setting has changed.
             self._records.set_loaded(version.id, known)
-        asked = known.settings.runtime if config is None or config.runtime is None else config.runtime
         step = native_step(identity, known, config, root=root)
         if runtime_of(known, asked, trust_native=settings.trust_native) is Runtime.NATIVE:
             return step
@@ -153,6 +170,28 @@ class Steps:
         rest = None if config is None else msgspec.structs.replace(config, input_schema=None, output_schema=None)
         made = worker_step(identity, known, rest)
         return msgspec.structs.replace(made, example=step.example), known
+
+    def _with_fault(self, version: ModelVersion, known: LoadedModel) -> LoadedModel:
+        """The model with what it did to a gateway. A new fault is recorded at once: its worker may need minutes to start."""
+        how = self._native_faults().get(version.uuid)
+        if how is None or known.native_fault is not None:
+            return known
+        known = msgspec.structs.replace(known, native_fault=how)
+        self._records.set_loaded(version.id, known)
+        text = f"{version.name} version {version.number} moves to workers for good: {how}"
+        log.warning("%s", text)
+        try:
+            self._journal.log_upload(version.id, level="warning", stage="moved_to_workers", text=text)
+            self._journal.add_event(
+                workspace_id=version.workspace_id,
+                subject="model_version",
+                subject_id=version.uuid,
+                kind="moved_to_workers",
+                text=text,
+            )
+        except TrivetError as error:
+            log.warning("failed to record that: %s", error.message)
+        return known
 
 
 def work_of(
@@ -226,6 +265,7 @@ def native_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | N
         example=example,
         must_answer=loaded.answered,
         timeout_s=given.timeout_s,
+        bounds=loaded.bounds,
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from trivet.disk.peers import Peers
 from trivet.domain.encoding import decode, encode
@@ -43,6 +43,7 @@ class GatewayChannel:
         self._on_end = on_end
         self._report: GatewayReport | None = None
         self._table: RouteTable | None = None
+        self._native_faults: dict[str, str] = {}
         self._writer: asyncio.StreamWriter | None = None
 
     @property
@@ -54,6 +55,11 @@ class GatewayChannel:
     def table(self) -> RouteTable | None:
         """The newest offered table."""
         return self._table
+
+    @property
+    def native_faults(self) -> Mapping[str, str]:
+        """Versions that ended or blocked a gateway, by UUID, with how. Safe to read in any thread."""
+        return self._native_faults
 
     def offer(self, table: RouteTable) -> None:
         """Send the routes, now or as soon as the gateway is reachable."""
@@ -97,6 +103,7 @@ class GatewayChannel:
             if not isinstance(message, GatewayReport):
                 continue
             first, self._report = self._report is None, message
+            self._native_faults = {**self._native_faults, **message.native_faults}
             if first and self._table is not None:
                 self._send(self._table)
             self._on_change()

@@ -129,6 +129,7 @@ class Supervisor:
                 await self._turn(self._desired)
 
     async def _turn(self, desired: DesiredState) -> None:
+        self._preparations.leave_gateway(self._gateway.native_faults)
         observed = Observed(
             fleets=self._fleets.states,
             ending=self._fleets.ending,

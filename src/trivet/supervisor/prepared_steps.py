@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from trivet.domain.fault import Fault
@@ -64,10 +64,17 @@ class Preparations:
         if task is not None and isinstance(self._made.get(key), NotPrepared):
             task.cancel()
             task = None
-        if task is None:
+        if task is None or task.done():
             task = asyncio.create_task(self._retry(key), name=f"prepare {key[0]}")
             self._tasks[key] = task
             task.add_done_callback(lambda ended: self._ended(key, ended))
+
+    def leave_gateway(self, versions: Collection[str]) -> None:
+        """Drop native steps of versions that are to run in workers from now on, so that they are prepared again."""
+        for key, state in self.states.items():
+            if key[0] in versions and isinstance(state, NativeStep):
+                self._made.pop(key, None)
+                self._generations.pop(key, None)
 
     async def recheck(self) -> None:
         """Drop native steps whose files are gone, so that they are prepared again."""

@@ -107,10 +107,12 @@ async def _run(
     stop.serving(servers)
     table_file = _TableFile(run / "routes.json")
     last_table = table_file.read()
+    faults = native_faults(run / "native_faults.json", seen=faulty, table=last_table)
     natives = NativeSessions(
         example_maker,
         marks=None if pulse is None else CallMarks(pulse.words[LOOP_SLOT:]),
-        faulty=native_faults(run / "native_faults.json", seen=faulty, table=last_table),
+        faulty=faults,
+        trust_native=settings.trust_native,
     )
     loader = Loader(natives, limits=EngineLimits(max_waiting=settings.max_waiting))
     deployments = ServedDeployments(pipelines, loader)
@@ -135,6 +137,7 @@ async def _run(
         take_end=deployments.worker_ended,
         to_end=lambda: loader.workers.to_end,
         flush=flush,
+        native_faults=faults,
     ) as supervisors:
         deployments.on_change = supervisors.report
         loader.workers.on_end = supervisors.end_worker

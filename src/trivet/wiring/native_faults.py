@@ -1,4 +1,4 @@
-"""The versions that ended or blocked a gateway, in a file: they never run in a gateway's process again."""
+"""The versions that ended or blocked a gateway, in a file, until the supervisor has moved them to workers for good."""
 
 import logging
 from collections.abc import Mapping

@@ -84,7 +84,7 @@ async def standalone(
         log_inferences=False,
     )
     loader = Loader(
-        NativeSessions(example_maker),
+        NativeSessions(example_maker, trust_native=settings.trust_native),
         limits=EngineLimits(max_waiting=settings.max_waiting),
         log=str(settings.home / "logs" / f"{name}.log"),
     )

@@ -137,7 +137,14 @@ async def _run(settings: Settings, *, peers: Peers, lifeline: int, catalog: Cata
         gateway=gateway,
         fleets=fleets,
         preparations=Preparations(
-            Steps(catalog.models, blobs=blobs, settings=settings).prepare, on_change=changes.seen
+            Steps(
+                catalog.models,
+                blobs=blobs,
+                settings=settings,
+                journal=catalog.journal,
+                native_faults=lambda: gateway.native_faults,
+            ).prepare,
+            on_change=changes.seen,
         ),
         loads=load_queue(settings, catalog=catalog, blobs=blobs, environ=os.environ, on_change=changes.look),
         memory=MemoryFile(run / "supervisor.json", table=run / "routes.json"),

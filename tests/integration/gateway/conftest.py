@@ -36,10 +36,11 @@ X = pa.schema([pa.field("x", pa.int64(), nullable=False)])
 Y = pa.schema([pa.field("y", pa.int64(), nullable=False)])
 
 
-def write_times(path: Path, factor: int, *, takes: str = "x", gives: str = "y") -> Path:
-    """`y = factor * x` over int64."""
+def write_times(path: Path, factor: int, *, takes: str = "x", gives: str = "y", divides: bool = False) -> Path:
+    """`y = factor * x` over int64, or `y = factor / x`."""
+    operands = ["factor", takes]
     graph = helper.make_graph(
-        [helper.make_node("Mul", [takes, "factor"], [gives])],
+        [helper.make_node("Div" if divides else "Mul", operands, [gives])],
         "graph",
         [helper.make_tensor_value_info(takes, TensorProto.INT64, ["N"])],
         [helper.make_tensor_value_info(gives, TensorProto.INT64, ["N"])],
@@ -56,20 +57,30 @@ class Offers:
         self.folder = folder
 
     def times(
-        self, factor: int, *, name: str = "times", takes: str = "x", gives: str = "y", **about: Any
+        self,
+        factor: int,
+        *,
+        name: str = "times",
+        takes: str = "x",
+        gives: str = "y",
+        divides: bool = False,
+        **about: Any,
     ) -> NativeStep:
-        """A native step that multiplies."""
-        path = self.folder / f"times-{factor}-{takes}-{gives}.onnx"
+        """A native step that multiplies, or divides."""
+        path = self.folder / f"times-{factor}-{takes}-{gives}-{divides}.onnx"
         if not path.exists():
-            write_times(path, factor, takes=takes, gives=gives)
+            write_times(path, factor, takes=takes, gives=gives, divides=divides)
         return NativeStep(
             name=name,
             version=f"model-version-{factor}",
             version_id=abs(factor),
             sha=hashlib.sha256(path.read_bytes()).hexdigest(),
             framework="onnx",
-            path=str(path),
-            **{"output_schema": pa.schema([pa.field(gives, pa.int64(), nullable=False)]), **about},
+            **{
+                "path": str(path),
+                "output_schema": pa.schema([pa.field(gives, pa.int64(), nullable=False)]),
+                **about,
+            },
         )
 
     def route(

@@ -5,6 +5,7 @@ import json
 
 import msgspec
 
+from trivet.domain.memory_bounds import MemoryBounds
 from trivet.domain.routes import WorkerEnded
 
 TIMES = "def process_data(input_data):\n    return {{'y': input_data['x'] * {factor}}}\n"
@@ -45,6 +46,24 @@ async def test_an_empty_table_is_ready_at_once(stand, offers):
         here.routing.take(offers.table(1))
         await here.routing.settled()
         assert await here.get("/readyz") == (200, {"status": "ready"})
+
+
+async def test_a_route_of_an_earlier_release_is_examined_before_it_is_loaded(stand, offers):
+    async with stand() as here:
+        fine, divides = (
+            offers.route(step, pipeline=name, deployment_id=number)
+            for number, (name, step) in enumerate(
+                (("fine", offers.times(2)), ("divides", offers.times(6, divides=True))), start=1
+            )
+        )
+        here.routing.take(offers.table(1, fine, divides))
+        await here.routing.settled()
+        await here.serves(fine)
+        assert here.state(2).fault.reason == "not_harmless"
+        status, error = await here.ask(1, path="/pipelines/divides/infer")
+        why = "the operator Div divides whole numbers by what rows decide, or by 0 or -1"
+        said = f"pipeline divides cannot answer: times may not run in the gateway's process: {why}"
+        assert (status, error["error"]) == (503, said)
 
 
 async def test_versions_take_each_others_place_under_load_and_no_request_is_lost(stand, offers):
@@ -102,7 +121,7 @@ async def test_an_offer_that_fails_leaves_what_serves(stand, offers, tmp_path):
         here.routing.take(offers.table(1, good))
         await here.serves(good)
         (tmp_path / "broken.onnx").write_bytes(b"no model")
-        broken = offers.route(msgspec.structs.replace(offers.times(3), path=str(tmp_path / "broken.onnx")))
+        broken = offers.route(offers.times(3, path=str(tmp_path / "broken.onnx"), bounds=MemoryBounds()))
         here.routing.take(offers.table(2, broken))
         await here.until(lambda: here.state().state == "failed")
         state = here.state()

@@ -15,6 +15,7 @@ from trivet.domain.digest import digest_of_bytes
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import ModelSettings
 from trivet.domain.routes import NativeStep, WorkerStep
+from trivet.domain.runtimes import check_runtime
 from trivet.domain.version import (
     Acceleration,
     Architecture,
@@ -144,6 +145,8 @@ class Records:
         self.kept = kept
         self.configuration = configuration
         self.recorded: list[LoadedModel] = []
+        self.lines: list[tuple[str, str]] = []
+        self.events: list[tuple[str, str]] = []
 
     def version(self, id_or_uuid: int | str) -> ModelVersion:
         return self.kept
@@ -155,6 +158,13 @@ class Records:
     def set_loaded(self, version_id: int, loaded: LoadedModel) -> None:
         self.recorded.append(loaded)
         self.kept = msgspec.structs.replace(self.kept, loaded=loaded)
+
+    def log_upload(self, version_id: int, *, level: str, stage: str, text: str) -> None:
+        self.lines.append((level, text))
+
+    def add_event(self, *, workspace_id: int, subject: str, subject_id: str, kind: str, text: str) -> None:
+        assert (subject, subject_id) == ("model_version", self.kept.uuid)
+        self.events.append((kind, text))
 
 
 def of_an_earlier_release(home: Path, *, op: str) -> tuple[ModelVersion, Blobs]:
@@ -177,7 +187,7 @@ def of_an_earlier_release(home: Path, *, op: str) -> tuple[ModelVersion, Blobs]:
 def test_a_version_of_an_earlier_release_is_examined_and_moves_to_workers(free_home) -> None:
     kept, blobs = of_an_earlier_release(free_home, op="Div")
     records = Records(kept)
-    step, work = Steps(records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", None))
+    step, work = Steps(records, journal=records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", None))
     assert isinstance(step, WorkerStep)
     assert step.input_schema.names == ["x", "by"]
     (recorded,) = records.recorded
@@ -185,25 +195,27 @@ def test_a_version_of_an_earlier_release_is_examined_and_moves_to_workers(free_h
     assert "Div" in recorded.not_harmless
     with work() as spec:
         assert (spec.adapter, spec.onnx.columns, spec.files) == ("onnx", ("x", "by"), {"model": "model.onnx"})
-    Steps(records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", None))
+    Steps(records, journal=records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", None))
     assert len(records.recorded) == 1, "it is examined once"
 
 
 def test_a_harmless_version_of_an_earlier_release_stays_native(free_home) -> None:
     kept, blobs = of_an_earlier_release(free_home, op="Sub")
     records = Records(kept)
-    step, work = Steps(records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", None))
+    step, work = Steps(records, journal=records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", None))
     assert isinstance(step, NativeStep)
     assert work is None
     assert [(each.runtime, each.examined, each.not_harmless) for each in records.recorded] == [
         (Runtime.NATIVE, True, None)
     ]
+    assert step.bounds == records.kept.loaded.bounds
+    assert step.bounds.row_bytes > 0
 
 
 def test_a_configuration_moves_a_harmless_version_to_workers(free_home) -> None:
     kept, blobs = of_an_earlier_release(free_home, op="Sub")
     records = Records(kept, config(runtime=Runtime.ISOLATED, tensor_fields=("a", "b")))
-    step, work = Steps(records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", 1))
+    step, work = Steps(records, journal=records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", 1))
     assert isinstance(step, WorkerStep)
     assert step.input_schema.names == ["a", "b"]
     assert records.kept.loaded.runtime is Runtime.NATIVE
@@ -215,9 +227,35 @@ def test_a_configuration_that_asks_for_native_is_refused_with_the_reason(free_ho
     kept, blobs = of_an_earlier_release(free_home, op="Div")
     records = Records(kept, config(runtime=Runtime.NATIVE))
     with pytest.raises(Invalid, match="cannot run in the gateway's process") as caught:
-        Steps(records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", 1))
+        Steps(records, journal=records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", 1))
     assert caught.value.reason == "not_harmless"
     trusted = Settings(home=free_home, trust_native=True)
-    step, _ = Steps(records, blobs=blobs, settings=trusted).prepare(("u", 1))
+    step, _ = Steps(records, journal=records, blobs=blobs, settings=trusted).prepare(("u", 1))
     assert isinstance(step, NativeStep)
     assert records.kept.loaded.runtime is Runtime.NATIVE
+
+
+def test_a_version_that_ended_a_gateway_moves_to_workers_for_good(free_home) -> None:
+    kept, blobs = of_an_earlier_release(free_home, op="Sub")
+    how = "the gateway ended while it ran this model (killed by SIGFPE)"
+    for configuration in (None, config(runtime=Runtime.NATIVE)):
+        records = Records(kept, configuration)
+        key = ("u", None if configuration is None else 1)
+        faulty = Steps(
+            records, journal=records, blobs=blobs, settings=Settings(home=free_home), native_faults=lambda: {"u": how}
+        )
+        step, work = faulty.prepare(key)
+        assert isinstance(step, WorkerStep)
+        assert work is not None
+        assert (records.kept.loaded.native_fault, records.kept.loaded.runtime) == (how, Runtime.ISOLATED)
+        text = f"m version 1 moves to workers for good: {how}"
+        assert records.events == [("moved_to_workers", text)]
+        assert records.lines == [("warning", text)]
+        # It stays there without the gateway's report, and whatever the operator trusts.
+        trusted = Settings(home=free_home, trust_native=True)
+        step, _ = Steps(records, journal=records, blobs=blobs, settings=trusted).prepare(key)
+        assert isinstance(step, WorkerStep)
+        assert len(records.events) == 1
+    with pytest.raises(Invalid, match="does not run in the gateway's process any more") as caught:
+        check_runtime(records.kept, Runtime.NATIVE, trust_native=True)
+    assert (caught.value.reason, caught.value.why) == ("native_fault", how)

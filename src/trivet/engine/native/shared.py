@@ -53,6 +53,7 @@ class NativeSessions:
         example_maker: from a step's example rows to a function that makes a batch of them under a schema.
         marks: marks each call, so that a model that ends or blocks this process is known; None marks none.
         faulty: versions that ended or blocked this process before, with how: they are not loaded.
+        trust_native: load models although their graphs were not proved harmless.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class NativeSessions:
         *,
         marks: "CallMarks | None" = None,
         faulty: Mapping[str, str] = MappingProxyType({}),
+        trust_native: bool = False,
     ) -> None:
         self._example_maker = example_maker
         self._marks = marks
         self._faulty = faulty
+        self._trust_native = trust_native
         self._shared: dict[bytes, _Shared] = {}
         self._threads = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="loading")
 
@@ -78,7 +81,7 @@ class NativeSessions:
             raise Unavailable(
                 f"{step.name} does not run in the gateway's process any more",
                 why=self._faulty[step.version],
-                fix="upload a corrected model, and deploy that version",
+                fix="wait until it runs in a worker, which Trivet starts now",
                 reason="native_fault",
             )
         key = _key(step)
@@ -105,6 +108,8 @@ class NativeSessions:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._load_marked, step)
 
     def _load_marked(self, step: NativeStep) -> Loaded:
+        if step.bounds is None and not self._trust_native:
+            step = _examined(step)
         if self._marks is None or not step.version_id:
             return _load(step, self._example_maker)
         with self._marks.marked(step.version_id):
@@ -126,6 +131,24 @@ def _key(step: NativeStep) -> bytes:
     return encode(msgspec.structs.replace(step, name="", framework="", timeout_s=None, batch_config=single))
 
 
+def _examined(step: NativeStep) -> NativeStep:
+    """A step of a route that an earlier release stored, with the bounds of its graph."""
+    from trivet.engine.native.graphs.harmless import examine
+
+    try:
+        found = examine(Path(step.path))
+    except OSError as error:
+        raise _unreadable(step, error) from error
+    if found.reason is not None:
+        raise Unavailable(
+            f"{step.name} may not run in the gateway's process",
+            why=found.reason,
+            fix="wait until it runs in a worker, which Trivet starts now",
+            reason="not_harmless",
+        )
+    return msgspec.structs.replace(step, bounds=found.bounds)
+
+
 def _load(step: NativeStep, example_maker: ExampleMaker) -> Loaded:
     # This imports ONNX Runtime, which is slow; a gateway without native steps does not need it.
     from trivet.engine.native.cost import measure
@@ -144,11 +167,15 @@ def _is_tiny(step: NativeStep) -> bool:
     try:
         return Path(step.path).stat().st_size <= TINY_BYTES
     except OSError as error:
-        raise Unavailable(
-            f"the model file of {step.name} cannot be read",
-            why=f"{step.path}: {error.strerror or error}",
-            fix="deploy it again: its package is unpacked from the stored one",
-        ) from error
+        raise _unreadable(step, error) from error
+
+
+def _unreadable(step: NativeStep, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"the model file of {step.name} cannot be read",
+        why=f"{step.path}: {error.strerror or error}",
+        fix="deploy it again: its package is unpacked from the stored one",
+    )
 
 
 def _open(step: NativeStep, threads: int, example_maker: ExampleMaker) -> "Session":

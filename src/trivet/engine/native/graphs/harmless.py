@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from trivet.domain.memory_bounds import MemoryBounds
 from trivet.engine.native.graphs.constants import constant, constant_of
 from trivet.engine.native.graphs.operators import OPERATORS, REFUSED
 from trivet.engine.native.graphs.sizes import NotHarmless, Size, Symbols
@@ -45,15 +46,11 @@ class Examined(NamedTuple):
 
     Attributes:
         reason: why it is not harmless, as one sentence; None if it is.
-        call_bytes: a bound of what a call takes, whatever its rows are.
-        row_bytes: what each row takes beside that.
-        element_bytes: what each element of the input takes beside that, where rows differ in their shapes.
+        bounds: of the memory of its calls; None if it is not harmless.
     """
 
     reason: str | None
-    call_bytes: int = 0
-    row_bytes: int = 0
-    element_bytes: int = 0
+    bounds: MemoryBounds | None = None
 
 
 def examine(path: Path) -> Examined:
@@ -243,7 +240,7 @@ class _Graph:
         ):
             if found > limit:
                 raise NotHarmless(f"{of} may take {found:,} bytes of memory, and the limit is {limit:,}")
-        return Examined(None, call_bytes=call, row_bytes=rows, element_bytes=elements)
+        return Examined(None, MemoryBounds(call_bytes=call, row_bytes=rows, element_bytes=elements))
 
 
 def _shown(symbol: str) -> str:
