@@ -16,7 +16,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         cpus: how many threads its libraries start, rounded up; None leaves it to Trivet.
-        memory_bytes: limit on a worker's private memory.
+        memory_bytes: limit on a worker's memory, with shared memory and the processes that it starts.
         gpus: devices of its own for each worker.
         env: variables for a worker's environment.
     """

@@ -8,6 +8,7 @@ from trivet.domain.frameworks import facts_of_adapter
 from trivet.errors import BadEnvironment, BadPackage, Internal, ModelFailed, TrivetError, Unavailable
 
 __all__ = [
+    "OVER_MEMORY",
     "PROTOCOL",
     "Failure",
     "Importing",
@@ -22,6 +23,9 @@ __all__ = [
 
 PROTOCOL = 2
 """The platform's version of the worker protocol; workers report theirs, see `trivet_worker.protocol`."""
+
+OVER_MEMORY = 113
+"""The exit code of a worker that its guardian ended because of its memory: see `trivet_worker.guardian`."""
 
 
 class Importing(msgspec.Struct, frozen=True, tag_field="event", tag="importing"):

@@ -12,7 +12,15 @@ from trivet.disk.processes import started_at
 from trivet.domain.routes import WorkerAddress
 from trivet.errors import Unavailable
 from trivet.workers.ending import Ending, kill_group
-from trivet.workers.events import LoadFailed, WorkerEvent, WorkerReady, check_protocol, error_of, read_event
+from trivet.workers.events import (
+    OVER_MEMORY,
+    LoadFailed,
+    WorkerEvent,
+    WorkerReady,
+    check_protocol,
+    error_of,
+    read_event,
+)
 from trivet.workers.folders import PrivateFolder
 from trivet.workers.log import TRIM_EVERY_S, FileLog, WorkerLog
 from trivet.workers.records import WorkerRecord, handle_of, write_record
@@ -64,6 +72,7 @@ class ProcessWorker:
             token=token,
             ca=ca,
         )
+        self._memory_bytes: int | None = None
         self._record = None if records is None else records / f"{self.address.id}.json"
         self._process = process
         self._folder = folder
@@ -81,6 +90,7 @@ class ProcessWorker:
             config: the same, as the line that a worker reads.
         """
         assert self._process.stdin is not None
+        self._memory_bytes = spec.memory_limit
         try:
             async with asyncio.timeout(spec.load_timeout_s):
                 with contextlib.suppress(ConnectionError):  # it died: its end is reported below
@@ -210,6 +220,11 @@ class ProcessWorker:
         assert code is not None
         if self._ending.by_us and code in {0, -signal.SIGKILL, -signal.SIGTERM}:
             return "ended by Trivet"  # with any other code it ended by itself before our signal
+        if code == OVER_MEMORY and self._memory_bytes is not None:
+            return (
+                f"it used more memory than its limit of {self._memory_bytes / 2**20:.0f} MiB, "
+                "with its shared memory and the processes that it started"
+            )
         if code >= 0:
             return f"exit code {code}"
         try:

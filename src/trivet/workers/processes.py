@@ -260,7 +260,7 @@ class ProcessLauncher:
             "input_schema": base64.b64encode(spec.input_schema.serialize()).decode(),
             "output_schema": base64.b64encode(spec.output_schema.serialize()).decode(),
             "scratch": str(folder.scratch),
-            "memory_bytes": spec.resources.memory_bytes or spec.memory_bytes,
+            "memory_bytes": spec.memory_limit,
             "open_files": spec.open_files,
             "lifeline": self._lifeline,
             "lock": None if self._lifeline is None else folder.lock,

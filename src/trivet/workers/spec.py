@@ -27,7 +27,7 @@ class WorkerSpec:
         onnx: how rows become calls, for the adapter `onnx`.
         input_schema: one column a field, in this order.
         output_schema: of the model's answers.
-        memory_bytes: limit on the worker's private memory; None for none.
+        memory_bytes: limit on the worker's memory, with shared memory and the processes that it starts; None for none.
         open_files: limit on its open files; None for the system's.
         load_timeout_s: from its start until it must be ready.
         resources: what its deployment grants; its memory limit counts before `memory_bytes`.
@@ -54,3 +54,8 @@ class WorkerSpec:
     fleet: str = ""
     devices: tuple[str, ...] = ()
     log_name: str | None = None
+
+    @property
+    def memory_limit(self) -> int | None:
+        """The limit on its memory: what its deployment grants, or else its own."""
+        return self.resources.memory_bytes or self.memory_bytes

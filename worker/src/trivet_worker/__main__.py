@@ -30,7 +30,7 @@ def main() -> None:
         sys.exit(str(error))
     if config.lock is not None:
         os.set_inheritable(config.lock, False)  # for this process and the model's, not for what the model starts
-    guarded = fork_guarded(config.folder, config.lifeline)
+    guarded = fork_guarded(config.folder, config.lifeline, config.memory_bytes)
     events = Events(take_streams())
     apply_limits(memory_bytes=config.memory_bytes, open_files=config.open_files)
     protections = _enter_sandbox(config, events)

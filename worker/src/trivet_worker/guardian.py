@@ -7,6 +7,7 @@ interpreter locks, so they act even if model code never releases its lock. The f
 - its standard input is closed, because the process that started it has ended. With a lifeline, another pipe, a byte on standard
   input changes this: the worker is then recorded, outlives the process that started it, and ends when the lifeline closes;
 - the model's process ends: the processes that the model started end too;
+- the memory of all of them is above the limit, which ends it with the exit code `OVER_MEMORY`;
 - SIGTERM arrives. At SIGUSR1 it asks the model's process to end after its current call.
 
 It removes the worker's private folder and ends like the model's process, with the same exit code or signal.
@@ -14,8 +15,6 @@ It removes the worker's private folder and ends like the model's process, with t
 A process that the model has detached becomes a child of the nearest guardian. If one guardian is killed, the other one ends all
 that is left, and the kernel kills the model's process (`die_with_parent`).
 """
-
-# ruff: noqa: PTH123, PTH208 - pathlib would be one more import here
 
 import contextlib
 import faulthandler
@@ -26,9 +25,13 @@ import signal
 import time
 from typing import List, NamedTuple, Optional
 
+from trivet_worker.memory import MemoryWatch, children_of, remove_shared_memory
 from trivet_worker.process import become_subreaper, die_with_parent
 
-__all__ = ["Guarded", "fork_guarded"]
+__all__ = ["OVER_MEMORY", "Guarded", "fork_guarded"]
+
+OVER_MEMORY = 113
+"""The exit code of a worker that was ended because of its memory; without a limit, a model's own code."""
 
 _KILL_WAIT_S = 5.0
 _HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
@@ -47,19 +50,26 @@ class Guarded(NamedTuple):
     parent: int
 
 
-def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> Guarded:
+def fork_guarded(private_folder: str, lifeline: Optional[int] = None, memory_bytes: Optional[int] = None) -> Guarded:
     """Continue in a process below two guardians, of which this is the first, and never returns.
 
     Args:
         private_folder: removed at the end.
         lifeline: a pipe that closes when the platform ends; None for standard input.
+        memory_bytes: limit on the memory of all processes together.
     """
     stop_read, stop_write = os.pipe()
     os.set_blocking(stop_write, False)
     if lifeline is not None:
         os.set_inheritable(lifeline, False)
     bond_read, bond_write = os.pipe()
-    _fork([0] if lifeline is None else [0, lifeline], closed=[bond_read], stop=stop_write, folder=private_folder)
+    _fork(
+        [0] if lifeline is None else [0, lifeline],
+        closed=[bond_read],
+        stop=stop_write,
+        folder=private_folder,
+        memory_bytes=memory_bytes,
+    )
     # Only the first guardian holds these: the second one notices its end.
     for descriptor in (bond_write, stop_write, *([] if lifeline is None else [lifeline])):
         os.close(descriptor)
@@ -71,7 +81,14 @@ def fork_guarded(private_folder: str, lifeline: Optional[int] = None) -> Guarded
     return Guarded(stop_read, parent)
 
 
-def _fork(bonds: List[int], *, closed: List[int], stop: Optional[int] = None, folder: Optional[str] = None) -> int:
+def _fork(
+    bonds: List[int],
+    *,
+    closed: List[int],
+    stop: Optional[int] = None,
+    folder: Optional[str] = None,
+    memory_bytes: Optional[int] = None,
+) -> int:
     """Continue in a child process, guarded by this one.
 
     Args:
@@ -79,6 +96,7 @@ def _fork(bonds: List[int], *, closed: List[int], stop: Optional[int] = None, fo
         closed: descriptors that only the child needs.
         stop: receives a byte at SIGUSR1.
         folder: removed at the end.
+        memory_bytes: see `fork_guarded`.
 
     Returns:
         The guardian's pid, in the child.
@@ -104,9 +122,11 @@ def _fork(bonds: List[int], *, closed: List[int], stop: Optional[int] = None, fo
         # Only the model's process holds the pipe for events; a guardian must not keep it open.
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
-        status = _watch(child, wake_read, stop, bonds)
+        memory = MemoryWatch(memory_bytes, folder) if memory_bytes is not None and folder is not None else None
+        status = _watch(child, wake_read, stop, bonds, memory)
         _end_all()
         if folder is not None:
+            remove_shared_memory(folder)
             shutil.rmtree(folder, ignore_errors=True)
         _end_like(status)
     finally:
@@ -117,13 +137,19 @@ def _ignore(signum: int, frame: object) -> None:
     """The wake-up pipe receives the signal."""
 
 
-def _watch(child: int, wake: int, stop: Optional[int], bonds: List[int]) -> Optional[int]:
+def _watch(
+    child: int, wake: int, stop: Optional[int], bonds: List[int], memory: Optional[MemoryWatch]
+) -> Optional[int]:
     """Wait for an end. Returns the child's exit status, or None if the child has to be ended.
 
     A byte on the first bond, if there are two, leaves only the second one.
     """
     while True:
-        ready = select.select([*bonds, wake], [], [])[0]
+        ready = select.select([*bonds, wake], [], [], None if memory is None else memory.wait_s())[0]
+        excess = None if memory is None else memory.excess(child)
+        if excess is not None:
+            os.write(2, f"this worker ends: {excess}\n".encode())
+            return OVER_MEMORY << 8
         for bond in set(bonds).intersection(ready):
             if not os.read(bond, 4096):
                 return None
@@ -151,7 +177,7 @@ def _end_all() -> None:
     """Kill children until there are none; grandchildren become children when their parents end."""
     deadline = time.monotonic() + _KILL_WAIT_S
     while time.monotonic() < deadline:
-        for pid in _children():
+        for pid in children_of(os.getpid()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         try:
@@ -160,20 +186,6 @@ def _end_all() -> None:
         except ChildProcessError:
             return
         time.sleep(0.002)
-
-
-def _children() -> List[int]:
-    me = os.getpid()
-    with contextlib.suppress(OSError), open(f"/proc/{me}/task/{me}/children", encoding="ascii") as file:
-        return [int(pid) for pid in file.read().split()]
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{entry}/stat", "rb") as stat:
-                # The command's name, in brackets, may hold any character: the parent is the second field after it.
-                if int(stat.read().rsplit(b")", 1)[1].split()[1]) == me:
-                    found.append(int(entry))
-    return found
 
 
 def _end_like(status: Optional[int]) -> None:

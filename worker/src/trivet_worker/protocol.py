@@ -37,7 +37,7 @@ class Config(NamedTuple):
         input_schema: an Arrow IPC schema message.
         output_schema: the same.
         scratch: the model's working folder, home and place for temporary files.
-        memory_bytes: limit on private memory.
+        memory_bytes: limit on the memory of the model's process and of all that it starts.
         open_files: limit on open files.
         lifeline: the descriptor of a pipe that closes with the platform; None for standard input.
         lock: a descriptor that stays open while the worker runs.
