@@ -76,7 +76,10 @@ def main() -> None:
     """Run a command; a user's mistake is an error message, never a traceback."""
     # ONNX Runtime reports every session to its maker unless this is set before it is imported.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    signal.signal(signal.SIGTERM, _end_in_order)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # `nohup` has SIGHUP ignored, and so it stays.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end_in_order)
     try:
         app()
     except TrivetError as error:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -38,9 +39,10 @@ class Reporter:
 
     def done(self) -> None:
         """Remove the live line."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        status, self._status = self._status, None
+        if status is not None:
+            with suppress(OSError):
+                status.stop()
 
     def __call__(self, stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
         """Show a stage."""
@@ -58,10 +60,12 @@ class Reporter:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        if self._console is not None:
-            self._console.print(_escaped(text))
-        else:
-            print(text, file=sys.stderr, flush=True)
+        # A terminal that was closed takes nothing more, and what is reported goes on.
+        with suppress(OSError):
+            if self._console is not None:
+                self._console.print(_escaped(text))
+            else:
+                print(text, file=sys.stderr, flush=True)
 
 
 def _escaped(text: str) -> str:

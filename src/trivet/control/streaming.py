@@ -92,8 +92,10 @@ class _Body:
             try:
                 self._waiting = asyncio.run_coroutine_threadsafe(piece_to_come, self._loop)
                 piece = self._waiting.result()
-            except (concurrent.futures.CancelledError, RuntimeError):
-                # Cut, or the loop is closed already.
+            except concurrent.futures.CancelledError:
+                break
+            except RuntimeError:
+                # The loop is closed already, and does not have it.
                 piece_to_come.close()
                 break
             if piece is None:

@@ -27,19 +27,21 @@ from trivet.domain.pauses import doubling_s
 from trivet.errors import Conflict, Unavailable
 from trivet.settings import Settings, settings_to_json
 from trivet.wiring.listening import EVERYWHERE, LISTENERS, check_exposure, listening
+from trivet.wiring.signals import end_signals
 from trivet.wiring.watchdog import Suspects, Watchdog, shown_end
 from trivet_worker.process import become_subreaper
 
 __all__ = ["ROLES", "PlatformInfo", "read_platform", "run_platform", "stop_platform"]
 
 ROLES = ("control", "supervisor", "gateway")
-"""The processes, in order of their start; they are stopped in reverse."""
+"""The processes, in order of their start."""
 
 FIRST_PAUSE_S = 0.05
 MOST_PAUSE_S = 5.0
 HEALTHY_AFTER_S = 30.0
 READY_WITHIN_S = 60.0
 STOP_SLACK_S = 15.0
+CUT_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +95,7 @@ def run_platform(
     on_ready: Callable[[PlatformInfo], None],
     anyone: bool = False,
 ) -> None:
-    """Run the platform until SIGINT or SIGTERM. A second signal cuts what is still in flight.
+    """Run the platform until SIGINT, SIGTERM or SIGHUP. A second signal cuts what is still in flight.
 
     Args:
         settings: home, addresses, database, limits.
@@ -244,7 +246,7 @@ def _signals(platform: _Platform) -> Iterator[int]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         platform.stops += 1
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in end_signals()}
     before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     old = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     try:
@@ -386,7 +388,7 @@ def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) ->
         number = watchdog.look(now)
         if number is not None and child.process is not None:
             report("warning", f"the {child.role} process hangs: sending {number.name}")
-            child.process.send_signal(number)
+            _send(child, number)
     for child, code in _reap(platform):
         if now - child.started_at > HEALTHY_AFTER_S:
             child.ends = 0
@@ -402,27 +404,30 @@ def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) ->
 
 
 def _end_all(platform: _Platform, wake: int, report: Callable[[str, str], None]) -> None:
-    """Stop the gateway first: requests in flight need the workers, which the supervisor ends."""
+    """End all processes: gateway and control API at once, then the supervisor, because requests in flight need its workers.
+
+    One deadline holds for all. It, or a second signal, cuts what is in flight, and kills what is left a moment later.
+    """
     settings = platform.settings
-    within_s = settings.stop_delay_s + settings.drain_s + STOP_SLACK_S
-    stops = platform.stops
-    for role in reversed(ROLES):
-        child = next(child for child in platform.children if child.role == role)
-        deadline = time.monotonic() + within_s
-        if child.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                child.process.terminate()
-        while child.process is not None:
-            hurry = platform.stops > max(stops, 1)
-            if hurry or time.monotonic() > deadline:
-                report("warning", f"the {role} process is killed")
-                with contextlib.suppress(ProcessLookupError):
-                    child.process.kill()
-                deadline = float("inf")
-                stops = platform.stops
-            _reap(platform)
-            if child.process is not None:
-                _wait(wake, 0.05)
+    deadline = time.monotonic() + settings.stop_delay_s + settings.drain_s + STOP_SLACK_S
+    stops = max(platform.stops, 1)
+    cut = False
+    signalled: set[str] = set()
+    while running := {child.role: child for child in platform.children if child.process is not None}:
+        number = signal.SIGTERM
+        if cut and time.monotonic() > deadline:
+            number, deadline = signal.SIGKILL, float("inf")
+            signalled.clear()
+            report("warning", f"killing what has not ended: {', '.join(running)}")
+        elif not cut and (platform.stops > stops or time.monotonic() > deadline):
+            cut, deadline = True, time.monotonic() + CUT_S
+            signalled.clear()
+        for role, child in running.items():
+            if role not in signalled and (role != "supervisor" or "gateway" not in running or cut):
+                _send(child, number)
+                signalled.add(role)
+        _reap(platform)
+        _wait(wake, 0.05)
     # Remaining workers end with the lifeline.
     for descriptor in platform.lifeline:
         os.close(descriptor)
@@ -430,6 +435,13 @@ def _end_all(platform: _Platform, wake: int, report: Callable[[str, str], None])
     while time.monotonic() < deadline and _has_children():
         _reap(platform)
         _wait(wake, 0.02)
+
+
+def _send(child: _Child, number: signal.Signals) -> None:
+    if child.process is not None:
+        # Not `Popen.send_signal`, which reaps a process that has ended: only `_reap` may, because it restarts what it reaps.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.process.pid, number)
 
 
 def _has_children() -> bool:

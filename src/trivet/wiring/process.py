@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+from trivet.wiring.signals import end_signals
 
 if TYPE_CHECKING:
     from trivet.gateway.pipelines import Pipelines
@@ -16,7 +17,7 @@ __all__ = ["StopSignals", "event_loops", "process_name"]
 
 
 class StopSignals:
-    """SIGINT and SIGTERM, for the length of an event loop: the first one asks to finish, the second to hurry.
+    """SIGINT, SIGTERM and SIGHUP, for the length of an event loop: the first one asks to finish, the second to hurry.
 
     Args:
         before: called at the first signal before `serving` is: no request has to be finished yet.
@@ -28,7 +29,7 @@ class StopSignals:
         self._before = before
         self._servers: Sequence[Server] = ()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in end_signals():
             loop.add_signal_handler(number, self._arrived)
 
     @property

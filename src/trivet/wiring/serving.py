@@ -28,7 +28,7 @@ def serve(
     report: Report,
     on_ready: Callable[[], None],
 ) -> None:
-    """Serve a prepared package until SIGINT or SIGTERM.
+    """Serve a prepared package until SIGINT, SIGTERM or SIGHUP.
 
     The first signal finishes the requests in flight, the second cuts them off.
 

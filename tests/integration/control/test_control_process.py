@@ -220,6 +220,21 @@ def test_a_stop_waits_for_a_running_upload_but_not_for_a_stalled_one(process_in)
     assert process.process.returncode == 0
 
 
+def test_a_second_signal_cuts_a_running_upload(process_in) -> None:
+    process = process_in(drain_s=50.0).answering()
+    with process.client() as client:
+        announced = client.post("/v1/uploads", json=ANNOUNCED).json()
+    with begin_upload(process, announced=announced, size=2**20):
+        until(lambda: bool(blobs_in(process.home)))
+        process.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)  # two signals at once are one
+        begun = time.monotonic()
+        assert process.stop() == 0
+        assert time.monotonic() - begun < 20
+    assert blobs_in(process.home) == []
+    assert "Traceback" not in process.log()
+
+
 def test_a_stop_does_not_wait_for_those_who_wait_for_events(process_in) -> None:
     process = process_in(drain_s=25.0).answering()
     answers: list[int] = []

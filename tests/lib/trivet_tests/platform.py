@@ -173,6 +173,10 @@ class Platform:
         """The same as a process of its own."""
         return run_process(*words, environ={**os.environ, "TRIVET_HOME": str(self.home), **environ}, stdin=stdin)
 
+    def metrics(self) -> str:
+        """The gateway's metrics."""
+        return requests.get(f"{self.infer_url}/metrics", timeout=60).text
+
     def infer(self, pipeline: str, rows: Any, *, timeout: float = 30.0) -> requests.Response:
         """Ask a pipeline."""
         headers = {"Content-Type": "application/json; format=pandas-records"}

@@ -1,5 +1,6 @@
 """Who sends a request to the control API: the one place where a token is checked."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -8,7 +9,7 @@ from fastapi import Depends, Request
 from trivet.control.http.errors import error_response
 from trivet.domain.access import Caller, Callers
 from trivet.domain.own_hosts import OwnHosts, UnknownHost, headers_by_name
-from trivet.errors import TrivetError, Unauthorized
+from trivet.errors import TrivetError, Unauthorized, Unavailable
 
 __all__ = ["CALLER", "PUBLIC", "Access", "App", "CurrentCaller"]
 
@@ -62,7 +63,8 @@ class Access:
             return
         if scope["type"] != "http":
             return
-        send = _hardened(send)
+        hardened = _Hardened(send)
+        send = hardened
         try:
             headers = headers_by_name(scope["headers"])
             self._hosts.check(headers.get(b"host"), headers.get(b"origin"))
@@ -72,7 +74,13 @@ class Access:
             status = 421 if isinstance(error, UnknownHost) else None
             await error_response(error, status=status)(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # Nothing but a stop that ran out of time cancels a request.
+            if not hardened.begun:
+                stopped = Unavailable("the server stopped before this was answered", fix="send it again once one is up")
+                await error_response(stopped)(scope, receive, send)
 
     def _caller(self, authorization: bytes) -> Caller:
         scheme, _, given = authorization.partition(b" ")
@@ -83,14 +91,22 @@ class Access:
         raise Unauthorized("the token is missing or wrong", fix=fix)
 
 
-def _hardened(send: Send) -> Send:
-    """Add headers: no sniffing of content types, no caching, no frames."""
+class _Hardened:
+    """Adds headers to an answer: no sniffing of content types, no caching, no frames.
 
-    async def send_hardened(message: MutableMapping[str, Any]) -> None:
+    Attributes:
+        begun: whether the answer has begun.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.begun = False
+        self._send = send
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        """ASGI's `send`."""
         if message["type"] == "http.response.start":
+            self.begun = True
             headers = message.setdefault("headers", [])
             present = {name.lower() for name, _ in headers}
             message["headers"] = [*headers, *((name, value) for name, value in HARDENING if name not in present)]
-        await send(message)
-
-    return send_hardened
+        await self._send(message)
