@@ -17,6 +17,7 @@ from trivet.domain.digest import Digest
 from trivet.domain.encoding import decode, schema_to_text
 from trivet.domain.fault import Fault
 from trivet.domain.frameworks import FRAMEWORKS, Framework, Runtime
+from trivet.domain.network import NetworkUse
 from trivet.domain.package import ModelSettings
 from trivet.domain.pipeline import ModelStep, PipelineStep
 from trivet.domain.version import (
@@ -247,6 +248,7 @@ class Models:
         batch_size_target: int | None = None,
         batch_size_limit: int | None = None,
         runtime: Runtime | None = None,
+        network: NetworkUse | None = None,
     ) -> ModelConfig:
         """Add a configuration of a version.
 
@@ -266,6 +268,7 @@ class Models:
                 batch_size_target=batch_size_target,
                 batch_size_limit=batch_size_limit,
                 runtime=None if runtime is None else runtime.value,
+                network=network,
                 created_at=self._database.now(),
             )
             return config_of(connection.execute(made.returning(model_configs)).one())

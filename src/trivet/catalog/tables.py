@@ -151,6 +151,7 @@ model_configs = sa.Table(
     sa.Column("batch_size_target", sa.Integer),
     sa.Column("batch_size_limit", sa.Integer),
     _text("runtime", nullable=True),
+    _text("network", nullable=True),
     _moment("created_at"),
     sa.Index(None, "version_id"),
     sqlite_autoincrement=True,

@@ -8,6 +8,7 @@ import typer
 
 from trivet.domain.batching import BATCHINGS, Batching
 from trivet.domain.frameworks import Framework
+from trivet.domain.network import NETWORKS, NetworkUse
 from trivet.errors import Invalid
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "HomeOption",
     "InputSchemaOption",
     "NameOption",
+    "NetworkOption",
     "OfflineOption",
     "OutputSchemaOption",
     "PathArgument",
@@ -70,6 +72,15 @@ BatchConfigOption = Annotated[
         metavar="single|whole|joined",
         help="What is a call of the model: a 'single' row, a 'whole' request, or 'joined' requests. By default requests are "
         "joined where that was proved not to change answers.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
+NetworkOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="full|none",
+        help="Whether the model's code may use the network; TRIVET_WORKER_NETWORK=none refuses it to all.",
         rich_help_panel=MODEL,
         show_default=False,
     ),
@@ -139,6 +150,7 @@ def model_flags(
     output_schema: str | None,
     tensor_fields: str | None,
     batch_config: str | None,
+    network: str | None,
     name: str | None,
     workers: int | None,
     timeout: float | None,
@@ -147,13 +159,15 @@ def model_flags(
     """What flags say about a model.
 
     Raises:
-        Invalid: a schema or a batch config is not valid.
+        Invalid: a schema, a batch config or a network is not valid.
     """
     from trivet.domain.package import ModelSettings
     from trivet.domain.schema import load_schema
 
     if batch_config is not None and batch_config not in BATCHINGS:
         raise Invalid(f"--batch-config is {batch_config!r}", fix="use single, whole or joined, or leave it out")
+    if network is not None and network not in NETWORKS:
+        raise Invalid(f"--network is {network!r}", fix="use full or none, or leave it out")
     fields = None if tensor_fields is None else tuple(name.strip() for name in tensor_fields.split(","))
     if fields is not None and (not all(fields) or len(set(fields)) != len(fields)):
         raise Invalid(f"--tensor-fields is {tensor_fields!r}", fix="give names separated by commas, each once")
@@ -164,6 +178,7 @@ def model_flags(
         output_schema=None if output_schema is None else load_schema(output_schema, which="output"),
         tensor_fields=fields,
         batch_config=cast("Batching | None", batch_config),
+        network=cast("NetworkUse | None", network),
         python=python,
         workers=workers,
         timeout_s=timeout,

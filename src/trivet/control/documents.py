@@ -11,7 +11,7 @@ from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Runtime
 from trivet.domain.pipeline import CheckStep, Pipeline, PipelineStep, PipelineVersion
 from trivet.domain.schema import format_schema
-from trivet.domain.version import Model, ModelConfig, ModelVersion, Workspace, batching_of
+from trivet.domain.version import Model, ModelConfig, ModelVersion, Workspace, batching_of, network_of
 
 __all__ = [
     "config_document",
@@ -134,6 +134,7 @@ def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]
         "output_schema_text": _text(outputs),
         "batching": batching,
         "batching_reason": reason,
+        "network": None if loaded is None else network_of(loaded, version.config),
         "notes": [] if loaded is None else list(loaded.notes),
         "config": None if version.config is None else config_document(version.config),
         "created_by": version.created_by,
@@ -148,6 +149,7 @@ def config_document(config: ModelConfig) -> dict[str, Any]:
         "id": config.id,
         "version_id": config.version_id,
         "runtime": config.runtime,
+        "network": config.network,
         "tensor_fields": None if config.tensor_fields is None else list(config.tensor_fields),
         "batch_config": config.batch_config,
         "input_schema": _schema(config.input_schema),

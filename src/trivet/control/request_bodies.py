@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trivet.domain.batching import Batching
 from trivet.domain.frameworks import Framework, Runtime, listed_frameworks
+from trivet.domain.network import NetworkUse
 from trivet.domain.version import Acceleration, Architecture
 
 __all__ = ["Configure", "Deploy", "NewPipeline", "NewUpload", "NewWorkspace", "StepBody", "ValidationBody"]
@@ -16,6 +17,7 @@ _BATCH_CONFIG = (
     "What is a call: a `single` row, a `whole` request, or `joined` requests. Null joins requests where that was proved not to "
     "change answers."
 )
+_NETWORK = "Whether its code may use the network: `full` or `none`. Null leaves it to the package; the operator's setting is a limit."
 
 
 class _Body(BaseModel):
@@ -49,6 +51,7 @@ class NewUpload(_Body):
     python: str | None = Field(None, description="The Python version, as in 3.10.")
     tensor_fields: list[str] | None = Field(None, description=_TENSOR_FIELDS)
     batch_config: Batching | None = Field(None, description=_BATCH_CONFIG)
+    network: NetworkUse | None = Field(None, description=_NETWORK)
 
 
 class Configure(_Body):
@@ -60,6 +63,7 @@ class Configure(_Body):
         None,
         description="Where it runs: isolated in workers, native in the gateway's process; null leaves it to Trivet.",
     )
+    network: NetworkUse | None = Field(None, description=_NETWORK)
     input_schema: str | None = Field(None, description=f"What a row holds, {_SCHEMA_FORM}; null takes the version's.")
     output_schema: str | None = Field(
         None, description=f"What an answer holds, {_SCHEMA_FORM}; null takes the version's."

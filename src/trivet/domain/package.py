@@ -10,6 +10,7 @@ import pyarrow as pa
 from trivet.domain.batching import Batching
 from trivet.domain.digest import Digest
 from trivet.domain.frameworks import Framework, Runtime
+from trivet.domain.network import NetworkUse
 
 __all__ = [
     "Contents",
@@ -88,6 +89,7 @@ class ModelSettings:
     tensor_fields: tuple[str, ...] | None = None
     batch_config: Batching | None = None
     runtime: Runtime | None = None
+    network: NetworkUse | None = None
     python: str | None = None
     workers: int | None = None
     timeout_s: float | None = None

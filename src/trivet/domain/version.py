@@ -12,6 +12,7 @@ from trivet.domain.digest import Digest
 from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.memory_bounds import MemoryBounds
+from trivet.domain.network import NetworkUse
 from trivet.domain.onnx_calls import OnnxCalls
 from trivet.domain.package import EntryPoint, ModelSettings
 
@@ -27,6 +28,7 @@ __all__ = [
     "VersionStatus",
     "Workspace",
     "batching_of",
+    "network_of",
 ]
 
 
@@ -184,6 +186,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         batch_size_target: rows that a call waits for, at most `max_batch_delay_ms`.
         batch_size_limit: rows that a call may have.
         runtime: where it is to run; None leaves it to Trivet.
+        network: whether its workers may use the network; None leaves the version's own.
     """
 
     id: int
@@ -196,6 +199,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     batch_size_target: int | None = None
     batch_size_limit: int | None = None
     runtime: Runtime | None = None
+    network: NetworkUse | None = None
 
     @property
     def batches_dynamically(self) -> bool:
@@ -214,6 +218,11 @@ def batching_of(loaded: LoadedModel, config: ModelConfig | None) -> tuple[Batchi
         return "whole", "its configuration has another input schema than the one whose rows were compared"
     found = loaded.independence or NOT_COMPARED
     return ("joined" if found.proved else "whole"), found.reason
+
+
+def network_of(loaded: LoadedModel, config: ModelConfig | None) -> NetworkUse:
+    """Whether the workers of a version may use the network under a configuration, where the operator allows it."""
+    return (config and config.network) or loaded.settings.network or "full"
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,9 +12,10 @@ from trivet.blobs import Blobs
 from trivet.domain.batching import Batching
 from trivet.domain.digest import Digest
 from trivet.domain.frameworks import Runtime
+from trivet.domain.network import NetworkUse
 from trivet.domain.routes import NativeStep, StepKey, WorkerStep
 from trivet.domain.runtimes import runtime_of
-from trivet.domain.version import LoadedModel, ModelConfig, ModelVersion, batching_of
+from trivet.domain.version import LoadedModel, ModelConfig, ModelVersion, batching_of, network_of
 from trivet.errors import Conflict, Internal, TrivetError
 from trivet.loading.environments import Report, environment_store
 from trivet.loading.log_lines import UploadLines
@@ -137,7 +138,15 @@ class Steps:
         environment_of(loaded, self._settings, report)
         # Each version of a model has its own log: the log of one does not explain the failure of another.
         log_name = f"{version.name}-{version.uuid[:8]}"
-        return step, work_of(step, loaded, root=root, settings=self._settings, report=report, log_name=log_name)
+        return step, work_of(
+            step,
+            loaded,
+            network=network_of(loaded, config),
+            root=root,
+            settings=self._settings,
+            report=report,
+            log_name=log_name,
+        )
 
     def _session(
         self, version: ModelVersion, loaded: LoadedModel, config: ModelConfig | None, *, root: Path, report: Report
@@ -198,6 +207,7 @@ def work_of(
     step: WorkerStep,
     loaded: LoadedModel,
     *,
+    network: NetworkUse,
     root: Callable[[], Path],
     settings: Settings,
     report: Report,
@@ -208,6 +218,7 @@ def work_of(
     Args:
         step: what they answer.
         loaded: the model.
+        network: whether they may use it.
         root: unpacks the package's files where they are gone. Called each time that workers are started.
         settings: the home, and how environments are built.
         report: called with what is going on.
@@ -235,6 +246,7 @@ def work_of(
                 output_schema=step.output_schema,
                 memory_bytes=loaded.settings.memory_bytes,
                 open_files=loaded.settings.open_files,
+                network=network == "full",
                 load_timeout_s=settings.load_timeout_s,
             )
 

@@ -15,6 +15,7 @@ from trivet.domain.batching import BATCHINGS, Batching
 from trivet.domain.decoders import decoder
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.names import check_name
+from trivet.domain.network import NETWORKS, NetworkUse
 from trivet.domain.package import ModelSettings, TestCase
 from trivet.domain.quantities import parse_memory
 from trivet.domain.schema import schema_from_tree
@@ -56,6 +57,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     batching: str | None = None
     batch_config: str | None = None
     runtime: str | None = None
+    network: str | None = None
     python: str | None = None
     workers: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
     timeout: float | None = None
@@ -187,6 +189,7 @@ def _settings(document: _Document) -> ModelSettings:
         tensor_fields=_tensor_fields(document.tensor_fields),
         batch_config=_batching(document),
         runtime=_runtime(document.runtime),
+        network=_network(document.network),
         python=_python(document.python),
         workers=document.workers,
         timeout_s=_timeout(document.timeout),
@@ -272,6 +275,12 @@ def _runtime(value: str | None) -> Runtime | None:
     if value is None or value in names:
         return None if value is None else Runtime(value)
     raise Invalid(f"unknown runtime {value!r}", fix=_nearest(value, names, what="runtimes"), path="runtime")
+
+
+def _network(value: str | None) -> NetworkUse | None:
+    if value is not None and value not in NETWORKS:
+        raise Invalid(f"unknown network {value!r}", fix="use none (no network) or full, or remove it", path="network")
+    return cast("NetworkUse | None", value)
 
 
 def _python(version: str | None) -> str | None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from trivet.domain.batching import Batching
 from trivet.domain.frameworks import Framework
+from trivet.domain.network import NetworkUse
 from trivet.domain.version import Acceleration, Architecture
 from trivet.sdk import frames, operations, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation
@@ -45,6 +46,7 @@ class AsyncModelVersion(ModelState):
         batch_config: Batching | None = None,
         *,
         batching: Batching | None = None,
+        network: NetworkUse | None = None,
         input_schema: pa.Schema | None = None,
         output_schema: pa.Schema | None = None,
         dynamic_batching_config: DynamicBatchingConfig | None = None,
@@ -56,6 +58,7 @@ class AsyncModelVersion(ModelState):
             tensor_fields=tensor_fields,
             batch_config=batch_config,
             batching=batching,
+            network=network,
             input_schema=input_schema,
             output_schema=output_schema,
             dynamic_batching_config=dynamic_batching_config,
@@ -211,13 +214,14 @@ class AsyncClient:
         arch: Architecture | str = Architecture.X86,
         accel: Acceleration | str = Acceleration.NONE,
         python: str | None = None,
+        network: NetworkUse | None = None,
         within_s: float = 600.0,
     ) -> AsyncModelVersion:
         """Upload a model: see `Client.upload_model`."""
         fields = uploads.announcement(
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
-            arch=arch, accel=accel, python=python,
+            arch=arch, accel=accel, python=python, network=network,
         )  # fmt: skip
         opened = as_file(path)
         # Zipping a folder may take long.

@@ -9,6 +9,7 @@ import httpx
 import pyarrow as pa
 
 from trivet.domain.frameworks import Framework
+from trivet.domain.network import NetworkUse
 from trivet.domain.version import Acceleration, Architecture
 from trivet.errors import NotFound
 from trivet.sdk import operations, uploads, waits
@@ -170,6 +171,7 @@ class Client:
         arch: Architecture | str = Architecture.X86,
         accel: Acceleration | str = Acceleration.NONE,
         python: str | None = None,
+        network: NetworkUse | None = None,
         timeout: float = 600.0,
         progress: Callable[[int, int], None] | None = None,
     ) -> ModelVersion:
@@ -188,6 +190,7 @@ class Client:
             arch: the processor that it is meant for.
             accel: the accelerator that it is meant for.
             python: the version of the interpreter, as in `3.10`.
+            network: `none` keeps the model's code from the network.
             timeout: seconds to wait at most.
             progress: called with the number of bytes sent and the total.
 
@@ -199,7 +202,7 @@ class Client:
         fields = uploads.announcement(
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
-            arch=arch, accel=accel, python=python,
+            arch=arch, accel=accel, python=python, network=network,
         )  # fmt: skip
         with as_file(path) as (file, file_name):
             version = self.run(uploads.upload(file=file, file_name=file_name, fields=fields, progress=progress))

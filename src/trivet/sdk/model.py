@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from trivet.domain.batching import Batching
 from trivet.domain.encoding import schema_from_text
+from trivet.domain.network import NetworkUse
 from trivet.errors import Invalid
 from trivet.sdk import operations, waits
 from trivet.sdk.calls import Operation, Platform
@@ -53,6 +54,10 @@ class ModelConfig:
         """Why: what was found when the answers to rows alone and beside others were compared."""
         return self._version.get("batching_reason")
 
+    def network(self) -> str | None:
+        """Whether the model's code may use the network, `full` or `none`, if that is configured."""
+        return self._config.get("network")
+
     def input_schema(self) -> pa.Schema | None:
         """The schema of the input."""
         return _schema(self._config.get("input_schema") or self._version.get("input_schema"))
@@ -79,6 +84,7 @@ def configuration(
     batch_config: Batching | None,
     batching: Batching | None,
     runtime: str | None = None,
+    network: NetworkUse | None = None,
     input_schema: pa.Schema | None,
     output_schema: pa.Schema | None,
     dynamic_batching_config: DynamicBatchingConfig | None,
@@ -94,6 +100,7 @@ def configuration(
     fields: dict[str, Any] = {
         # Other names are the reference's, for what Trivet decides itself.
         "runtime": runtime if runtime in {"native", "isolated"} else None,
+        "network": network,
         "tensor_fields": tensor_fields,
         "batch_config": batch_config or batching,
         "input_schema": operations.schema_text(input_schema, path="input_schema"),
@@ -259,6 +266,7 @@ class ModelVersion(ModelState):
         batch_config: Batching | None = None,
         *,
         batching: Batching | None = None,
+        network: NetworkUse | None = None,
         input_schema: pa.Schema | None = None,
         output_schema: pa.Schema | None = None,
         dynamic_batching_config: DynamicBatchingConfig | None = None,
@@ -272,6 +280,7 @@ class ModelVersion(ModelState):
             batch_config: the reference's name of `batching`.
             batching: what is a call of the model: a `single` row, a `whole` request, or `joined` requests. Without it requests
                 are joined where that was proved not to change answers.
+            network: `none` keeps the model's code from the network; `full` undoes that, where the operator allows it.
             input_schema: of the input.
             output_schema: of the output.
             dynamic_batching_config: let requests wait for each other.
@@ -285,6 +294,7 @@ class ModelVersion(ModelState):
             tensor_fields=tensor_fields,
             batch_config=batch_config,
             batching=batching,
+            network=network,
             input_schema=input_schema,
             output_schema=output_schema,
             dynamic_batching_config=dynamic_batching_config,

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from trivet.domain.frameworks import Framework
+from trivet.domain.network import NetworkUse
 from trivet.domain.version import Acceleration, Architecture
 from trivet.errors import Invalid, ModelUploadError, NotFound, TrivetError, Unavailable
 from trivet.sdk.calls import Call, Operation, Reply, document
@@ -27,6 +28,7 @@ def announcement(
     arch: Architecture | str,
     accel: Acceleration | str,
     python: str | None,
+    network: NetworkUse | None = None,
 ) -> dict[str, Any]:
     """The description of a file that is sent before its bytes.
 
@@ -42,6 +44,7 @@ def announcement(
         "arch": str(getattr(arch, "value", arch)),
         "accel": str(getattr(accel, "value", accel)),
         "python": python,
+        "network": network,
     }
 
 

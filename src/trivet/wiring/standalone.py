@@ -16,7 +16,7 @@ from trivet.domain.answers import difference
 from trivet.domain.frameworks import Runtime
 from trivet.domain.package import Package, TestCase
 from trivet.domain.routes import NativeStep, Route, WorkerAddress, WorkerEnded, WorkerStep
-from trivet.domain.version import LoadedModel
+from trivet.domain.version import LoadedModel, network_of
 from trivet.engine.batch import Batch
 from trivet.engine.independence import compare_rows
 from trivet.engine.limits import EngineLimits
@@ -98,7 +98,8 @@ async def standalone(
         if isinstance(step, WorkerStep):
             python = f"Python {model.python_version}"
             report("loading", f"in {workers} worker{'s' if workers > 1 else ''}, {python}")
-            work = work_of(step, model, root=lambda: package.root, settings=settings, report=report)
+            network = network_of(model, None)
+            work = work_of(step, model, network=network, root=lambda: package.root, settings=settings, report=report)
             spec = replace(stack.enter_context(work()), workers=workers)
             launcher = ProcessLauncher(
                 environ=os.environ, home=settings.home, files=worker_files(settings), sandbox=sandbox_of(settings)

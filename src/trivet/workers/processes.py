@@ -92,7 +92,7 @@ class Sandbox:
     Attributes:
         mode: `on` where the kernel has it, `required`, or `off`.
         readable: files and folders that every worker may read.
-        network: whether workers may use internet sockets.
+        network: whether workers may use the network. A spec can refuse it for its own.
     """
 
     mode: str = "on"
@@ -265,7 +265,7 @@ class ProcessLauncher:
             "lifeline": self._lifeline,
             "lock": None if self._lifeline is None else folder.lock,
             "sandbox": self._sandbox.mode,
-            "network": self._sandbox.network,
+            "network": self._sandbox.network and spec.network,
             "readable": [*map(str, self._sandbox.readable), *_named_files(self._environ)],
             "home": str(self._home),
         }

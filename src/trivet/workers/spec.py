@@ -29,6 +29,7 @@ class WorkerSpec:
         output_schema: of the model's answers.
         memory_bytes: limit on the worker's memory, with shared memory and the processes that it starts; None for none.
         open_files: limit on its open files; None for the system's.
+        network: whether it may use the network, where the launcher allows it to any worker.
         load_timeout_s: from its start until it must be ready.
         resources: what its deployment grants; its memory limit counts before `memory_bytes`.
         workers: how many run this at once: together they share the cores where `resources` does not say how many they get.
@@ -48,6 +49,7 @@ class WorkerSpec:
     output_schema: pa.Schema
     memory_bytes: int | None = None
     open_files: int | None = None
+    network: bool = True
     load_timeout_s: float = 600.0
     resources: Resources = field(default_factory=Resources)
     workers: int = 1

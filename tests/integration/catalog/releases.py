@@ -93,7 +93,7 @@ def fill(catalog: Catalog) -> None:
     catalog.models.set_status(broken.id, VersionStatus.ERROR, fault=fault)
     catalog.journal.log_upload(broken.id, level="error", stage="load", text="it's no model;\nsecond line")
     catalog.models.add_config(
-        native.id, tensor_fields=("dense_input",), batch_config="single", runtime=Runtime.ISOLATED
+        native.id, tensor_fields=("dense_input",), batch_config="single", runtime=Runtime.ISOLATED, network="none"
     )
     config = catalog.models.add_config(
         native.id, input_schema=INPUTS, max_batch_delay_ms=10, batch_size_target=8, batch_size_limit=16

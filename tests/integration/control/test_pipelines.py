@@ -347,6 +347,15 @@ def test_a_configuration_that_cannot_be_is_refused(api, said: dict[str, Any], wh
     assert api.call("GET", f"/v1/versions/{version['uuid']}")["config"] is None
 
 
+def test_a_version_shows_whether_its_code_may_use_the_network(api) -> None:
+    address = f"/v1/versions/{api.ready()['uuid']}"
+    assert api.call("GET", address)["network"] == "full"
+    config = api.call("POST", f"{address}/configurations", json={"network": "none"})
+    assert config["network"] == "none"
+    version = api.call("GET", address)
+    assert (version["network"], version["config"]) == ("none", config)
+
+
 def test_a_configurations_schemas_travel_as_arrow(api) -> None:
     import base64
 

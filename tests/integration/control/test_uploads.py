@@ -42,7 +42,9 @@ class Broken:
 
 
 def test_an_upload_becomes_a_version_that_waits_to_be_loaded(api) -> None:
-    version = api.upload(content=ONNX, input_schema="x: float32[2]", tensor_fields=["tensor"], batch_config="single")
+    version = api.upload(
+        content=ONNX, input_schema="x: float32[2]", tensor_fields=["tensor"], batch_config="single", network="none"
+    )
     assert version["name"] == "fraud"
     assert version["number"] == 1
     assert version["status"] == "pending_load_native"
@@ -53,7 +55,7 @@ def test_an_upload_becomes_a_version_that_waits_to_be_loaded(api) -> None:
     assert api.blobs_kept() == [version["sha"]]
     assert api.call("GET", f"/v1/versions/{version['uuid']}") == version
     kept = api.control.catalog.models.version(version["uuid"]).settings
-    assert (kept.tensor_fields, kept.batch_config) == (("tensor",), "single")
+    assert (kept.tensor_fields, kept.batch_config, kept.network) == (("tensor",), "single", "none")
 
 
 def test_versions_are_counted_and_the_newest_comes_first(api) -> None:
@@ -107,6 +109,7 @@ def test_an_announcement_that_outlived_its_version_makes_no_second_one(api) -> N
         ({"size": -1}, "size"),
         ({"sha256": "abc"}, "sha256"),
         ({"batch_config": "double"}, "batch_config"),
+        ({"network": "tcp"}, "network"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_byte_travels(api, said: dict[str, Any], path: str | None) -> None:

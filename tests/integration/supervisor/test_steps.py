@@ -25,6 +25,7 @@ from trivet.domain.version import (
     ModelVersion,
     VersionStatus,
     batching_of,
+    network_of,
 )
 from trivet.errors import Invalid
 from trivet.loading.steps import Identity, Steps, native_step, worker_step
@@ -138,6 +139,14 @@ def test_the_reason_for_batching_is_what_was_found() -> None:
     assert batching_of(loaded(batch_config="joined"), None) == ("joined", "its configuration says so")
 
 
+def test_the_network_is_that_of_the_newest_word() -> None:
+    assert network_of(loaded(), None) == "full"
+    assert network_of(loaded(network="none"), None) == "none"
+    assert network_of(loaded(network="none"), config()) == "none"
+    assert network_of(loaded(network="none"), config(network="full")) == "full"
+    assert network_of(loaded(), config(network="none")) == "none"
+
+
 class Records:
     """The catalog's models, as `StepRecords` says."""
 
@@ -214,13 +223,13 @@ def test_a_harmless_version_of_an_earlier_release_stays_native(free_home) -> Non
 
 def test_a_configuration_moves_a_harmless_version_to_workers(free_home) -> None:
     kept, blobs = of_an_earlier_release(free_home, op="Sub")
-    records = Records(kept, config(runtime=Runtime.ISOLATED, tensor_fields=("a", "b")))
+    records = Records(kept, config(runtime=Runtime.ISOLATED, tensor_fields=("a", "b"), network="none"))
     step, work = Steps(records, journal=records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", 1))
     assert isinstance(step, WorkerStep)
     assert step.input_schema.names == ["a", "b"]
     assert records.kept.loaded.runtime is Runtime.NATIVE
     with work() as spec:
-        assert spec.onnx.columns == ("a", "b")
+        assert (spec.onnx.columns, spec.network) == (("a", "b"), False)
 
 
 def test_a_configuration_that_asks_for_native_is_refused_with_the_reason(free_home) -> None:

@@ -41,8 +41,9 @@ import numpy as np
 def attempts(stand):
     """Runs pieces of code in one worker; gives what each of them set as `out`, `done`, or the type of its exception."""
 
-    def run(*codes: str, **more) -> list:
-        spec = replace(stand.step(RUNS), input_schema=TEXT, output_schema=pa.schema([pa.field("said", pa.string())]))
+    def run(*codes: str, network: bool = True, **more) -> list:
+        said = pa.schema([pa.field("said", pa.string())])
+        spec = replace(stand.step(RUNS), input_schema=TEXT, output_schema=said, network=network)
 
         async def main():
             worker = await stand.launcher_with(**more).start(spec)
@@ -175,14 +176,20 @@ def test_a_model_uses_its_own_folder_processes_and_devices(attempts):
     ]  # fmt: skip
 
 
-def test_without_the_network_a_model_makes_no_internet_sockets(attempts):
+@pytest.mark.parametrize(
+    ("network", "sandbox"),
+    [(True, Sandbox(network=False)), (False, Sandbox()), (False, Sandbox(mode="off"))],
+    ids=["the operator's setting", "the model's own", "the model's own, without a sandbox"],
+)
+def test_without_the_network_a_model_makes_no_internet_sockets(attempts, network, sandbox):
     said = attempts(
         "import socket; socket.socket(socket.AF_INET)",
         "import socket; socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)",
         "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
         "import socket; socket.socketpair(); socket.socket(socket.AF_UNIX)",
         "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import socket; socket.socket()'], check=True)",
-        sandbox=Sandbox(network=False),
+        network=network,
+        sandbox=sandbox,
     )
     assert said == ["PermissionError"] * 3 + ["done", "CalledProcessError"]
 

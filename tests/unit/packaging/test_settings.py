@@ -25,6 +25,7 @@ output_schema:
   label: string?
 tensor_fields: [a, b]
 batch_config: single
+network: none
 python: "3.10"
 workers: 2
 timeout: 2.5
@@ -63,6 +64,7 @@ def test_every_key_is_read() -> None:
         ),
         tensor_fields=("a", "b"),
         batch_config="single",
+        network="none",
         python="3.10",
         workers=2,
         timeout_s=2.5,
@@ -154,6 +156,7 @@ def test_batching_has_the_references_name_too(tmp_path, text):
         ("tensor_fields: ['']", "a tensor field has no name", "tensor_fields"),
         ("tensor_fields: [a, a]", "a tensor field is named twice", "tensor_fields"),
         ("batch_config: dynamic", "unknown batch_config 'dynamic'", "batch_config"),
+        ("network: tcp", "unknown network 'tcp'", "network"),
         ("batching: dynamic", "unknown batching 'dynamic'", "batching"),
         ("batching: joined\nbatch_config: single", "batching is 'joined' and batch_config is 'single'", "batching"),
         ("timeout: 0", "0.0 is not a timeout", "timeout"),

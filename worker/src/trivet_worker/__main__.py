@@ -48,9 +48,9 @@ def main() -> None:
 
 def _enter_sandbox(config: Config, events: Events) -> "List[str]":
     """Restrict this process. Returns what holds."""
-    if config.sandbox == "off":
+    if config.sandbox == "off" and config.network:
         return []
-    from trivet_worker.sandbox import Grants, enter
+    from trivet_worker.sandbox import Grants, enter, refuse_network
 
     grants = Grants(
         read=(config.package_root, *own_folders(), *config.readable),
@@ -60,6 +60,8 @@ def _enter_sandbox(config: Config, events: Events) -> "List[str]":
         network=config.network,
     )
     try:
+        if config.sandbox == "off":
+            return refuse_network()
         held = enter(grants)
         if config.sandbox == "required" and not any(each.startswith("landlock") for each in held):
             raise OSError("this kernel has no Landlock")

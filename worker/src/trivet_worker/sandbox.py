@@ -17,7 +17,7 @@ from typing import Iterable, List, NamedTuple, Set, Tuple
 
 from trivet_worker.seccomp import filter_calls
 
-__all__ = ["Grants", "enter", "landlock_abi"]
+__all__ = ["Grants", "enter", "landlock_abi", "refuse_network"]
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same number on all architectures
 _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 4, 8, 24, 38, 47
@@ -85,11 +85,13 @@ def enter(grants: Grants) -> List[str]:
     """Restrict this process and all that it starts, for good.
 
     Returns:
-        What holds: see `PROTECTIONS`.
+        What holds: `landlock` with its version, `own user`, `seccomp`, `no network`.
 
     Raises:
         OSError: the kernel refused a step that it offers, or it cannot keep the model from the network.
     """
+    if not sys.platform.startswith("linux"):
+        return [] if grants.network else refuse_network()
     abi = landlock_abi()
     held = []
     rules = _ruleset(grants, abi=abi) if abi else None
@@ -105,11 +107,25 @@ def enter(grants: Grants) -> List[str]:
         _syscall(_RESTRICT_SELF, rules, 0)
         os.close(rules)
         held.append(f"landlock {abi}")
-    if filter_calls(network=grants.network):
-        held.append("seccomp" if grants.network else "no network")
-    elif not grants.network:
-        raise OSError("this system has no filters of system calls, which keep a model from the network")
-    return held
+    if not grants.network:
+        return [*held, *refuse_network()]
+    return [*held, "seccomp"] if filter_calls(network=True) else held
+
+
+def refuse_network() -> List[str]:
+    """Keep this process and all that it starts from the network, for good.
+
+    Returns:
+        What holds.
+
+    Raises:
+        OSError: this system cannot do that.
+    """
+    if sys.platform.startswith("linux"):
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        if filter_calls(network=False):
+            return ["seccomp", "no network"]
+    raise OSError("this system has no filters of system calls, which keep a model from the network")
 
 
 def _ruleset(grants: Grants, *, abi: int) -> int:

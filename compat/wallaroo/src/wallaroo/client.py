@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
@@ -115,6 +115,7 @@ class Client(trivet.Client):
         framework_config: Any = None,
         *,
         python: str | None = None,
+        network: Literal["full", "none"] | None = None,
         timeout: float = 600.0,
         progress: Callable[[int, int], None] | None = None,
     ) -> trivet.ModelVersion:
@@ -136,6 +137,7 @@ class Client(trivet.Client):
             arch=str(arch or Architecture.X86),
             accel=engine_config.on(accel),
             python=python,
+            network=network,
             timeout=timeout,
             progress=progress,
         )

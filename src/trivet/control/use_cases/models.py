@@ -161,6 +161,7 @@ def configure(control: Control, caller: Caller, id_or_uuid: int | str, body: Con
         batch_size_target=body.batch_size_target,
         batch_size_limit=body.batch_size_limit,
         runtime=body.runtime,
+        network=body.network,
     )
     if config.runtime is not None:
         check_runtime(version, config.runtime, trust_native=control.settings.trust_native)

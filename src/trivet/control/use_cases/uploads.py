@@ -88,6 +88,7 @@ def _announce(control: Control, body: NewUpload, workspace: str | int) -> Upload
         output_schema=read_schema(body.output_schema, which="output"),
         tensor_fields=None if body.tensor_fields is None else tuple(body.tensor_fields),
         batch_config=body.batch_config,
+        network=body.network,
         python=body.python,
     )
     upload = Upload(

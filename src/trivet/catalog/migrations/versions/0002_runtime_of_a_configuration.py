@@ -1,4 +1,4 @@
-"""A configuration says where its version is to run."""
+"""A configuration says where its version is to run, and whether its workers may use the network."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,5 +10,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column."""
-    op.add_column("model_configs", sa.Column("runtime", sa.Text(), nullable=True))
+    """Add the columns."""
+    for name in ("runtime", "network"):
+        op.add_column("model_configs", sa.Column(name, sa.Text(), nullable=True))

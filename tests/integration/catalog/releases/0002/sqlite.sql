@@ -28,8 +28,8 @@ CREATE TABLE deployments (
 	CONSTRAINT fk_deployments_pipeline_version_id FOREIGN KEY(pipeline_version_id) REFERENCES pipeline_versions (id), 
 	CONSTRAINT uq_deployments_pipeline_id UNIQUE (pipeline_id)
 );
-INSERT INTO "deployments" VALUES(1,1,1,'running',3,'{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}',2,'{"state":"Running","generation":1,"serving":"0dbea6f8-fed9-4a72-8eb8-5a1f1fa4f9e2","answered":null,"fault":null,"gateway":"engine-1","workers":[]}',1,'2026-11-29 07:28:57.223933','2026-11-29 07:28:57.243861');
-INSERT INTO "deployments" VALUES(2,2,2,'stopped',5,'{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}',2,'{"state":"Starting","generation":0,"serving":null,"answered":null,"fault":null,"gateway":null,"workers":[]}',0,'2026-11-29 07:28:57.259862','2026-11-29 07:28:57.267982');
+INSERT INTO "deployments" VALUES(1,1,1,'running',3,'{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}',2,'{"state":"Running","generation":1,"serving":"2a9a283b-e29c-4540-8d4a-69984b815f4e","answered":null,"fault":null,"gateway":"engine-1","workers":[]}',1,'2026-11-29 10:09:55.625487','2026-11-29 10:09:55.640003');
+INSERT INTO "deployments" VALUES(2,2,2,'stopped',5,'{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}',2,'{"state":"Starting","generation":0,"serving":null,"answered":null,"fault":null,"gateway":null,"workers":[]}',0,'2026-11-29 10:09:55.650130','2026-11-29 10:09:55.659835');
 CREATE TABLE events (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	at DATETIME NOT NULL, 
@@ -39,7 +39,7 @@ CREATE TABLE events (
 	kind TEXT NOT NULL, 
 	text TEXT NOT NULL
 );
-INSERT INTO "events" VALUES(1,'2026-11-29 07:28:57.287932',1,'version','98303e21-82b3-4a1c-91d0-0df1626725b3','ready','ccfraud is ready');
+INSERT INTO "events" VALUES(1,'2026-11-29 10:09:55.679834',1,'version','be10ae09-7f69-442f-909b-ff9fd68eecc8','ready','ccfraud is ready');
 CREATE TABLE model_configs (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	workspace_id INTEGER NOT NULL, 
@@ -51,12 +51,12 @@ CREATE TABLE model_configs (
 	max_batch_delay_ms INTEGER, 
 	batch_size_target INTEGER, 
 	batch_size_limit INTEGER, 
-	created_at DATETIME NOT NULL, runtime TEXT, 
+	created_at DATETIME NOT NULL, runtime TEXT, network TEXT, 
 	CONSTRAINT fk_model_configs_workspace_id FOREIGN KEY(workspace_id) REFERENCES workspaces (id), 
 	CONSTRAINT fk_model_configs_version_id FOREIGN KEY(version_id) REFERENCES model_versions (id) ON DELETE CASCADE
 );
-INSERT INTO "model_configs" VALUES(1,1,1,'["dense_input"]','single',NULL,NULL,NULL,NULL,NULL,'2026-11-29 07:28:57.201096','isolated');
-INSERT INTO "model_configs" VALUES(2,1,1,NULL,NULL,'//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==',NULL,10,8,16,'2026-11-29 07:28:57.205908',NULL);
+INSERT INTO "model_configs" VALUES(1,1,1,'["dense_input"]','single',NULL,NULL,NULL,NULL,NULL,'2026-11-29 10:09:55.580890','isolated','none');
+INSERT INTO "model_configs" VALUES(2,1,1,NULL,NULL,'//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==',NULL,10,8,16,'2026-11-29 10:09:55.593984',NULL,NULL);
 CREATE TABLE model_versions (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	uuid TEXT NOT NULL, 
@@ -82,9 +82,9 @@ CREATE TABLE model_versions (
 	CONSTRAINT uq_model_versions_uuid UNIQUE (uuid), 
 	CONSTRAINT uq_model_versions_model_id_number UNIQUE (model_id, number)
 );
-INSERT INTO "model_versions" VALUES(1,'98303e21-82b3-4a1c-91d0-0df1626725b3',1,1,1,'ccfraud.onnx','ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb',171121,'onnx','x86','none','private','{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":["tensor"],"batch_config":null,"runtime":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}','ready',NULL,'{"runtime":"native","examined":false,"not_harmless":null,"onnx":null,"adapter":"onnx","model_file":"ccfraud.onnx","entry":{},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"/////7AAAAAQAAAAAAAKAAwABgAFAAgACgAAAAABBAAMAAAACAAIAAAABAAIAAAABAAAAAEAAAAEAAAAyP///wAAARAUAAAAJAAAAAQAAAABAAAAMAAAAAcAAABkZW5zZV8xAAAABgAIAAQABgAAAAEAAAAQABQACAAGAAcADAAAABAAEAAAAAAAAQMQAAAAHAAAAAQAAAAAAAAABAAAAGl0ZW0AAAYACAAGAAYAAAAAAAEAAAAAAA==","answered":false,"environment":null,"requirements":[],"packages":[],"python_version":null,"notes":[]}','somebody','2026-11-29 07:28:57.160003','2026-11-29 07:28:57.176645');
-INSERT INTO "model_versions" VALUES(2,'eb0f6db6-c16c-4a1d-8e93-693f61b7d87c',1,2,1,'clean step.zip','3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d',8589934592,'python','x86','none','private','{"name":null,"framework":null,"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","tensor_fields":null,"batch_config":null,"runtime":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[{"tensor":[1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5]}],"tests":[]}','ready',NULL,'{"runtime":"isolated","examined":false,"not_harmless":null,"onnx":null,"adapter":"python","model_file":null,"entry":{"function":{"file":"clean.py","name":"process_data","line":7}},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","answered":false,"environment":"ba5285161ba6eed0085fb13784ce5c92f70ebc268b94fd66aa1d68a32884204d","requirements":["numpy==1.26.4"],"packages":[],"python_version":"3.11","notes":["a note"]}','somebody','2026-11-29 07:28:57.179866','2026-11-29 07:28:57.184114');
-INSERT INTO "model_versions" VALUES(3,'faf2be66-129c-4972-8c6f-c4d5035798e0',2,3,1,'broken.zip','2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6',12,'custom','x86','none','private','{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}','error','{"error":"BadPackage","what":"no","why":"because","fix":"mend it","path":"a.py:3","reason":"bad"}',NULL,'somebody','2026-11-29 07:28:57.187992','2026-11-29 07:28:57.196003');
+INSERT INTO "model_versions" VALUES(1,'be10ae09-7f69-442f-909b-ff9fd68eecc8',1,1,1,'ccfraud.onnx','ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb',171121,'onnx','x86','none','private','{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":["tensor"],"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}','ready',NULL,'{"runtime":"native","examined":false,"not_harmless":null,"onnx":null,"adapter":"onnx","model_file":"ccfraud.onnx","entry":{},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"/////7AAAAAQAAAAAAAKAAwABgAFAAgACgAAAAABBAAMAAAACAAIAAAABAAIAAAABAAAAAEAAAAEAAAAyP///wAAARAUAAAAJAAAAAQAAAABAAAAMAAAAAcAAABkZW5zZV8xAAAABgAIAAQABgAAAAEAAAAQABQACAAGAAcADAAAABAAEAAAAAAAAQMQAAAAHAAAAAQAAAAAAAAABAAAAGl0ZW0AAAYACAAGAAYAAAAAAAEAAAAAAA==","answered":false,"independence":null,"environment":null,"requirements":[],"packages":[],"python_version":null,"notes":[]}','somebody','2026-11-29 10:09:55.452162','2026-11-29 10:09:55.508592');
+INSERT INTO "model_versions" VALUES(2,'99554f5b-4af2-40e1-b7c8-5ff1a6eed217',1,2,1,'clean step.zip','3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d',8589934592,'python','x86','none','private','{"name":null,"framework":null,"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[{"tensor":[1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5]}],"tests":[]}','ready',NULL,'{"runtime":"isolated","examined":false,"not_harmless":null,"onnx":null,"adapter":"python","model_file":null,"entry":{"function":{"file":"clean.py","name":"process_data","line":7}},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","answered":false,"independence":null,"environment":"ba5285161ba6eed0085fb13784ce5c92f70ebc268b94fd66aa1d68a32884204d","requirements":["numpy==1.26.4"],"packages":[],"python_version":"3.11","notes":["a note"]}','somebody','2026-11-29 10:09:55.520421','2026-11-29 10:09:55.532053');
+INSERT INTO "model_versions" VALUES(3,'10bca039-01f3-44b5-8a1b-5975106a07fd',2,3,1,'broken.zip','2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6',12,'custom','x86','none','private','{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}','error','{"error":"BadPackage","what":"no","why":"because","fix":"mend it","path":"a.py:3","reason":"bad"}',NULL,'somebody','2026-11-29 10:09:55.541944','2026-11-29 10:09:55.559791');
 CREATE TABLE models (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	workspace_id INTEGER NOT NULL, 
@@ -94,9 +94,9 @@ CREATE TABLE models (
 	CONSTRAINT fk_models_workspace_id FOREIGN KEY(workspace_id) REFERENCES workspaces (id), 
 	CONSTRAINT uq_models_workspace_id_name UNIQUE (workspace_id, name)
 );
-INSERT INTO "models" VALUES(1,1,'ccfraud','2026-11-29 07:28:57.160003','2026-11-29 07:28:57.160003');
-INSERT INTO "models" VALUES(2,1,'clean','2026-11-29 07:28:57.179866','2026-11-29 07:28:57.179866');
-INSERT INTO "models" VALUES(3,2,'broken','2026-11-29 07:28:57.187992','2026-11-29 07:28:57.187992');
+INSERT INTO "models" VALUES(1,1,'ccfraud','2026-11-29 10:09:55.452162','2026-11-29 10:09:55.452162');
+INSERT INTO "models" VALUES(2,1,'clean','2026-11-29 10:09:55.520421','2026-11-29 10:09:55.520421');
+INSERT INTO "models" VALUES(3,2,'broken','2026-11-29 10:09:55.541944','2026-11-29 10:09:55.541944');
 CREATE TABLE pipeline_versions (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	uuid TEXT NOT NULL, 
@@ -110,12 +110,12 @@ CREATE TABLE pipeline_versions (
 	CONSTRAINT uq_pipeline_versions_uuid UNIQUE (uuid), 
 	CONSTRAINT uq_pipeline_versions_pipeline_id_number UNIQUE (pipeline_id, number)
 );
-INSERT INTO "pipeline_versions" VALUES(1,'4c79f828-f072-4b1e-879e-217edc082caa',1,1,1,'[]','2026-11-29 07:28:57.211868');
-INSERT INTO "pipeline_versions" VALUES(2,'0dbea6f8-fed9-4a72-8eb8-5a1f1fa4f9e2',1,1,2,'[{"step":"model","name":"clean","version":"eb0f6db6-c16c-4a1d-8e93-693f61b7d87c","sha":"3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d","config_id":null},{"step":"model","name":"ccfraud","version":"98303e21-82b3-4a1c-91d0-0df1626725b3","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]','2026-11-29 07:28:57.223933');
-INSERT INTO "pipeline_versions" VALUES(3,'6a681ea7-ca3a-41c2-9395-d915ae823187',1,1,3,'[{"step":"model","name":"ccfraud","version":"98303e21-82b3-4a1c-91d0-0df1626725b3","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]','2026-11-29 07:28:57.243861');
-INSERT INTO "pipeline_versions" VALUES(4,'e42d9359-457d-404f-9927-56e8d6559686',2,2,1,'[]','2026-11-29 07:28:57.254886');
-INSERT INTO "pipeline_versions" VALUES(5,'6c4829ef-3548-42cf-aa66-3c00443f9c61',2,2,2,'[]','2026-11-29 07:28:57.259862');
-INSERT INTO "pipeline_versions" VALUES(6,'7ac5225b-8091-4183-8a8a-37919218825e',2,3,1,'[]','2026-11-29 07:28:57.279994');
+INSERT INTO "pipeline_versions" VALUES(1,'af9c383a-e79f-4a52-9e23-e7043440cfcb',1,1,1,'[]','2026-11-29 10:09:55.601810');
+INSERT INTO "pipeline_versions" VALUES(2,'2a9a283b-e29c-4540-8d4a-69984b815f4e',1,1,2,'[{"step":"model","name":"clean","version":"99554f5b-4af2-40e1-b7c8-5ff1a6eed217","sha":"3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d","config_id":null},{"step":"model","name":"ccfraud","version":"be10ae09-7f69-442f-909b-ff9fd68eecc8","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]','2026-11-29 10:09:55.625487');
+INSERT INTO "pipeline_versions" VALUES(3,'ac208820-4d31-4725-b77b-0fd571250900',1,1,3,'[{"step":"model","name":"ccfraud","version":"be10ae09-7f69-442f-909b-ff9fd68eecc8","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]','2026-11-29 10:09:55.640003');
+INSERT INTO "pipeline_versions" VALUES(4,'e0392a39-7c04-4ed1-86b9-c02795cac601',2,2,1,'[]','2026-11-29 10:09:55.648007');
+INSERT INTO "pipeline_versions" VALUES(5,'669a4462-8223-435c-8958-4c85a5963e24',2,2,2,'[]','2026-11-29 10:09:55.650130');
+INSERT INTO "pipeline_versions" VALUES(6,'f65e38a2-6bd4-4bec-8605-550b6eba9165',2,3,1,'[]','2026-11-29 10:09:55.673692');
 CREATE TABLE pipelines (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	workspace_id INTEGER NOT NULL, 
@@ -125,9 +125,9 @@ CREATE TABLE pipelines (
 	CONSTRAINT fk_pipelines_workspace_id FOREIGN KEY(workspace_id) REFERENCES workspaces (id), 
 	CONSTRAINT uq_pipelines_workspace_id_name UNIQUE (workspace_id, name)
 );
-INSERT INTO "pipelines" VALUES(1,1,'ccfraud','2026-11-29 07:28:57.211868','2026-11-29 07:28:57.243861');
-INSERT INTO "pipelines" VALUES(2,2,'stopped','2026-11-29 07:28:57.254886','2026-11-29 07:28:57.267982');
-INSERT INTO "pipelines" VALUES(3,2,'never-deployed','2026-11-29 07:28:57.279994','2026-11-29 07:28:57.279994');
+INSERT INTO "pipelines" VALUES(1,1,'ccfraud','2026-11-29 10:09:55.601810','2026-11-29 10:09:55.640003');
+INSERT INTO "pipelines" VALUES(2,2,'stopped','2026-11-29 10:09:55.648007','2026-11-29 10:09:55.659835');
+INSERT INTO "pipelines" VALUES(3,2,'never-deployed','2026-11-29 10:09:55.673692','2026-11-29 10:09:55.673692');
 CREATE TABLE upload_log (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	version_id INTEGER NOT NULL, 
@@ -137,7 +137,7 @@ CREATE TABLE upload_log (
 	text TEXT NOT NULL, 
 	CONSTRAINT fk_upload_log_version_id FOREIGN KEY(version_id) REFERENCES model_versions (id) ON DELETE CASCADE
 );
-INSERT INTO "upload_log" VALUES(1,3,'2026-11-29 07:28:57.198053','error','load','it''s no model;
+INSERT INTO "upload_log" VALUES(1,3,'2026-11-29 10:09:55.572537','error','load','it''s no model;
 second line');
 CREATE TABLE workspaces (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
@@ -147,8 +147,8 @@ CREATE TABLE workspaces (
 	created_at DATETIME NOT NULL, 
 	CONSTRAINT uq_workspaces_name UNIQUE (name)
 );
-INSERT INTO "workspaces" VALUES(1,'default',0,'trivet','2026-11-29 07:28:57.127107');
-INSERT INTO "workspaces" VALUES(2,'team-ä',0,'somebody','2026-11-29 07:28:57.150565');
+INSERT INTO "workspaces" VALUES(1,'default',0,'trivet','2026-11-29 10:09:55.363629');
+INSERT INTO "workspaces" VALUES(2,'team-ä',0,'somebody','2026-11-29 10:09:55.418615');
 CREATE INDEX ix_model_versions_sha ON model_versions (sha);
 CREATE INDEX ix_model_versions_status ON model_versions (status);
 CREATE INDEX ix_model_configs_version_id ON model_configs (version_id);
