@@ -129,7 +129,7 @@ def test_a_killed_server_leaves_no_process_and_no_folder(shell, make, tmp_path):
         sent = client.submit(server.post, [{"x": [1000, 0, 0]}])
         make.eventually(lambda: calls(server) == 2)
         processes = everything_of(server)
-        assert len(processes) == 5
+        assert len(processes) == 7
         server.process.kill()
         assert server.wait() == -signal.SIGKILL
         psutil.wait_procs(processes[1:], timeout=15)

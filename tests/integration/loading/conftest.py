@@ -157,9 +157,9 @@ class Bench:
         return [each for each in psutil.Process(parent).children(recursive=True) if each not in self.others]
 
     def below_once_loading(self, parent: int | None = None) -> list[psutil.Process]:
-        """The trial, its worker's guardian and its worker, once all are there; those of this process, or of another one."""
+        """The trial, its worker's two guardians and its worker, once all are there; those of this process, or of another one."""
         deadline = time.monotonic() + 60
-        while len(below := self.below(parent)) != 3 and time.monotonic() < deadline:
+        while len(below := self.below(parent)) != 4 and time.monotonic() < deadline:
             time.sleep(0.05)
         return below
 

@@ -453,7 +453,7 @@ def test_a_stopped_supervisor_ends_its_trials_and_the_next_finishes_them(platfor
         return below
 
     below = asyncio.run(main())
-    assert len(below) == 3
+    assert len(below) == 4, below
     assert not bench.left_of(below)
     assert platform.now(version).status is VersionStatus.ATTEMPTING_LOAD_CONTAINER
     assert list((bench.home / "tmp").glob("*/*")) == []

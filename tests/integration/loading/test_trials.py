@@ -198,7 +198,7 @@ def test_a_cancelled_trial_leaves_nothing(bench) -> None:
         return below
 
     below = asyncio.run(main())
-    assert len(below) == 3  # the trial, the worker's guardian, the worker
+    assert len(below) == 4  # the trial, the worker's guardians, the worker
     assert not bench.left_of(below)
 
 
@@ -221,7 +221,7 @@ def test_a_killed_trial_is_reported_with_the_signal_and_leaves_nothing(
         asyncio.run(bench.try_out(job, on_doing=kill))
     assert caught.value.reason == "trial_died"
     assert text in (caught.value.why or "")
-    assert len(below) == 3
+    assert len(below) == 4
     assert not bench.left_of(below)
 
 
@@ -276,5 +276,5 @@ def test_a_trial_ends_with_the_process_that_wanted_it(bench) -> None:
             assert parent.poll() is None
         below = bench.below_once_loading(parent.pid)
         parent.kill()
-    assert len(below) == 3
+    assert len(below) == 4
     assert not bench.left_of(below)
