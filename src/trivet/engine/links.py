@@ -47,7 +47,7 @@ class Job:
 
     Attributes:
         abandoned: it has its outcome already; what a worker answers is not delivered.
-        left: the caller of a raw call has gone; the call has no outcome yet.
+        left: the caller has gone; the call has no outcome yet.
     """
 
     __slots__ = ("abandoned", "call", "came", "deadline", "deliver", "joins", "left", "link", "nbytes", "rows")
@@ -63,10 +63,6 @@ class Job:
         self.link: Link | None = None
         self.abandoned = False
         self.left = False
-
-    def leave(self) -> None:
-        """The caller does not need the rest of the answer."""
-        self.left = True
 
 
 class _AnswerMetadata(msgspec.Struct):
@@ -160,7 +156,7 @@ class Link:
             return [self._answer_raw(first, jobs[0], raw)]
         if self._most_rows is not None and first.rows > self._most_rows:
             # Too large for one call, and therefore alone.
-            return [self._in_pieces(first.batch, self._most_rows, writer, reader)]
+            return [self._in_pieces(first.batch, self._most_rows, writer, reader, left=lambda: jobs[0].left)]
         batches = [job.call.batch for job in jobs if isinstance(job.call, Rows)]
         outcome = self._exchange(batches, writer, reader)
         if len(jobs) == 1:
@@ -177,10 +173,18 @@ class Link:
         return _LEFT if outcome is None else outcome
 
     def _in_pieces(
-        self, batch: Batch, most_rows: int, writer: flight.FlightStreamWriter, reader: flight.FlightStreamReader
+        self,
+        batch: Batch,
+        most_rows: int,
+        writer: flight.FlightStreamWriter,
+        reader: flight.FlightStreamReader,
+        *,
+        left: Callable[[], bool],
     ) -> Batch | TrivetError:
         answers: list[Batch] = []
         for start in range(0, batch.rows, most_rows):
+            if left():
+                return _LEFT
             outcome = self._exchange([batch.slice(start, min(most_rows, batch.rows - start))], writer, reader)
             if isinstance(outcome, TrivetError):
                 return outcome

@@ -130,8 +130,12 @@ class WorkerPool:
             TrivetError: as `Runner.predict` says.
         """
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._enqueue(Rows(batch, self._batching == "joined"), _deliver_to(future))
-        outcome = await future
+        job = self._enqueue(Rows(batch, self._batching == "joined"), _deliver_to(future))
+        try:
+            outcome = await future
+        except asyncio.CancelledError:
+            self._leave(job)
+            raise
         if isinstance(outcome, Batch):
             return outcome
         assert isinstance(outcome, TrivetError)
@@ -152,7 +156,7 @@ class WorkerPool:
             )
         arriving = ArrivingAnswer()
         job = self._enqueue(raw, arriving.deliver)
-        return await arriving.begun(leave=job.leave)
+        return await arriving.begun(leave=partial(self._leave, job))
 
     def _enqueue(self, call: Call, deliver: Callable[[Outcome], None]) -> Job:
         if self._failure is not None:
@@ -254,6 +258,13 @@ class WorkerPool:
         self._loop.call_soon_threadsafe(self._bury, link, jobs)
 
     # Below: in the event loop's thread again.
+
+    def _leave(self, job: Job) -> None:
+        """The caller does not need the answer, or the rest of it. A call that no worker holds yet is dropped."""
+        job.left = True
+        if job.link is None and self._live.pop(job, self) is None:
+            job.abandoned = True
+            self._live_bytes -= job.nbytes
 
     def _finish_all(self, jobs: list[Job], outcomes: list[Outcome]) -> None:
         for job, outcome in zip(jobs, outcomes, strict=True):

@@ -20,6 +20,8 @@ InputsT = TypeVar("InputsT", bound=Inputs)
 ContentT_co = TypeVar("ContentT_co", covariant=True)
 BodyT = TypeVar("BodyT")
 ContentT = TypeVar("ContentT")
+ArgumentT = TypeVar("ArgumentT")
+ResultT = TypeVar("ResultT")
 
 
 class Exchange(Protocol[BodyT_contra, InputsT, ContentT_co]):
@@ -104,7 +106,7 @@ class LivePipeline:
         """
         started = time.perf_counter_ns()
         in_thread = exchange.in_thread(body)
-        inputs = await asyncio.to_thread(exchange.read, body) if in_thread else exchange.read(body)
+        inputs = await _in_thread(exchange.read, body) if in_thread else exchange.read(body)
         decoded = time.perf_counter_ns()
         outputs = self._runner.predict(inputs.batch)
         if not isinstance(outputs, Batch):
@@ -114,7 +116,7 @@ class LivePipeline:
         if self._checks is not None:
             found = self._checks.evaluate(inputs.arrays(), outputs, started_ns=started)
             answer.anomalies = found if isinstance(found, Anomalies) else await found
-        content = await asyncio.to_thread(exchange.write, answer) if in_thread else exchange.write(answer)
+        content = await _in_thread(exchange.write, answer) if in_thread else exchange.write(answer)
         if self._log is not None:
             self._log.append(self.pipeline, inputs, answer)
         metrics = self.metrics
@@ -133,10 +135,26 @@ class LivePipeline:
         """
         runner = self.pipeline.raw_runner()
         started = time.perf_counter_ns()
-        raw = await asyncio.to_thread(reader.read, body) if reader.in_thread else reader.read(body)
+        raw = await _in_thread(reader.read, body) if reader.in_thread else reader.read(body)
         decoded = time.perf_counter_ns()
         answer = await runner.answer(raw)
         answered = time.perf_counter_ns()
         self.metrics.model_s.observe((answered - decoded) * 1e-9)
         self.metrics.request_s.observe((answered - started) * 1e-9)
         return answer
+
+
+async def _in_thread(function: Callable[[ArgumentT], ResultT], argument: ArgumentT) -> ResultT:
+    """Run something in a thread. If this is cancelled, it does not start; once it runs, this waits for its end, because until
+    then its memory is held.
+    """
+    running = asyncio.get_running_loop().run_in_executor(None, function, argument)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        if not running.cancel():
+            await asyncio.wait([running])
+        raise
+    finally:
+        # An error of the function refers to this frame: without the name there is no cycle that keeps the request's memory.
+        del running

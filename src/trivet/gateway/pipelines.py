@@ -24,7 +24,7 @@ DRAIN_POLL_S = 0.01
 
 
 class Abandoned(Exception):
-    """The client closed the connection before its whole request arrived: it gets no answer, and is not counted."""
+    """The client closed the connection before its request was answered: it gets no answer, and is not counted."""
 
 
 class Phase(Enum):
@@ -57,16 +57,29 @@ class Taken:
     Attributes:
         pipeline: the pipeline that answers it.
         caller: who sends it; None where every client may.
+        left: whether the client has gone. An error that leaves the block becomes `Abandoned` then.
     """
 
-    __slots__ = ("_pipelines", "caller", "pipeline")
+    __slots__ = ("_pipelines", "_task", "caller", "left", "pipeline")
 
     def __init__(self, pipelines: "Pipelines", pipeline: LivePipeline, caller: Caller | None = None) -> None:
         if caller is not None:
             check(caller, Action.PREDICT, pipeline.pipeline.workspace_id)
         self.pipeline = pipeline
         self.caller = caller
+        self.left = False
         self._pipelines = pipelines
+        self._task: asyncio.Task[object] | None = None
+
+    def on_left(self) -> Callable[[], None]:
+        """What a transport calls when the client has gone: it cancels this task, so that work that waits does not start."""
+        self._task = asyncio.current_task()
+        return self._leave
+
+    def _leave(self) -> None:
+        self.left = True
+        if self._task is not None:
+            self._task.cancel()
 
     def moved(self, *, answers: bool = True) -> bool:
         """Whether another version has to answer, because this one was replaced before the request reached a model.
@@ -101,9 +114,12 @@ class Taken:
     ) -> None:
         pipeline = self.pipeline
         pipeline.in_flight -= 1
+        self._task = None
         outcomes = pipeline.metrics.outcomes
         if error is None:
             outcomes[None] = outcomes.get(None, 0) + 1
+        elif self.left:
+            raise Abandoned from error
         elif not isinstance(error, Abandoned):
             kind = _kind(error)
             outcomes[kind] = outcomes.get(kind, 0) + 1

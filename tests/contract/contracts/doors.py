@@ -41,6 +41,7 @@ class Times:
 
     def __init__(self, factor: int) -> None:
         self.calls = 0
+        self.answered = 0
         self.released: asyncio.Event | None = None
         self.error: Exception | None = None
         self._factor = factor
@@ -54,6 +55,7 @@ class Times:
             await self.released.wait()
         if self.error is not None:
             raise self.error
+        self.answered += 1
         return Batch(OUTPUTS, [batch.numpy(0) * self._factor], batch.rows)
 
 
@@ -88,6 +90,20 @@ class Gateway:
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str], *, listener: int = 0) -> httpx.Response:
         return await self.client.post(self.urls[listener] + path, content=body, headers=headers)
+
+    @staticmethod
+    def head(path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+        lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
+        return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode()
+
+    async def connect(
+        self, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection on which a request has begun: its head is sent, its body is not."""
+        host, port = self.urls[0].removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(self.head(path, body, headers))
+        return reader, writer
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(SOON_S):
@@ -214,6 +230,29 @@ class DoorContract:
 
         asyncio.run(story())
 
+    def test_a_client_that_leaves_has_its_request_cancelled(self) -> None:
+        async def story() -> None:
+            async with listening(self.doors) as gateway:
+                live, runner = gateway.put()
+                runner.released = asyncio.Event()
+                body = self.encoded([2])
+                writers = []
+                for _ in range(3):
+                    _, writer = await gateway.connect(self.path, body, self.headers)
+                    # Two requests on one connection: the second one waits for the answer of the first.
+                    writer.write(body + gateway.head(self.path, body, self.headers) + body)
+                    writers.append(writer)
+                await gateway.until(lambda: runner.calls == 3)
+                for writer in writers:
+                    writer.close()
+                await gateway.until(lambda: live.in_flight == 0)
+                runner.released.set()
+                assert self.decoded((await self.ask(gateway, [1])).content) == [3]
+                assert (runner.calls, runner.answered) == (4, 1)
+                assert live.metrics.outcomes == {None: 1}
+
+        asyncio.run(story())
+
     def test_an_error_is_counted_by_its_kind(self) -> None:
         async def story() -> None:
             async with listening(self.doors) as gateway:
@@ -232,16 +271,7 @@ class DoorContract:
             async with listening(self.doors) as gateway:
                 first, old = gateway.put(3)
                 body = self.encoded([2])
-                host, port = gateway.urls[0].removeprefix("http://").split(":")
-                reader, writer = await asyncio.open_connection(host, int(port))
-                head = [
-                    f"POST {self.path} HTTP/1.1",
-                    "Host: localhost",
-                    "Connection: close",
-                    f"Content-Length: {len(body)}",
-                ]
-                head += [f"{name}: {value}" for name, value in self.headers.items()]
-                writer.write("\r\n".join([*head, "", ""]).encode())
+                reader, writer = await gateway.connect(self.path, body, {**self.headers, "Connection": "close"})
                 await gateway.until(lambda: first.in_flight == 1)
                 second, new = gateway.put(5)
                 assert self.decoded((await self.ask(gateway, [1])).content) == [5]

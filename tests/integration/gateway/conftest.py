@@ -136,6 +136,7 @@ class Stand:
 
         scope = {
             "type": "http",
+            "state": {},
             "method": "POST",
             "path": path,
             "query_string": b"",

@@ -297,6 +297,28 @@ def test_a_worker_that_cannot_be_reached_loses_nothing(folder):
     run(story())
 
 
+def test_requests_whose_callers_have_left_do_not_run(folder):
+    async def story():
+        async with pool_of(folder, batching="single", max_waiting=3) as (pool, [worker]):
+            in_model = asyncio.create_task(ask(pool, WAITS, 8, 9))
+            await busy(worker)
+            in_queue = [asyncio.create_task(ask(pool, number)) for number in (1, 2)]
+            await asyncio.sleep(0)
+            for task in (in_model, *in_queue):
+                task.cancel()
+            await asyncio.gather(in_model, *in_queue, return_exceptions=True)
+            # What the worker holds counts until its end.
+            assert pool.waiting == 1
+            last = asyncio.create_task(ask(pool, 3))
+            await asyncio.sleep(0)
+            worker.go_on.set()
+            assert await last == right(3)
+            assert worker.calls == [[WAITS], [3]]
+            assert pool.waiting == 0
+
+    run(story())
+
+
 def test_a_request_that_waits_too_long_says_where_it_waited(folder):
     async def story():
         async with pool_of(folder, batching="single", timeout_s=0.3) as (pool, [worker]):

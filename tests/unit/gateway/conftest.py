@@ -94,6 +94,7 @@ class Server:
         named = {"content-type": content_type, "accept": accept, **{k.replace("_", "-"): v for k, v in headers.items()}}
         scope = {
             "type": "http",
+            "state": {},
             "method": method,
             "path": path,
             "query_string": query.encode(),

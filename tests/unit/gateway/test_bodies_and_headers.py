@@ -137,6 +137,7 @@ def test_a_disconnected_client_does_no_harm(server):
 
     scope = {
         "type": "http",
+        "state": {},
         "method": "POST",
         "path": "/infer",
         "query_string": b"",

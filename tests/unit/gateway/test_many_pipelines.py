@@ -258,6 +258,7 @@ class Ask:
         self.body = asyncio.Event()
         scope = {
             "type": "http",
+            "state": {},
             "method": "POST",
             "path": path,
             "query_string": b"",

@@ -33,7 +33,14 @@ def test_a_failing_pipeline_is_logged_once_a_second_and_all_requests_count(caplo
         statuses.append(message.get("status"))
 
     async def story():
-        scope = {"type": "http", "method": "POST", "path": "/pipelines/p/infer", "headers": [], "query_string": b""}
+        scope = {
+            "type": "http",
+            "state": {},
+            "method": "POST",
+            "path": "/pipelines/p/infer",
+            "headers": [],
+            "query_string": b"",
+        }
         ends = time.monotonic() + 2.5
         asked = 0
         while time.monotonic() < ends:

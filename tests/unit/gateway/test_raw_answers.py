@@ -45,25 +45,29 @@ class RawModel:
 
 @pytest.fixture
 def post(pipeline_around):
-    """Starts a request; gives its task, its pipeline, what is sent to the client, and what ends the client's connection."""
+    """Starts a request; gives its task, its pipeline, what is sent to the client, and the state of its connection."""
 
     def start(model):
         pipelines = Pipelines()
         live = pipelines.put(pipeline_around(model, name="model"))
         app = GatewayApp(pipelines, open_doors(pipelines, partition="", max_body=100, table=DOORS), max_body=100)
-        sent, gone, came = [], asyncio.Event(), [{"type": "http.request", "body": b"hello"}]
+        sent, came = [], [{"type": "http.request", "body": b"hello"}]
 
         async def receive():
-            if came:
-                return came.pop()
-            await gone.wait()
-            return {"type": "http.disconnect"}
+            return came.pop()
 
         async def send(message):
             sent.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": "/raw/model", "query_string": b"", "headers": []}
-        return asyncio.create_task(app(scope, receive, send)), live, sent, gone
+        scope = {
+            "type": "http",
+            "state": {},
+            "method": "POST",
+            "path": "/raw/model",
+            "query_string": b"",
+            "headers": [],
+        }
+        return asyncio.create_task(app(scope, receive, send)), live, sent, scope["state"]
 
     return start
 
@@ -130,10 +134,10 @@ def test_a_stop_before_the_first_piece_has_an_error_page(post):
 def test_a_client_that_leaves_counts_as_answered(post, pieces):
     async def story():
         model = RawModel(*pieces)
-        task, live, sent, gone = post(model)
+        task, live, sent, connection = post(model)
         await until(lambda: len(sent) == 2 * len(pieces) and live.in_flight == 1)
         await asyncio.sleep(0.01)
-        gone.set()
+        connection["on_left"]()
         await task
         assert kinds(sent) == ["start", "body"][: 2 * len(pieces)]
         assert (model.left, live.in_flight, live.metrics.outcomes) == (True, 0, {None: 1})

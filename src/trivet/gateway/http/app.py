@@ -22,7 +22,7 @@ from trivet.gateway.http.docs_page import CONTENT_SECURITY_POLICY
 from trivet.gateway.http.errors import STATUS, error_headers
 from trivet.gateway.http.pages import Pages
 from trivet.gateway.http.rate_limited_log import RateLimitedLog
-from trivet.gateway.http.raw_answers import BegunOnce, send_raw, until_gone
+from trivet.gateway.http.raw_answers import BegunOnce, send_raw
 from trivet.gateway.http.responses import Send, respond
 from trivet.gateway.live_pipeline import RawReader
 from trivet.gateway.pipelines import Abandoned, Pipelines, Taken
@@ -95,6 +95,7 @@ class GatewayApp:
         request_id = self._request_id(headers.get(b"x-request-id"))
         try:
             with Taken(self._pipelines, address.pipeline, caller) as taken:
+                scope["state"]["on_left"] = taken.on_left()
                 length = headers.get(b"content-length", b"")
                 if len(length) >= self._too_long and int(length) > self._max_body:
                     raise too_large(self._max_body)
@@ -109,9 +110,7 @@ class GatewayApp:
                         if isinstance(exchange, RawReader):
                             # An error after the first piece has no page: `_answer_error` logs it, and the connection is cut.
                             send = BegunOnce(send)
-                            await until_gone(
-                                receive, send_raw(send, partial(taken.pipeline.answer_raw, exchange, body), request_id)
-                            )
+                            await _send_raw(send, taken, exchange, body, request_id)
                             return
                         answered = await taken.pipeline.answer(exchange, body), exchange.content_type
                     except Replaced:
@@ -119,7 +118,7 @@ class GatewayApp:
         except Abandoned:
             return
         except asyncio.CancelledError:
-            # Nothing but a stop that ran out of time cancels a request.
+            # Nothing but a stop that ran out of time cancels a request whose client is there.
             stopped = Unavailable("the server stopped before this was answered", fix="send it again once one is up")
             await self._answer_error(stopped, request_id, send, door=address.door)
             return
@@ -218,6 +217,15 @@ class GatewayApp:
         is_html = content_type.startswith(b"text/html")
         more = [(b"content-security-policy", CONTENT_SECURITY_POLICY)] if is_html else []
         await respond(send, status, content, content_type, more, head=method == "HEAD")
+
+
+async def _send_raw(send: Send, taken: Taken, reader: RawReader[bytes], body: bytes, request_id: bytes) -> None:
+    """Send what the model answers. A client that leaves has as much of it as it needs."""
+    try:
+        await send_raw(send, partial(taken.pipeline.answer_raw, reader, body), request_id)
+    except asyncio.CancelledError:
+        if not taken.left:
+            raise
 
 
 def _place_of(error: BaseException) -> tuple[object, ...]:

@@ -2,16 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from trivet.engine.calls import RawAnswer
 from trivet.errors import DeadlineExceeded, ModelFailed
 from trivet.gateway.http.responses import Send
 
-__all__ = ["BegunOnce", "send_raw", "until_gone"]
-
-Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
+__all__ = ["BegunOnce", "send_raw"]
 
 SLOWEST_PIECE_S = 60.0
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -48,24 +46,6 @@ class BegunOnce:
         self._answers += message["type"] == "http.response.start"
         if self._answers == 1:
             await self._send(message)
-
-
-async def until_gone(receive: Receive, answering: Coroutine[Any, Any, None]) -> None:
-    """Run the coroutine to its end, or until the client has closed the connection. Raises as the coroutine does."""
-    tasks = asyncio.create_task(answering), asyncio.create_task(_gone(receive))
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if tasks[0].done():
-            tasks[0].result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def send_raw(

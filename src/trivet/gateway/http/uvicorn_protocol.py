@@ -3,14 +3,15 @@
 uvicorn writes the head of an answer and its body separately, and each write is a system call that wakes the reader. Here what is
 written within one turn of the event loop leaves together.
 
-It uses attributes that uvicorn does not promise (`scope`, `cycle`, `timeout_keep_alive_task`), and so does `draining`
+It uses attributes that uvicorn does not promise (`scope`, `cycle`, `timeout_keep_alive_task`, `_start_asgi_task`), and so does `draining`
 (`server_state`): pyproject.toml bounds uvicorn's version for that reason.
 """
 
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 __all__ = ["GatewayProtocol"]
 
@@ -82,6 +83,7 @@ class GatewayProtocol(HttpToolsProtocol):
     slowest_read_s = SLOWEST_READ_S
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected."""
@@ -89,9 +91,16 @@ class GatewayProtocol(HttpToolsProtocol):
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """The client is gone. If its request is being answered, `on_left` in the `state` of its scope is called, where it is set."""
         self._stop_head_timer()
         super().connection_lost(exc)
+        answering = self._answering
+        if answering is not None and not answering.response_complete:
+            # With pipelining it is not the last request, which is the only one that uvicorn marks.
+            answering.disconnected = True
+            on_left = answering.scope["state"].get("on_left")
+            if on_left is not None:
+                on_left()
 
     def data_received(self, data: bytes) -> None:
         """Take what came; refuse a head that is still not whole after so many bytes."""
@@ -113,6 +122,10 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_bytes += len(data)
         if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response(f"The request's head is larger than {MOST_HEAD_BYTES // 2**10} KiB.")
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _head_is_late(self) -> None:
         self._head_timer = None
