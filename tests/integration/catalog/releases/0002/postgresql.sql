@@ -442,69 +442,69 @@ INSERT INTO public.catalog_version VALUES ('0002');
 -- Data for Name: deployments; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.deployments VALUES (1, 1, 1, 'running', 3, '{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}', 2, '{"state":"Running","generation":1,"serving":"75384db4-e98f-4316-95de-5b019c4460b4","answered":null,"fault":null,"gateway":"engine-1","workers":[]}', 1, '2026-11-29 10:09:56.140251+00', '2026-11-29 10:09:56.167502+00');
-INSERT INTO public.deployments VALUES (2, 2, 2, 'stopped', 5, '{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}', 2, '{"state":"Starting","generation":0,"serving":null,"answered":null,"fault":null,"gateway":null,"workers":[]}', 0, '2026-11-29 10:09:56.196959+00', '2026-11-29 10:09:56.214385+00');
+INSERT INTO public.deployments VALUES (1, 1, 1, 'running', 3, '{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}', 2, '{"state":"Running","generation":1,"serving":"7f020487-bbaa-4aeb-b716-4fabc8c5f203","answered":null,"fault":null,"gateway":"engine-1","workers":[]}', 1, '2026-11-29 10:21:23.368244+00', '2026-11-29 10:21:23.379423+00');
+INSERT INTO public.deployments VALUES (2, 2, 2, 'stopped', 5, '{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}', 2, '{"state":"Starting","generation":0,"serving":null,"answered":null,"fault":null,"gateway":null,"workers":[]}', 0, '2026-11-29 10:21:23.398791+00', '2026-11-29 10:21:23.408686+00');
 
 
 --
 -- Data for Name: events; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.events VALUES (1, '2026-11-29 10:09:56.234394+00', 1, 'version', 'fb82a94c-e2a7-4f5d-8671-433f0279fe00', 'ready', 'ccfraud is ready');
+INSERT INTO public.events VALUES (1, '2026-11-29 10:21:23.429133+00', 1, 'version', 'f3d037b1-cf6b-477f-904c-6ec71e30a160', 'ready', 'ccfraud is ready');
 
 
 --
 -- Data for Name: model_configs; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.model_configs VALUES (1, 1, 1, '["dense_input"]', 'single', NULL, NULL, NULL, NULL, NULL, '2026-11-29 10:09:56.103752+00', 'isolated', 'none');
-INSERT INTO public.model_configs VALUES (2, 1, 1, NULL, NULL, '//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==', NULL, 10, 8, 16, '2026-11-29 10:09:56.123358+00', NULL, NULL);
+INSERT INTO public.model_configs VALUES (1, 1, 1, '["dense_input"]', 'single', NULL, NULL, NULL, NULL, NULL, '2026-11-29 10:21:23.335205+00', 'isolated', 'none');
+INSERT INTO public.model_configs VALUES (2, 1, 1, NULL, NULL, '//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==', NULL, 10, 8, 16, '2026-11-29 10:21:23.345537+00', NULL, NULL);
 
 
 --
 -- Data for Name: model_versions; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.model_versions VALUES (1, 'fb82a94c-e2a7-4f5d-8671-433f0279fe00', 1, 1, 1, 'ccfraud.onnx', 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb', 171121, 'onnx', 'x86', 'none', 'private', '{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":["tensor"],"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}', 'ready', NULL, '{"runtime":"native","examined":false,"not_harmless":null,"onnx":null,"adapter":"onnx","model_file":"ccfraud.onnx","entry":{},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"/////7AAAAAQAAAAAAAKAAwABgAFAAgACgAAAAABBAAMAAAACAAIAAAABAAIAAAABAAAAAEAAAAEAAAAyP///wAAARAUAAAAJAAAAAQAAAABAAAAMAAAAAcAAABkZW5zZV8xAAAABgAIAAQABgAAAAEAAAAQABQACAAGAAcADAAAABAAEAAAAAAAAQMQAAAAHAAAAAQAAAAAAAAABAAAAGl0ZW0AAAYACAAGAAYAAAAAAAEAAAAAAA==","answered":false,"independence":null,"environment":null,"requirements":[],"packages":[],"python_version":null,"notes":[]}', 'somebody', '2026-11-29 10:09:56.017935+00', '2026-11-29 10:09:56.046965+00');
-INSERT INTO public.model_versions VALUES (2, '8cf81c41-3e10-423c-8eab-2ad4c4bebd24', 1, 2, 1, 'clean step.zip', '3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d', 8589934592, 'python', 'x86', 'none', 'private', '{"name":null,"framework":null,"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[{"tensor":[1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5]}],"tests":[]}', 'ready', NULL, '{"runtime":"isolated","examined":false,"not_harmless":null,"onnx":null,"adapter":"python","model_file":null,"entry":{"function":{"file":"clean.py","name":"process_data","line":7}},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","answered":false,"independence":null,"environment":"ba5285161ba6eed0085fb13784ce5c92f70ebc268b94fd66aa1d68a32884204d","requirements":["numpy==1.26.4"],"packages":[],"python_version":"3.11","notes":["a note"]}', 'somebody', '2026-11-29 10:09:56.052355+00', '2026-11-29 10:09:56.073723+00');
-INSERT INTO public.model_versions VALUES (3, 'ba04635f-30cd-46c4-bc79-e9cf839d3b40', 2, 3, 1, 'broken.zip', '2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6', 12, 'custom', 'x86', 'none', 'private', '{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}', 'error', '{"error":"BadPackage","what":"no","why":"because","fix":"mend it","path":"a.py:3","reason":"bad"}', NULL, 'somebody', '2026-11-29 10:09:56.077526+00', '2026-11-29 10:09:56.089888+00');
+INSERT INTO public.model_versions VALUES (1, 'f3d037b1-cf6b-477f-904c-6ec71e30a160', 1, 1, 1, 'ccfraud.onnx', 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb', 171121, 'onnx', 'x86', 'none', 'private', '{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":["tensor"],"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}', 'ready', NULL, '{"runtime":"native","not_harmless":null,"bounds":null,"native_fault":null,"onnx":null,"adapter":"onnx","model_file":"ccfraud.onnx","entry":{},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"/////7AAAAAQAAAAAAAKAAwABgAFAAgACgAAAAABBAAMAAAACAAIAAAABAAIAAAABAAAAAEAAAAEAAAAyP///wAAARAUAAAAJAAAAAQAAAABAAAAMAAAAAcAAABkZW5zZV8xAAAABgAIAAQABgAAAAEAAAAQABQACAAGAAcADAAAABAAEAAAAAAAAQMQAAAAHAAAAAQAAAAAAAAABAAAAGl0ZW0AAAYACAAGAAYAAAAAAAEAAAAAAA==","answered":false,"independence":null,"environment":null,"requirements":[],"packages":[],"python_version":null,"notes":[]}', 'somebody', '2026-11-29 10:21:23.305861+00', '2026-11-29 10:21:23.318109+00');
+INSERT INTO public.model_versions VALUES (2, '82295da9-a39b-48b8-b9d0-a4642586b126', 1, 2, 1, 'clean step.zip', '3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d', 8589934592, 'python', 'x86', 'none', 'private', '{"name":null,"framework":null,"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[{"tensor":[1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5]}],"tests":[]}', 'ready', NULL, '{"runtime":"isolated","not_harmless":null,"bounds":null,"native_fault":null,"onnx":null,"adapter":"python","model_file":null,"entry":{"function":{"file":"clean.py","name":"process_data","line":7}},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","answered":false,"independence":null,"environment":"ba5285161ba6eed0085fb13784ce5c92f70ebc268b94fd66aa1d68a32884204d","requirements":["numpy==1.26.4"],"packages":[],"python_version":"3.11","notes":["a note"]}', 'somebody', '2026-11-29 10:21:23.32019+00', '2026-11-29 10:21:23.324269+00');
+INSERT INTO public.model_versions VALUES (3, 'b0fe6bbf-29c4-44c0-b789-0d9a0ea0ef9d', 2, 3, 1, 'broken.zip', '2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6', 12, 'custom', 'x86', 'none', 'private', '{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}', 'error', '{"error":"BadPackage","what":"no","why":"because","fix":"mend it","path":"a.py:3","reason":"bad"}', NULL, 'somebody', '2026-11-29 10:21:23.326105+00', '2026-11-29 10:21:23.330321+00');
 
 
 --
 -- Data for Name: models; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.models VALUES (1, 1, 'ccfraud', '2026-11-29 10:09:56.017935+00', '2026-11-29 10:09:56.017935+00');
-INSERT INTO public.models VALUES (2, 1, 'clean', '2026-11-29 10:09:56.052355+00', '2026-11-29 10:09:56.052355+00');
-INSERT INTO public.models VALUES (3, 2, 'broken', '2026-11-29 10:09:56.077526+00', '2026-11-29 10:09:56.077526+00');
+INSERT INTO public.models VALUES (1, 1, 'ccfraud', '2026-11-29 10:21:23.305861+00', '2026-11-29 10:21:23.305861+00');
+INSERT INTO public.models VALUES (2, 1, 'clean', '2026-11-29 10:21:23.32019+00', '2026-11-29 10:21:23.32019+00');
+INSERT INTO public.models VALUES (3, 2, 'broken', '2026-11-29 10:21:23.326105+00', '2026-11-29 10:21:23.326105+00');
 
 
 --
 -- Data for Name: pipeline_versions; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.pipeline_versions VALUES (1, '974401e5-a82d-4285-8ff0-5d414a27c4c9', 1, 1, 1, '[]', '2026-11-29 10:09:56.124715+00');
-INSERT INTO public.pipeline_versions VALUES (2, '75384db4-e98f-4316-95de-5b019c4460b4', 1, 1, 2, '[{"step":"model","name":"clean","version":"8cf81c41-3e10-423c-8eab-2ad4c4bebd24","sha":"3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d","config_id":null},{"step":"model","name":"ccfraud","version":"fb82a94c-e2a7-4f5d-8671-433f0279fe00","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]', '2026-11-29 10:09:56.140251+00');
-INSERT INTO public.pipeline_versions VALUES (3, '3739be00-0516-4cb7-b0da-7f698d0aef2d', 1, 1, 3, '[{"step":"model","name":"ccfraud","version":"fb82a94c-e2a7-4f5d-8671-433f0279fe00","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]', '2026-11-29 10:09:56.167502+00');
-INSERT INTO public.pipeline_versions VALUES (4, 'fccadd0d-2d5a-42f8-b544-5c539a386679', 2, 2, 1, '[]', '2026-11-29 10:09:56.187349+00');
-INSERT INTO public.pipeline_versions VALUES (5, 'e16a854f-0a2c-4bb8-892f-c7e9eca74240', 2, 2, 2, '[]', '2026-11-29 10:09:56.196959+00');
-INSERT INTO public.pipeline_versions VALUES (6, 'bb4409fa-19d7-43b3-9469-eea79bb7eb6c', 2, 3, 1, '[]', '2026-11-29 10:09:56.222927+00');
+INSERT INTO public.pipeline_versions VALUES (1, 'b4313cec-b1e6-4754-ba4d-3fbf9c951e3d', 1, 1, 1, '[]', '2026-11-29 10:21:23.3464+00');
+INSERT INTO public.pipeline_versions VALUES (2, '7f020487-bbaa-4aeb-b716-4fabc8c5f203', 1, 1, 2, '[{"step":"model","name":"clean","version":"82295da9-a39b-48b8-b9d0-a4642586b126","sha":"3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d","config_id":null},{"step":"model","name":"ccfraud","version":"f3d037b1-cf6b-477f-904c-6ec71e30a160","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]', '2026-11-29 10:21:23.368244+00');
+INSERT INTO public.pipeline_versions VALUES (3, 'd19b76dd-08e2-42ff-a889-ecddfb411f6d', 1, 1, 3, '[{"step":"model","name":"ccfraud","version":"f3d037b1-cf6b-477f-904c-6ec71e30a160","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]', '2026-11-29 10:21:23.379423+00');
+INSERT INTO public.pipeline_versions VALUES (4, '44e38914-d491-455b-9e53-b0533d7eed21', 2, 2, 1, '[]', '2026-11-29 10:21:23.389368+00');
+INSERT INTO public.pipeline_versions VALUES (5, '3bff2a8a-c68a-4aaa-9255-d94d344e0540', 2, 2, 2, '[]', '2026-11-29 10:21:23.398791+00');
+INSERT INTO public.pipeline_versions VALUES (6, '3446bb25-754a-488e-a997-c54a9fee6ea6', 2, 3, 1, '[]', '2026-11-29 10:21:23.421881+00');
 
 
 --
 -- Data for Name: pipelines; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.pipelines VALUES (1, 1, 'ccfraud', '2026-11-29 10:09:56.124715+00', '2026-11-29 10:09:56.167502+00');
-INSERT INTO public.pipelines VALUES (2, 2, 'stopped', '2026-11-29 10:09:56.187349+00', '2026-11-29 10:09:56.214385+00');
-INSERT INTO public.pipelines VALUES (3, 2, 'never-deployed', '2026-11-29 10:09:56.222927+00', '2026-11-29 10:09:56.222927+00');
+INSERT INTO public.pipelines VALUES (1, 1, 'ccfraud', '2026-11-29 10:21:23.3464+00', '2026-11-29 10:21:23.379423+00');
+INSERT INTO public.pipelines VALUES (2, 2, 'stopped', '2026-11-29 10:21:23.389368+00', '2026-11-29 10:21:23.408686+00');
+INSERT INTO public.pipelines VALUES (3, 2, 'never-deployed', '2026-11-29 10:21:23.421881+00', '2026-11-29 10:21:23.421881+00');
 
 
 --
 -- Data for Name: upload_log; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.upload_log VALUES (1, 3, '2026-11-29 10:09:56.098131+00', 'error', 'load', 'it''s no model;
+INSERT INTO public.upload_log VALUES (1, 3, '2026-11-29 10:21:23.33257+00', 'error', 'load', 'it''s no model;
 second line');
 
 
@@ -512,8 +512,8 @@ second line');
 -- Data for Name: workspaces; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.workspaces VALUES (1, 'default', false, 'trivet', '2026-11-29 10:09:55.978183+00');
-INSERT INTO public.workspaces VALUES (2, 'team-ä', false, 'somebody', '2026-11-29 10:09:55.992165+00');
+INSERT INTO public.workspaces VALUES (1, 'default', false, 'trivet', '2026-11-29 10:21:23.287689+00');
+INSERT INTO public.workspaces VALUES (2, 'team-ä', false, 'somebody', '2026-11-29 10:21:23.291492+00');
 
 
 --

@@ -28,8 +28,8 @@ CREATE TABLE deployments (
 	CONSTRAINT fk_deployments_pipeline_version_id FOREIGN KEY(pipeline_version_id) REFERENCES pipeline_versions (id), 
 	CONSTRAINT uq_deployments_pipeline_id UNIQUE (pipeline_id)
 );
-INSERT INTO "deployments" VALUES(1,1,1,'running',3,'{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}',2,'{"state":"Running","generation":1,"serving":"2a9a283b-e29c-4540-8d4a-69984b815f4e","answered":null,"fault":null,"gateway":"engine-1","workers":[]}',1,'2026-11-29 10:09:55.625487','2026-11-29 10:09:55.640003');
-INSERT INTO "deployments" VALUES(2,2,2,'stopped',5,'{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}',2,'{"state":"Starting","generation":0,"serving":null,"answered":null,"fault":null,"gateway":null,"workers":[]}',0,'2026-11-29 10:09:55.650130','2026-11-29 10:09:55.659835');
+INSERT INTO "deployments" VALUES(1,1,1,'running',3,'{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}',2,'{"state":"Running","generation":1,"serving":"af6bb066-4b10-4394-8a18-5126c0ca1ddf","answered":null,"fault":null,"gateway":"engine-1","workers":[]}',1,'2026-11-29 10:21:23.076400','2026-11-29 10:21:23.095841');
+INSERT INTO "deployments" VALUES(2,2,2,'stopped',5,'{"replicas":1,"engine":{"cpus":null,"memory_bytes":null,"gpus":0,"env":{}},"sidekicks":{},"log_inferences":true,"document":{}}',2,'{"state":"Starting","generation":0,"serving":null,"answered":null,"fault":null,"gateway":null,"workers":[]}',0,'2026-11-29 10:21:23.105998','2026-11-29 10:21:23.115847');
 CREATE TABLE events (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	at DATETIME NOT NULL, 
@@ -39,7 +39,7 @@ CREATE TABLE events (
 	kind TEXT NOT NULL, 
 	text TEXT NOT NULL
 );
-INSERT INTO "events" VALUES(1,'2026-11-29 10:09:55.679834',1,'version','be10ae09-7f69-442f-909b-ff9fd68eecc8','ready','ccfraud is ready');
+INSERT INTO "events" VALUES(1,'2026-11-29 10:21:23.123535',1,'version','53aef7fc-772c-4ecf-9fc3-928a9785f084','ready','ccfraud is ready');
 CREATE TABLE model_configs (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	workspace_id INTEGER NOT NULL, 
@@ -55,8 +55,8 @@ CREATE TABLE model_configs (
 	CONSTRAINT fk_model_configs_workspace_id FOREIGN KEY(workspace_id) REFERENCES workspaces (id), 
 	CONSTRAINT fk_model_configs_version_id FOREIGN KEY(version_id) REFERENCES model_versions (id) ON DELETE CASCADE
 );
-INSERT INTO "model_configs" VALUES(1,1,1,'["dense_input"]','single',NULL,NULL,NULL,NULL,NULL,'2026-11-29 10:09:55.580890','isolated','none');
-INSERT INTO "model_configs" VALUES(2,1,1,NULL,NULL,'//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==',NULL,10,8,16,'2026-11-29 10:09:55.593984',NULL,NULL);
+INSERT INTO "model_configs" VALUES(1,1,1,'["dense_input"]','single',NULL,NULL,NULL,NULL,NULL,'2026-11-29 10:21:23.050213','isolated','none');
+INSERT INTO "model_configs" VALUES(2,1,1,NULL,NULL,'//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==',NULL,10,8,16,'2026-11-29 10:21:23.061253',NULL,NULL);
 CREATE TABLE model_versions (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	uuid TEXT NOT NULL, 
@@ -82,9 +82,9 @@ CREATE TABLE model_versions (
 	CONSTRAINT uq_model_versions_uuid UNIQUE (uuid), 
 	CONSTRAINT uq_model_versions_model_id_number UNIQUE (model_id, number)
 );
-INSERT INTO "model_versions" VALUES(1,'be10ae09-7f69-442f-909b-ff9fd68eecc8',1,1,1,'ccfraud.onnx','ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb',171121,'onnx','x86','none','private','{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":["tensor"],"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}','ready',NULL,'{"runtime":"native","examined":false,"not_harmless":null,"onnx":null,"adapter":"onnx","model_file":"ccfraud.onnx","entry":{},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"/////7AAAAAQAAAAAAAKAAwABgAFAAgACgAAAAABBAAMAAAACAAIAAAABAAIAAAABAAAAAEAAAAEAAAAyP///wAAARAUAAAAJAAAAAQAAAABAAAAMAAAAAcAAABkZW5zZV8xAAAABgAIAAQABgAAAAEAAAAQABQACAAGAAcADAAAABAAEAAAAAAAAQMQAAAAHAAAAAQAAAAAAAAABAAAAGl0ZW0AAAYACAAGAAYAAAAAAAEAAAAAAA==","answered":false,"independence":null,"environment":null,"requirements":[],"packages":[],"python_version":null,"notes":[]}','somebody','2026-11-29 10:09:55.452162','2026-11-29 10:09:55.508592');
-INSERT INTO "model_versions" VALUES(2,'99554f5b-4af2-40e1-b7c8-5ff1a6eed217',1,2,1,'clean step.zip','3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d',8589934592,'python','x86','none','private','{"name":null,"framework":null,"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[{"tensor":[1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5]}],"tests":[]}','ready',NULL,'{"runtime":"isolated","examined":false,"not_harmless":null,"onnx":null,"adapter":"python","model_file":null,"entry":{"function":{"file":"clean.py","name":"process_data","line":7}},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","answered":false,"independence":null,"environment":"ba5285161ba6eed0085fb13784ce5c92f70ebc268b94fd66aa1d68a32884204d","requirements":["numpy==1.26.4"],"packages":[],"python_version":"3.11","notes":["a note"]}','somebody','2026-11-29 10:09:55.520421','2026-11-29 10:09:55.532053');
-INSERT INTO "model_versions" VALUES(3,'10bca039-01f3-44b5-8a1b-5975106a07fd',2,3,1,'broken.zip','2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6',12,'custom','x86','none','private','{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}','error','{"error":"BadPackage","what":"no","why":"because","fix":"mend it","path":"a.py:3","reason":"bad"}',NULL,'somebody','2026-11-29 10:09:55.541944','2026-11-29 10:09:55.559791');
+INSERT INTO "model_versions" VALUES(1,'53aef7fc-772c-4ecf-9fc3-928a9785f084',1,1,1,'ccfraud.onnx','ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb',171121,'onnx','x86','none','private','{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":["tensor"],"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}','ready',NULL,'{"runtime":"native","not_harmless":null,"bounds":null,"native_fault":null,"onnx":null,"adapter":"onnx","model_file":"ccfraud.onnx","entry":{},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"/////7AAAAAQAAAAAAAKAAwABgAFAAgACgAAAAABBAAMAAAACAAIAAAABAAIAAAABAAAAAEAAAAEAAAAyP///wAAARAUAAAAJAAAAAQAAAABAAAAMAAAAAcAAABkZW5zZV8xAAAABgAIAAQABgAAAAEAAAAQABQACAAGAAcADAAAABAAEAAAAAAAAQMQAAAAHAAAAAQAAAAAAAAABAAAAGl0ZW0AAAYACAAGAAYAAAAAAAEAAAAAAA==","answered":false,"independence":null,"environment":null,"requirements":[],"packages":[],"python_version":null,"notes":[]}','somebody','2026-11-29 10:21:22.996199','2026-11-29 10:21:23.006628');
+INSERT INTO "model_versions" VALUES(2,'9af88698-deb0-475b-b758-4c16f6641faf',1,2,1,'clean step.zip','3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d',8589934592,'python','x86','none','private','{"name":null,"framework":null,"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[{"tensor":[1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5]}],"tests":[]}','ready',NULL,'{"runtime":"isolated","not_harmless":null,"bounds":null,"native_fault":null,"onnx":null,"adapter":"python","model_file":null,"entry":{"function":{"file":"clean.py","name":"process_data","line":7}},"files":{},"converted":null,"settings":{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]},"input_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","output_schema":"//////gAAAAQAAAAAAAKAA4ABgAFAAgACgAAAAABBAAQAAAAAAAKAAwAAAAEAAgACgAAADwAAAAEAAAAAQAAAAwAAAAIAAwABAAIAAgAAAAYAAAABAAAAAkAAABhIHJlbGVhc2UAAAACAAAAYnkAAAEAAAAUAAAAEAAUAAgAAAAHAAwAAAAQABAAAAAAAAAQFAAAACQAAAAEAAAAAQAAADAAAAAGAAAAdGVuc29yAAAAAAYACAAEAAYAAAAdAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAEDEAAAABwAAAAEAAAAAAAAAAQAAABpdGVtAAAGAAgABgAGAAAAAAABAA==","answered":false,"independence":null,"environment":"ba5285161ba6eed0085fb13784ce5c92f70ebc268b94fd66aa1d68a32884204d","requirements":["numpy==1.26.4"],"packages":[],"python_version":"3.11","notes":["a note"]}','somebody','2026-11-29 10:21:23.009831','2026-11-29 10:21:23.028401');
+INSERT INTO "model_versions" VALUES(3,'ae81f4fd-53d3-4919-9d30-4e7a204461aa',2,3,1,'broken.zip','2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6',12,'custom','x86','none','private','{"name":null,"framework":null,"input_schema":null,"output_schema":null,"tensor_fields":null,"batch_config":null,"runtime":null,"network":null,"python":null,"workers":null,"timeout_s":null,"memory_bytes":null,"open_files":null,"example":[],"tests":[]}','error','{"error":"BadPackage","what":"no","why":"because","fix":"mend it","path":"a.py:3","reason":"bad"}',NULL,'somebody','2026-11-29 10:21:23.033856','2026-11-29 10:21:23.044100');
 CREATE TABLE models (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	workspace_id INTEGER NOT NULL, 
@@ -94,9 +94,9 @@ CREATE TABLE models (
 	CONSTRAINT fk_models_workspace_id FOREIGN KEY(workspace_id) REFERENCES workspaces (id), 
 	CONSTRAINT uq_models_workspace_id_name UNIQUE (workspace_id, name)
 );
-INSERT INTO "models" VALUES(1,1,'ccfraud','2026-11-29 10:09:55.452162','2026-11-29 10:09:55.452162');
-INSERT INTO "models" VALUES(2,1,'clean','2026-11-29 10:09:55.520421','2026-11-29 10:09:55.520421');
-INSERT INTO "models" VALUES(3,2,'broken','2026-11-29 10:09:55.541944','2026-11-29 10:09:55.541944');
+INSERT INTO "models" VALUES(1,1,'ccfraud','2026-11-29 10:21:22.996199','2026-11-29 10:21:22.996199');
+INSERT INTO "models" VALUES(2,1,'clean','2026-11-29 10:21:23.009831','2026-11-29 10:21:23.009831');
+INSERT INTO "models" VALUES(3,2,'broken','2026-11-29 10:21:23.033856','2026-11-29 10:21:23.033856');
 CREATE TABLE pipeline_versions (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	uuid TEXT NOT NULL, 
@@ -110,12 +110,12 @@ CREATE TABLE pipeline_versions (
 	CONSTRAINT uq_pipeline_versions_uuid UNIQUE (uuid), 
 	CONSTRAINT uq_pipeline_versions_pipeline_id_number UNIQUE (pipeline_id, number)
 );
-INSERT INTO "pipeline_versions" VALUES(1,'af9c383a-e79f-4a52-9e23-e7043440cfcb',1,1,1,'[]','2026-11-29 10:09:55.601810');
-INSERT INTO "pipeline_versions" VALUES(2,'2a9a283b-e29c-4540-8d4a-69984b815f4e',1,1,2,'[{"step":"model","name":"clean","version":"99554f5b-4af2-40e1-b7c8-5ff1a6eed217","sha":"3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d","config_id":null},{"step":"model","name":"ccfraud","version":"be10ae09-7f69-442f-909b-ff9fd68eecc8","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]','2026-11-29 10:09:55.625487');
-INSERT INTO "pipeline_versions" VALUES(3,'ac208820-4d31-4725-b77b-0fd571250900',1,1,3,'[{"step":"model","name":"ccfraud","version":"be10ae09-7f69-442f-909b-ff9fd68eecc8","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]','2026-11-29 10:09:55.640003');
-INSERT INTO "pipeline_versions" VALUES(4,'e0392a39-7c04-4ed1-86b9-c02795cac601',2,2,1,'[]','2026-11-29 10:09:55.648007');
-INSERT INTO "pipeline_versions" VALUES(5,'669a4462-8223-435c-8958-4c85a5963e24',2,2,2,'[]','2026-11-29 10:09:55.650130');
-INSERT INTO "pipeline_versions" VALUES(6,'f65e38a2-6bd4-4bec-8605-550b6eba9165',2,3,1,'[]','2026-11-29 10:09:55.673692');
+INSERT INTO "pipeline_versions" VALUES(1,'e6c5fe2c-f7e4-4a40-a204-e32a31211410',1,1,1,'[]','2026-11-29 10:21:23.063131');
+INSERT INTO "pipeline_versions" VALUES(2,'af6bb066-4b10-4394-8a18-5126c0ca1ddf',1,1,2,'[{"step":"model","name":"clean","version":"9af88698-deb0-475b-b758-4c16f6641faf","sha":"3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d","config_id":null},{"step":"model","name":"ccfraud","version":"53aef7fc-772c-4ecf-9fc3-928a9785f084","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]','2026-11-29 10:21:23.076400');
+INSERT INTO "pipeline_versions" VALUES(3,'0e9c9b1f-fe74-4bd1-b96b-bd7bdf1f7ef6',1,1,3,'[{"step":"model","name":"ccfraud","version":"53aef7fc-772c-4ecf-9fc3-928a9785f084","sha":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","config_id":2},{"step":"check","validations":[{"name":"fraud","expression":"{\"Alias\":[{\"Column\":\"out.dense_1\"},\"fraud\"]}"}]}]','2026-11-29 10:21:23.095841');
+INSERT INTO "pipeline_versions" VALUES(4,'64ea9a1a-b45e-435f-8422-a6b12d6c2b72',2,2,1,'[]','2026-11-29 10:21:23.103863');
+INSERT INTO "pipeline_versions" VALUES(5,'d090909c-3bd0-4e65-bb56-8d400accabdc',2,2,2,'[]','2026-11-29 10:21:23.105998');
+INSERT INTO "pipeline_versions" VALUES(6,'871ac9e8-bf72-4ec3-9171-6629a9591655',2,3,1,'[]','2026-11-29 10:21:23.119392');
 CREATE TABLE pipelines (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	workspace_id INTEGER NOT NULL, 
@@ -125,9 +125,9 @@ CREATE TABLE pipelines (
 	CONSTRAINT fk_pipelines_workspace_id FOREIGN KEY(workspace_id) REFERENCES workspaces (id), 
 	CONSTRAINT uq_pipelines_workspace_id_name UNIQUE (workspace_id, name)
 );
-INSERT INTO "pipelines" VALUES(1,1,'ccfraud','2026-11-29 10:09:55.601810','2026-11-29 10:09:55.640003');
-INSERT INTO "pipelines" VALUES(2,2,'stopped','2026-11-29 10:09:55.648007','2026-11-29 10:09:55.659835');
-INSERT INTO "pipelines" VALUES(3,2,'never-deployed','2026-11-29 10:09:55.673692','2026-11-29 10:09:55.673692');
+INSERT INTO "pipelines" VALUES(1,1,'ccfraud','2026-11-29 10:21:23.063131','2026-11-29 10:21:23.095841');
+INSERT INTO "pipelines" VALUES(2,2,'stopped','2026-11-29 10:21:23.103863','2026-11-29 10:21:23.115847');
+INSERT INTO "pipelines" VALUES(3,2,'never-deployed','2026-11-29 10:21:23.119392','2026-11-29 10:21:23.119392');
 CREATE TABLE upload_log (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	version_id INTEGER NOT NULL, 
@@ -137,7 +137,7 @@ CREATE TABLE upload_log (
 	text TEXT NOT NULL, 
 	CONSTRAINT fk_upload_log_version_id FOREIGN KEY(version_id) REFERENCES model_versions (id) ON DELETE CASCADE
 );
-INSERT INTO "upload_log" VALUES(1,3,'2026-11-29 10:09:55.572537','error','load','it''s no model;
+INSERT INTO "upload_log" VALUES(1,3,'2026-11-29 10:21:23.048262','error','load','it''s no model;
 second line');
 CREATE TABLE workspaces (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
@@ -147,8 +147,8 @@ CREATE TABLE workspaces (
 	created_at DATETIME NOT NULL, 
 	CONSTRAINT uq_workspaces_name UNIQUE (name)
 );
-INSERT INTO "workspaces" VALUES(1,'default',0,'trivet','2026-11-29 10:09:55.363629');
-INSERT INTO "workspaces" VALUES(2,'team-ä',0,'somebody','2026-11-29 10:09:55.418615');
+INSERT INTO "workspaces" VALUES(1,'default',0,'trivet','2026-11-29 10:21:22.970279');
+INSERT INTO "workspaces" VALUES(2,'team-ä',0,'somebody','2026-11-29 10:21:22.992499');
 CREATE INDEX ix_model_versions_sha ON model_versions (sha);
 CREATE INDEX ix_model_versions_status ON model_versions (status);
 CREATE INDEX ix_model_configs_version_id ON model_configs (version_id);
