@@ -21,10 +21,12 @@ TrivetError
 An error knows its kind; only an edge (HTTP, gRPC, the command line) knows what a kind becomes there.
 """
 
+import re
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 __all__ = [
+    "UNSAFE_CHARACTERS",
     "BadEnvironment",
     "BadPackage",
     "Conflict",
@@ -43,7 +45,17 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "Unsupported",
+    "visible",
 ]
+
+UNSAFE_CHARACTERS: Final = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+"""A pattern of the characters that control a terminal, change the order of the letters around them, cannot be encoded, or hide."""
+_UNSAFE = re.compile(UNSAFE_CHARACTERS)
+
+
+def visible(text: str) -> str:
+    """The text with unsafe characters as escapes; lines and tabs stay. For what models and callers wrote, where people read it."""
+    return _UNSAFE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 class Kind(StrEnum):
@@ -105,7 +117,7 @@ class TrivetError(Exception):
             lines.append(f"  at  {self.path}")
         if self.fix:
             lines.append(f"  fix {self.fix}")
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
 
 class Invalid(TrivetError):

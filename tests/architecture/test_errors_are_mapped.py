@@ -40,7 +40,7 @@ def test_the_tree_in_the_docstring_is_the_tree_that_is_there() -> None:
         if issubclass(getattr(errors, name), TrivetError)
     }
     assert drawn == there
-    assert set(errors.__all__) == there | {"Kind"}
+    assert set(errors.__all__) == there | {"Kind", "UNSAFE_CHARACTERS", "visible"}
 
 
 @pytest.mark.parametrize("error", sorted(subclasses(TrivetError), key=lambda error: error.__name__))

@@ -77,6 +77,16 @@ def test_the_sources_contain_no(what: str) -> None:
     assert list(found(PLATFORM + WORKER, EVERYWHERE[what])) == []
 
 
+def prints(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+
+
+def test_commands_print_in_one_place() -> None:
+    """It escapes what controls a terminal. The reporter's lines pass the same function."""
+    commands = [path for path in PLATFORM if "cli" in path.parts and path.name not in {"output.py", "reporter.py"}]
+    assert list(found(commands, prints)) == []
+
+
 CLIENT = ("connecting.py", "local.py")
 """The SDK is a program of its own: these two modules are its settings, and what it starts."""
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +25,7 @@ from trivet.cli.options import (
     model_flags,
     parse_date,
 )
+from trivet.cli.output import show
 from trivet.cli.reporter import Reporter
 from trivet.errors import TrivetError
 from trivet.settings import Settings, read_settings
@@ -49,7 +49,7 @@ class _Findings:
     def add(self, step: str, text: str, *, ok: bool = True) -> None:
         self.steps.append({"step": step, "ok": ok, "detail": text})
         if not self._as_json:
-            print(f"{'ok  ' if ok else 'FAIL'} {step}: {text}", flush=True)
+            show(f"{'ok  ' if ok else 'FAIL'} {step}: {text}")
 
     def close(self, error: TrivetError | None) -> None:
         ok = error is None and all(step["ok"] for step in self.steps)
@@ -63,7 +63,7 @@ class _Findings:
                 "path": error.path,
                 "fix": error.fix,
             }
-        print(json.dumps(report, indent=2))
+        show(json.dumps(report, indent=2))
 
 
 def check(
@@ -113,7 +113,9 @@ def check(
         import asyncio
 
         from trivet.loading.prepare import prepare
+        from trivet.wiring.log_lines import log_to_stderr
 
+        log_to_stderr("%(levelname)s: %(message)s")
         with Reporter() as report:
             package, model = prepare(
                 path, flags=flags, settings=settings, resolve_as_of=parse_date(resolve_as_of), report=report
@@ -136,7 +138,7 @@ def check(
         raise
     findings.close(None)
     if not all(step["ok"] for step in findings.steps):
-        print("the package does not pass its own tests", file=sys.stderr)
+        show("the package does not pass its own tests", to_stderr=True)
         raise typer.Exit(1)
 
 

@@ -4,7 +4,8 @@ import os
 import sys
 
 from trivet.cli.options import HomeOption
-from trivet.cli.platform_client import JsonOption, print_json
+from trivet.cli.output import print_json, show
+from trivet.cli.platform_client import JsonOption
 from trivet.settings import read_settings
 
 __all__ = ["doctor"]
@@ -28,9 +29,9 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
         findings.append(finding)
         if as_json:
             continue
-        print(f"{SHOWN[finding.verdict]} {finding.subject}: {finding.detail}", flush=True)
+        show(f"{SHOWN[finding.verdict]} {finding.subject}: {finding.detail}")
         if finding.fix is not None and finding.verdict != "ok":
-            print(f"     fix: {finding.fix}")
+            show(f"     fix: {finding.fix}")
     ok = all(finding.verdict != "fail" for finding in findings)
     if as_json:
         shown = [

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from trivet.cli.options import HomeOption
+from trivet.cli.output import show
 from trivet.settings import read_settings
 
 __all__ = ["app"]
@@ -31,10 +32,10 @@ def list_environments(home: HomeOption = None, as_json: JsonOption = False) -> N
 
     infos = environment_store(read_settings(os.environ, home=home)).list()
     if as_json:
-        print(json.dumps([_plain(info) for info in infos], indent=2))
+        show(json.dumps([_plain(info) for info in infos], indent=2))
         return
     if not infos:
-        print("(no environments)")
+        show("(no environments)")
         return
     from rich.console import Console
     from rich.table import Table
@@ -72,10 +73,10 @@ def prune(
     store = environment_store(read_settings(os.environ, home=home))
     removed = store.prune(unused_for=None if unused_for is None else timedelta(days=unused_for))
     if as_json:
-        print(json.dumps([_plain(info) for info in removed], indent=2))
+        show(json.dumps([_plain(info) for info in removed], indent=2))
         return
     freed = sum(info.size_bytes for info in removed)
-    print(f"removed {len(removed)} environment{'s' if len(removed) != 1 else ''}, {_size(freed)}")
+    show(f"removed {len(removed)} environment{'s' if len(removed) != 1 else ''}, {_size(freed)}")
 
 
 def _plain(info) -> dict[str, object]:  # type: ignore[no-untyped-def]  # noqa: ANN001

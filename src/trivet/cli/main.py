@@ -12,10 +12,11 @@ from trivet.cli import env
 from trivet.cli.check import check
 from trivet.cli.doctor import doctor
 from trivet.cli.models import models, upload
+from trivet.cli.output import show
 from trivet.cli.pipelines import deploy, infer, logs, pipelines, status, undeploy
 from trivet.cli.serve import serve
 from trivet.cli.up import down, up
-from trivet.errors import Kind, TrivetError
+from trivet.errors import Kind, TrivetError, visible
 
 __all__ = ["EXIT", "app", "main"]
 
@@ -59,7 +60,7 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from trivet import __version__
 
-        print(f"trivet {__version__}")
+        show(f"trivet {__version__}")
         raise typer.Exit
 
 
@@ -104,14 +105,14 @@ DOUBLED = "Error: "
 
 def _print_error(error: TrivetError) -> None:
     if not sys.stderr.isatty():
-        print(f"error: {str(error).removeprefix(DOUBLED)}", file=sys.stderr)
+        show(f"error: {str(error).removeprefix(DOUBLED)}", to_stderr=True)
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(stderr=True, highlight=False)
-    console.print(Text("error: ", style="bold red") + Text(error.message.removeprefix(DOUBLED)))
+    console.print(Text("error: ", style="bold red") + Text(visible(error.message.removeprefix(DOUBLED))))
     if error.path:
-        console.print(Text("  at  ", style="dim") + Text(error.path))
+        console.print(Text("  at  ", style="dim") + Text(visible(error.path)))
     if error.fix:
-        console.print(Text("  fix ", style="green") + Text(error.fix))
+        console.print(Text("  fix ", style="green") + Text(visible(error.fix)))

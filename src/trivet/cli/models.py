@@ -16,6 +16,7 @@ from trivet.cli.options import (
     TensorFieldsOption,
     model_flags,
 )
+from trivet.cli.output import print_json, print_table, show
 from trivet.cli.platform_client import (
     MOST_S,
     HomeOption,
@@ -23,8 +24,6 @@ from trivet.cli.platform_client import (
     UrlOption,
     WorkspaceOption,
     connect,
-    print_json,
-    print_table,
 )
 from trivet.errors import TrivetError
 
@@ -131,7 +130,7 @@ def upload(
         if wait and version.error_summary() is not None:
             if as_json:
                 print_json(version.document())
-            print(f"Log of its loading: trivet models {name} --logs", file=sys.stderr)
+            show(f"Log of its loading: trivet models {name} --logs", to_stderr=True)
             sys.exit(1)
         if wait and (flags.tensor_fields or flags.batch_config):
             version = version.configure(
@@ -141,7 +140,7 @@ def upload(
         if as_json:
             print_json(version.document())
         else:
-            print(f"{version.name()} version {version.number}: {version.version()}")
+            show(f"{version.name()} version {version.number}: {version.version()}")
 
 
 def models(
@@ -170,10 +169,10 @@ def models(
     with connect(url, home, workspace) as client:
         if name is not None and delete:
             client.delete_model(name)
-            print(f"{name} is deleted.")
+            show(f"{name} is deleted.")
             return
         if name is not None and logs:
-            print(client.get_model(name).get_upload_logs())
+            show(client.get_model(name).get_upload_logs())
             return
         found = client.list_models() if name is None else client.get_model(name).versions()
         if as_json:
@@ -200,14 +199,14 @@ def models(
         )
         for each in found:
             if name is not None and (each.document()["where"], each.document()["runtime"]) == ("isolated", "onnx"):
-                print(f"version {each.number} runs in workers: {each.document()['where_why']}", file=sys.stderr)
+                show(f"version {each.number} runs in workers: {each.document()['where_why']}", to_stderr=True)
             if name is not None and each.document().get("batching") == "whole":
                 reason = each.document().get("batching_reason")
-                print(f"version {each.number}: requests do not share calls: {reason}", file=sys.stderr)
+                show(f"version {each.number}: requests do not share calls: {reason}", to_stderr=True)
             if name is not None and each.error_summary() is not None:
-                print(f"version {each.number}: {each.error_summary()}", file=sys.stderr)
+                show(f"version {each.number}: {each.error_summary()}", to_stderr=True)
                 if fix := (each.document()["fault"] or {}).get("fix"):
-                    print(f"  fix {fix}", file=sys.stderr)
+                    show(f"  fix {fix}", to_stderr=True)
 
 
 def find_version(client: Any, given: str) -> Any:

@@ -11,6 +11,7 @@ import orjson
 import typer
 
 from trivet.cli.models import find_version
+from trivet.cli.output import in_json, print_json, print_table, show
 from trivet.cli.platform_client import (
     MOST_S,
     HomeOption,
@@ -19,9 +20,6 @@ from trivet.cli.platform_client import (
     UrlOption,
     WorkspaceOption,
     connect,
-    in_json,
-    print_json,
-    print_table,
 )
 from trivet.errors import Conflict, Invalid, NotFound, Unavailable
 
@@ -60,7 +58,7 @@ def pipelines(
     with connect(url, home, workspace) as client:
         if name is not None and delete:
             client.delete_pipeline(name)
-            print(f"{name} is deleted.")
+            show(f"{name} is deleted.")
             return
         found = client.list_pipelines() if name is None else [client.get_pipeline(name)]
         if as_json:
@@ -192,7 +190,7 @@ def deploy(
                 with suppress(Conflict):
                     client.delete_pipeline(name)
             raise
-        print(pipeline.url())
+        show(pipeline.url())
 
 
 def _steps_of(document: dict[str, Any], version: str | None) -> list[dict[str, Any]]:
@@ -322,7 +320,7 @@ def infer(
     if isinstance(answer, pa.Table) and (out is None or out.suffix != ".arrow"):
         answer = _plain(answer)
     if out is None or str(out) == "-":
-        print(in_json(answer))
+        show(in_json(answer))
         return
     try:
         if out.suffix == ".arrow":
@@ -423,7 +421,7 @@ def logs(
                 )
             )
             for record in _plain(table):
-                print(in_json(record))
+                show(in_json(record))
             limit -= table.num_rows
             if status == "All" or cursor is None or (cursor == before and table.num_rows == 0):
                 return

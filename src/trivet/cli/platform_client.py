@@ -1,16 +1,13 @@
-"""Shared by the commands that use a platform: its address, and how results are printed."""
+"""Shared by the commands that use a platform: its address and its options."""
 
-import base64
 import os
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
 
-from trivet.errors import Unavailable
+from trivet.errors import Unavailable, visible
 from trivet.settings import read_settings
 
 if TYPE_CHECKING:
@@ -24,9 +21,6 @@ __all__ = [
     "UrlOption",
     "WorkspaceOption",
     "connect",
-    "in_json",
-    "print_json",
-    "print_table",
 ]
 
 PLATFORM = "The platform"
@@ -76,40 +70,5 @@ def connect(url: str | None, home: Path | None, workspace: str = "default", *, q
 
 
 def _to_stderr(text: str) -> None:
-    sys.stderr.write(text)
+    sys.stderr.write(visible(text))
     sys.stderr.flush()
-
-
-def print_json(value: Any) -> None:
-    """Print JSON for programs."""
-    print(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
-
-
-def in_json(value: Any) -> str:
-    """JSON on one line. NaN becomes null, as in the platform's answers: JSON has no NaN."""
-    return orjson.dumps(value, default=_plain).decode()
-
-
-def _plain(value: Any) -> str:
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
-
-
-def print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
-    """Print a table in a terminal; elsewhere plain lines with tabs."""
-    found = [[str(cell) for cell in row] for row in rows]
-    if not found:
-        print(empty)
-        return
-    if not sys.stdout.isatty():
-        for row in (list(heads), *found):
-            print("\t".join(" ".join(cell.split()) for cell in row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*heads, box=None)
-    for row in found:
-        # A model's text may look like markup.
-        table.add_row(*map(Text, row))
-    Console().print(table)

@@ -6,6 +6,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from trivet.errors import visible
+
 __all__ = ["Reporter"]
 
 EVERY_S = 5.0
@@ -47,7 +49,7 @@ class Reporter:
     def __call__(self, stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:
         """Show a stage."""
         count = f" {done}/{total}" if done is not None and total else ""
-        text = f"{stage}{count}: {detail}" if detail else f"{stage}{count}"
+        text = visible(f"{stage}{count}: {detail}" if detail else f"{stage}{count}")
         if stage in LASTING:
             self._print(text)
         elif self._status is not None:

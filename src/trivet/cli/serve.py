@@ -1,7 +1,6 @@
 """`trivet serve`: serves one model package over HTTP."""
 
 import contextlib
-import logging
 import os
 from typing import Annotated
 
@@ -26,9 +25,11 @@ from trivet.cli.options import (
     model_flags,
     parse_date,
 )
+from trivet.cli.output import show
 from trivet.cli.reporter import Reporter
 from trivet.settings import read_settings
 from trivet.wiring.listening import is_loopback, listening
+from trivet.wiring.log_lines import log_to_stderr
 
 __all__ = ["serve"]
 
@@ -108,7 +109,7 @@ def serve(
         http_port=http_port,
         max_body_mib=max_body,
     )
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
     with contextlib.ExitStack() as stack:
         # Take the ports before any slow work, slow imports included.
         listeners = stack.enter_context(listening(settings, roles=["gateway"]))
@@ -127,6 +128,6 @@ def serve(
         def ready() -> None:
             report.done()
             shown = f"[{host}]" if ":" in host else host
-            print(f"Ready: http://{shown}:{listeners['http'].getsockname()[1]}", flush=True)
+            show(f"Ready: http://{shown}:{listeners['http'].getsockname()[1]}")
 
         serve_prepared(package, model, settings=settings, listeners=listeners, report=report, on_ready=ready)

@@ -1,7 +1,6 @@
 """`trivet up` and `trivet down`: the platform on this machine."""
 
 import contextlib
-import logging
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trivet.cli.options import HomeOption, OfflineOption, WheelsOption
+from trivet.cli.output import show
 from trivet.cli.reporter import Reporter
 from trivet.errors import Unavailable
 from trivet.settings import Settings, read_settings, settings_to_environ
@@ -130,6 +130,7 @@ def up(
         offline=offline,
         wheels=wheels,
     )
+    from trivet.wiring.log_lines import log_to_stderr
     from trivet.wiring.platform import run_platform
 
     if detach and until_input_ends:
@@ -139,7 +140,7 @@ def up(
         return
     if until_input_ends:
         threading.Thread(target=_stop_with_input, daemon=True).start()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
     with Reporter() as report:
 
         def ready(info: "PlatformInfo") -> None:
@@ -164,7 +165,7 @@ def down(home: HomeOption = None) -> None:
     with Reporter() as report:
         report("stopping", "requests in flight are answered first")
         was_running = stop_platform(settings.home, within_s=settings.stop_delay_s + settings.drain_s + SLACK_S)
-    print("Stopped." if was_running else f"Nothing runs from {settings.home}.")
+    show("Stopped." if was_running else f"Nothing runs from {settings.home}.")
 
 
 def _stop_with_input() -> None:
@@ -175,7 +176,7 @@ def _stop_with_input() -> None:
 
 
 def _print_ready(info: "PlatformInfo") -> None:
-    print(f"Ready: {info.control_url} (control), {info.infer_url} (predictions)", flush=True)
+    show(f"Ready: {info.control_url} (control), {info.infer_url} (predictions)")
 
 
 def _detached(settings: Settings, *, anyone: bool) -> None:

@@ -6,6 +6,11 @@ from trivet.errors import Invalid, ModelFailed, TrivetError, Unsupported
 
 __all__ = ["ModelError", "error_of"]
 
+# The worker keeps to less, but the model can write to its socket as well.
+MOST_TEXT = 8_000
+MOST_TYPE = 200
+MOST_PATH = 1_000
+
 
 class ModelError(msgspec.Struct):
     """What the worker sends."""
@@ -17,23 +22,25 @@ class ModelError(msgspec.Struct):
 
 
 def error_of(error: ModelError) -> TrivetError:
-    """The error that the caller gets."""
+    """The error that the caller gets: the exception's type and message, and nothing of the log."""
+    message, kind = error.message[:MOST_TEXT], error.type[:MOST_TYPE]
+    path = None if error.path is None else error.path[:MOST_PATH]
     if error.reason == "model_output_mismatch":
         return ModelFailed(
             "the model answered something else than it declares",
-            why=error.message,
+            why=message,
             fix="fix the model's code, or its output schema",
-            path=error.path,
+            path=path,
             reason=error.reason,
         )
     if error.reason == "rows_only":
         return Unsupported(
             "this model does not answer raw requests",
-            why=error.message,
+            why=message,
             fix="send rows to the pipeline's address, as JSON or Arrow",
             reason="rows_only",
         )
-    what = f"{error.type}: {error.message}" if error.type else error.message
+    what = f"{kind}: {message}" if kind else message
     if error.reason == "invalid_input":
-        return Invalid(what, path=error.path, reason="refused_by_model")
-    return ModelFailed(what, path=error.path, reason=error.reason)
+        return Invalid(what, path=path, reason="refused_by_model")
+    return ModelFailed(what, path=path, reason=error.reason)

@@ -3,7 +3,6 @@
 import contextlib
 import faulthandler
 import json
-import logging
 import os
 import resource
 import signal
@@ -15,6 +14,7 @@ from trivet.disk.pulse import Pulse
 from trivet.errors import TrivetError
 from trivet.settings import settings_from_json
 from trivet.wiring.listening import is_loopback
+from trivet.wiring.log_lines import log_to_stderr
 from trivet_worker.process import die_with_parent
 
 __all__ = ["main"]
@@ -35,7 +35,7 @@ def main() -> None:
     # Until a process has its own handler, it can end at once without loss.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    logging.basicConfig(format=f"%(asctime)s %(levelname)s {role}: %(message)s", level=logging.WARNING)
+    log_to_stderr(f"%(asctime)s %(levelname)s {role}: %(message)s")
     settings = settings_from_json(config["settings"])
     peers = Peers(folder=settings.home / "run", secret=config["secret"])
     listeners = {name: socket.socket(fileno=number) for name, number in config["listeners"].items()}

@@ -32,7 +32,7 @@ from trivet.loading.environments import Report
 from trivet.loading.restore import sandbox_of, worker_files
 from trivet.loading.steps import Identity, native_step, work_of, worker_step
 from trivet.settings import Settings
-from trivet.workers import Failed, Launcher, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec
+from trivet.workers import Failed, Launcher, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec, without_log
 
 __all__ = ["NO_WORKSPACE", "compared", "given_rows", "rows_of", "run_tests", "standalone"]
 
@@ -104,7 +104,9 @@ async def standalone(
             launcher = ProcessLauncher(
                 environ=os.environ, home=settings.home, files=worker_files(settings), sandbox=sandbox_of(settings)
             )
-            await stack.enter_async_context(_workers(launcher, spec, route, loaded, loader, on_exit=on_exit))
+            await stack.enter_async_context(
+                _workers(launcher, spec, route, loaded, loader, report=report, on_exit=on_exit)
+            )
         else:
             report("loading", model.native_file or "")
         # Close it before the workers stop, so that their streams end in order.
@@ -126,6 +128,7 @@ async def _workers(
     loaded: LoadedPipeline,
     loader: Loader,
     *,
+    report: Report,
     on_exit: Callable[[], None],
 ) -> AsyncIterator[None]:
     """Keep the workers of a route's only step running, and give the loaded route those that are ready."""
@@ -161,7 +164,8 @@ async def _workers(
     def changed() -> None:
         failures = [state.error for state in workers.states if isinstance(state, Failed)]
         if failures and len(failures) == len(workers.states):
-            loaded.fail(failures[0])
+            report("warning", f"no worker is started any more: {failures[0].message}")
+            loaded.fail(without_log(failures[0]))
 
     loader.workers.on_end = lambda address: start(launcher.end(address))
     workers = WorkerSet(launcher, spec, count=spec.workers, on_ready=add, on_gone=remove, on_state=changed)

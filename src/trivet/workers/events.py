@@ -19,6 +19,7 @@ __all__ = [
     "check_protocol",
     "error_of",
     "read_event",
+    "without_log",
 ]
 
 PROTOCOL = 2
@@ -26,6 +27,9 @@ PROTOCOL = 2
 
 OVER_MEMORY = 113
 """The exit code of a worker that its guardian ended because of its memory: see `trivet_worker.guardian`."""
+
+# What the reasons of ends and of failed starts say before the last lines of a log.
+_LOG_FOLLOWS = "its log "
 
 
 class Importing(msgspec.Struct, frozen=True, tag_field="event", tag="importing"):
@@ -151,3 +155,9 @@ def error_of(failure: Failure, *, name: str, adapter: str, tail: str) -> TrivetE
         path=failure.path,
         reason="load_failed",
     )
+
+
+def without_log(error: TrivetError) -> TrivetError:
+    """A failed start as clients see it: the lines of the worker's log may quote the rows of others."""
+    why = (error.why or "").partition(_LOG_FOLLOWS)[0].rstrip(" ;\n")
+    return type(error)(error.what, why=why or None, fix=error.fix, path=error.path, reason=error.reason)

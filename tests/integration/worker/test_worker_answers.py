@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import textwrap
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +74,54 @@ def test_any_exception_of_a_model_is_its_error_and_the_worker_continues(stand, r
     assert any(type_ in line for line in log)
     assert any("custom_inference.py" in line for line in log)
     assert not any("trivet_worker" in line for line in log)
+
+
+def test_a_callers_error_has_no_path_of_this_machine(stand, row):
+    spec = stand.custom(
+        predict="""
+            import json, os, sys
+            package = os.path.dirname(os.path.abspath(__file__))
+            home = HOME
+            raise ValueError(f"{package}/model.bin {os.getcwd()}/x {home}/token {home}er {sys.prefix}/lib|")
+        """.replace("HOME", repr(str(stand.home)))
+    )
+
+    def use(link):
+        message = link.send(row)[1]["error"]["message"]
+        kept = f"{stand.home}er"
+        assert message.startswith(f"<package>/model.bin <scratch>/x <home>/token {kept} ")
+
+    log = stand.run(spec, use)
+    assert any(f"{stand.home}/token" in line for line in log)
+
+
+HOSTILE = {
+    "a huge message": "raise ValueError('x' * 10**7)",
+    "a huge type": "raise type('T' * 10**6, (Exception,), {})('m')",
+    "a message that ends the process": "raise type('T', (Exception,), {'__str__': lambda self: sys.exit(3)})",
+    "a message of another kind": """
+        class Text(str):
+            def __getitem__(self, key): raise SystemExit
+        raise type('T', (Exception,), {'__str__': lambda self: Text('m')})
+    """,
+    "a name that raises": "raise type('T', (ImportError,), {'name': property(lambda self: 1 / 0)})('m')",
+    "no stderr": "sys.stderr = None\nraise ValueError('m')",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_exception_is_an_error_of_a_bounded_size(stand, row, what):
+    statement = textwrap.indent(textwrap.dedent(HOSTILE[what]), "    ")
+    spec = stand.custom(predict=f"if input_data['x'][0, 0] < 0:\n{statement}\nreturn {{'y': input_data['x'][:, 0]}}")
+
+    def use(link):
+        _, metadata = link.send([[-1.0, 0.0, 0.0]])
+        assert metadata["error"]["reason"] == "model_error"
+        assert len(metadata["error"]["type"]) <= 200
+        assert len(metadata["error"]["message"]) <= 4000
+        assert link.send(row)[0] == {"y": [1.0]}
+
+    stand.run(spec, use)
 
 
 def test_input_that_the_model_refuses_is_the_callers_error(stand, row):

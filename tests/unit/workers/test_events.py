@@ -13,6 +13,7 @@ from trivet.workers.events import (
     check_protocol,
     error_of,
     read_event,
+    without_log,
 )
 
 
@@ -113,3 +114,20 @@ def test_a_worker_refuses_a_platform_of_another_release():
         f"the platform speaks version 1 of the worker protocol, and the worker version {PROTOCOL}\n"
         "  fix install trivet and trivet-worker of the same release"
     )
+
+
+@pytest.mark.parametrize(
+    ("why", "shown"),
+    [
+        ("exit code 1; its log ends with\n    a row of others", "exit code 1"),
+        ("ValueError: no\n  its log ends with\n    a row of others", "ValueError: no"),
+        ("its log ends with\n    a row of others", None),
+        ("exit code 1; its log is empty", "exit code 1"),
+        (None, None),
+    ],
+)
+def test_clients_see_a_failed_start_without_the_log(why, shown):
+    error = ModelFailed("it cannot be loaded", why=why, fix="fix it", path="a.py:3", reason="load_failed")
+    seen = without_log(error)
+    assert (type(seen), seen.what, seen.why) == (ModelFailed, "it cannot be loaded", shown)
+    assert (seen.fix, seen.path, seen.reason) == ("fix it", "a.py:3", "load_failed")

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from mac.exceptions import InferenceDataValidationError
 from trivet_worker.adapters import Adapter
-from trivet_worker.failures import message_of, printable, trace_of
+from trivet_worker.failures import HidePaths, message_of, printable, trace_of, type_of
 from trivet_worker.raw import RawRequest, pieces_of
 from trivet_worker.tensors import OutputMismatch, describe, to_arrow, to_numpy
 
@@ -86,13 +86,16 @@ Call = Union[RowsCall, RawCall]
 class Model:
     """A loaded model with its schemas."""
 
-    def __init__(self, adapter: Adapter, *, input_schema: pa.Schema, output_schema: pa.Schema, root: str) -> None:
+    def __init__(
+        self, adapter: Adapter, *, input_schema: pa.Schema, output_schema: pa.Schema, root: str, hide: HidePaths
+    ) -> None:
         self._predict = adapter.predict
         self._answer = getattr(adapter, "answer", None)
         self._inputs = [(field.name, field) for field in input_schema]
         self._outputs: List[pa.Field] = list(output_schema)
         self._output_schema = output_schema
         self._root = root
+        self._hide = hide
         self._folder = os.getcwd()
 
     def predict(self, batch: pa.RecordBatch) -> Answer:
@@ -147,13 +150,24 @@ class Model:
 
     def _failure(self, error: BaseException) -> Answer:
         if isinstance(error, OutputMismatch):
-            return _error("model_output_mismatch", error, path=error.path)
+            return self._error("model_output_mismatch", error, path=error.path)
         self._log(error)
-        return _error("invalid_input" if isinstance(error, InferenceDataValidationError) else "model_error", error)
+        return self._error("invalid_input" if isinstance(error, InferenceDataValidationError) else "model_error", error)
+
+    def _error(self, reason: str, error: BaseException, *, path: Optional[str] = None) -> Answer:
+        fields: Dict[str, Optional[str]] = {
+            "reason": reason,
+            "type": type_of(error),
+            "message": message_of(error, self._hide),
+        }
+        if path is not None:
+            fields["path"] = printable(path[:_MAX_PATH])
+        return Answer(None, json.dumps({"error": fields}).encode())
 
     def _log(self, error: BaseException) -> None:
-        sys.stderr.write(trace_of(error, self._root))
-        sys.stderr.flush()
+        with suppress(Exception):  # the model may have replaced or closed it
+            sys.stderr.write(trace_of(error, self._root))
+            sys.stderr.flush()
 
     def _return_to_folder(self) -> None:
         """Restore the working folder, in case model code changed it."""
@@ -165,13 +179,6 @@ class Model:
             with suppress(OSError):
                 os.makedirs(self._folder, exist_ok=True)  # noqa: PTH103
                 os.chdir(self._folder)
-
-
-def _error(reason: str, error: BaseException, *, path: Optional[str] = None) -> Answer:
-    fields: Dict[str, Optional[str]] = {"reason": reason, "type": type(error).__name__, "message": message_of(error)}
-    if path is not None:
-        fields["path"] = printable(path[:_MAX_PATH])
-    return Answer(None, json.dumps({"error": fields}).encode())
 
 
 _ROWS_ONLY = Answer(None, b'{"error": {"reason": "rows_only", "message": "its adapter has no `answer`"}}')

@@ -1,15 +1,36 @@
-"""Reports an exception: its type, its message, its line in the package, its traceback."""
+"""Reports an exception: its type, its message, its line in the package, its traceback.
+
+The exception is the model's: every part of it may be of any size and raise when it is read.
+"""
 
 import os
+import re
+import sys
 import traceback
 from types import TracebackType
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 from trivet_worker.absent import hint_for
 
-__all__ = ["PackageError", "message_of", "place_of", "printable", "report_of", "trace_of"]
+__all__ = [
+    "HidePaths",
+    "PackageError",
+    "hide_paths",
+    "message_of",
+    "place_of",
+    "printable",
+    "report_of",
+    "trace_of",
+    "type_of",
+]
+
+HidePaths = Callable[[str], str]
+"""Replaces this machine's paths in a text that clients see."""
 
 _MAX_MESSAGE = 4_000
+# A path may begin in what is kept and end after it.
+_MAX_READ = _MAX_MESSAGE + 4_096
+_MAX_TYPE = 200
 _MAX_TRACE = 20_000
 
 
@@ -17,14 +38,43 @@ class PackageError(Exception):
     """A package does not follow its framework's contract. The message is for its author."""
 
 
-def message_of(error: BaseException) -> str:
+def hide_paths(*, home: str, package: str, scratch: str) -> HidePaths:
+    """What replaces the paths of a worker's folders by their names.
+
+    Args:
+        home: the platform's own folder, absolute as the others are; empty if it is not known.
+        package: the folder of the model's files.
+        scratch: the model's working folder.
+    """
+    named = {home: "<home>", package: "<package>", scratch: "<scratch>"}
+    if sys.prefix != sys.base_prefix:
+        named[sys.prefix] = "<environment>"
+    names = {}
+    for path, name in named.items():
+        for spelled in (path, os.path.realpath(path)):
+            if path and spelled != os.sep:
+                names[spelled] = name
+    # The longest one that fits: the others lie in the home.
+    paths = "|".join(re.escape(path) for path in sorted(names, key=len, reverse=True))
+    pattern = re.compile(rf"(?:{paths})(?![\w.-])" if paths else "(?!)")
+    return lambda text: pattern.sub(lambda found: names[found.group()], text)
+
+
+def message_of(error: BaseException, hide: HidePaths) -> str:
     """The exception's own text, or a replacement if `__str__` fails."""
     try:
-        text = str(error)
-    except Exception:
-        text = "(its message cannot be shown: __str__ failed)"
-    hint = hint_for(error)
-    return printable(text[:_MAX_MESSAGE]) + (". " + hint if hint else "")
+        # A subclass of str may have methods of its own.
+        text = str.__getitem__(str(error), slice(_MAX_READ))
+        hint = hint_for(error)
+    except BaseException:
+        text, hint = "(its message cannot be shown: __str__ failed)", None
+    return printable(hide(text)[:_MAX_MESSAGE]) + (". " + hint if hint else "")
+
+
+def type_of(error: BaseException) -> str:
+    """The name of the exception's class."""
+    name = type.__dict__["__name__"].__get__(type(error))
+    return printable(str.__getitem__(name, slice(_MAX_TYPE)))
 
 
 def printable(text: str) -> str:
@@ -51,17 +101,17 @@ def trace_of(error: BaseException, root: str) -> str:
         start = start.tb_next
     try:
         lines = traceback.format_exception(type(error), error, start or error.__traceback__)
-    except Exception:
-        lines = [type(error).__name__ + "\n"]
+    except BaseException:
+        lines = [type_of(error) + "\n"]
     return printable("".join(lines)[-_MAX_TRACE:])
 
 
-def report_of(error: BaseException, root: str, *, reason: str) -> Dict[str, Any]:
+def report_of(error: BaseException, root: str, *, reason: str, hide: HidePaths) -> Dict[str, Any]:
     """The whole report, as an event has it."""
     return {
         "reason": reason,
-        "type": type(error).__name__,
-        "message": message_of(error),
+        "type": type_of(error),
+        "message": message_of(error, hide),
         "trace": trace_of(error, root),
         "path": place_of(error, root),
     }

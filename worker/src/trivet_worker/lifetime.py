@@ -17,7 +17,7 @@ import mac.types  # noqa: F401
 from trivet_worker.absent import allow_absent_names
 from trivet_worker.adapters import Adapter, PackageFiles, load_adapter
 from trivet_worker.calls import Call, Model, run_calls
-from trivet_worker.failures import report_of
+from trivet_worker.failures import HidePaths, hide_paths, report_of
 from trivet_worker.modules import open_package_folder
 from trivet_worker.protocol import PROTOCOL, Config, Events
 from trivet_worker.server import ModelServer
@@ -39,11 +39,12 @@ def run(config: Config, events: Events, *, stop: int, started: float, protection
     root = os.path.realpath(config.package_root)
     input_schema = pa.ipc.read_schema(pa.py_buffer(config.input_schema))
     output_schema = pa.ipc.read_schema(pa.py_buffer(config.output_schema))
-    adapter = _load(config, root, events)
+    hide = hide_paths(home=config.home, package=root, scratch=config.scratch)
+    adapter = _load(config, root, events, hide)
     if adapter is None:
         _end(1)
     else:
-        model = Model(adapter, input_schema=input_schema, output_schema=output_schema, root=root)
+        model = Model(adapter, input_schema=input_schema, output_schema=output_schema, root=root, hide=hide)
         calls: SimpleQueue[Optional[Call]] = SimpleQueue()
         threading.Thread(target=_stop_when_asked, args=(stop, calls), daemon=True).start()
         server = ModelServer(
@@ -70,7 +71,7 @@ def run(config: Config, events: Events, *, stop: int, started: float, protection
         _end(0)
 
 
-def _load(config: Config, root: str, events: Events) -> Optional[Adapter]:
+def _load(config: Config, root: str, events: Events, hide: HidePaths) -> Optional[Adapter]:
     """The adapter; None after a reported failure."""
     stages = ["importing"]
 
@@ -89,7 +90,7 @@ def _load(config: Config, root: str, events: Events) -> Optional[Adapter]:
         )
     except BaseException as error:
         reason = "import_failed" if stages[-1] == "importing" else "load_failed"
-        report = report_of(error, root, reason=reason)
+        report = report_of(error, root, reason=reason, hide=hide)
         sys.stderr.write(report["trace"])
         events.send("failed", error=report)
         return None
