@@ -20,6 +20,7 @@ from trivet.disk.processes import started_at
 from trivet.domain.encoding import encode
 from trivet.domain.routes import WorkerAddress
 from trivet.workers.records import WorkerRecord, handle_of
+from trivet_tests import old_kernel
 
 TRIVET = Path(sys.executable).with_name("trivet")
 
@@ -46,6 +47,7 @@ def test_a_detached_platform_is_ready_on_return_and_ends_with_down(free_home: Pa
         assert said.returncode == 0, said.stderr
         info = json.loads((free_home / "run" / "platform.json").read_text())
         assert said.stdout == f"Ready: {info['control_url']} (control), {info['infer_url']} (predictions)\n"
+        assert "sandbox: models " in said.stderr
         assert requests.get(info["control_url"] + "/readyz", timeout=60).status_code == 200
         assert requests.get(info["infer_url"] + "/readyz", timeout=60).status_code == 200
     finally:
@@ -298,3 +300,14 @@ def test_a_copied_home_leaves_the_workers_of_the_first_one_alone(free_home: Path
             assert worker.wait(60) < 0  # a home adopts its own workers, and ends those that nothing needs
         finally:
             worker.kill()
+
+
+def test_a_required_sandbox_that_is_missing_refuses_the_start(free_home: Path):
+    old = subprocess.run(
+        [sys.executable, old_kernel.__file__, TRIVET, "up", "--port", "0", "--http-port", "0"],
+        env={**os.environ, "TRIVET_HOME": str(free_home), "TRIVET_SANDBOX": "required"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (old.returncode, old.stdout) == (1, "")
+    assert "TRIVET_SANDBOX is `required`, and this kernel has no Landlock" in old.stderr
+    assert not (free_home / "run").exists()

@@ -16,8 +16,8 @@ from trivet.errors import TrivetError
 from trivet.settings import Settings
 from trivet.wiring.listening import LISTENERS, listen
 from trivet.wiring.platform import read_platform
+from trivet.wiring.protections import find_protections
 from trivet.workers.devices import find_devices
-from trivet_worker.sandbox import landlock_abi
 
 __all__ = ["Finding", "examine"]
 
@@ -125,23 +125,18 @@ def _devices() -> Finding:
 
 
 def _sandbox(settings: Settings) -> Finding:
-    abi = landlock_abi()
+    found = find_protections(settings)
     if settings.sandbox == "off":
         fix = "set TRIVET_SANDBOX=on"
         return Finding(subject="sandbox", verdict="warn", detail="off: models have all rights of this user", fix=fix)
-    if not abi:
+    if not found.landlock:
         return Finding(
             subject="sandbox",
             verdict="fail" if settings.sandbox == "required" else "warn",
-            detail="this kernel has no Landlock: models have the rights of this user",
+            detail=found.sentence,
             fix="use Linux 5.13 or newer with Landlock enabled, and 6.12 for all of it",
         )
-    missing = [what for since, what in ((3, "truncating files"), (6, "signals and abstract sockets")) if abi < since]
-    own = ", as users of their own" if os.geteuid() == 0 else ""
-    detail = f"workers open only their own files (Landlock {abi}){own}"
-    if missing:
-        detail += f"; not covered by this kernel: {', '.join(missing)}"
-    return Finding(subject="sandbox", verdict="ok", detail=detail)
+    return Finding(subject="sandbox", verdict="ok", detail=found.sentence)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

@@ -132,11 +132,13 @@ def up(
     )
     from trivet.wiring.log_lines import log_to_stderr
     from trivet.wiring.platform import run_platform
+    from trivet.wiring.protections import check_protections
 
     if detach and until_input_ends:
         raise typer.BadParameter("cannot be combined with --detach", param_hint="--until-input-ends")
+    protections = check_protections(settings)
     if detach:
-        _detached(settings, anyone=anyone)
+        _detached(settings, anyone=anyone, sandbox=protections.sentence)
         return
     if until_input_ends:
         threading.Thread(target=_stop_with_input, daemon=True).start()
@@ -147,6 +149,7 @@ def up(
             report.done()
             _print_ready(info)
 
+        report("sandbox", protections.sentence)
         run_platform(settings, report=report, on_ready=ready, anyone=anyone)
 
 
@@ -179,7 +182,7 @@ def _print_ready(info: "PlatformInfo") -> None:
     show(f"Ready: {info.control_url} (control), {info.infer_url} (predictions)")
 
 
-def _detached(settings: Settings, *, anyone: bool) -> None:
+def _detached(settings: Settings, *, anyone: bool, sandbox: str) -> None:
     """Start the platform as its own process, and wait until it is ready."""
     os.umask(0o077)
     log = settings.home / "logs" / "platform.log"
@@ -189,6 +192,7 @@ def _detached(settings: Settings, *, anyone: bool) -> None:
     if anyone:
         command.append("--let-anyone-on-the-network-run-code-here")
     with log.open("ab") as output, Reporter() as report:
+        report("sandbox", sandbox)
         report("starting", f"its log is {log}")
         size = log.stat().st_size
         process: subprocess.Popen[bytes] | None = None

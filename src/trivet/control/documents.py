@@ -10,6 +10,7 @@ from trivet.domain.encoding import schema_to_text
 from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Runtime
 from trivet.domain.pipeline import CheckStep, Pipeline, PipelineStep, PipelineVersion
+from trivet.domain.protections import protections_of
 from trivet.domain.schema import format_schema
 from trivet.domain.version import Model, ModelConfig, ModelVersion, Workspace, batching_of, network_of
 
@@ -45,6 +46,19 @@ def fault_document(fault: Fault | None) -> dict[str, Any] | None:
         return None
     fields = {"what": fault.what, "why": fault.why, "fix": fault.fix, "path": fault.path, "reason": fault.reason}
     return {"error": fault.error, **{name: value for name, value in fields.items() if value is not None}}
+
+
+def protections_document(held: tuple[str, ...] | None) -> dict[str, Any] | None:
+    """What keeps a worker to its own files and processes; None if it is not known."""
+    if held is None:
+        return None
+    found = protections_of(held)
+    return {
+        "landlock": found.landlock,
+        "own_user": found.own_user,
+        "closed": list(found.closed),
+        "open": list(found.open),
+    }
 
 
 def workspace_document(workspace: Workspace) -> dict[str, Any]:
@@ -135,6 +149,7 @@ def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]
         "batching": batching,
         "batching_reason": reason,
         "network": None if loaded is None else network_of(loaded, version.config),
+        "protections": None if loaded is None else protections_document(loaded.protections),
         "notes": [] if loaded is None else list(loaded.notes),
         "config": None if version.config is None else config_document(version.config),
         "created_by": version.created_by,
@@ -213,6 +228,7 @@ def deployment_document(deployment: Deployment) -> dict[str, Any]:
             "status": worker.status,
             "pid": worker.pid,
             "reason": worker.reason,
+            "protections": protections_document(worker.protections),
         }
         for worker in status.workers
     ]

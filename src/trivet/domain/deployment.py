@@ -55,7 +55,11 @@ class DeploymentState(StrEnum):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker of an isolated step, as `status` shows it."""
+    """One worker of an isolated step, as `status` shows it.
+
+    Attributes:
+        protections: what its sandbox holds; None until it is ready, and in a status of an earlier release.
+    """
 
     id: str
     model: str
@@ -63,6 +67,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     status: DeploymentState
     pid: int | None = None
     reason: str | None = None
+    protections: tuple[str, ...] | None = None
 
 
 class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):

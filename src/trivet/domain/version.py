@@ -132,6 +132,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         answered: whether it answered its canned row when it was uploaded. A model may refuse a made-up row, and is then sent
             requests without having answered any.
         independence: whether its answer to a row depends on the rows beside it; None where its trial did not compare any.
+        protections: what the sandbox of its worker held when it was tried; None if it ran natively or was not asked.
         environment: digest of the environment; None where the model runs natively.
         requirements: the environment's PEP 508 lines …
         packages: … and the packages that they resolved to, `name==version` in order of name, for a rebuild.
@@ -154,6 +155,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     output_schema: pa.Schema
     answered: bool = False
     independence: Independence | None = None
+    protections: tuple[str, ...] | None = None
     environment: Digest | None = None
     requirements: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()

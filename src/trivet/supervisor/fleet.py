@@ -262,4 +262,9 @@ class Fleet:
 
 
 def _ready(worker: RunningWorker) -> SlotState:
-    return SlotState(address=worker.address, status=DeploymentState.RUNNING, pid=worker.pid)
+    return SlotState(
+        address=worker.address,
+        status=DeploymentState.RUNNING,
+        pid=worker.pid,
+        protections=worker.protections,
+    )

@@ -28,12 +28,14 @@ class SlotState:
         address: of a ready worker.
         status: for display.
         reason: why there is no worker.
+        protections: what the sandbox of a ready worker holds.
     """
 
     address: WorkerAddress | None = None
     status: DeploymentState = DeploymentState.STARTING
     pid: int | None = None
     reason: str | None = None
+    protections: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -60,4 +60,5 @@ def _workers(fleet: DesiredFleet, observed: Observed) -> Iterable[WorkerStatus]:
             status=slot.status,
             pid=slot.pid,
             reason=slot.reason,
+            protections=slot.protections,
         )

@@ -50,6 +50,7 @@ async def standalone(
     report: Report,
     root: Path | None = None,
     workers: int = 1,
+    on_ready: Callable[[RunningWorker], None] = lambda _: None,
     on_exit: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[ServedPipeline]:
     """Load a prepared model as a pipeline of one step, for the length of a `with` block.
@@ -61,6 +62,7 @@ async def standalone(
         report: receives progress.
         root: the folder of a converted file, if that is what runs.
         workers: how many to start, if the model runs in workers.
+        on_ready: called with each worker that is ready.
         on_exit: called whenever a worker ended unexpectedly.
 
     Raises:
@@ -105,7 +107,7 @@ async def standalone(
                 environ=os.environ, home=settings.home, files=worker_files(settings), sandbox=sandbox_of(settings)
             )
             await stack.enter_async_context(
-                _workers(launcher, spec, route, loaded, loader, report=report, on_exit=on_exit)
+                _workers(launcher, spec, route, loaded, loader, report=report, on_ready=on_ready, on_exit=on_exit)
             )
         else:
             report("loading", model.native_file or "")
@@ -129,6 +131,7 @@ async def _workers(
     loader: Loader,
     *,
     report: Report,
+    on_ready: Callable[[RunningWorker], None],
     on_exit: Callable[[], None],
 ) -> AsyncIterator[None]:
     """Keep the workers of a route's only step running, and give the loaded route those that are ready."""
@@ -143,6 +146,7 @@ async def _workers(
 
     def add(worker: RunningWorker) -> None:
         ready[worker] = worker.address
+        on_ready(worker)
         update()
 
     def remove(worker: RunningWorker) -> None:

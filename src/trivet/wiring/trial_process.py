@@ -31,6 +31,7 @@ from trivet.loading.prepare import prepare
 from trivet.loading.trials import Stage, TrialFailed, TrialJob, TrialLoaded, TrialMessage
 from trivet.settings import Settings, settings_from_json
 from trivet.wiring.standalone import compared, given_rows, rows_of, run_tests, standalone
+from trivet.workers import RunningWorker
 from trivet_worker.process import die_with_parent, read_line, take_streams
 
 __all__ = ["main", "try_out"]
@@ -100,7 +101,8 @@ async def _answer(
     package: Package, model: LoadedModel, *, target: Path, settings: Settings, report: Report
 ) -> LoadedModel:
     """Load it and send it its canned row and its own tests. Returns the model with the results."""
-    async with standalone(package, model, settings=settings, report=report) as pipeline:
+    workers: list[RunningWorker] = []
+    async with standalone(package, model, settings=settings, report=report, on_ready=workers.append) as pipeline:
         answered = pipeline.probe.refused is None
         if answered:
             report("warming up", f"it answered {pipeline.probe.shown}")
@@ -118,7 +120,8 @@ async def _answer(
                 reason="test_failed",
             )
         schemas = {"input_schema": pipeline.runner.input_schema, "output_schema": pipeline.runner.output_schema}
-        proved = msgspec.structs.replace(model, answered=answered, **schemas)
+        held = workers[0].protections if workers else None
+        proved = msgspec.structs.replace(model, answered=answered, protections=held, **schemas)
         try:
             native = await _natively(package, proved, pipeline, target=target, settings=settings, report=report)
         except TrivetError as error:

@@ -22,6 +22,7 @@ class AdoptedWorker:
         address: where it answers.
         pid: the process that runs the model.
         fleet, devices: see `WorkerSpec`.
+        protections: what its sandbox holds.
         log: what it writes.
 
     Raises:
@@ -33,6 +34,7 @@ class AdoptedWorker:
         self.pid = record.model_pid
         self.fleet = record.fleet
         self.devices = record.devices
+        self.protections = record.protections
         self._record = record
         self._path = path
         self.log = FileLog(Path(record.log), start=record.log_start)

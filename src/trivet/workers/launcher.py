@@ -25,6 +25,10 @@ class RunningWorker(Protocol):
     def devices(self) -> tuple[str, ...]:
         """See `WorkerSpec`."""
 
+    @property
+    def protections(self) -> tuple[str, ...]:
+        """What its sandbox holds: see `protections_of`."""
+
     async def wait(self) -> str:
         """Wait for its end. Returns how it ended, with the last lines of its log."""
 

@@ -48,6 +48,7 @@ class ProcessWorker:
         address: where it answers, once it is ready.
         pid: the process that runs the model; until it is ready, the guardian's.
         devices: see `WorkerSpec`.
+        protections: what its sandbox holds, once it is ready.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ProcessWorker:
         self.pid = process.pid
         self.log = log
         self.devices = devices
+        self.protections: tuple[str, ...] = ()
         self.address = WorkerAddress(
             id=secrets.token_hex(8),
             location=location,
@@ -117,6 +119,7 @@ class ProcessWorker:
             raise error_of(event.error, name=spec.name, adapter=spec.adapter, tail=self.log.tail())
         check_protocol(event, name=spec.name)
         self.pid = event.pid
+        self.protections = event.protections
         if event.port:
             location = self.address.location.rpartition(":")[0]
             self.address = msgspec.structs.replace(self.address, location=f"{location}:{event.port}")
@@ -148,6 +151,7 @@ class ProcessWorker:
             log_start=self.log.start,
             folder=str(self._folder.path),
             devices=self.devices,
+            protections=self.protections,
         )
         if write_record(path, record):
             # Another supervisor can adopt it now, so it no longer ends with this process.

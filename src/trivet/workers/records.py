@@ -32,6 +32,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
         log_start: where in that file its own lines begin.
         folder: its private folder.
         devices: see `WorkerSpec`; a record of a release without devices has none.
+        protections: what its sandbox holds; a release without one says nothing.
     """
 
     worker: WorkerAddress
@@ -42,6 +43,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     log_start: int
     folder: str
     devices: tuple[str, ...] = ()
+    protections: tuple[str, ...] = ()
 
 
 def handle_of(pid: int, started: int) -> dict[str, str]:

@@ -65,6 +65,7 @@ class ProcesslessWorker:
         self.address = WorkerAddress(id=self.id, location=f"grpc+unix:///nowhere/{number}")
         self.spec = spec
         self.devices = spec.devices
+        self.protections = ("landlock 7", "seccomp")
         self.ended = asyncio.Event()
         # Of a handle whose supervisor was killed.
         self.powerless = False

@@ -14,7 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from trivet.errors import Unavailable
 from trivet.workers.processes import Sandbox
+from trivet_tests import old_kernel
 from trivet_worker.sandbox import landlock_abi
 
 ABI = landlock_abi()
@@ -257,3 +259,20 @@ def test_code_of_the_environment_runs_inside_the_sandbox(stand, tmp_path):
 
     assert asyncio.run(main()) == [True, str(environment), 0]
     assert not leak.exists()
+
+
+def test_a_required_sandbox_that_is_missing_ends_the_worker(stand):
+    interpreter = stand.folder / "python"
+    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} {old_kernel.__file__} {sys.executable} "$@"\n')
+    interpreter.chmod(0o755)
+    old = replace(stand, python=interpreter)
+
+    async def started(mode: str) -> tuple[str, ...]:
+        worker = await old.launcher_with(sandbox=Sandbox(mode=mode)).start(old.custom())
+        await worker.stop(5)
+        return worker.protections
+
+    with pytest.raises(Unavailable) as refused:
+        asyncio.run(started("required"))
+    assert (refused.value.reason, refused.value.why) == ("sandbox_missing", "this kernel has no Landlock")
+    assert asyncio.run(started("on")) == ("seccomp",)

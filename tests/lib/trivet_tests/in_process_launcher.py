@@ -50,6 +50,7 @@ class InProcessWorker:
         self.address = state.address
         self.pid = state.number
         self.devices = state.devices
+        self.protections = ()
         self._state = state
 
     async def wait(self) -> str:

@@ -1,0 +1,58 @@
+"""What the sandbox of a worker holds on this machine, before any worker runs."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from trivet.domain.protections import Protections, protections_of
+from trivet.errors import Unavailable
+from trivet.settings import Settings
+from trivet_worker import process
+
+__all__ = ["check_protections", "find_protections"]
+
+ANSWER_S = 60.0
+# A process restricts itself for good, so another one tries it.
+_PROGRAM = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from trivet_worker.sandbox import Grants, enter, refuse_network
+code, scratch, mode, network = sys.argv[1:]
+print(json.dumps(refuse_network() if mode == "off" else enter(Grants((), "", scratch, scratch, network == "full"))))
+"""
+
+
+def find_protections(settings: Settings) -> Protections:
+    """What holds for a worker that may use the network, if the settings let any."""
+    if settings.sandbox == "off" and settings.worker_network == "full":
+        return protections_of(())
+    code = str(Path(process.__file__).parent.parent)
+    with tempfile.TemporaryDirectory() as scratch:
+        # Its standard error becomes a file of the worker's own user, so it is a pipe.
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, code, scratch, settings.sandbox, settings.worker_network],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=ANSWER_S,
+            check=False,
+        )
+    return protections_of(json.loads(done.stdout) if done.returncode == 0 else ())
+
+
+def check_protections(settings: Settings) -> Protections:
+    """What holds, unless the settings require more.
+
+    Raises:
+        Unavailable: the sandbox is required, and this kernel has none.
+    """
+    found = find_protections(settings)
+    if settings.sandbox == "required" and not found.landlock:
+        raise Unavailable(
+            "models cannot be kept to their own files",
+            why="TRIVET_SANDBOX is `required`, and this kernel has no Landlock",
+            fix="use a kernel with Landlock (Linux 5.13 or newer), or set TRIVET_SANDBOX=on to run with what this one has",
+            reason="sandbox_missing",
+        )
+    return found
