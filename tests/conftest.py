@@ -32,9 +32,11 @@ SLOW_FIRST = ("e2e_platform", "docs", "e2e", "e2e_examples", "integration")
 UNDER_LOAD = {"test_random_kills.py", "test_swapping_under_load.py", "test_undisturbed.py"}
 
 
-# A shell starts background jobs with SIGINT ignored, and what the tests start would inherit that.
+# A shell starts background jobs with SIGINT ignored, `nohup` with SIGHUP, and what the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:
