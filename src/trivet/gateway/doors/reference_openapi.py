@@ -31,16 +31,35 @@ ERROR_SCHEMA: dict[str, Any] = {
     },
 }
 
+JSON = "application/json"
+ERROR = {"$ref": "#/components/schemas/Error"}
 ERRORS = {
     "400": "The request is wrong; nothing was predicted.",
+    "401": "The token is missing or wrong, where one is needed.",
+    "403": "The request comes from a page of another site.",
+    "404": "Nothing is deployed here any more.",
     "406": "The requested format of the answer is not supported.",
     "413": "The body is too large.",
-    "415": "The format of the body is not supported.",
+    "415": "The format of the body is not supported, or not named.",
+    "421": "The host that the request names is not this one.",
     "429": "Too many requests wait; try again after Retry-After seconds.",
     "500": "The model failed, or its answer differs from what it declares.",
     "503": "No worker can answer, or the worker died.",
     "504": "The model took longer than its limit.",
 }
+
+
+def _answer(text: str, schema: dict[str, Any], media: str = JSON) -> dict[str, Any]:
+    return {"description": text, "content": {media: {"schema": schema}}}
+
+
+def _members(properties: dict[str, Any], *, required: Sequence[str] | None = None) -> dict[str, Any]:
+    needed = list(properties if required is None else required)
+    return {"type": "object", "properties": properties, "required": needed, "additionalProperties": False}
+
+
+def _list_of(name: str, items: dict[str, Any]) -> dict[str, Any]:
+    return _members({name: {"type": "array", "items": items}})
 
 
 def json_schema(field: pa.Field) -> dict[str, Any]:
@@ -164,19 +183,13 @@ def _operation(pipeline: ServedPipeline, *, name: str) -> dict[str, Any]:
         CONTENT_TYPES[form].decode(): {"schema": {}} for form in (Format.ARROW_FILE, Format.ARROW_STREAM)
     }
     records = CONTENT_TYPES[Format.RECORDS].decode()
-    errors = {
-        status: {
-            "description": text,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-        }
-        for status, text in ERRORS.items()
-    }
+    errors = {status: _answer(text, ERROR) for status, text in ERRORS.items()}
     return {
         "operationId": name,
         "summary": "Predict: one row of output for each row of input.",
         "parameters": [
-            _parameter("dataset[]", _list_of_parts(), "Parts or columns wanted; all by default."),
-            _parameter("dataset.exclude[]", _list_of_parts(), "Parts or columns not wanted."),
+            _parameter("dataset[]", _list_of_parts(outputs), "Parts or columns wanted; all by default."),
+            _parameter("dataset.exclude[]", _list_of_parts(outputs), "Parts or columns not wanted."),
             _parameter("dataset.flatten", {"type": "boolean", "default": False}, "Dotted keys instead of nested ones."),
         ],
         "requestBody": {
@@ -203,21 +216,45 @@ def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str,
     return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
 
 
-def _list_of_parts() -> dict[str, Any]:
-    return {"type": "array", "items": {"type": "string"}, "examples": [list(ALL_PARTS), ["out.prediction"]]}
+def _list_of_parts(outputs: pa.Schema) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}, "examples": [list(ALL_PARTS), [f"out.{outputs.names[0]}"]]}
+
+
+TEXT: dict[str, Any] = {"type": "string"}
+STATUS = {"enum": ["Running", "Starting", "Stopping"]}
+REASONS = {"type": "object", "additionalProperties": TEXT}
+MODELS = {
+    "name": TEXT,
+    "version": TEXT,
+    "sha": TEXT,
+    "status": STATUS,
+    "framework": TEXT,
+    "runtime": TEXT,
+    "pipelines": {"type": "array", "items": TEXT},
+}
+PIPELINES = {"id": TEXT, "version": TEXT, "status": STATUS, "deployment_id": {"type": "integer"}, "url": TEXT}
+READY = _members({"status": {"const": "ready"}, "pipelines": REASONS}, required=["status"])
+NOT_READY = _members({"status": TEXT, "error": TEXT, "reason": TEXT, "pipelines": REASONS}, required=["status"])
 
 
 def _pages() -> dict[str, Any]:
-    pages = {
-        "/models": "The models that answer.",
-        "/pipelines": "The pipelines that answer, and where.",
-        "/healthz": "Whether the process lives.",
-        "/readyz": "Whether canned rows are answered.",
-        "/metrics": "Measurements for Prometheus.",
-    }
     return {
-        path: {"get": {"summary": text, "responses": {"200": {"description": text}}}} for path, text in pages.items()
+        "/models": _page("The models that answer.", _list_of("models", _members(MODELS))),
+        "/pipelines": _page(
+            "The pipelines that answer, and where.",
+            _list_of("pipelines", _members(PIPELINES, required=["id", "version", "status"])),
+        ),
+        "/healthz": _page("Whether the process lives.", _members({"status": {"const": "alive"}})),
+        "/readyz": _page("Whether canned rows are answered.", READY, {"503": _answer("Not ready.", NOT_READY)}),
+        "/metrics": _page("Measurements for Prometheus.", TEXT, media="text/plain"),
     }
+
+
+def _page(
+    text: str, schema: dict[str, Any], more: dict[str, Any] | None = None, *, media: str = JSON
+) -> dict[str, Any]:
+    errors = {status: _answer(ERRORS[status], ERROR) for status in ("400", "401", "403", "421", "500")}
+    return {"get": {"summary": text, "responses": {"200": _answer(text, schema, media), **(more or {}), **errors}}}
 
 
 def example_row(pipeline: ServedPipeline) -> dict[str, Any]:
