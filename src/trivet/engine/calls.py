@@ -1,12 +1,16 @@
 """`Call = Rows | Raw`: what waits in a model's queue, and what a raw call is answered."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+import numpy as np
+import pyarrow as pa
+
 from trivet.engine.batch import Batch
 from trivet.errors import TrivetError
+from trivet_worker.tensors import OutputMismatch, fixed_shape, form_of
 
 __all__ = ["ArrivingAnswer", "Call", "Headers", "Outcome", "Piece", "Raw", "RawAnswer", "Rows"]
 
@@ -36,6 +40,25 @@ class Rows:
         """About how many bytes the columns hold."""
         return self.batch.nbytes
 
+    @property
+    def form(self) -> Hashable:
+        """What the model's arrays look like beside their rows; equal to no other where the batch cannot be sent."""
+        try:
+            return tuple(_form(self.batch, index) for index in range(len(self.batch.columns)))
+        except (pa.ArrowException, OutputMismatch, ValueError, TypeError, OverflowError):
+            return object()
+
+
+def _form(batch: Batch, index: int) -> Hashable:
+    column = batch.columns[index]
+    if (
+        isinstance(column, np.ndarray)
+        and column.dtype != object
+        and fixed_shape(batch.schema.field(index).type) is not None
+    ):
+        return False
+    return form_of(batch.arrow(index))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Raw:
@@ -48,6 +71,7 @@ class Raw:
         body: the bytes as the client sent them, decompressed.
     """
 
+    form: ClassVar[None] = None
     joins: ClassVar[bool] = False
     rows: ClassVar[int] = 1
 

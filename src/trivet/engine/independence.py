@@ -16,6 +16,7 @@ from trivet.engine.batch import Batch, concat
 from trivet.engine.made_up_rows import KINDS, Kind, made_up
 from trivet.engine.served import Runner, predict
 from trivet.errors import Invalid, ModelFailed, TrivetError
+from trivet_worker.tensors import fixed_shape
 
 __all__ = ["NOISE", "compare_rows"]
 
@@ -222,8 +223,9 @@ def _without_floats(value: Any, found: list[float]) -> Any:
 def _rows_of(answer: Batch) -> list[Answer]:
     columns: list[Any] = []
     for index in range(len(answer.schema)):
-        values = answer.numpy(index)
-        columns.append(values if values.dtype != object else answer.arrow(index).to_pylist())
+        # The array of a list of any length depends on the lists beside it; the list does not.
+        values = None if fixed_shape(answer.schema.field(index).type) is None else answer.numpy(index)
+        columns.append(answer.arrow(index).to_pylist() if values is None or values.dtype == object else values)
     return [[_Value(value) for value in row] for row in zip(*columns, strict=True)]
 
 

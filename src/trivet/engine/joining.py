@@ -1,6 +1,6 @@
 """Which waiting requests share a call: pure policy, no I/O."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol, TypeVar
 
 __all__ = ["Sized", "gather", "patience_s"]
@@ -21,6 +21,10 @@ class Sized(Protocol):
     def joins(self) -> bool:
         """Whether it may share a call with others."""
 
+    @property
+    def form(self) -> Hashable:
+        """What a model sees of it beside its rows. Only requests of one form share a call."""
+
 
 T = TypeVar("T", bound=Sized)
 
@@ -28,7 +32,7 @@ T = TypeVar("T", bound=Sized)
 def gather(
     first: T, next_waiting: Callable[[int], T | None], *, max_rows: int, max_bytes: int
 ) -> tuple[list[T], T | None]:
-    """Take waiting requests, in order, as long as rows and bytes stay within the limits.
+    """Take waiting requests, in order, as long as they have one form, and rows and bytes stay within the limits.
 
     Args:
         first: goes in whatever its size, so that a large request travels too, alone. One that does not join goes alone.
@@ -47,7 +51,7 @@ def gather(
             break
         rows += item.rows
         nbytes += item.nbytes
-        if not item.joins or rows > max_rows or nbytes > max_bytes:
+        if not item.joins or rows > max_rows or nbytes > max_bytes or item.form != first.form:
             return taken, item
         taken.append(item)
     return taken, None

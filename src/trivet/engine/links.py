@@ -5,7 +5,7 @@ reads the answer and hands that to the event loop. A raw call goes alone, over a
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Protocol
@@ -20,6 +20,7 @@ from trivet.engine.calls import Call, Outcome, Piece, Raw, Rows
 from trivet.engine.model_errors import ModelError, error_of
 from trivet.engine.raw_exchange import RawExchange, Stream
 from trivet.errors import Internal, TrivetError, Unavailable
+from trivet_worker.tensors import fixed_shape
 
 __all__ = ["Broken", "Job", "Link", "Worker"]
 
@@ -50,7 +51,7 @@ class Job:
         left: the caller has gone; the call has no outcome yet.
     """
 
-    __slots__ = ("abandoned", "call", "came", "deadline", "deliver", "joins", "left", "link", "nbytes", "rows")
+    __slots__ = ("_form", "abandoned", "call", "came", "deadline", "deliver", "joins", "left", "link", "nbytes", "rows")
 
     def __init__(self, call: Call, *, deliver: Callable[[Outcome], None], came: float, deadline: float) -> None:
         self.call = call
@@ -63,6 +64,14 @@ class Job:
         self.link: Link | None = None
         self.abandoned = False
         self.left = False
+        self._form: Hashable = None
+
+    @property
+    def form(self) -> Hashable:
+        """See `Sized`."""
+        if self._form is None:
+            self._form = self.call.form
+        return self._form
 
 
 class _AnswerMetadata(msgspec.Struct):
@@ -221,8 +230,11 @@ def _split(answer: Batch, rows: Sequence[int]) -> list[Outcome]:
 
 def _sliceable(answer: Batch, index: int) -> "pa.Array":
     """Numbers become numpy once, for all; what numpy holds as objects is cut in Arrow."""
+    column = answer.columns[index]
+    if fixed_shape(answer.schema.field(index).type) is None:  # numpy has empty lists for those that are null
+        return column
     values = answer.numpy(index)
-    return answer.columns[index] if values.dtype == object else values
+    return column if values.dtype == object else values
 
 
 def _remote_error(metadata: pa.Buffer | None) -> TrivetError:

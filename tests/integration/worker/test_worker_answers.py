@@ -324,6 +324,27 @@ def test_optional_inputs_arrive_as_none_and_as_empty_lists(stand):
     stand.run(spec, use)
 
 
+def test_lists_of_one_length_are_one_array_and_ragged_ones_objects(stand):
+    spec = replace(
+        stand.custom(
+            predict="""
+            found = input_data['variable']
+            if found.dtype == object:
+                return {'out': [row * 2 for row in found]}
+            return {'out': np.rint(np.power(10, input_data.pop('variable')))}
+            """
+        ),
+        input_schema=pa.schema([pa.field("variable", pa.list_(pa.float32()))]),
+        output_schema=pa.schema([pa.field("out", pa.list_(pa.float32()))]),
+    )
+
+    def use(link):
+        assert link.send([[1, 2], [0, 3]])[0] == {"out": [[10.0, 100.0], [1.0, 1000.0]]}
+        assert link.send([[1, 2], [3]])[0] == {"out": [[2.0, 4.0], [6.0]]}
+
+    stand.run(spec, use)
+
+
 def test_a_stream_of_another_schema_is_refused_and_harms_no_other(stand, row):
     spec = stand.custom()
 

@@ -16,6 +16,7 @@ class Request:
     rows: int
     nbytes: int
     joins: bool = True
+    form: str = ""
 
 
 sizes = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 400)), min_size=1, max_size=30)
@@ -73,6 +74,11 @@ def test_a_request_beyond_the_limits_goes_alone():
     assert (taken, held) == ([huge], None)
     taken, held = gather(small, lambda _: huge, max_rows=10, max_bytes=10)
     assert (taken, held) == ([small], huge)
+
+
+def test_requests_of_different_forms_do_not_share_a_call():
+    short, long = Request(0, 1, 1, form="[2]"), Request(1, 1, 1, form="[3]")
+    assert calls_of([short, short, long, short], max_rows=10, max_bytes=10) == [[short, short], [long], [short]]
 
 
 def test_a_request_that_does_not_join_goes_alone():

@@ -18,6 +18,7 @@ from pyarrow import flight
 
 from trivet.domain.routes import WorkerAddress
 from trivet.engine.batch import Batch
+from trivet.engine.calls import Rows
 from trivet.engine.limits import EngineLimits
 from trivet.engine.pool import Replaced, WorkerPool
 from trivet.errors import (
@@ -163,6 +164,30 @@ def test_what_waits_while_a_worker_is_busy_is_joined_and_split_again(folder):
             assert pool.waiting == 0
 
     run(story())
+
+
+def lists(*rows):
+    field = pa.field("x", pa.list_(pa.float32()))
+    return Rows(Batch(pa.schema([field]), [pa.array(rows, field.type)], len(rows)), joins=True)
+
+
+def test_only_lists_of_one_shape_have_one_form():
+    assert lists([1, 2]).form == lists([3, 4], [5, 6]).form
+    assert lists([1, 2]).form != lists([3]).form
+    assert lists([1, 2]).form != lists([3, None]).form
+    assert lists([1], [2, 3]).form == lists([4, 5], []).form
+
+
+def test_a_column_of_numpy_has_the_form_of_the_same_one_in_arrow():
+    schema = pa.schema([pa.field("x", pa.list_(pa.int64(), 2)), pa.field("t", pa.string())])
+    one = Batch(schema, [np.ones((1, 2), np.int64), np.array(["a"], object)], 1)
+    other = Batch.of_record_batch(one.record_batch())
+    assert Rows(one, joins=True).form == Rows(other, joins=True).form
+
+
+def test_a_batch_that_cannot_be_sent_has_a_form_of_its_own():
+    batch = Batch(INPUTS, [np.array(["no number"], object)], 1)
+    assert Rows(batch, joins=True).form != Rows(batch, joins=True).form
 
 
 def test_nothing_is_joined_where_that_is_not_wanted(folder):

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet_worker.tensors import OutputMismatch, describe, element_type, fixed_shape, numpy_dtype, to_arrow, to_numpy
+from trivet_worker.tensors import (
+    OutputMismatch,
+    describe,
+    element_type,
+    fixed_shape,
+    form_of,
+    numpy_dtype,
+    to_arrow,
+    to_numpy,
+)
 
 NUMBERS = [
     *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
@@ -98,9 +107,104 @@ def test_lists_of_any_length_are_arrays_of_their_own():
     view[0][0] = 9
 
 
-def test_lists_of_equal_length_look_as_ragged_ones_do():
-    view = to_numpy(column([[1, 2], [3, 4]], pa.list_(pa.int64())), None, writable=True)
-    assert view.shape == (2,)
+FLOATS, INTS, TEXTS = pa.list_(pa.float32()), pa.list_(pa.int64()), pa.list_(pa.string())
+
+
+@pytest.mark.parametrize(
+    ("values", "data_type", "shape", "dtype"),
+    [
+        ([[1, 2], [3, 4]], INTS, (2, 2), "int64"),
+        ([[1, 2, 3]], FLOATS, (1, 3), "float32"),
+        ([[], []], FLOATS, (2, 0), "float32"),
+        ([None, None], FLOATS, (2, 0), "float32"),
+        ([], FLOATS, (0, 0), "float32"),
+        ([[[1, 2]], [[3, 4]]], pa.list_(FLOATS), (2, 1, 2), "float32"),
+        ([[], []], pa.list_(FLOATS), (2, 0, 0), "float32"),
+        ([[[1, 2, 3]], [[4, 5, 6]]], pa.list_(FLOATS, 1), (2, 1, 3), "float32"),
+        ([[[1, 2]], [[3, 4]]], pa.large_list(pa.list_(pa.int8(), 2)), (2, 1, 2), "int8"),
+        ([[True], [False]], pa.list_(pa.bool_()), (2, 1), "bool"),
+        ([["a", "b"], ["c", None]], TEXTS, (2, 2), "object"),
+        ([[1, None], [2, 3]], FLOATS, (2, 2), "object"),
+        ([[{"a": 1}], [{"a": 2}]], pa.list_(pa.struct([("a", pa.int8())])), (2, 1), "object"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("writable", [True, False])
+def test_lists_of_one_shape_are_one_array(values, data_type, shape, dtype, writable):
+    array = column([*values, *values], data_type).slice(len(values))
+    view = to_numpy(array, None, writable=writable)
+    assert (view.shape, view.dtype) == (shape, dtype)
+    assert view.flags.writeable or not writable
+    again = encoded(view, data_type, rows=len(values)).to_pylist()
+    assert again == [[] if row is None else row for row in values]
+
+
+@pytest.mark.parametrize(
+    ("values", "data_type", "shapes"),
+    [
+        ([[1, 2], [3]], FLOATS, [(2,), (1,)]),
+        ([[1, 2], None], FLOATS, [(2,), (0,)]),
+        ([[[1, 2], [3, 4]], [[5], [6]]], pa.list_(FLOATS), [(2, 2), (2, 1)]),
+        ([[[1, 2], [3]], [[5, 6], [7, 8]]], pa.list_(FLOATS), [(2,), (2, 2)]),
+        ([["a"], []], TEXTS, [(1,), (0,)]),
+    ],
+    ids=repr,
+)
+def test_ragged_lists_are_arrays_of_their_own(values, data_type, shapes):
+    view = to_numpy(column(values, data_type), None, writable=True)
+    assert view.dtype == object
+    assert view.shape == (len(values),)
+    assert [row.shape for row in view] == shapes
+    assert encoded(view, data_type).to_pylist() == [[] if row is None else row for row in values]
+
+
+def seen(array):
+    """What a model gets, with the form of each array."""
+
+    def described(value):
+        if isinstance(value, np.ndarray):
+            return (str(value.dtype), value.shape, [described(item) for item in value])
+        if isinstance(value, dict):
+            return {name: described(item) for name, item in value.items()}
+        return (type(value), value)
+
+    view = to_numpy(array, None, writable=True)
+    return str(view.dtype), view.shape[1:], [described(row) for row in view]
+
+
+kinds = st.recursive(
+    st.sampled_from([pa.int32(), pa.float32(), pa.string(), pa.bool_()]),
+    lambda inner: st.one_of(
+        inner.map(pa.list_),
+        inner.map(lambda kind: pa.list_(kind, 2)),
+        inner.map(lambda kind: pa.struct([("a", kind)])),
+    ),
+    max_leaves=3,
+)
+
+
+def values_of(kind):
+    if pa.types.is_fixed_size_list(kind):
+        plain = st.lists(values_of(kind.value_type), min_size=2, max_size=2)
+    elif pa.types.is_list(kind):
+        plain = st.lists(values_of(kind.value_type), max_size=2)
+    elif pa.types.is_struct(kind):
+        plain = values_of(kind.field(0).type).map(lambda value: {"a": value})
+    else:
+        plain = {"int32": st.integers(0, 9), "float": st.just(1.5), "string": st.just("x"), "bool": st.booleans()}[
+            str(kind)
+        ]
+    return st.one_of(plain, plain, plain, st.none())
+
+
+@given(data=st.data())
+def test_columns_of_one_form_are_joined_without_a_change(data):
+    kind = data.draw(kinds)
+    one, other = (column(data.draw(st.lists(values_of(kind), min_size=1, max_size=3)), kind) for _ in range(2))
+    if form_of(one) == form_of(other):
+        dtype, shape, rows = seen(pa.concat_arrays([one, other]))
+        assert (dtype, shape, rows[: len(one)]) == seen(one)
+        assert (dtype, shape, rows[len(one) :]) == seen(other)
 
 
 def test_a_null_in_one_list_leaves_the_others_as_they_are():

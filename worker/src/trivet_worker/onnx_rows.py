@@ -135,6 +135,8 @@ class RowCalls:
         self._outputs = list(outputs)
         self._rows_a_call = rows_a_call
         self._whole_row = list(whole_row)
+        # Rows of several sizes go one by one, even if those of a request have one size: a call needs memory for all its rows.
+        self._varied = any(None in tensor.shape for tensor in inputs)
         self.rectangular = all(None not in tensor.shape and tensor.dtype is not np.object_ for tensor in inputs)
 
     def answer(
@@ -151,7 +153,7 @@ class RowCalls:
             WrongRows: an output has another number of rows than the input.
             NotATensor: a row's lists differ in length.
         """
-        if self._rows_a_call is None and (self.rectangular or not self._any_ragged(values)):
+        if self._rows_a_call is None and not self._varied:
             answers = call(dict(zip(self._input_names, values)))
             for name, answer in zip(self._outputs, answers):
                 if answer.ndim == 0 or len(answer) != rows:
@@ -163,7 +165,7 @@ class RowCalls:
         self, call: Callable[[Dict[str, Array]], List[Array]], values: Sequence[Array], rows: int
     ) -> List[Array]:
         size = self._rows_a_call or 1
-        step = 1 if self._any_ragged(values) else size
+        step = 1 if self._varied else size
         pieces: List[List[Array]] = [[] for _ in self._outputs]
         for start in range(0, rows, step):
             count = min(step, rows - start)
@@ -179,9 +181,6 @@ class RowCalls:
                 else:
                     pieces[index].append(answer[:count])
         return [_joined(parts) for parts in pieces]
-
-    def _any_ragged(self, values: Sequence[Array]) -> bool:
-        return any(_is_ragged(value, tensor) for value, tensor in zip(values, self._inputs))
 
 
 def piece(tensor: Tensor, value: Array, *, start: int, count: int, size: int) -> Array:

@@ -89,6 +89,7 @@ class _Job:
 
     __slots__ = ("batch", "future", "nbytes", "rows")
     joins = True
+    form = None
 
     def __init__(self, batch: Batch, future: "asyncio.Future[Batch]") -> None:
         self.batch = batch

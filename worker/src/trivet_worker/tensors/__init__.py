@@ -1,13 +1,22 @@
 """Arrow to numpy and back: the arrays that model code gets, and the columns of its answer.
 
-A fixed-size list of numbers is a rectangular ndarray ``[rows, ...]`` over Arrow's own memory. A type without a fixed shape
-(strings, lists of any length, structs) is an object array with one entry a row. The shape never depends on the values, so
-joining the rows of several requests changes nothing for a model.
+A list of numbers is a rectangular ndarray ``[rows, ...]``: of fixed size over Arrow's own memory, of any length where all rows
+have one shape. Otherwise (ragged lists, strings, structs) it is an object array. The form of the lists and the nulls of a column
+depends on the values, so only columns of one form (`form_of`) may be joined without a change for the model.
 """
 
 from trivet_worker.tensors.columns import to_arrow
 from trivet_worker.tensors.mismatch import OutputMismatch
 from trivet_worker.tensors.types import describe, element_type, fixed_shape, numpy_dtype
-from trivet_worker.tensors.views import to_numpy
+from trivet_worker.tensors.views import form_of, to_numpy
 
-__all__ = ["OutputMismatch", "describe", "element_type", "fixed_shape", "numpy_dtype", "to_arrow", "to_numpy"]
+__all__ = [
+    "OutputMismatch",
+    "describe",
+    "element_type",
+    "fixed_shape",
+    "form_of",
+    "numpy_dtype",
+    "to_arrow",
+    "to_numpy",
+]

@@ -113,7 +113,8 @@ def _encode(array: "np.ndarray[Any, Any]", data_type: pa.DataType, place: Place)
             return _encode_nested(array, data_type, place)
         if data_type.id == FIXED_LIST and array.shape[1] != data_type.list_size:
             raise place.mismatch()
-        items = _encode(array.reshape((-1, *array.shape[2:])), data_type.value_type, place)
+        joined = array.reshape((array.shape[0] * array.shape[1], *array.shape[2:]))
+        items = _encode(joined, data_type.value_type, place)
         lengths = np.full(len(array), array.shape[1], np.int64)
         return _list_array(data_type, lengths, None, items)
     if array.ndim != 1:
