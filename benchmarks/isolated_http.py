@@ -1,6 +1,7 @@
 """What does a worker of its own cost? A custom model in its environment against a hand-written app for the same model.
 
-Also: how much longer a lone request takes through a worker than on the native path, at the median.
+Also: what the same ONNX model answers in a worker, against the native path, and how much longer a lone request takes through a
+custom model's worker, at the median.
 
 `uv run python benchmarks/isolated_http.py [--seconds 4] [--rounds 5]`; needs wrk.
 """
@@ -47,6 +48,7 @@ def main() -> None:
             bare_server(files.onnx) as bare,
             trivet_server(files.byop, *SCHEMAS) as (isolated, _),
             trivet_server(files.onnx) as (native, _),
+            trivet_server(files.onnx, "--runtime", "isolated") as (onnx, _),
         ):
             cases = {
                 "1 row, JSON, in full": (
@@ -64,6 +66,14 @@ def main() -> None:
                     "trivet": lambda load=ours: wrk(load, seconds=options.seconds),
                 }
                 results[name] = compare(sides, baseline="bare", rounds=options.rounds)
+            results["an ONNX model, 1 row, JSON, in full"] = compare(
+                {
+                    name: lambda url=url: wrk(Load(f"{url}/infer", files.one_json), seconds=options.seconds)
+                    for name, url in {"native": native, "in a worker": onnx}.items()
+                },
+                baseline="native",
+                rounds=options.rounds,
+            )
             body = files.one_json.read_bytes()
             lone = compare(
                 {"native": lambda: lone_ms(native, body), "isolated": lambda: lone_ms(isolated, body)},

@@ -13,6 +13,7 @@ from trivet.cli.options import (
     NetworkOption,
     OutputSchemaOption,
     PythonOption,
+    RuntimeOption,
     TensorFieldsOption,
     model_flags,
 )
@@ -72,6 +73,7 @@ def upload(
     tensor_fields: TensorFieldsOption = None,
     batch_config: BatchConfigOption = None,
     network: NetworkOption = None,
+    runtime: RuntimeOption = None,
     python: PythonOption = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is loaded.")] = True,
     timeout: Annotated[
@@ -101,14 +103,16 @@ def upload(
         tensor_fields=tensor_fields,
         batch_config=batch_config,
         network=network,
+        runtime=runtime,
         name=None,
         workers=None,
         timeout=None,
         python=python,
     )
-    if not wait and (flags.tensor_fields or flags.batch_config):
+    configured = flags.tensor_fields or flags.batch_config or flags.runtime
+    if not wait and configured:
         raise typer.BadParameter(
-            "--tensor-fields and --batch-config are set after a model is loaded", param_hint="--no-wait"
+            "--tensor-fields, --batch-config and --runtime are set after a model is loaded", param_hint="--no-wait"
         )
     bar = _Bar()
     with connect(url, home, workspace, quiet=False) as client:
@@ -132,8 +136,9 @@ def upload(
                 print_json(version.document())
             show(f"Log of its loading: trivet models {name} --logs", to_stderr=True)
             sys.exit(1)
-        if wait and (flags.tensor_fields or flags.batch_config):
+        if wait and configured:
             version = version.configure(
+                runtime=flags.runtime,
                 tensor_fields=list(flags.tensor_fields) if flags.tensor_fields else None,
                 batch_config=flags.batch_config,
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from trivet.domain.batching import BATCHINGS, Batching
-from trivet.domain.frameworks import Framework
+from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.network import NETWORKS, NetworkUse
 from trivet.errors import Invalid
 
@@ -26,6 +26,7 @@ __all__ = [
     "PathArgument",
     "PythonOption",
     "ResolveAsOfOption",
+    "RuntimeOption",
     "TensorFieldsOption",
     "TimeoutOption",
     "WheelsOption",
@@ -81,6 +82,15 @@ NetworkOption = Annotated[
     typer.Option(
         metavar="full|none",
         help="Whether the model's code may use the network; TRIVET_WORKER_NETWORK=none refuses it to all.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
+RuntimeOption = Annotated[
+    Runtime | None,
+    typer.Option(
+        help="Where an ONNX model runs: 'native' in the gateway's process, or 'isolated' in workers. By default it is native "
+        "if its graph was proved harmless.",
         rich_help_panel=MODEL,
         show_default=False,
     ),
@@ -151,6 +161,7 @@ def model_flags(
     tensor_fields: str | None,
     batch_config: str | None,
     network: str | None,
+    runtime: Runtime | None,
     name: str | None,
     workers: int | None,
     timeout: float | None,
@@ -179,6 +190,7 @@ def model_flags(
         tensor_fields=fields,
         batch_config=cast("Batching | None", batch_config),
         network=cast("NetworkUse | None", network),
+        runtime=runtime,
         python=python,
         workers=workers,
         timeout_s=timeout,
