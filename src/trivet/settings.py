@@ -33,6 +33,8 @@ class Settings:
         wheels: a folder of wheels to install from (`TRIVET_WHEELS`).
         trust_native: let ONNX models run in the gateway's process although their graphs were not proved harmless: one row can
             then stop it for all (`TRIVET_TRUST_NATIVE`).
+        native_call_mib: what a call in the gateway's process may take of memory, by the bounds of its graph, in MiB
+            (`TRIVET_NATIVE_CALL_MIB`).
         max_body_mib: largest request, in MiB (`TRIVET_MAX_BODY_MIB`).
         max_waiting: requests that may wait for one model (`TRIVET_MAX_WAITING`).
         load_timeout_s: how long a worker may take to load its model (`TRIVET_LOAD_TIMEOUT_S`).
@@ -61,6 +63,7 @@ class Settings:
     offline: bool = False
     wheels: Path | None = None
     trust_native: bool = False
+    native_call_mib: float = 1024.0
     max_body_mib: float = 256.0
     max_waiting: int = 1024
     load_timeout_s: float = 600.0

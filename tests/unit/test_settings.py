@@ -9,6 +9,7 @@ ALL = Settings(
     home=Path("/a home"),
     offline=True,
     trust_native=True,
+    native_call_mib=64.0,
     wheels=Path("/wheels"),
     max_body_mib=0.5,
     max_waiting=3,

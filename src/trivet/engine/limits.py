@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-__all__ = ["EngineLimits"]
+__all__ = ["MOST_CALL_BYTES", "EngineLimits"]
+
+MOST_CALL_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +22,8 @@ class EngineLimits:
         call_rows: rows that a call may have at all: a larger request is cut. None leaves it to the model.
         raw_body_bytes: the body of one raw request.
         raw_answer_bytes: the answer to one, all pieces together.
+        native_call_bytes: what a call of a native session may take of memory, by the bounds of its graph; the answers to one
+            request together have the same limit.
         inline_s: a native session that answers in less than this runs on the event loop, else in a thread.
     """
 
@@ -33,4 +37,5 @@ class EngineLimits:
     call_rows: int | None = None
     raw_body_bytes: int = 256 * 2**20
     raw_answer_bytes: int = 256 * 2**20
+    native_call_bytes: int = MOST_CALL_BYTES
     inline_s: float = 0.001

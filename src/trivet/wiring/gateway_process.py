@@ -108,13 +108,15 @@ async def _run(
     table_file = _TableFile(run / "routes.json")
     last_table = table_file.read()
     faults = native_faults(run / "native_faults.json", seen=faulty, table=last_table)
+    limits = EngineLimits(max_waiting=settings.max_waiting, native_call_bytes=int(settings.native_call_mib * 2**20))
     natives = NativeSessions(
         example_maker,
         marks=None if pulse is None else CallMarks(pulse.words[LOOP_SLOT:]),
         faulty=faults,
         trust_native=settings.trust_native,
+        most_call_bytes=limits.native_call_bytes,
     )
-    loader = Loader(natives, limits=EngineLimits(max_waiting=settings.max_waiting))
+    loader = Loader(natives, limits=limits)
     deployments = ServedDeployments(pipelines, loader)
     if last_table is not None:
         deployments.take(last_table)

@@ -85,9 +85,10 @@ async def standalone(
         steps=(step,),
         log_inferences=False,
     )
+    limits = EngineLimits(max_waiting=settings.max_waiting, native_call_bytes=int(settings.native_call_mib * 2**20))
     loader = Loader(
-        NativeSessions(example_maker, trust_native=settings.trust_native),
-        limits=EngineLimits(max_waiting=settings.max_waiting),
+        NativeSessions(example_maker, trust_native=settings.trust_native, most_call_bytes=limits.native_call_bytes),
+        limits=limits,
         log=str(settings.home / "logs" / f"{name}.log"),
     )
     loaded = LoadedPipeline(route, loader)

@@ -7,7 +7,7 @@ import numpy as np
 
 from trivet.engine.batch import Batch
 from trivet.engine.native.views import Session
-from trivet.errors import TrivetError
+from trivet.errors import TooLarge, TrivetError
 
 __all__ = ["Cost", "measure"]
 
@@ -59,7 +59,10 @@ def measure(session: Session) -> Cost:
         # A slow one is not timed with more rows: that would take long, and much memory.
         if slowest > HEAVY_S or row_s * rows > 16 * HEAVY_S:
             break
-        slowest = _slowest(session, rows)
+        try:
+            slowest = _slowest(session, rows)
+        except TooLarge:
+            break
         slope = max(0.0, slowest - call_s) / rows
         # The line lies above all that was timed.
         row_s, most = slope if most == 1 else max(row_s, slope), rows
@@ -67,11 +70,17 @@ def measure(session: Session) -> Cost:
 
 
 def _slowest(session: Session, rows: int) -> float:
-    """Seconds of the slowest kind of rows; kinds that the session refuses do not count."""
+    """Seconds of the slowest kind of rows; kinds that the session refuses do not count.
+
+    Raises:
+        TooLarge: a call may not have so many.
+    """
     slowest = 0.0
     for batch in _batches(session.canned, rows):
         try:
             slowest = max(slowest, _quickest(session, batch, rounds=2))
+        except TooLarge:
+            raise
         except TrivetError:
             continue
         if slowest > HEAVY_S:

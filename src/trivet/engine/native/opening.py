@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from trivet.domain.memory_bounds import MemoryBounds
 from trivet.domain.schema import format_schema
 from trivet.domain.step_fit import is_one_wide
 from trivet.engine.batch import Batch
+from trivet.engine.limits import MOST_CALL_BYTES
 from trivet.engine.native.session import NativeSession
 from trivet.engine.native.views import FileSession, Reshaped
 from trivet.errors import Invalid
@@ -25,6 +27,8 @@ def open_session(
     example: Callable[[pa.Schema], Batch] | None,
     threads: int,
     providers: Sequence[str],
+    bounds: MemoryBounds | None = None,
+    most_bytes: int = MOST_CALL_BYTES,
 ) -> FileSession:
     """A session of a checked model file. Importing this module imports ONNX Runtime.
 
@@ -37,6 +41,8 @@ def open_session(
         example: makes the canned row; without it the row is made up.
         threads: how many a call may use.
         providers: what ONNX Runtime runs it on.
+        bounds: of the memory of a call; None sets no limit.
+        most_bytes: what a call may take by these bounds.
 
     Raises:
         Unsupported: ONNX Runtime does not have one of the providers.
@@ -53,6 +59,8 @@ def open_session(
         threads=threads,
         providers=providers,
         example=example,
+        bounds=bounds,
+        most_bytes=most_bytes,
     )
     _same_schema(input_schema, session.input_schema, "input")
     shown: FileSession = session

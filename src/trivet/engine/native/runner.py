@@ -12,8 +12,9 @@ from trivet.engine.batch import Batch, concat
 from trivet.engine.joining import gather
 from trivet.engine.limits import EngineLimits
 from trivet.engine.native.cost import Cost
+from trivet.engine.native.memory import too_large_answer
 from trivet.engine.native.views import Session
-from trivet.errors import DeadlineExceeded, Overloaded
+from trivet.errors import DeadlineExceeded, Overloaded, TooLarge
 
 __all__ = ["NativeRunner"]
 
@@ -166,6 +167,7 @@ class NativeRunner:
             ModelFailed: ONNX Runtime refused the values.
             Overloaded: too many calls wait for a thread.
             DeadlineExceeded: the call was stopped at its deadline.
+            TooLarge: a call may take too much memory, and its rows are not proved to be independent.
         """
         if batch.rows <= self._joined_rows:
             return self._joining.predict(batch)
@@ -182,7 +184,7 @@ class NativeRunner:
     async def _in_thread(self, batch: Batch) -> Batch:
         stop = ort.RunOptions()
         self._running += 1
-        call = asyncio.get_running_loop().run_in_executor(self._threads, self._session.run, batch, stop)
+        call = asyncio.get_running_loop().run_in_executor(self._threads, self._run, batch, stop)
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 return await asyncio.shield(call)
@@ -197,6 +199,25 @@ class NativeRunner:
             stop.terminate = True
             call.cancel()
             self._running -= 1
+
+    def _run(self, batch: Batch, stop: ort.RunOptions) -> Batch:
+        """Run the session, in several calls if one may take too much memory and rows do not change each other's answers."""
+        waiting, answers, held = [batch], list[Batch](), 0
+        while waiting:
+            part = waiting.pop()
+            try:
+                answer = self._session.run(part, stop)
+            except TooLarge:
+                if not self._joins or part.rows < 2:
+                    raise
+                half = part.rows // 2
+                waiting += [part.slice(half, part.rows - half), part.slice(0, half)]
+                continue
+            answers.append(answer)
+            held += answer.nbytes
+            if waiting and held > self._limits.native_call_bytes:
+                raise too_large_answer(self._limits.native_call_bytes)
+        return concat(answers)
 
     def close(self) -> None:
         """Accept no more calls. Running ones finish."""

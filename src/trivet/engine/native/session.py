@@ -4,6 +4,7 @@ A file is loaded here only after `packaging` has parsed and checked it: no custo
 package. How rows become calls is in `trivet_worker.onnx_rows`, because a worker does the same.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import numpy as np
 import onnxruntime as ort
 import pyarrow as pa
 
+from trivet.domain.memory_bounds import MemoryBounds
 from trivet.domain.onnx_calls import OnnxCalls
 from trivet.domain.routes import CPU
 from trivet.engine.batch import Batch, Column
+from trivet.engine.limits import MOST_CALL_BYTES
+from trivet.engine.native.memory import CallMemory
 from trivet.errors import BadPackage, Invalid, ModelFailed, Unsupported
 from trivet_worker.onnx_rows import (
     ABSENT,
@@ -48,6 +52,8 @@ class NativeSession:
         threads: for operators inside one call.
         providers: what ONNX Runtime runs it on, the preferred first.
         example: makes rows for the trial from the input schema; without it the model is tried with zeros.
+        bounds: of the memory of a call; None sets no limit.
+        most_bytes: what a call may take by these bounds.
 
     Raises:
         Unsupported: ONNX Runtime does not have one of the providers.
@@ -64,6 +70,8 @@ class NativeSession:
         threads: int = 1,
         providers: Sequence[str] = CPU,
         example: Callable[[pa.Schema], Batch] | None = None,
+        bounds: MemoryBounds | None = None,
+        most_bytes: int = MOST_CALL_BYTES,
     ) -> None:
         _check_providers(path, providers)
         options = ort.SessionOptions()
@@ -98,7 +106,11 @@ class NativeSession:
         given = None if example is None else example(self.input_schema)
         self.canned = given if given is not None else Batch(self.input_schema, [], 0)
         self._try_out(given)
+        self._memory = CallMemory(bounds, most_bytes=most_bytes)
+        self._most_rows = self._memory.most_rows if self._rows_a_call is None else sys.maxsize
         self._rows = RowCalls(self.inputs, self._names, rows_a_call=self._rows_a_call, whole_row=self._whole_row)
+        # All rows in one call, and of one size: their number says what the call may take.
+        self._by_rows = self._rows_a_call is None and self._rows.rectangular
 
     @property
     def joins(self) -> bool:
@@ -126,10 +138,18 @@ class NativeSession:
 
         Raises:
             ModelFailed: ONNX Runtime refused the values, or an output has another number of rows than the input.
+            TooLarge: a call of so many rows may take too much memory.
         """
+        if batch.rows > self._most_rows:
+            raise self._memory.too_many(batch.rows)
         values = [batch.numpy(index) for index in self._indices]
+
+        def call(feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return self._call(feeds, run_options)
+
         try:
-            columns = self._rows.answer(lambda feeds: self._call(feeds, run_options), values, batch.rows)
+            watched = call if self._by_rows else self._memory.watched(call)
+            columns = self._rows.answer(watched, values, batch.rows)
         except WrongRows as error:
             raise _wrong_rows(error) from error
         except NotATensor as error:

@@ -16,6 +16,7 @@ from trivet.domain.batching import Batching
 from trivet.domain.encoding import encode
 from trivet.domain.routes import NativeStep
 from trivet.engine.batch import Batch
+from trivet.engine.limits import MOST_CALL_BYTES
 from trivet.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class NativeSessions:
         marks: marks each call, so that a model that ends or blocks this process is known; None marks none.
         faulty: versions that ended or blocked this process before, with how: they are not loaded.
         trust_native: load models although their graphs were not proved harmless.
+        most_call_bytes: what a call may take of memory, by the bounds of its graph.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class NativeSessions:
         marks: "CallMarks | None" = None,
         faulty: Mapping[str, str] = MappingProxyType({}),
         trust_native: bool = False,
+        most_call_bytes: int = MOST_CALL_BYTES,
     ) -> None:
         self._example_maker = example_maker
         self._marks = marks
         self._faulty = faulty
         self._trust_native = trust_native
+        self._most_call_bytes = most_call_bytes
         self._shared: dict[bytes, _Shared] = {}
         self._threads = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="loading")
 
@@ -111,10 +115,39 @@ class NativeSessions:
         if step.bounds is None and not self._trust_native:
             step = _examined(step)
         if self._marks is None or not step.version_id:
-            return _load(step, self._example_maker)
+            return self._opened(step)
         with self._marks.marked(step.version_id):
-            loaded = _load(step, self._example_maker)
+            loaded = self._opened(step)
         return loaded._replace(session=self._marks.session(loaded.session, step.version_id))
+
+    def _opened(self, step: NativeStep) -> Loaded:
+        # This imports ONNX Runtime, which is slow; a gateway without native steps does not need it.
+        from trivet.engine.native.cost import measure
+
+        most = step.threads or os.cpu_count() or 1
+        threads = 1 if step.threads is None and _is_tiny(step) else most
+        session = self._open(step, threads)
+        cost = measure(session)
+        if threads < most and cost.call_s + cost.row_s > TINY_S:
+            session = self._open(step, most)
+            cost = measure(session)
+        return Loaded(session, cost)
+
+    def _open(self, step: NativeStep, threads: int) -> "Session":
+        from trivet.engine.native.opening import open_session
+
+        return open_session(
+            Path(step.path),
+            tensor_fields=step.tensor_fields,
+            single=step.batch_config == "single",
+            input_schema=step.input_schema,
+            output_schema=step.output_schema,
+            example=self._example_maker(step.example),
+            threads=threads,
+            providers=step.providers,
+            bounds=step.bounds,
+            most_bytes=self._most_call_bytes,
+        )
 
     def _give_up(self, key: bytes, shared: _Shared) -> None:
         shared.users -= 1
@@ -149,20 +182,6 @@ def _examined(step: NativeStep) -> NativeStep:
     return msgspec.structs.replace(step, bounds=found.bounds)
 
 
-def _load(step: NativeStep, example_maker: ExampleMaker) -> Loaded:
-    # This imports ONNX Runtime, which is slow; a gateway without native steps does not need it.
-    from trivet.engine.native.cost import measure
-
-    most = step.threads or os.cpu_count() or 1
-    threads = 1 if step.threads is None and _is_tiny(step) else most
-    session = _open(step, threads, example_maker)
-    cost = measure(session)
-    if threads < most and cost.call_s + cost.row_s > TINY_S:
-        session = _open(step, most, example_maker)
-        cost = measure(session)
-    return Loaded(session, cost)
-
-
 def _is_tiny(step: NativeStep) -> bool:
     try:
         return Path(step.path).stat().st_size <= TINY_BYTES
@@ -175,19 +194,4 @@ def _unreadable(step: NativeStep, error: OSError) -> Unavailable:
         f"the model file of {step.name} cannot be read",
         why=f"{step.path}: {error.strerror or error}",
         fix="deploy it again: its package is unpacked from the stored one",
-    )
-
-
-def _open(step: NativeStep, threads: int, example_maker: ExampleMaker) -> "Session":
-    from trivet.engine.native.opening import open_session
-
-    return open_session(
-        Path(step.path),
-        tensor_fields=step.tensor_fields,
-        single=step.batch_config == "single",
-        input_schema=step.input_schema,
-        output_schema=step.output_schema,
-        example=example_maker(step.example),
-        threads=threads,
-        providers=step.providers,
     )
