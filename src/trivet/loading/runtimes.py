@@ -61,7 +61,7 @@ def in_workers(loaded: LoadedModel, step: NativeStep, *, settings: Settings, rep
         report=report,
     )
     report("loading", "in a process of its own, to learn how the model answers")
-    found = describe(step, limit_s=settings.load_timeout_s)
+    found = describe(step, memory_bytes=loaded.settings.memory_bytes, settings=settings)
     return msgspec.structs.replace(
         loaded,
         runtime=Runtime.ISOLATED,

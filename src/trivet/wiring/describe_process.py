@@ -3,15 +3,18 @@
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from trivet.domain.encoding import decode, encode
 from trivet.domain.fault import Fault
 from trivet.domain.routes import NativeStep
 from trivet.engine.native.opening import open_session
-from trivet.errors import Internal, TrivetError
+from trivet.errors import Internal, TrivetError, Unavailable
 from trivet.gateway.formats.examples import example_maker
 from trivet.loading.describe import Described, DescribedMessage, DescribeJob, NotDescribed
-from trivet_worker.process import die_with_parent, read_line, take_streams
+from trivet_worker.interpreter import own_folders
+from trivet_worker.process import apply_limits, die_with_parent, read_line, take_streams
+from trivet_worker.sandbox import Grants, enter, refuse_network
 
 __all__ = ["main"]
 
@@ -24,9 +27,49 @@ def main() -> None:
     job = decode(line, DescribeJob)
     die_with_parent(job.parent)
     results = take_streams()
-    results.buffer.write(encode(_described(job.step)) + b"\n")
+    apply_limits(memory_bytes=job.memory_bytes, open_files=None)
+    try:
+        _restrict(job)
+    except OSError as error:
+        refused = Unavailable(
+            f"the process that tries {job.step.name} cannot be kept to its own files",
+            why=str(error),
+            fix="use a kernel with Landlock (Linux 5.13 or newer), or set TRIVET_SANDBOX=on to run with what this one has",
+            reason="sandbox_missing",
+        )
+        _send(results, NotDescribed(fault=Fault.of(refused)))
+    # The kernel forgets this when a process changes its user.
+    die_with_parent(job.parent)
+    _send(results, _described(job.step))
+
+
+def _send(results: TextIO, message: DescribedMessage) -> None:
+    """Send the result, and end."""
+    results.buffer.write(encode(message) + b"\n")
     results.buffer.flush()
     os._exit(0)
+
+
+def _restrict(job: DescribeJob) -> None:
+    """Keep this process to the model's file, for good. All of Trivet's own code was imported before.
+
+    Raises:
+        OSError: the kernel cannot do what the settings require.
+    """
+    if job.sandbox == "off":
+        if not job.network:
+            refuse_network()
+        return
+    grants = Grants(
+        read=(str(Path(job.step.path).parent), *own_folders(), *filter(os.path.isdir, sys.path)),
+        hidden=job.home,
+        scratch=job.scratch,
+        folder=job.scratch,
+        network=job.network,
+    )
+    held = enter(grants)
+    if job.sandbox == "required" and not any(each.startswith("landlock") for each in held):
+        raise OSError("this kernel has no Landlock")
 
 
 def _described(step: NativeStep) -> DescribedMessage:

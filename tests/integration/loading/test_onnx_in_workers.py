@@ -13,12 +13,15 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 
 from trivet.domain.frameworks import Runtime
 from trivet.domain.package import ModelSettings
+from trivet.domain.routes import NativeStep
 from trivet.engine.served import predict
-from trivet.errors import DeadlineExceeded, Invalid, TrivetError, Unavailable
+from trivet.errors import BadPackage, DeadlineExceeded, Invalid, TrivetError, Unavailable
 from trivet.gateway.formats.records import RecordsDecoder
+from trivet.loading.describe import describe
 from trivet.loading.prepare import prepare
 from trivet.settings import Settings
 from trivet.wiring.standalone import rows_of, standalone
+from trivet_worker.sandbox import landlock_abi
 
 INT, FLOAT = TensorProto.INT32, TensorProto.FLOAT
 
@@ -206,3 +209,35 @@ def test_a_row_that_loops_for_ever_ends_its_worker_at_the_deadline(tmp_path, set
         looping(tmp_path), settings, attack={"n": 2**62}, harmless={"n": 3}, expected=DeadlineExceeded, timeout_s=2.0
     )
     assert answer == [{"y": [3.0]}]
+
+
+def described(path: Path, settings: Settings, *, memory_bytes: int | None = None):
+    step = NativeStep(name="model", version="v", version_id=0, sha="0" * 64, framework="onnx", path=str(path))
+    return describe(step, memory_bytes=memory_bytes, settings=settings)
+
+
+@pytest.mark.skipif(landlock_abi() == 0, reason="this kernel has no Landlock")
+def test_the_process_that_opens_an_uploaded_model_reads_its_folder_only(tmp_path, settings) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    linked = tmp_path / "package" / "model.onnx"
+    linked.parent.mkdir()
+    linked.symlink_to(doubling(other))
+    assert described(linked, replace(settings, sandbox="off")).input_schema.names == ["x"]
+    with pytest.raises(BadPackage, match="system error number 13"):
+        described(linked, replace(settings, sandbox="required"))
+    assert described(doubling(tmp_path), replace(settings, sandbox="required")).input_schema.names == ["x"]
+    assert [each.name for each in (settings.home / "tmp").iterdir() if not each.name.startswith(".")] == []
+
+
+def test_the_process_that_opens_an_uploaded_model_has_a_memory_limit(tmp_path, settings) -> None:
+    size = onnx.numpy_helper.from_array(np.array([2**29], np.int64), "size")
+    nodes = [
+        make_node("ConstantOfShape", ["size"], ["zeros"]),
+        make_node("ReduceSum", ["zeros"], ["none"], keepdims=0),
+        make_node("Add", ["x", "none"], ["y"]),
+    ]
+    file = written(tmp_path, nodes, [("x", FLOAT, [None, 2])], [("y", FLOAT, [None, 2])], [size])
+    with pytest.raises(BadPackage) as caught:
+        described(file, settings, memory_bytes=2**30)
+    assert (caught.value.reason, caught.value.why) == ("canned_row_failed", "std::bad_alloc")
