@@ -1,58 +1,13 @@
 """One version after another takes the place of the last while clients ask without a pause."""
 
-import threading
 import time
-from typing import Any, Self
+from typing import Any
 
 import pytest
-import requests
 
-CLIENTS = 4
+from trivet_tests.asking import Asking
+
 ROW = [{"x": [1.0, 2.0]}]
-
-
-class Asking:
-    """Clients that ask without a pause, each on a connection of its own."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.ends = threading.Event()
-        self.answers: list[float] = []
-        self.failures: list[str] = []
-        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(CLIENTS)]
-
-    def __enter__(self) -> Self:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ends.set()
-        for thread in self.threads:
-            thread.join(60)
-
-    def _run(self) -> None:
-        with requests.Session() as session:
-            while not self.ends.is_set():
-                try:
-                    answer = session.post(self.url, json=ROW, timeout=30)
-                except requests.RequestException as error:
-                    self.failures.append(repr(error))
-                    continue
-                if answer.status_code != 200:
-                    self.failures.append(f"{answer.status_code} {answer.text}")
-                    continue
-                first, second = answer.json()[0]["out"]["y"]
-                self.answers.append(first)
-                if second != 2 * first:
-                    self.failures.append(f"mixed: {first}, {second}")
-
-    def until_last(self, factor: float) -> None:
-        """Wait until what answers is this; what was asked before may still be answered by what was there."""
-        deadline = time.monotonic() + 60
-        while not self.answers or self.answers[-1] != factor:
-            assert time.monotonic() < deadline, (factor, self.answers[-5:], self.failures[:3])
-            time.sleep(0.01)
 
 
 @pytest.fixture
@@ -62,7 +17,7 @@ def versions(platform: Any, times: Any) -> list[dict[str, Any]]:
 
 def test_swapping_native_versions_under_load_loses_no_request(platform: Any, versions: list[dict[str, Any]]) -> None:
     platform.deploy("swapped", versions[0])
-    with Asking(f"{platform.infer_url}/pipelines/swapped/infer") as asking:
+    with Asking(f"{platform.infer_url}/pipelines/swapped/infer", ROW) as asking:
         for turn in range(9):
             version = versions[(turn + 1) % 3]
             deployment = platform.deploy("swapped", version)
@@ -86,7 +41,7 @@ def test_swapping_models_in_workers_under_load_loses_no_request(
         for factor in (7, 11)
     ]
     platform.deploy("swapped", steps[0], versions[0])
-    with Asking(f"{platform.infer_url}/pipelines/swapped/infer") as asking:
+    with Asking(f"{platform.infer_url}/pipelines/swapped/infer", ROW) as asking:
         for turn in range(4):
             platform.deploy("swapped", steps[(turn + 1) % 2], versions[0])
             factor = (14.0, 22.0)[(turn + 1) % 2]
@@ -102,7 +57,7 @@ def test_a_version_that_cannot_run_leaves_the_one_that_does_untouched(
         "step", step_times(7), framework="python", input_schema=step_schema, output_schema=step_schema
     )
     before = platform.deploy("kept", step, versions[0])
-    with Asking(f"{platform.infer_url}/pipelines/kept/infer") as asking:
+    with Asking(f"{platform.infer_url}/pipelines/kept/infer", ROW) as asking:
         # Python needs more than 16 MiB: no worker of this deployment comes up.
         config = {
             "engineAux": {
@@ -124,7 +79,7 @@ def test_an_undeploy_answers_requests_in_flight_and_refuses_later_ones(
     platform: Any, versions: list[dict[str, Any]]
 ) -> None:
     platform.deploy("short", versions[0])
-    with Asking(f"{platform.infer_url}/pipelines/short/infer") as asking:
+    with Asking(f"{platform.infer_url}/pipelines/short/infer", ROW) as asking:
         asking.until_last(2.0)
         platform.call("POST", "/v1/pipelines/short/undeploy")
         deadline = time.monotonic() + 60
