@@ -103,10 +103,11 @@ def test_the_gateway_needs_nothing_of_the_control_plane(host: str, tmp_path: Pat
         config = {
             "parent": os.getpid(),
             "secret": "a secret",
+            "credentials": {"token": "a token of a test", "certificate": None},
             "settings": settings_to_json(Settings(home=home)),
             "listeners": {"http": listener.fileno()},
         }
         modules = modules_of(CHILD, "gateway", line=json.dumps(config) + "\n", listener=listener)
     assert "trivet.gateway.http.app" in modules
-    assert ("trivet.control.token" in modules) == (host == "0.0.0.0")
+    assert "trivet.control.token" not in modules  # its parent gives it the token
     assert modules & CONTROL_ONLY == set()

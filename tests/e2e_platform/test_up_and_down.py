@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from trivet.domain.encoding import encode
 from trivet.domain.routes import WorkerAddress
 from trivet.workers.records import WorkerRecord, handle_of
 from trivet_tests import old_kernel
+from trivet_tests.waiting import eventually
 
 TRIVET = Path(sys.executable).with_name("trivet")
 
@@ -105,10 +107,8 @@ def test_it_does_not_listen_beyond_loopback_without_tls(tmp_path: Path):
     assert "--tls-cert" in said.stderr
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def make_certificate(folder: Path) -> tuple[Path, Path]:
     """Of this machine, signed by itself."""
-    folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
     try:
         subprocess.run(
@@ -121,6 +121,61 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     except (OSError, subprocess.SubprocessError):
         pytest.skip("no openssl that makes a certificate")
     return cert, key
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def test_certificate_and_token_are_renewed_without_a_restart(
+    platform_in: Callable[..., Any], certificate: tuple[Path, Path], tmp_path: Path
+):
+    old = Path(shutil.copy(certificate[0], tmp_path / "old.pem"))
+    (tmp_path / "new").mkdir()
+    new = make_certificate(tmp_path / "new")
+    cert, key = (Path(shutil.copy(path, tmp_path / path.name)) for path in certificate)
+    # Beyond loopback the gateway asks for the token as well.
+    platform = platform_in(TRIVET_HOST="0.0.0.0", TRIVET_TLS_CERT=str(cert), TRIVET_TLS_KEY=str(key)).start()
+    urls = [f"https://127.0.0.1:{url.rpartition(':')[2]}" for url in (platform.control_url, platform.infer_url)]
+
+    def status(url: str, trusted: Path, token: str) -> int | None:
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            return requests.get(f"{url}/models", headers=headers, verify=str(trusted), timeout=60).status_code
+        except requests.exceptions.SSLError:
+            return None
+
+    token = platform.token
+    assert [status(url, old, token) for url in urls] == [404, 200]
+    shutil.copy(new[0], cert)
+    said = platform.trivet_process("reload")
+    assert (said.returncode, said.stdout) == (1, "")
+    assert f"the key in {key} does not belong to the certificate in {cert}" in said.stderr
+    # A process that starts meanwhile has the certificate that was used before.
+    platform.kill_role("gateway")
+    eventually(lambda: requests.get(urls[0] + "/readyz", verify=str(old), timeout=60).ok, platform.log)
+    assert [status(url, old, token) for url in urls] == [404, 200]
+    # Once both files are there they are used, without a command.
+    shutil.copy(new[1], key)
+    eventually(lambda: [status(url, new[0], token) for url in urls] == [404, 200], platform.log)
+    assert [status(url, old, token) for url in urls] == [None, None]
+    (platform.home / "token").write_text("another-token-of-this-owner")
+    said = platform.trivet_process("reload")
+    assert (said.returncode, said.stdout) == (0, "Reloaded: certificate and token.\n"), said.stderr
+    eventually(lambda: [status(url, new[0], token) for url in urls] == [401, 401], platform.log)
+    assert [status(url, new[0], platform.token) for url in urls] == [404, 200]
+
+
+def test_a_certificate_that_cannot_be_served_is_refused_at_the_start(tmp_path: Path, certificate: tuple[Path, Path]):
+    (tmp_path / "other").mkdir()
+    _, key = make_certificate(tmp_path / "other")
+    home = tmp_path / "home"
+    words = ("--tls-cert", certificate[0], "--tls-key", key, "--port", "0", "--http-port", "0")
+    said = trivet("up", *words, home=home)
+    assert said.returncode == 1
+    assert said.stderr.startswith(f"error: the key in {key} does not belong to the certificate in {certificate[0]}\n")
+    assert trivet("reload", home=home).stderr == f"error: no platform runs from {home}\n  fix start it: `trivet up`\n"
 
 
 def test_beyond_loopback_both_listeners_speak_tls_and_want_the_token(

@@ -15,7 +15,7 @@ from trivet.cli.models import models, upload
 from trivet.cli.output import show
 from trivet.cli.pipelines import deploy, infer, logs, pipelines, status, undeploy
 from trivet.cli.serve import serve
-from trivet.cli.up import down, up
+from trivet.cli.up import down, reload, up
 from trivet.errors import Kind, TrivetError, visible
 
 __all__ = ["EXIT", "app", "main"]
@@ -50,6 +50,7 @@ app.command()(serve)
 app.command()(check)
 app.command()(up)
 app.command()(down)
+app.command()(reload)
 app.command()(doctor)
 for command in (upload, models, pipelines, deploy, undeploy, status, infer, logs):
     app.command(rich_help_panel=PANEL)(command)

@@ -1,4 +1,4 @@
-"""`trivet up` and `trivet down`: the platform on this machine."""
+"""`trivet up`, `trivet down` and `trivet reload`: the platform on this machine."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from trivet.settings import Settings, read_settings, settings_to_environ
 if TYPE_CHECKING:
     from trivet.wiring.platform import PlatformInfo
 
-__all__ = ["down", "up"]
+__all__ = ["down", "reload", "up"]
 
 LISTENERS = "Listeners"
 KEEPS = "Storage"
@@ -169,6 +169,23 @@ def down(home: HomeOption = None) -> None:
         report("stopping", "requests in flight are answered first")
         was_running = stop_platform(settings.home, within_s=settings.stop_delay_s + settings.drain_s + SLACK_S)
     show("Stopped." if was_running else f"Nothing runs from {settings.home}.")
+
+
+def reload(home: HomeOption = None) -> None:
+    """Have a running platform read its certificate and token again, both or none.
+
+    It also does so by itself when the files change.
+
+    Examples:
+
+      trivet reload
+
+      trivet reload --home ./platform
+    """
+    from trivet.wiring.platform import reload_platform
+
+    reload_platform(read_settings(os.environ, home=home).home)
+    show("Reloaded: certificate and token.")
 
 
 def _stop_with_input() -> None:

@@ -21,6 +21,10 @@ class GatewayAccess:
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
+        self.renew(tokens)
+
+    def renew(self, tokens: Iterable[str]) -> None:
+        """Accept these tokens from now on, and no others; at least one."""
         tokens = list(tokens)
         if not tokens:
             raise ValueError("access by token needs a token")

@@ -4,11 +4,11 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Final, Protocol
 
 from trivet.domain.own_hosts import OwnHosts
 from trivet.gateway.access import GatewayAccess
+from trivet.gateway.certificates import ServerTls
 from trivet.gateway.doors.door import Door
 from trivet.gateway.pipelines import Pipelines
 
@@ -57,8 +57,7 @@ def open_servers(
     listeners: Iterable[tuple[str, socket.socket]],
     *,
     drain_s: float,
-    tls_cert: Path | None = None,
-    tls_key: Path | None = None,
+    tls: ServerTls | None = None,
     table: Mapping[str, str] = SERVERS,
 ) -> list[Server]:
     """A server for each listener, not yet started.
@@ -67,16 +66,12 @@ def open_servers(
         parts: what answers, and who may ask.
         listeners: bound and listening, each with the kind of its server.
         drain_s: how long requests in flight may take once they are to stop.
-        tls_cert: PEM file with the certificate and its chain; without it nothing is encrypted.
-        tls_key: PEM file with its key.
+        tls: what encrypts; without it nothing is encrypted.
         table: the kinds of servers.
-
-    Raises:
-        Invalid: certificate and key cannot be read, or do not belong together.
     """
     servers: list[Server] = []
     for kind, listener in listeners:
         module, _, name = table[kind].partition(":")
         make = getattr(import_module(module), name)
-        servers.append(make(parts, listener, drain_s=drain_s, tls_cert=tls_cert, tls_key=tls_key))
+        servers.append(make(parts, listener, drain_s=drain_s, tls=tls))
     return servers

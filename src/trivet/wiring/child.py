@@ -13,8 +13,9 @@ from trivet.disk.peers import Peers
 from trivet.disk.pulse import Pulse
 from trivet.errors import TrivetError
 from trivet.settings import settings_from_json
-from trivet.wiring.listening import is_loopback
+from trivet.wiring.credentials import Credentials
 from trivet.wiring.log_lines import log_to_stderr
+from trivet.wiring.parent_lines import ParentLines
 from trivet_worker.process import die_with_parent
 
 __all__ = ["main"]
@@ -23,7 +24,8 @@ __all__ = ["main"]
 def main() -> None:
     """Run control, supervisor or gateway until a signal to stop. Ends with the process that started it."""
     role = sys.argv[1]
-    config = json.loads(sys.stdin.readline() or "null")
+    lines = ParentLines()
+    config = json.loads(lines.first() or "null")
     if config is None:
         sys.exit("the platform ended before it sent its settings")
     die_with_parent(config["parent"])
@@ -47,6 +49,8 @@ def main() -> None:
                 settings,
                 peers=peers,
                 listener=listeners["control"],
+                credentials=Credentials.from_json(config["credentials"]),
+                lines=lines,
                 infer_url=config["infer_url"],
                 again=config.get("again", False),
             )
@@ -57,18 +61,13 @@ def main() -> None:
         else:
             from trivet.wiring.gateway_process import run_gateway
 
-            tokens: tuple[str, ...] = ()
-            # Clients on this machine need no token; requests from others do.
-            if not all(map(is_loopback, listeners.values())):
-                from trivet.control.token import token_of
-
-                tokens = (token_of(settings.home, os.environ),)
             pulse = config.get("pulse")
             run_gateway(
                 settings,
                 peers=peers,
                 listeners=listeners,
-                tokens=tokens,
+                credentials=Credentials.from_json(config["credentials"]),
+                lines=lines,
                 pulse=None if pulse is None else Pulse(pulse),
                 faulty={int(number): how for number, how in config.get("faulty", {}).items()},
             )

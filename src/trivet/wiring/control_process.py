@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
@@ -15,10 +15,9 @@ import uvicorn
 from trivet.blobs import open_blobs
 from trivet.control.app import build_app
 from trivet.control.context import Control
-from trivet.control.token import token_of
 from trivet.control.use_cases.uploads import clear_uploads
 from trivet.disk.peers import Peers
-from trivet.domain.access import OWNER, callers_of
+from trivet.domain.access import OWNER, Caller, callers_of
 from trivet.domain.decoders import decoder
 from trivet.domain.encoding import encode
 from trivet.domain.pipeline import Validation
@@ -28,7 +27,9 @@ from trivet.gateway.http.draining import DrainingServer
 from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
 from trivet.settings import Settings
 from trivet.wiring.catalogs import catalog_of
+from trivet.wiring.credentials import Credentials, follow_credentials, server_tls
 from trivet.wiring.listening import hosts_of
+from trivet.wiring.parent_lines import ParentLines
 from trivet.wiring.process import event_loops
 from trivet.workers.devices import find_devices
 
@@ -39,14 +40,29 @@ PROBE_S = 1.0
 
 
 def run_control(
-    settings: Settings, *, peers: Peers, listener: socket.socket, infer_url: str, again: bool = False
+    settings: Settings,
+    *,
+    peers: Peers,
+    listener: socket.socket,
+    credentials: Credentials,
+    lines: ParentLines,
+    infer_url: str,
+    again: bool = False,
 ) -> None:
     """Answer the control API until SIGTERM.
 
     Raises:
-        TrivetError: the token cannot be read or created, or the catalog not opened at the first start: see `catalog_of`.
+        TrivetError: the catalog cannot be opened at the first start: see `catalog_of`.
     """
-    token = token_of(settings.home, os.environ)
+    callers = callers_of({credentials.token: OWNER})
+
+    def renew_token(token: str) -> None:
+        nonlocal callers
+        callers = callers_of({token: OWNER})
+
+    def caller_of(token: bytes) -> Caller | None:
+        return callers(token)
+
     (settings.home / "uploads").mkdir(mode=0o700, exist_ok=True)
     catalog = catalog_of(settings, again=again)
 
@@ -77,7 +93,7 @@ def run_control(
         devices=find_devices(os.environ),
     )
     clear_uploads(control)
-    app = build_app(control, callers=callers_of({token: OWNER}), hosts=hosts_of(settings, [listener]))
+    app = build_app(control, callers=caller_of, hosts=hosts_of(settings, [listener]))
     config = uvicorn.Config(
         app,
         loop="none",
@@ -89,17 +105,19 @@ def run_control(
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
-        ssl_certfile=settings.tls_cert,
-        ssl_keyfile=None if settings.tls_key is None else str(settings.tls_key),
     )
+    tls = server_tls(credentials)
+    config.load()
+    config.ssl = None if tls is None else tls.context
     servers.append(DrainingServer(config))
     with asyncio.Runner(loop_factory=event_loops()) as runner:
-        runner.run(_serve(servers[0], listener))
+        runner.run(_serve(servers[0], listener, lambda: follow_credentials(lines, tls=tls, renew_token=renew_token)))
     control.threads.close()
     catalog.close()
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+async def _serve(server: uvicorn.Server, listener: socket.socket, follow: Callable[[], None]) -> None:
+    follow()
     loop = asyncio.get_running_loop()
 
     def stop() -> None:

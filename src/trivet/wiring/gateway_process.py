@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,6 +24,7 @@ from trivet.engine.native.shared import NativeSessions
 from trivet.engine.remote_workers import answers
 from trivet.errors import TrivetError
 from trivet.gateway.access import GatewayAccess
+from trivet.gateway.certificates import ServerTls
 from trivet.gateway.deployments import ServedDeployments
 from trivet.gateway.doors.table import open_doors
 from trivet.gateway.formats.examples import example_maker
@@ -34,8 +35,10 @@ from trivet.gateway.servers import GatewayParts, open_servers
 from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
-from trivet.wiring.listening import hosts_of, with_kinds
+from trivet.wiring.credentials import Credentials, follow_credentials, server_tls
+from trivet.wiring.listening import hosts_of, is_loopback, with_kinds
 from trivet.wiring.native_faults import native_faults
+from trivet.wiring.parent_lines import ParentLines
 from trivet.wiring.process import StopSignals, event_loops, process_name
 
 __all__ = ["run_gateway"]
@@ -54,7 +57,8 @@ def run_gateway(
     *,
     peers: Peers,
     listeners: Mapping[str, socket.socket],
-    tokens: Sequence[str] = (),
+    credentials: Credentials,
+    lines: ParentLines,
     pulse: Pulse | None = None,
     faulty: Mapping[int, str] = MappingProxyType({}),
 ) -> None:
@@ -63,18 +67,40 @@ def run_gateway(
     After the first signal it reports "not ready", finishes the requests in flight, and ends; a second one cuts them off.
 
     Args:
-        settings: home, limits, TLS files, times.
+        settings: home, limits, times.
         peers: how the platform's processes reach each other.
         listeners: bound and listening, by their names in `LISTENERS`. They stay open, so that their owner can pass them to the next gateway.
-        tokens: each request must have one of them; none is required if this is empty.
+        credentials: certificate and token. Clients on this machine need no token, requests from others do.
+        lines: from the parent, with other credentials after a change.
         pulse: memory in which the parent sees that the event loop turns, and which native call runs; None if it does not watch.
         faulty: numbers of the versions that ended or blocked an earlier gateway, with how.
 
     Raises:
-        TrivetError: it cannot start: an unusable certificate, or a path too long for a socket.
+        TrivetError: it cannot start, because of a path too long for a socket.
     """
+    tls = server_tls(credentials)
+    access = None if all(map(is_loopback, listeners.values())) else GatewayAccess([credentials.token])
+
+    def renew_token(token: str) -> None:
+        if access is not None:
+            access.renew([token])
+
+    def follow() -> None:
+        follow_credentials(lines, tls=tls, renew_token=renew_token)
+
     with asyncio.Runner(loop_factory=event_loops()) as runner:
-        runner.run(_run(settings, peers=peers, listeners=listeners, tokens=tokens, pulse=pulse, faulty=faulty))
+        runner.run(
+            _run(
+                settings,
+                peers=peers,
+                listeners=listeners,
+                access=access,
+                tls=tls,
+                follow=follow,
+                pulse=pulse,
+                faulty=faulty,
+            )
+        )
 
 
 async def _run(
@@ -82,7 +108,9 @@ async def _run(
     *,
     peers: Peers,
     listeners: Mapping[str, socket.socket],
-    tokens: Sequence[str],
+    access: GatewayAccess | None,
+    tls: ServerTls | None,
+    follow: Callable[[], None],
     pulse: Pulse | None,
     faulty: Mapping[int, str],
 ) -> None:
@@ -94,16 +122,15 @@ async def _run(
     pipelines = Pipelines(log=answers, waits=True)
     max_body = int(settings.max_body_mib * 2**20)
     doors = open_doors(pipelines, partition=process_name(), max_body=max_body)
-    access = GatewayAccess(tokens) if tokens else None
     hosts = hosts_of(settings, listeners.values())
     parts = GatewayParts(pipelines=pipelines, doors=doors, max_body=max_body, access=access, hosts=hosts)
     servers = open_servers(
         parts,
         with_kinds(listeners),
         drain_s=settings.drain_s,
-        tls_cert=settings.tls_cert,
-        tls_key=settings.tls_key,
+        tls=tls,
     )
+    follow()
     stop.serving(servers)
     table_file = _TableFile(run / "routes.json")
     last_table = table_file.read()

@@ -24,14 +24,16 @@ from trivet.disk.locks import LockBusyError, held
 from trivet.disk.pulse import Pulse
 from trivet.disk.replace import replace_file
 from trivet.domain.pauses import doubling_s
-from trivet.errors import Conflict, Unavailable
+from trivet.errors import Conflict, NotFound, Unavailable
 from trivet.settings import Settings, settings_to_json
+from trivet.wiring.credential_files import CredentialFiles
 from trivet.wiring.listening import EVERYWHERE, LISTENERS, check_exposure, listening
+from trivet.wiring.reloading import Reloads, request_reload
 from trivet.wiring.signals import end_signals
 from trivet.wiring.watchdog import Suspects, Watchdog, shown_end
 from trivet_worker.process import become_subreaper
 
-__all__ = ["ROLES", "PlatformInfo", "read_platform", "run_platform", "stop_platform"]
+__all__ = ["ROLES", "PlatformInfo", "read_platform", "reload_platform", "run_platform", "stop_platform"]
 
 ROLES = ("control", "supervisor", "gateway")
 """The processes, in order of their start."""
@@ -42,6 +44,9 @@ HEALTHY_AFTER_S = 30.0
 READY_WITHIN_S = 60.0
 STOP_SLACK_S = 15.0
 CUT_S = 1.0
+SEND_S = 2.0
+RELOADS = "reload.json"
+WITH_CREDENTIALS = ("control", "gateway")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +87,7 @@ class _Platform:
     probe_url: str
     anyone: bool
     lifeline: tuple[int, int]
+    reloads: Reloads
     secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     children: list[_Child] = field(default_factory=lambda: [_Child(role) for role in ROLES])
     suspects: Suspects = field(default_factory=Suspects)
@@ -105,7 +111,7 @@ def run_platform(
 
     Raises:
         Conflict: a platform already runs from this home, or a port is in use.
-        Invalid: it would be reachable from other machines without TLS.
+        Invalid: it would be reachable from other machines without TLS, or its certificate or token cannot be used.
         Unavailable: a process could not be started; its output is on stderr.
     """
     # Children inherit it: files below the home are their owner's only, whatever the home's own permissions.
@@ -119,6 +125,7 @@ def run_platform(
         listeners = stack.enter_context(listening(settings, roles=ROLES))
         for listener in listeners.values():
             check_exposure(listener, tls_cert=settings.tls_cert, tls_key=settings.tls_key, anyone=anyone)
+        credentials = CredentialFiles(settings, os.environ)
         become_subreaper()
         if listeners["control"].getsockname()[0] in EVERYWHERE:
             # It is known by its given names, or by the machine's.
@@ -131,7 +138,9 @@ def run_platform(
             probe_url=_url(listeners["control"], settings, here=True),
             anyone=anyone,
             lifeline=os.pipe(),
+            reloads=Reloads(credentials, run / RELOADS),
         )
+        stack.callback((run / RELOADS).unlink, missing_ok=True)
         wake = stack.enter_context(_signals(platform))
         info = run / "platform.json"
         stack.callback(info.unlink, missing_ok=True)
@@ -195,6 +204,18 @@ def stop_platform(home: Path, *, within_s: float) -> bool:
     return True
 
 
+def reload_platform(home: Path) -> None:
+    """Have the platform of a home read its certificate and token again.
+
+    Raises:
+        NotFound: no platform runs from it.
+        Invalid, Unavailable: as for `request_reload`.
+    """
+    if not _is_locked(home):
+        raise NotFound(f"no platform runs from {home}", fix="start it: `trivet up`")
+    request_reload(int((home / "run" / "up.lock").read_text()), home / "run" / RELOADS)
+
+
 @contextlib.contextmanager
 def _only_one(home: Path) -> Iterator[None]:
     """Allow one platform a home: the kernel releases the lock when this process ends."""
@@ -247,6 +268,11 @@ def _signals(platform: _Platform) -> Iterator[int]:
         platform.stops += 1
 
     before = {number: signal.signal(number, stop) for number in end_signals()}
+
+    def reload(_number: int, _frame: FrameType | None) -> None:
+        platform.reloads.requests += 1
+
+    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, reload)
     before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     old = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     try:
@@ -282,11 +308,12 @@ def _start(platform: _Platform, child: _Child) -> None:
         "again": child.started_at > 0.0,
         "pulse": None if pulse is None else pulse.descriptor,
         "faulty": platform.suspects.faulty,
+        "credentials": platform.reloads.files.current.to_json() if child.role in WITH_CREDENTIALS else None,
     }
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died: its end is handled elsewhere
         process.stdin.write(json.dumps(config).encode() + b"\n")
-        process.stdin.close()
+        process.stdin.flush()
     child.process = process
     child.started_at = time.monotonic()
     if pulse is not None:
@@ -307,9 +334,39 @@ def _reap(platform: _Platform) -> list[tuple[_Child, int]]:
             if child.process is not None and child.process.pid == pid:
                 code = os.waitstatus_to_exitcode(status)
                 child.process.returncode = code
+                _close_input(child.process)
                 child.process = None
                 _close_watchdog(platform, child, code)
                 ended.append((child, code))
+
+
+def _close_input(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+
+
+def _send_credentials(platform: _Platform) -> None:
+    """Give the processes the new certificate and token. One that does not take them is killed, and gets them when it starts again."""
+    line = json.dumps(platform.reloads.files.current.to_json()).encode() + b"\n"
+    for child in platform.children:
+        if child.role in WITH_CREDENTIALS and child.process is not None:
+            assert child.process.stdin is not None
+            if not _write(child.process.stdin.fileno(), line):
+                _send(child, signal.SIGKILL)
+
+
+def _write(pipe: int, content: bytes) -> bool:
+    os.set_blocking(pipe, False)
+    deadline = time.monotonic() + SEND_S
+    while content and select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
+        try:
+            content = content[os.write(pipe, content) :]
+        except BlockingIOError:
+            continue
+        except BrokenPipeError:
+            return False
+    return not content
 
 
 def _close_watchdog(platform: _Platform, child: _Child, code: int) -> None:
@@ -395,12 +452,14 @@ def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) ->
         child.start_at = now + doubling_s(child.ends, first_s=FIRST_PAUSE_S, most_s=MOST_PAUSE_S)
         child.ends += 1
         report("warning", f"the {child.role} process ended ({shown_end(code)}); restarting it")
+    if platform.reloads.turn(report):
+        _send_credentials(platform)
     due = [child for child in platform.children if child.process is None]
     for child in due:
         if child.start_at <= now:
             _start(platform, child)
     pauses = [child.start_at - now for child in due if child.process is None]
-    _wait(wake, min([*pauses, *(watchdog.every_s for _, watchdog in watchdogs), 60.0]))
+    _wait(wake, min([*pauses, *(watchdog.every_s for _, watchdog in watchdogs), platform.reloads.look_s]))
 
 
 def _end_all(platform: _Platform, wake: int, report: Callable[[str, str], None]) -> None:

@@ -351,6 +351,7 @@ def test_a_second_signal_does_not_wait(platform):
 def test_a_home_whose_path_is_too_long_for_a_socket_is_refused(platform):
     here = platform()
     here.settings = Settings(home=here.home / ("long" * 30))
+    here.settings.home.mkdir()
     here.start()
     assert here.process.wait(60) == 1
     assert "choose a home with a shorter path" in (here.home / "stderr").read_text()
@@ -386,10 +387,3 @@ def test_with_a_certificate_it_speaks_tls_and_nothing_else(platform, offers, cer
     secure.close()
     with pytest.raises((http.client.HTTPException, OSError)):
         here.ask(4)
-
-
-def test_a_certificate_without_its_key_is_refused(platform, certificate):
-    here = platform(tls_cert=certificate[0], tls_key=certificate[0])
-    here.start()
-    assert here.process.wait(60) == 1
-    assert "cannot serve as certificate and key" in (here.home / "stderr").read_text()

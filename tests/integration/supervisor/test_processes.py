@@ -101,6 +101,7 @@ class Parent:
             "parent": os.getpid(),
             "anyone": False,
             "secret": SECRET,
+            "credentials": {"token": "0" * 32, "certificate": None},
         }
         assert child.stdin is not None
         child.stdin.write(json.dumps(config).encode() + b"\n")

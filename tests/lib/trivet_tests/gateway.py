@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trivet.settings import Settings, settings_to_json
+from trivet.wiring.credential_files import read_credentials
 from trivet_tests.peers import SECRET
 
 
@@ -46,6 +47,7 @@ class GatewayProcess:
             "parent": os.getpid(),
             "anyone": False,
             "secret": SECRET,
+            "credentials": read_credentials(self.settings, {}, first=True).to_json(),
         }
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(config).encode() + b"\n")

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import socket
-from pathlib import Path
 
 from trivet.errors import Internal, TrivetError
 from trivet.gateway.answer import Answer, BatchInputs
+from trivet.gateway.certificates import ServerTls
 from trivet.gateway.pipelines import Place
 from trivet.gateway.servers import GatewayParts
 from trivet_tests.text_door import TextExchange
@@ -23,17 +23,19 @@ class LineServer:
         listener: socket.socket,
         *,
         drain_s: float,
-        tls_cert: Path | None = None,
-        tls_key: Path | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
         self._parts = parts
         self._listener = listener
         self._drain_s = drain_s
+        self._context = None if tls is None else tls.context
         self._connections: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._connected, sock=self._listener, limit=self._parts.max_body)
+        self._server = await asyncio.start_server(
+            self._connected, sock=self._listener, limit=self._parts.max_body, ssl=self._context
+        )
 
     async def stop(self) -> None:
         self._server.close()

@@ -2,11 +2,11 @@
 
 import asyncio
 import socket
-from pathlib import Path
 
 import uvicorn
 
-from trivet.errors import Conflict, Invalid
+from trivet.errors import Conflict
+from trivet.gateway.certificates import ServerTls
 from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.http.draining import DrainingServer
 from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
@@ -22,11 +22,7 @@ class HttpServer:
         parts: what answers, and who may ask.
         listener: bound and listening.
         drain_s: how long requests in flight may take once it is to stop.
-        tls_cert: PEM file with the certificate and its chain; plain HTTP without it.
-        tls_key: PEM file with its key.
-
-    Raises:
-        Invalid: certificate and key cannot be read, or do not belong together.
+        tls: what encrypts; plain HTTP without it.
     """
 
     def __init__(
@@ -35,8 +31,7 @@ class HttpServer:
         listener: socket.socket,
         *,
         drain_s: float,
-        tls_cert: Path | None = None,
-        tls_key: Path | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
         self._listener = listener
         config = uvicorn.Config(
@@ -53,17 +48,9 @@ class HttpServer:
             proxy_headers=False,
             timeout_graceful_shutdown=max(1, round(drain_s)),
             timeout_keep_alive=75,
-            ssl_certfile=tls_cert,
-            ssl_keyfile=tls_key,
         )
-        try:
-            config.load()
-        except OSError as error:  # `ssl.SSLError` is one
-            raise Invalid(
-                f"{tls_cert} and {tls_key} cannot serve as certificate and key",
-                why=error.strerror or str(error),
-                fix="give a PEM file with the certificate and its chain, and one with the key that belongs to it",
-            ) from error
+        config.load()
+        config.ssl = None if tls is None else tls.context
         self._server = DrainingServer(config)
         self._task: asyncio.Task[None] | None = None
 
