@@ -11,7 +11,7 @@ import pyarrow as pa
 from trivet.domain.frameworks import Framework
 from trivet.domain.network import NetworkUse
 from trivet.domain.version import Acceleration, Architecture
-from trivet.errors import NotFound
+from trivet.errors import NotFound, Unauthorized
 from trivet.sdk import operations, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation, SyncDriver
 from trivet.sdk.connecting import find_token, find_url, trusted
@@ -40,6 +40,9 @@ class Client:
         verify: whether to check certificates, or a file with trusted ones; `SSL_CERT_FILE` names one, too.
         quiet: print nothing while waiting.
 
+    A pickle of it (Spark, joblib) does not hold the token: the process that reads it uses `TRIVET_TOKEN`, or the token in the home
+    of the platform there.
+
     Example:
         `client = Client()`, or `with Client.local() as client:` for the program's own platform.
     """
@@ -64,10 +67,39 @@ class Client:
         self.url = find_url(url, folder)
         self._workspace = workspace
         self.say: Callable[[str], None] = operations.say_nothing if quiet else operations.say_on_stdout
-        self._verify = trusted(verify)
+        self._home = folder
+        self._verify_with = verify
+        self._connect(find_token(token, folder, url=self.url), request_timeout)
+
+    def _connect(self, token: str | None, request_timeout: float) -> None:
+        self._verify = trusted(self._verify_with)
         self._http = httpx.Client(timeout=request_timeout, verify=self._verify, trust_env=False)
-        self._token = find_token(token, folder, url=self.url)
-        self._driver = SyncDriver(self.url, self._token, self._http, request_timeout)
+        self._token = token
+        self._driver = SyncDriver(self.url, token, self._http, request_timeout)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: no connections, and no token, because pickles are stored and sent."""
+        return {
+            "url": self.url,
+            "workspace": self._workspace,
+            "say": self.say,
+            "home": self._home,
+            "verify": self._verify_with,
+            "request_timeout": self._driver.timeout_s,
+            "had_token": self._token is not None,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.url, self._workspace, self.say = state["url"], state["workspace"], state["say"]
+        self._home, self._verify_with = state["home"], state["verify"]
+        token = find_token(None, self._home, url=self.url)
+        if token is None and state["had_token"]:
+            raise Unauthorized(
+                "a Client was unpickled where its token is missing",
+                why="pickles do not hold the token",
+                fix="set TRIVET_TOKEN in that process, or call Client(url, token=…) in the function that it runs",
+            )
+        self._connect(token, state["request_timeout"])
 
     @classmethod
     @contextlib.contextmanager
@@ -81,7 +113,10 @@ class Client:
         Raises:
             Unavailable: it does not start.
         """
-        with local_platform(home) as platform, cls(platform.url, token=platform.token, quiet=quiet) as client:
+        with (
+            local_platform(home) as platform,
+            cls(platform.url, token=platform.token, home=platform.home, quiet=quiet) as client,
+        ):
             yield client
 
     def run(self, operation: Operation[T]) -> T:

@@ -20,13 +20,13 @@ __all__ = [
     "RECORDS",
     "answer_of",
     "as_answered",
-    "join_answers",
+    "infinite",
     "load_rows",
     "names_of",
     "order_columns",
+    "pandas",
     "rename",
     "request_of",
-    "split_rows",
     "to_frame",
 ]
 
@@ -40,8 +40,9 @@ Rows = Any
 
 def is_frame(data: Any) -> bool:
     """Whether it is a pandas DataFrame, without importing pandas."""
-    kind = type(data)
-    return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas"
+    return any(
+        kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas" for kind in type(data).__mro__
+    )
 
 
 def request_of(
@@ -71,7 +72,7 @@ def request_of(
     else:
         raise Invalid(
             f"{type(data).__name__} cannot be sent as rows",
-            fix="give a pandas DataFrame, a pyarrow Table, or a list of records",
+            fix="give a DataFrame of pandas or polars, a pyarrow Table, or a list of records",
         )
     query = {
         "dataset[]": ",".join(names_of(dataset) or USUAL),
@@ -103,12 +104,7 @@ def _values_of(column: Any, name: str) -> list[Any]:
     if kind == "f":
         values = column.to_numpy(dtype="float64", na_value=float("nan"))
         if (abs(values) == float("inf")).any():
-            raise Invalid(
-                f"column {name!r} has an infinite value",
-                why="JSON cannot hold it",
-                fix="send a pyarrow Table, or replace it",
-                path=name,
-            )
+            raise infinite(name)
         found: list[Any] = values.tolist()
     elif kind == "m":
         found = column.dt.total_seconds().astype(object).where(column.notna(), None).tolist()
@@ -121,6 +117,16 @@ def _values_of(column: Any, name: str) -> list[Any]:
     else:
         found = column.astype(object).where(column.notna(), None).tolist()
     return found
+
+
+def infinite(name: str) -> Invalid:
+    """The refusal of a column with an infinite value."""
+    return Invalid(
+        f"column {name!r} has an infinite value",
+        why="JSON cannot hold it",
+        fix="send a pyarrow Table, or replace it",
+        path=name,
+    )
 
 
 def _records(rows: list[Any]) -> bytes:
@@ -173,14 +179,22 @@ def names_of(names: Sequence[str] | str | None) -> list[str]:
     return [names] if isinstance(names, str) else list(names or ())
 
 
-def answer_of(data: Rows, reply: Reply, *, separator: str | None = ".") -> Rows:
-    """An answer in the form of the request: a DataFrame for a DataFrame, a Table for a Table, records for records."""
+def answer_of(data: Rows, reply: Reply, *, separator: str | None = ".", is_sorted: bool = False) -> Rows:
+    """An answer in the form of the request: a DataFrame with the same index for a DataFrame, a Table for a Table, records
+    for records.
+
+    Args:
+        data: the rows that were sent.
+        reply: the gateway's.
+        separator: between a part and a column.
+        is_sorted: sort the columns of each part by code point; else `in.*` come in the order in which they were sent.
+    """
     if isinstance(data, pa.Table | pa.RecordBatch):
         try:
             table = pa.ipc.open_file(pa.py_buffer(reply.content)).read_all()
         except pa.ArrowException as error:
             raise Internal("the gateway's answer is not an Arrow file", why=str(error)) from error
-        return rename(_table(table), separator)
+        return rename(_table(table, is_sorted=is_sorted), separator)
     try:
         records = json.loads(reply.content)
     except ValueError as error:
@@ -190,18 +204,20 @@ def answer_of(data: Rows, reply: Reply, *, separator: str | None = ".") -> Rows:
     import pandas as pd
 
     frame = pd.DataFrame.from_records(records)
+    if len(frame) == len(data):
+        frame.index = data.index
     if "time" in frame:
         frame["time"] = pd.to_datetime(frame["time"], unit="ms").astype("datetime64[ms]")
-    frame = frame[order_columns(frame.columns)]
+    frame = frame[order_columns(frame.columns, is_sorted=is_sorted)]
     if separator and separator != ".":
         frame.columns = [name.replace(".", separator, 1) for name in frame.columns]
     return frame
 
 
-def _table(table: pa.Table) -> pa.Table:
+def _table(table: pa.Table, *, is_sorted: bool) -> pa.Table:
     """In the reference's form: no metadata; `time` and `in.*` are nullable, `out.*` is not."""
     columns, fields = [], []
-    for name in order_columns(table.column_names):
+    for name in order_columns(table.column_names, is_sorted=is_sorted):
         column = table[name].cast(pa.timestamp("ms")) if name == "time" else table[name]
         nullable = name.partition(".")[0] in {"time", "in"} or column.null_count > 0
         columns.append(column)
@@ -216,12 +232,14 @@ def rename(table: pa.Table, separator: str | None) -> pa.Table:
     return table.rename_columns([name.replace(".", separator, 1) for name in table.column_names])
 
 
-def order_columns(names: Any) -> list[str]:
-    """`time`, `in.*` sorted by code point, `out.*`, `anomaly.count`, the other anomalies, metadata, and all others."""
+def order_columns(names: Any, *, is_sorted: bool) -> list[str]:
+    """`time`, `in.*`, `out.*`, `anomaly.count`, the other anomalies, metadata, and all others: each part in its order, or
+    sorted by code point.
+    """
 
     def place(name: str) -> tuple[int, bool, str]:
         part = name.partition(".")[0]
-        return PARTS.get(part, len(PARTS)), name != "anomaly.count", name
+        return PARTS.get(part, len(PARTS)), name != "anomaly.count", name if is_sorted else ""
 
     return sorted(names, key=place)
 
@@ -244,7 +262,8 @@ def load_rows(path: str | Path) -> Rows:
                     source.seek(0)
                     return pa.ipc.open_stream(source).read_all()
         if path.suffix == ".json":
-            return _pandas().DataFrame(json.loads(path.read_text()))
+            # A file of columns names its rows "0", "1" and so on.
+            return pandas().DataFrame(json.loads(path.read_text())).reset_index(drop=True)
     except FileNotFoundError:
         raise NotFound(f"file not found: {path}", fix="check the path") from None
     except OSError as error:
@@ -262,7 +281,7 @@ def to_frame(table: pa.Table) -> Any:
     Raises:
         Unsupported: pandas is not installed.
     """
-    pd = _pandas()
+    pd = pandas()
     columns = {name: table[name].to_pylist() for name in table.column_names if name != "time"}
     frame = pd.DataFrame(columns, index=range(table.num_rows))
     if "time" in table.column_names:
@@ -288,27 +307,12 @@ def _variable(kind: pa.DataType, item: str) -> pa.DataType:
     return kind
 
 
-def split_rows(data: Rows) -> list[Rows]:
-    """Each row of a DataFrame or Table as its own frame."""
-    if isinstance(data, pa.Table):
-        return [data.slice(index, 1) for index in range(data.num_rows)]
-    return [data.iloc[index : index + 1] for index in range(len(data))]
-
-
-def join_answers(answers: Sequence[Rows]) -> Rows:
-    """Join the answers to each row.
+def pandas() -> Any:
+    """The module.
 
     Raises:
-        Invalid: there are no answers.
+        Unsupported: it is not installed.
     """
-    if not answers:
-        raise Invalid("there are no rows to send", fix="give at least one row")
-    if isinstance(answers[0], pa.Table):
-        return pa.concat_tables(answers)
-    return _pandas().concat(answers, ignore_index=True)
-
-
-def _pandas() -> Any:
     try:
         import pandas as pd
     except ImportError:

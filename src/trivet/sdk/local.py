@@ -41,10 +41,11 @@ END_S = 60.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalPlatform:
-    """Its address and token."""
+    """Its address, token and folder."""
 
     url: str
     token: str
+    home: Path
 
 
 @contextlib.contextmanager
@@ -81,7 +82,7 @@ def local_platform(home: str | Path | None) -> Iterator[LocalPlatform]:
         )
         stack.callback(_end, process)
         info = _wait(folder, process)
-        yield LocalPlatform(url=info, token=(folder / "token").read_text().strip())
+        yield LocalPlatform(url=info, token=(folder / "token").read_text().strip(), home=folder)
 
 
 def _wait(folder: Path, process: "subprocess.Popen[bytes]") -> str:

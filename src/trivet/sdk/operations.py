@@ -24,6 +24,7 @@ __all__ = [
     "say_nothing",
     "say_on_stdout",
     "schema_text",
+    "single_input",
 ]
 
 
@@ -117,6 +118,21 @@ def infer_url(name: str, *, workspace: str) -> Operation[dict[str, Any]]:
     """A pipeline's URL for predictions."""
     found: dict[str, Any] = yield from call("GET", at("pipelines", name, "url"), query={"workspace": workspace})
     return found
+
+
+def single_input(url: str) -> Operation[str | None]:
+    """The name of a pipeline's only input; None if it has several.
+
+    Args:
+        url: its URL for predictions.
+    """
+    found = yield from call("GET", f"{url}/openapi.json")
+    [path] = found["paths"].values()
+    kinds = path["post"]["requestBody"]["content"]
+    names: list[str] = next(
+        list(kind["schema"]["items"]["properties"]) for name, kind in kinds.items() if "json" in name
+    )
+    return names[0] if len(names) == 1 else None
 
 
 def ask(request: Call, *, retries: int = 0) -> Operation[Any]:

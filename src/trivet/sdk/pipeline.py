@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from trivet.errors import Invalid, NotFound
 from trivet.sdk import frames, operations, waits
 from trivet.sdk.calls import Platform
+from trivet.sdk.given_rows import join_answers, split_rows
 from trivet.sdk.log_files import LogFiles, read_size
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState, PipelineVersion
 
@@ -135,17 +136,20 @@ class Pipeline(PipelineState):
         dataset_exclude: Sequence[str] | str | None = None,
         dataset_separator: str | None = ".",
     ) -> Any:
-        """Send rows: a DataFrame in, a DataFrame out; a Table in, a Table out; a list of records in, a list out.
+        """Send rows: a DataFrame in, a DataFrame with the same index out; a Table in, a Table out; a list of records in, a
+        list out. The columns `in.*` come in the order in which they were sent.
 
         Args:
-            tensor: the rows.
+            tensor: the rows: a DataFrame of pandas or polars, a pyarrow Table, or records. A Series is a column if it has a
+                name, and a row if its labels are names. An array holds the rows of a pipeline with one input; the answer
+                is a pandas DataFrame.
             timeout: seconds that the answer may take.
             dataset: parts (`time`, `in`, `out`, `anomaly`, `metadata`) or columns (`out.variable`); all but metadata if None.
             dataset_exclude: parts or columns to leave out.
             dataset_separator: between a part and a column in the answer's names.
 
         Raises:
-            Invalid: the rows do not fit.
+            Invalid: the rows do not fit, or may be read in two ways.
             ModelFailed: the model raised an error.
             DeadlineExceeded: it took longer than `timeout`.
         """
@@ -201,7 +205,7 @@ class Pipeline(PipelineState):
         if num_parallel < 1:
             raise Invalid(f"num_parallel is {num_parallel}", fix="use at least 1")
         whole = not isinstance(asked_with, list)
-        parts = frames.split_rows(asked_with) if whole else asked_with
+        parts = split_rows(asked_with) if whole else asked_with
         gate = asyncio.Semaphore(num_parallel)
         async with self._client.async_http(num_parallel) as http:
 
@@ -216,7 +220,7 @@ class Pipeline(PipelineState):
                 # Raise the first error: it is the cause; the other requests were cancelled.
                 raise errors.exceptions[0] from None
         answers = [each.result() for each in asked]
-        return frames.join_answers(answers) if whole else answers
+        return join_answers(answers) if whole else answers
 
     def logs(
         self,

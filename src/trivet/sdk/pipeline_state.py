@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from trivet.errors import NotFound
 from trivet.sdk import frames, operations
 from trivet.sdk.calls import Operation
+from trivet.sdk.given_rows import given_rows, is_array
 from trivet.sdk.lists import table_of
 from trivet.sdk.steps import Steps
 
@@ -49,7 +50,13 @@ class PipelineVersion:
 
 
 class PipelineState:
-    """A pipeline's facts without a request, and its steps, which stay local until they are deployed."""
+    """A pipeline's facts without a request, and its steps, which stay local until they are deployed.
+
+    Attributes:
+        sorts_columns: whether answers have the columns of each part sorted by code point, as in the reference.
+    """
+
+    sorts_columns: ClassVar[bool] = False
 
     def __init__(self, document: Mapping[str, Any], *, version: str | None = None) -> None:
         self._document = document
@@ -126,11 +133,14 @@ class PipelineState:
             self._infer_url = found["url"]
             if self._infer_url is None:
                 raise NotFound(f"Pipeline {self.name()} is not deployed", fix="deploy it first")
+        single = (yield from operations.single_input(self._infer_url)) if is_array(tensor) else None
+        given = given_rows(tensor, single=single)
         request = frames.request_of(
-            tensor, url=self._infer_url, timeout_s=timeout, dataset=dataset, dataset_exclude=exclude
+            given.rows, url=self._infer_url, timeout_s=timeout, dataset=dataset, dataset_exclude=exclude
         )
         reply = yield from operations.ask(request, retries=retries)
-        return frames.answer_of(tensor, reply, separator=separator)
+        answer = frames.answer_of(given.rows, reply, separator=separator, is_sorted=self.sorts_columns)
+        return given.answer(answer)
 
     def _shown(self) -> dict[str, Any]:
         document = self._document

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import pickle
 import shutil
 import signal
 import subprocess
@@ -46,7 +47,7 @@ def test_a_model_is_ready_with_what_was_found_of_it(client, deployed):
 
 def test_a_frame_gives_a_frame_of_the_references_columns(deployed):
     found = deployed.infer(ROWS)
-    assert list(found.columns) == ["time", "in.index", "in.tensor", "out.dense_1", "anomaly.count"]
+    assert list(found.columns) == ["time", "in.tensor", "in.index", "out.dense_1", "anomaly.count"]
     assert found["time"].dtype == "datetime64[ms]"
     assert found["out.dense_1"].to_list() == [[-1.0, -2.0], [-3.0, -4.0]]
     assert found["in.tensor"].to_list() == ROWS["tensor"].to_list()
@@ -71,6 +72,31 @@ def test_a_table_gives_a_table_of_the_references_types(deployed):
 def test_records_and_numpys_values_do_as_well(deployed):
     [found] = deployed.infer([{"tensor": np.array([1, 2], np.float32)}])
     assert found["out.dense_1"] == [-1.0, -2.0]
+
+
+def test_an_answer_keeps_the_index_so_that_it_can_be_a_column(deployed):
+    frame = ROWS.set_index(pd.Index(["b", "a"])).sort_index()
+    frame["pred"] = deployed.infer(frame)["out.dense_1"]
+    assert frame["pred"].to_dict() == {"a": [-3.0, -4.0], "b": [-1.0, -2.0]}
+    found = asyncio.run(deployed.parallel_infer(frame[["tensor"]]))
+    assert found["out.dense_1"].to_dict() == frame["pred"].to_dict()
+
+
+def test_polars_frames_series_and_arrays_are_rows_too(deployed):
+    frame = pl.DataFrame({"z": ["u"], "tensor": [[1.0, 2.0]], "a": [1]})
+    found = deployed.infer(frame)
+    assert found.columns == ["time", "in.z", "in.tensor", "in.a", "out.dense_1", "anomaly.count"]
+    assert found["out.dense_1"].to_list() == [[-1.0, -2.0]]
+    assert deployed.infer(frame["tensor"])["out.dense_1"].to_list() == [[-1.0, -2.0]]
+    assert deployed.infer(ROWS["tensor"])["out.dense_1"].to_list() == [[-1.0, -2.0], [-3.0, -4.0]]
+    assert deployed.infer(ROWS.iloc[1])["out.dense_1"].to_dict() == {1: [-3.0, -4.0]}
+    assert deployed.infer(np.array([[1, 2], [3, 4]]))["out.dense_1"].to_list() == [[-1.0, -2.0], [-3.0, -4.0]]
+
+
+def test_a_pipeline_survives_pickling(deployed):
+    again = pickle.loads(pickle.dumps(deployed))
+    assert again.infer(ROWS)["out.dense_1"].to_list() == [[-1.0, -2.0], [-3.0, -4.0]]
+    again._client.close()
 
 
 def test_parts_are_chosen_as_in_the_reference(deployed):

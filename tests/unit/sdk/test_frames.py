@@ -151,7 +151,7 @@ def test_an_answer_to_a_frame_has_the_references_columns_in_its_order():
         "out.z": [1.0], "anomaly.fraud": True, "anomaly.count": 1, "in.tensor": [1.0], "time": 1721686245906,
         "out.B": [1], "out.a": [1], "anomaly.Big": False, "out_challenger.x": [2.0], "metadata.elapsed": [1],
     }  # fmt: skip
-    found = answer(FRAME, [record])
+    found = answer(FRAME, [record], is_sorted=True)
     assert list(found.columns) == [
         "time", "in.tensor", "out.B", "out.a", "out.z", "anomaly.count", "anomaly.Big", "anomaly.fraud",
         "metadata.elapsed", "out_challenger.x",
@@ -160,6 +160,16 @@ def test_an_answer_to_a_frame_has_the_references_columns_in_its_order():
     assert found["time"][0] == pd.Timestamp("2024-07-22T22:10:45.906")
     assert found["anomaly.count"].dtype == np.int64
     assert found["out.z"][0] == [1.0]
+
+
+def test_an_answer_has_the_columns_as_sent_and_the_frames_index():
+    frame = pd.DataFrame({"z": [1, 2], "a": [3, 4]}, index=["p", "q"])
+    records = [{"time": 5, "in.z": z, "in.a": 3, "out.y": z, "anomaly.low": 1, "anomaly.count": 1} for z in (1, 2)]
+    found = answer(frame, records)
+    assert list(found.columns) == ["time", "in.z", "in.a", "out.y", "anomaly.count", "anomaly.low"]
+    assert list(found.index) == ["p", "q"]
+    frame["answer"] = found["out.y"]
+    assert frame["answer"].to_list() == [1, 2]
 
 
 def test_another_separator_stands_after_the_part_only():
@@ -189,7 +199,7 @@ def test_a_table_comes_back_as_the_reference_has_it():
             ]
         ),
     )
-    found = frames.answer_of(sent, arrow_reply(answered))
+    found = frames.answer_of(sent, arrow_reply(answered), is_sorted=True)
     assert found.schema.to_string() == (
         "time: timestamp[ms]\n"
         "in.tensor: list<item: float>\n"
@@ -224,7 +234,7 @@ def test_files_are_read_by_how_they_are_called(tmp_path):
     (tmp_path / "rows.df.json").write_text('[{"tensor":[1.0]}]')
     (tmp_path / "columns.json").write_text('{"tensor":{"0":[1.0]}}')
     for name in ("rows.df.json", "columns.json"):
-        assert frames.load_rows(tmp_path / name)["tensor"].to_list() == [[1.0]]
+        assert frames.load_rows(tmp_path / name)["tensor"].to_dict() == {0: [1.0]}
 
 
 def test_files_without_rows_are_refused(tmp_path):

@@ -70,8 +70,16 @@ class Client(trivet.Client):
     ) -> None:
         del auth_endpoint, auth_type, ignored
         super().__init__(api_endpoint, request_timeout=request_timeout or REQUEST_S)
-        self.api_endpoint = self.url
-        self.auth = Auth(self.auth_header)
+
+    @property
+    def api_endpoint(self) -> str:
+        """The control API's address."""
+        return self.url
+
+    @property
+    def auth(self) -> Auth:
+        """What notebooks call `wl.auth`."""
+        return Auth(self.auth_header)
 
     def run(self, operation: Operation[T]) -> T:
         """Run an operation; its errors get the reference's names."""

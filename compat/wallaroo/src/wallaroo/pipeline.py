@@ -22,6 +22,8 @@ DEPLOY_S = 45.0
 class Pipeline(trivet.Pipeline):
     """Steps under a name."""
 
+    sorts_columns = True
+
     def create_time(self) -> datetime:
         """When it was made."""
         return datetime.fromisoformat(self._document["created_at"])
