@@ -14,6 +14,7 @@ __all__ = [
     "Importing",
     "LoadFailed",
     "Loading",
+    "Restricted",
     "WorkerEvent",
     "WorkerReady",
     "check_protocol",
@@ -32,6 +33,15 @@ OVER_MEMORY = 113
 _LOG_FOLLOWS = "its log "
 
 
+class Restricted(msgspec.Struct, frozen=True, tag_field="event", tag="restricted"):
+    """The process that will run the model has entered its sandbox; no code of the environment has run.
+
+    `protections` are what it holds: see `trivet_worker.sandbox`.
+    """
+
+    protections: tuple[str, ...]
+
+
 class Importing(msgspec.Struct, frozen=True, tag_field="event", tag="importing"):
     """The worker's process runs and imports the package's modules."""
 
@@ -43,17 +53,13 @@ class Loading(msgspec.Struct, frozen=True, tag_field="event", tag="loading"):
 
 
 class WorkerReady(msgspec.Struct, frozen=True, tag_field="event", tag="ready"):
-    """The worker is ready; `port` is its TCP port, 0 on a Unix socket. A worker without `protocol` has version 1.
-
-    `protections` are what its sandbox holds: see `trivet_worker.sandbox`.
-    """
+    """The worker is ready; `port` is its TCP port, 0 on a Unix socket. A worker without `protocol` has version 1."""
 
     pid: int
     python: str
     seconds: float
     protocol: int = 1
     port: int = 0
-    protections: tuple[str, ...] = ()
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -72,7 +78,7 @@ class LoadFailed(msgspec.Struct, frozen=True, tag_field="event", tag="failed"):
     error: Failure
 
 
-WorkerEvent: TypeAlias = Importing | Loading | WorkerReady | LoadFailed
+WorkerEvent: TypeAlias = Restricted | Importing | Loading | WorkerReady | LoadFailed
 
 _decoder: msgspec.json.Decoder[WorkerEvent] = msgspec.json.Decoder(WorkerEvent)
 

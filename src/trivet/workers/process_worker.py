@@ -15,6 +15,7 @@ from trivet.workers.ending import Ending, kill_group
 from trivet.workers.events import (
     OVER_MEMORY,
     LoadFailed,
+    Restricted,
     WorkerEvent,
     WorkerReady,
     check_protocol,
@@ -48,7 +49,6 @@ class ProcessWorker:
         address: where it answers, once it is ready.
         pid: the process that runs the model; until it is ready, the guardian's.
         devices: see `WorkerSpec`.
-        protections: what its sandbox holds, once it is ready.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ProcessWorker:
         self.pid = process.pid
         self.log = log
         self.devices = devices
-        self.protections: tuple[str, ...] = ()
+        self._restricted: Restricted | None = None
         self.address = WorkerAddress(
             id=secrets.token_hex(8),
             location=location,
@@ -83,6 +83,11 @@ class ProcessWorker:
         self._ending = Ending(
             process.pid, send=self._signal_guardian, runs=lambda: process.returncode is None, end=self._end
         )
+
+    @property
+    def protections(self) -> tuple[str, ...]:
+        """See `RunningWorker.protections`."""
+        return () if self._restricted is None else self._restricted.protections
 
     async def load(self, spec: WorkerSpec, config: bytes) -> None:
         """Send the configuration, and wait until the worker is ready. Raises as `Launcher.start` does.
@@ -119,7 +124,6 @@ class ProcessWorker:
             raise error_of(event.error, name=spec.name, adapter=spec.adapter, tail=self.log.tail())
         check_protocol(event, name=spec.name)
         self.pid = event.pid
-        self.protections = event.protections
         if event.port:
             location = self.address.location.rpartition(":")[0]
             self.address = msgspec.structs.replace(self.address, location=f"{location}:{event.port}")
@@ -185,6 +189,8 @@ class ProcessWorker:
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             event: WorkerEvent = read_event(line)
+            if isinstance(event, Restricted) and self._restricted is None:
+                self._restricted = event
             if isinstance(event, (WorkerReady, LoadFailed)):
                 return event
         return None

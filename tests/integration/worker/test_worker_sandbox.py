@@ -276,3 +276,23 @@ def test_a_required_sandbox_that_is_missing_ends_the_worker(stand):
         asyncio.run(started("required"))
     assert (refused.value.reason, refused.value.why) == ("sandbox_missing", "this kernel has no Landlock")
     assert asyncio.run(started("on")) == ("seccomp",)
+
+
+def test_a_model_does_not_report_its_own_protections(stand):
+    forged = """
+    import os, stat
+    for number in range(3, 64):
+        try:
+            if stat.S_ISFIFO(os.fstat(number).st_mode):
+                os.write(number, b'{"event": "restricted", "protections": ["landlock 99", "no network"]}\\n')
+        except OSError:
+            pass
+    """
+    spec = stand.custom(top=forged)
+
+    async def started() -> tuple[str, ...]:
+        worker = await stand.launcher_with(sandbox=Sandbox(mode="off")).start(spec)
+        await worker.stop(5)
+        return worker.protections
+
+    assert asyncio.run(started()) == ()

@@ -33,7 +33,8 @@ def main() -> None:
     guarded = fork_guarded(config.folder, config.lifeline, config.memory_bytes)
     events = Events(take_streams())
     apply_limits(memory_bytes=config.memory_bytes, open_files=config.open_files)
-    protections = _enter_sandbox(config, events)
+    # Before any code of the environment runs, which could report what it likes.
+    events.send("restricted", protections=_enter_sandbox(config, events))
     # The kernel forgets this when a process changes its user.
     die_with_parent(guarded.parent)
     try:
@@ -43,7 +44,7 @@ def main() -> None:
     except ImportError as error:
         events.send("failed", error=_worker_failed(error))
         raise
-    run(config, events, stop=guarded.stop, started=started, protections=protections)
+    run(config, events, stop=guarded.stop, started=started)
 
 
 def _enter_sandbox(config: Config, events: Events) -> "List[str]":

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from queue import SimpleQueue
-from typing import List, Optional
+from typing import Optional
 
 import pyarrow as pa
 
@@ -25,7 +25,7 @@ from trivet_worker.server import ModelServer
 __all__ = ["run"]
 
 
-def run(config: Config, events: Events, *, stop: int, started: float, protections: "List[str]") -> None:
+def run(config: Config, events: Events, *, stop: int, started: float) -> None:
     """Load the model, listen, answer calls; then end the process: with code 1 if the model could not be loaded.
 
     Args:
@@ -33,7 +33,6 @@ def run(config: Config, events: Events, *, stop: int, started: float, protection
         events: reports the progress to the parent.
         stop: a pipe on which a byte asks for the end after the current call.
         started: the worker's start, on the monotonic clock.
-        protections: what the sandbox holds.
     """
     os.chdir(config.scratch)
     root = os.path.realpath(config.package_root)
@@ -64,7 +63,6 @@ def run(config: Config, events: Events, *, stop: int, started: float, protection
             seconds=seconds,
             protocol=PROTOCOL,
             port=server.tcp_port,
-            protections=protections,
         )
         run_calls(model, calls)
         server.settle(1.0)
