@@ -85,6 +85,9 @@ class TrivetError(Exception):
         fix: what the reader can do about it.
         path: where in the input it is: `[3].tensor`, `custom_inference.py:12`.
         reason: a machine-readable slug, when it is finer than the class's own.
+
+    Attributes:
+        trace: the traceback of model code, for the model's owner. No edge shows it to a client.
     """
 
     kind: ClassVar[Kind] = Kind.INTERNAL
@@ -105,6 +108,7 @@ class TrivetError(Exception):
         self.fix = fix
         self.path = path
         self.reason = reason or self.default_reason
+        self.trace = ""
 
     @property
     def message(self) -> str:

@@ -255,6 +255,16 @@ def test_check_says_what_it_found(shell, make, tmp_path):
     assert "python model 'step'" in steps["package"]
 
 
+def test_check_fails_if_the_model_answers_no_made_up_row(shell, make, tmp_path):
+    code = "def process_data(d):\n    raise ValueError('no such customer')\n"
+    checked = shell.run("check", make.step(tmp_path / "step", code))
+    assert checked.code == 1
+    assert "FAIL answered: no: the model raised on a row of zeros, which was made up from its schema" in checked.stdout
+    assert "ValueError: no such customer. To fix this: fix the model, or give it an example row" in checked.stdout
+    assert "raise ValueError('no such customer')" in checked.stderr
+    assert "the package loads, but did not answer a row" in checked.stderr
+
+
 def test_the_package_in_the_store_is_not_changed_by_the_model(shell, make, tmp_path):
     code = """
         import pathlib

@@ -89,7 +89,7 @@ def check(
     """Check a model package: do everything that serving does, except serve.
 
     Unpacks and inspects it, builds its environment, loads it, and sends it a test row and the tests of its trivet.yaml.
-    The exit code is 0 when it will serve and 1 when it will not.
+    The exit code is 0 when it will serve and 1 when it will not, or when it answers no row that was made up for it.
 
     Examples:
 
@@ -140,8 +140,10 @@ def check(
             raise typer.Exit(1) from None
         raise
     findings.close(None)
-    if not all(step["ok"] for step in findings.steps):
-        show("the package does not pass its own tests", to_stderr=True)
+    failed = {step["step"] for step in findings.steps if not step["ok"]}
+    if failed:
+        what = "does not pass its own tests" if "test" in failed else "loads, but did not answer a row"
+        show(f"the package {what}", to_stderr=True)
         raise typer.Exit(1)
 
 
@@ -150,7 +152,7 @@ async def _try(
 ) -> None:
     from trivet.domain.schema import format_schema
     from trivet.domain.version import batching_of
-    from trivet.wiring.standalone import compared, run_tests, standalone
+    from trivet.wiring.standalone import compared, refusal_of, run_tests, standalone
 
     workers = model.settings.workers or 1
     async with standalone(package, model, settings=settings, report=report, workers=workers) as pipeline:
@@ -158,10 +160,11 @@ async def _try(
         findings.add("loaded", f"{pipeline.steps[0].runtime} runtime{why}")
         findings.add("takes", format_schema(pipeline.runner.input_schema))
         findings.add("answers", format_schema(pipeline.runner.output_schema))
-        if pipeline.probe.refused is None:
+        refusal = refusal_of(pipeline)
+        if refusal is None:
             findings.add("answered", pipeline.probe.shown)
         else:
-            findings.add("reached", f"it refuses {pipeline.probe.shown}, which may be right")
+            findings.add("answered", f"no: {refusal.message}. To fix this: {refusal.fix}", ok=False)
         batching, reason = batching_of(await compared(pipeline, model, report=report), None)
         findings.add("batching", f"{batching}: {reason}")
         for name, difference in await run_tests(pipeline.runner, model.settings.tests):

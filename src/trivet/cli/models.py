@@ -131,7 +131,7 @@ def upload(
             )
         finally:
             bar.close()
-        if wait and version.error_summary() is not None:
+        if wait and version.document()["status"] == "error":
             if as_json:
                 print_json(version.document())
             show(f"Log of its loading: trivet models {name} --logs", to_stderr=True)

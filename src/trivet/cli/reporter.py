@@ -11,7 +11,7 @@ from trivet.errors import visible
 __all__ = ["Reporter"]
 
 EVERY_S = 5.0
-LASTING = ("warning", "note")
+LASTING = ("warning", "note", "traceback")
 
 
 class Reporter:

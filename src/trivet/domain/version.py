@@ -131,6 +131,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         output_schema: under which they come out.
         answered: whether it answered its canned row when it was uploaded. A model may refuse a made-up row, and is then sent
             requests without having answered any.
+        refusal: why it did not answer its made-up row, with how to give an example.
         independence: whether its answer to a row depends on the rows beside it; None where its trial did not compare any.
         protections: what the sandbox of its worker held when it was tried; None if it ran natively or was not asked.
         environment: digest of the environment; None where the model runs natively.
@@ -154,6 +155,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     input_schema: pa.Schema
     output_schema: pa.Schema
     answered: bool = False
+    refusal: Fault | None = None
     independence: Independence | None = None
     protections: tuple[str, ...] | None = None
     environment: Digest | None = None
@@ -263,3 +265,8 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def trouble(self) -> Fault | None:
+        """Why its status is `error`, or why it is ready without having answered a row."""
+        return self.fault or (self.loaded.refusal if self.loaded else None)

@@ -10,6 +10,7 @@ __all__ = ["ModelError", "error_of"]
 MOST_TEXT = 8_000
 MOST_TYPE = 200
 MOST_PATH = 1_000
+MOST_TRACE = 4_000
 
 
 class ModelError(msgspec.Struct):
@@ -19,10 +20,17 @@ class ModelError(msgspec.Struct):
     message: str
     type: str = ""
     path: str | None = None
+    trace: str = ""
 
 
 def error_of(error: ModelError) -> TrivetError:
-    """The error that the caller gets: the exception's type and message, and nothing of the log."""
+    """The error that the caller gets: the exception's type and message. Its traceback is for the model's owner only."""
+    made = _made(error)
+    made.trace = error.trace[-MOST_TRACE:]
+    return made
+
+
+def _made(error: ModelError) -> TrivetError:
     message, kind = error.message[:MOST_TEXT], error.type[:MOST_TYPE]
     path = None if error.path is None else error.path[:MOST_PATH]
     if error.reason == "model_output_mismatch":

@@ -196,6 +196,24 @@ class Probe:
             reason="canned_row_failed",
         )
 
+    def made_up_refusal(self, *, row: str) -> ModelFailed | None:
+        """Why the model did not answer its made-up row, with how to give one that it answers; None if it answered.
+
+        Args:
+            row: as JSON, or a description.
+        """
+        if self.refused is None:
+            return None
+        error = ModelFailed(
+            f"the model raised on {self.shown}, which was made up from its schema",
+            why=self.refused.message,
+            fix=f"fix the model, or give it an example row in trivet.yaml, such as `example: [{row}]` with values that it answers",
+            path=self.refused.path,
+            reason="made_up_row_failed",
+        )
+        error.trace = self.refused.trace
+        return error
+
     async def refusal(self) -> TrivetError | None:
         """Send the canned row now, and give the error that came of it."""
         try:

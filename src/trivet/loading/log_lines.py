@@ -79,7 +79,7 @@ class UploadLog:
             self._fresh.clear()
             reports, self._reports = self._reports, []
             for stage in _latest(reports):
-                level: Level = "warning" if stage.stage == "warning" else "info"
+                level: Level = "warning" if stage.stage in ("warning", "traceback") else "info"
                 await self.write(level, stage.stage, _text(stage))
             # After `stop` the rest is written without a pause.
             with contextlib.suppress(TimeoutError):

@@ -168,7 +168,7 @@ class ModelState:
         return datetime.fromisoformat(self._document["updated_at"])
 
     def error_summary(self) -> str | None:
-        """Why it cannot be loaded."""
+        """Why it cannot be loaded, or why it is ready without having answered the row that was made up for it."""
         return self._document.get("error_summary")
 
     def document(self) -> dict[str, Any]:

@@ -112,6 +112,9 @@ def _print_change(before: str, status: str, version: Mapping[str, Any], say: Say
         say(f"Model is attempting loading to a {status.removeprefix('attempting_load_')} runtime.")
     elif status == "ready":
         say("\nReady\n")
+        if version.get("answers") is False and version.get("error_summary"):
+            fix = (version.get("fault") or {}).get("fix")
+            sys.stderr.write(f"WARNING! {version['error_summary']}\n" + (f"  fix {fix}\n" if fix else ""))
     else:
         summary = version.get("error_summary") or "unknown"
         fault = version.get("fault") or {}

@@ -23,7 +23,7 @@ from trivet.engine.limits import EngineLimits
 from trivet.engine.native.shared import NativeSessions
 from trivet.engine.pipeline import ServedPipeline
 from trivet.engine.served import Probe, Runner, StepRunner, predict
-from trivet.errors import TrivetError
+from trivet.errors import ModelFailed, TrivetError
 from trivet.gateway.formats.examples import example_maker
 from trivet.gateway.formats.json_text import column_texts
 from trivet.gateway.formats.records import RecordsDecoder
@@ -34,9 +34,10 @@ from trivet.loading.steps import Identity, native_step, work_of, worker_step
 from trivet.settings import Settings
 from trivet.workers import Failed, Launcher, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec, without_log
 
-__all__ = ["NO_WORKSPACE", "compared", "given_rows", "rows_of", "run_tests", "standalone"]
+__all__ = ["NO_WORKSPACE", "compared", "given_rows", "refusal_of", "rows_of", "run_tests", "standalone"]
 
 NO_WORKSPACE = 0
+MOST_SHOWN = 300
 NO_DEPLOYMENT = 0
 MODEL_NAMESPACE = uuid.UUID("6a7c2e0e-6f5d-4c62-9d5c-0d3c1f3a9b11")
 
@@ -115,12 +116,22 @@ async def standalone(
         # Close it before the workers stop, so that their streams end in order.
         stack.push_async_callback(loaded.close)
         pipeline = await loaded.load(on_warm_up=warming_up)
-        refusal = pipeline.probe.refused
+        refusal = refusal_of(pipeline)
         if refusal is not None:
-            shown = pipeline.probe.shown
-            hint = "give `example:` rows in trivet.yaml"
-            report("warning", f"the model refuses {shown} ({refusal.message}); {hint}")
+            report("warning", f"{refusal.message}. To fix this: {refusal.fix}")
+            if refusal.trace:
+                report("traceback", refusal.trace.rstrip())
         yield pipeline
+
+
+def refusal_of(pipeline: ServedPipeline) -> ModelFailed | None:
+    """Why the model of a pipeline did not answer a made-up row; None if it answered, or was sent its example."""
+    probe = pipeline.probe
+    if probe.refused is None:
+        return None
+    (row,) = rows_of(probe.canned)
+    shown = msgspec.json.encode(row).decode()
+    return probe.made_up_refusal(row=shown if len(shown) <= MOST_SHOWN else f"{{{', '.join(row)}: …}}")
 
 
 @asynccontextmanager

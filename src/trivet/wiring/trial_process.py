@@ -30,7 +30,7 @@ from trivet.loading.environments import Report
 from trivet.loading.prepare import prepare
 from trivet.loading.trials import Stage, TrialFailed, TrialJob, TrialLoaded, TrialMessage
 from trivet.settings import Settings, settings_from_json
-from trivet.wiring.standalone import compared, given_rows, rows_of, run_tests, standalone
+from trivet.wiring.standalone import compared, given_rows, refusal_of, rows_of, run_tests, standalone
 from trivet.workers import RunningWorker
 from trivet_worker.process import die_with_parent, read_line, take_streams
 
@@ -103,8 +103,8 @@ async def _answer(
     """Load it and send it its canned row and its own tests. Returns the model with the results."""
     workers: list[RunningWorker] = []
     async with standalone(package, model, settings=settings, report=report, on_ready=workers.append) as pipeline:
-        answered = pipeline.probe.refused is None
-        if answered:
+        refusal = refusal_of(pipeline)
+        if refusal is None:
             report("warming up", f"it answered {pipeline.probe.shown}")
         tests = model.settings.tests
         if tests:
@@ -121,7 +121,9 @@ async def _answer(
             )
         schemas = {"input_schema": pipeline.runner.input_schema, "output_schema": pipeline.runner.output_schema}
         held = workers[0].protections if workers else None
-        proved = msgspec.structs.replace(model, answered=answered, protections=held, **schemas)
+        proved = msgspec.structs.replace(
+            model, answered=refusal is None, refusal=refusal and Fault.of(refusal), protections=held, **schemas
+        )
         try:
             native = await _natively(package, proved, pipeline, target=target, settings=settings, report=report)
         except TrivetError as error:

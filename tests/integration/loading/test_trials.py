@@ -147,6 +147,40 @@ def test_a_model_that_does_not_load_or_answers_something_else_is_refused(
     assert text in str(caught.value)
 
 
+RAISES = "1 / 0 if (input_data['x'] < 2).any() else {'y': input_data['x'].sum(axis=1) * self.model}"
+
+
+def test_a_model_that_raises_on_made_up_rows_is_ready_with_the_reason(bench) -> None:
+    loaded = bench.run_process(bench.custom(predict=RAISES), **SCHEMAS)
+    assert (loaded.answered, loaded.refusal.reason) == (False, "made_up_row_failed")
+    assert loaded.refusal.message == (
+        "the model raised on a row of zeros, which was made up from its schema: ZeroDivisionError: division by zero"
+    )
+    assert loaded.refusal.fix == (
+        'fix the model, or give it an example row in trivet.yaml, such as `example: [{"x":[0.0,0.0,0.0]}]` '
+        "with values that it answers"
+    )
+    (trace,) = [reported.detail for reported in bench.reports if reported.stage == "traceback"]
+    assert trace.startswith("Traceback (most recent call last):\n")
+    assert "custom_inference.py" in trace
+    assert trace.endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_model_that_raises_on_its_own_example_is_an_error(bench) -> None:
+    package = bench.zip(
+        {"custom_inference.py": bench.module(predict=RAISES), "trivet.yaml": "example: [{x: [1, 1, 1]}]\n"}
+    )
+    with pytest.raises(ModelFailed, match="the model refuses its own example row") as caught:
+        bench.run(package, **SCHEMAS)
+    assert (caught.value.reason, caught.value.why) == ("canned_row_failed", "ZeroDivisionError: division by zero")
+
+
+def test_a_custom_model_without_a_model_object_answers(bench) -> None:
+    source = bench.module(predict="{'y': input_data['x'].sum(axis=1)}").replace("doubler.model = 2", "pass")
+    assert "doubler.model" not in source
+    assert bench.run(bench.zip({"custom_inference.py": source}), **SCHEMAS).answered
+
+
 def test_a_model_without_the_schemas_that_it_needs_is_asked_for_them(bench) -> None:
     with pytest.raises(Invalid, match="needs an output schema"):
         bench.run(bench.custom(), input_schema=NUMBERS)

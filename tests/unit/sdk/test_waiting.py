@@ -82,6 +82,17 @@ def test_a_model_that_cannot_be_loaded_comes_back_and_stderr_says_why(talk, caps
     )
 
 
+def test_a_model_that_answered_no_made_up_row_is_ready_with_a_warning(talk, capsys):
+    here = talk(
+        statuses(
+            "ready", answers=False, error_summary="it raised", fault={"what": "it raised", "fix": "give an example"}
+        )
+    )
+    assert here.run(waits.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))["status"] == "ready"
+    assert here.said.endswith("\nReady\n")
+    assert capsys.readouterr().err == "WARNING! it raised\n  fix give an example\n"
+
+
 def test_waiting_for_a_model_ends_by_the_clock_whatever_a_call_takes(talk):
     here = talk(None)
 

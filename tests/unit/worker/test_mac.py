@@ -51,14 +51,13 @@ def test_an_author_tries_a_model_on_the_own_machine():
     assert inference.predict(input_data={"x": np.ones((2, 3))})["y"].tolist() == [7, 7]
 
 
-def test_a_prediction_without_a_model_is_refused():
-    with pytest.raises(ModelNotAssignedError, match=r"^The model is not assigned to the Inference object\.$"):
-        Sum().predict({"x": np.ones((1, 1))})
+def test_a_class_without_a_model_predicts():
+    assert Sum().predict({"x": np.ones((1, 1))})["y"].tolist() == [1]
 
 
 @pytest.mark.parametrize("check", ["_raise_error_if_model_is_not_assigned", "raise_error_if_model_is_not_assigned"])
 def test_both_names_check_that_a_model_is_there(check):
-    with pytest.raises(ModelNotAssignedError):
+    with pytest.raises(ModelNotAssignedError, match=r"^The model is not assigned to the Inference object\.$"):
         getattr(Sum(), check)()
 
 
@@ -69,6 +68,15 @@ def test_both_names_check_the_models_type(check):
         TypeError, match="The model is of type str, which is none of the expected model types: float, typ"
     ):
         getattr(Sum(), check)("text")
+
+
+@pytest.mark.parametrize("check", ["_raise_error_if_model_is_wrong_type", "raise_error_if_model_is_wrong_type"])
+def test_without_an_argument_the_assigned_model_is_checked(check):
+    inference = Sum()
+    with pytest.raises(TypeError, match="is of type NoneType"):
+        getattr(inference, check)()
+    inference.model = 1.0
+    getattr(inference, check)()
 
 
 def test_an_assigned_model_of_another_type_is_refused():

@@ -12,7 +12,7 @@ class InferenceDataValidationError(MacError, ValueError):
 
 
 class ModelNotAssignedError(MacError):
-    """`predict` was called before a model was assigned."""
+    """A class asked for its model before one was assigned."""
 
     def __init__(self, message: str = "The model is not assigned to the Inference object.") -> None:
         super().__init__(message)

@@ -25,6 +25,7 @@ from trivet_worker.tensors import OutputMismatch, describe, to_arrow, to_numpy
 __all__ = ["Answer", "Call", "Model", "RawCall", "RawReply", "RowsCall", "run_calls"]
 
 _MAX_PATH = 1_000
+_MAX_TRACE = 4_000
 _PIECES_AHEAD = 4
 
 
@@ -151,10 +152,13 @@ class Model:
     def _failure(self, error: BaseException) -> Answer:
         if isinstance(error, OutputMismatch):
             return self._error("model_output_mismatch", error, path=error.path)
-        self._log(error)
-        return self._error("invalid_input" if isinstance(error, InferenceDataValidationError) else "model_error", error)
+        trace = self._log(error)
+        reason = "invalid_input" if isinstance(error, InferenceDataValidationError) else "model_error"
+        return self._error(reason, error, trace=trace)
 
-    def _error(self, reason: str, error: BaseException, *, path: Optional[str] = None) -> Answer:
+    def _error(
+        self, reason: str, error: BaseException, *, path: Optional[str] = None, trace: Optional[str] = None
+    ) -> Answer:
         fields: Dict[str, Optional[str]] = {
             "reason": reason,
             "type": type_of(error),
@@ -162,12 +166,16 @@ class Model:
         }
         if path is not None:
             fields["path"] = printable(path[:_MAX_PATH])
+        if trace is not None:
+            fields["trace"] = trace[-_MAX_TRACE:]
         return Answer(None, json.dumps({"error": fields}).encode())
 
-    def _log(self, error: BaseException) -> None:
+    def _log(self, error: BaseException) -> str:
+        trace = trace_of(error, self._root)
         with suppress(Exception):  # the model may have replaced or closed it
-            sys.stderr.write(trace_of(error, self._root))
+            sys.stderr.write(trace)
             sys.stderr.flush()
+        return trace
 
     def _return_to_folder(self) -> None:
         """Restore the working folder, in case model code changed it."""

@@ -122,7 +122,7 @@ def _version(version: ModelVersion, *, is_deployed: bool) -> Document:
             "created_by": version.created_by,
             "created_at": version.created_at.isoformat(),
             "deployed": is_deployed,
-            "error_summary": None if version.fault is None else version.fault.message,
+            "error_summary": None if version.trouble is None else version.trouble.message,
         },
         "config": _config(version),
     }

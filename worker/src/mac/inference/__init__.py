@@ -11,12 +11,15 @@ from mac.types import InferenceData
 
 __all__ = ["Inference"]
 
+_ASSIGNED: Any = object()
+
 
 class Inference(ABC):
     """A model and the way it predicts.
 
     A subclass says which types its model may have (`expected_model_types`: a property, a plain attribute or a method) and
-    how it predicts (`_predict`). Callers use `predict`, which checks the data and that a model is there.
+    how it predicts (`_predict`). Callers use `predict`, which checks the data. No model is required: a class that needs one may
+    call `raise_error_if_model_is_not_assigned`.
     """
 
     _model: Any = None
@@ -55,10 +58,8 @@ class Inference(ABC):
 
         Raises:
             InferenceDataValidationError: the input is something else.
-            ModelNotAssignedError: no model was assigned.
         """
         _check_inference_data(input_data)
-        self._raise_error_if_model_is_not_assigned()
         return self._predict(input_data)
 
     @abstractmethod
@@ -70,8 +71,10 @@ class Inference(ABC):
         if self.model is None:
             raise ModelNotAssignedError
 
-    def _raise_error_if_model_is_wrong_type(self, model: Any) -> None:
-        """Raise `ModelTypeError` (a `TypeError`) if `model` is of none of the expected types."""
+    def _raise_error_if_model_is_wrong_type(self, model: Any = _ASSIGNED) -> None:
+        """Raise `ModelTypeError` (a `TypeError`) if `model`, by default the assigned one, is of none of the expected types."""
+        if model is _ASSIGNED:
+            model = self.model
         declared: Any = self.expected_model_types
         if callable(declared) and not isinstance(declared, type):  # an author wrote a method
             declared = declared()
@@ -87,8 +90,8 @@ class Inference(ABC):
         """Raise `ModelNotAssignedError` if there is no model."""
         self._raise_error_if_model_is_not_assigned()
 
-    def raise_error_if_model_is_wrong_type(self, model: Any) -> None:
-        """Raise `ModelTypeError` (a `TypeError`) if `model` is of none of the expected types."""
+    def raise_error_if_model_is_wrong_type(self, model: Any = _ASSIGNED) -> None:
+        """Raise `ModelTypeError` (a `TypeError`) if `model`, by default the assigned one, is of none of the expected types."""
         self._raise_error_if_model_is_wrong_type(model)
 
 
