@@ -23,6 +23,8 @@ __all__ = [
     "session_reason",
 ]
 
+_MAX_REASON = 4_000
+
 Array = Any
 """A numpy array; numpy's own annotations differ between the releases that a worker may have."""
 
@@ -198,10 +200,10 @@ def piece(tensor: Tensor, value: Array, *, start: int, count: int, size: int) ->
 
 
 def session_reason(error: Exception) -> str:
-    """ONNX Runtime's message without the C++ source line before it."""
+    """ONNX Runtime's message without the C++ source line before it; it may quote names of the file, of any length."""
     text = str(error)
     _, found, rest = text.rpartition("Status Message: ")
-    return (rest if found else text).strip()
+    return (rest if found else text).strip()[:_MAX_REASON]
 
 
 def _is_ragged(value: Array, tensor: Tensor) -> bool:
