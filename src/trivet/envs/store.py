@@ -334,7 +334,12 @@ class EnvironmentStore:
         def waiting() -> None:
             report("installing", "another process is building this environment; waiting for it", None, None)
 
-        with held(self._lock_file(lock.environment), wait_s=_WAIT_S, on_wait=waiting):
+        # Shared, so that it is not pruned meanwhile: workers hold an environment also if its files were removed.
+        building = self._lock_file(lock.environment).with_suffix(".build")
+        with (
+            held(self._lock_file(lock.environment), shared=True, wait_s=_WAIT_S, on_wait=waiting),
+            held(building, wait_s=_WAIT_S, on_wait=waiting),
+        ):
             if self._is_finished(lock.environment):
                 return
             target = self._folder(lock.environment)

@@ -114,9 +114,15 @@ class LoadedPipeline:
             fleet.update(step.workers)
 
     def fail(self, cause: TrivetError) -> None:
-        """Fail the requests that wait for a worker, because none will start."""
+        """Fail the requests that wait for a worker, because none will start. It is not the fault of their callers."""
+        refusal = Unavailable(
+            "no worker of the model can be started",
+            why=cause.message.partition("\n")[0],
+            fix=f"{self._loader.log} says more",
+            reason="worker_failed",
+        )
         for fleet in self._fleets.values():
-            fleet.pool.fail(cause)
+            fleet.pool.fail(refusal)
 
     def retire(self) -> None:
         """Another version answers in its place, or none: no request waits for workers that are not ready."""

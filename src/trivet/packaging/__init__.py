@@ -3,7 +3,7 @@
 from trivet.packaging.limits import Limits
 from trivet.packaging.open import open_package, unpack_again
 from trivet.packaging.settings import load_settings, merge_settings
-from trivet.packaging.store import discard_package, find_package
+from trivet.packaging.store import discard_package, find_package, package_in_use
 
 __all__ = [
     "Limits",
@@ -12,5 +12,6 @@ __all__ = [
     "load_settings",
     "merge_settings",
     "open_package",
+    "package_in_use",
     "unpack_again",
 ]

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -30,7 +30,7 @@ from trivet.packaging.folder import read_folder
 from trivet.packaging.limits import Budget, Limits
 from trivet.packaging.paths import Entry, shown
 
-__all__ = ["StoredPackage", "discard_package", "find_package", "put_file", "put_folder", "put_zip"]
+__all__ = ["StoredPackage", "discard_package", "find_package", "package_in_use", "put_file", "put_folder", "put_zip"]
 
 _CHUNK = 1 << 20
 _FORMS: tuple[store_folder.Form, ...] = ("file", "zip", "folder")
@@ -65,8 +65,17 @@ def find_package(store: Path, digest: Digest) -> Path | None:
     return store / digest / store_folder.FILES if known else None
 
 
+def package_in_use(store: Path, digest: Digest) -> AbstractContextManager[None]:
+    """Keep the unpacked files of a package, for the length of a `with` block.
+
+    Raises:
+        Unavailable: they are not there, or cannot be read.
+    """
+    return store_folder.in_use(store, digest=digest)
+
+
 def discard_package(store: Path, digest: Digest) -> None:
-    """Remove the unpacked files of a package that no model needs any more.
+    """Remove the unpacked files of a package that no model needs any more, unless `package_in_use` holds them.
 
     Raises:
         Unavailable: the store cannot be written to.

@@ -1,9 +1,11 @@
 """Folders of the store: find a package by its digest, and add one in a single step."""
 
+import fcntl
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +22,7 @@ from trivet.packaging.limits import Budget
 from trivet.packaging.paths import Entry
 from trivet.packaging.writing import make_durable, write_bytes, write_files
 
-__all__ = ["FILES", "Form", "Record", "add", "canonical_json", "discard", "find"]
+__all__ = ["FILES", "Form", "Record", "add", "canonical_json", "discard", "find", "in_use"]
 
 FILES = "files"
 Form = Literal["file", "zip", "folder"]
@@ -106,8 +108,24 @@ def add(
             return _publish(folder, store=store, digest=digest, record=record)
 
 
+@contextmanager
+def in_use(store: Path, *, digest: Digest) -> Iterator[None]:
+    """Keep a package from being discarded by any process, for the length of a `with` block.
+
+    Raises:
+        Unavailable: it is not there, or cannot be read.
+    """
+    with disk(store):
+        descriptor = os.open(store / digest, _FOLDER)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def discard(store: Path, *, digest: Digest) -> None:
-    """Remove a package, if it is there. It must not be in use.
+    """Remove a package, if it is there and no process uses it: see `in_use`.
 
     Raises:
         Unavailable: the store cannot be written to.
@@ -119,7 +137,14 @@ def discard(store: Path, *, digest: Digest) -> None:
         # The name is gone at once; a sweep removes what a crash leaves.
         with locked_folder(store):
             draft = draft_name(store)
-            target.rename(draft)
+            descriptor = os.open(target, _FOLDER)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                target.rename(draft)
+            except BlockingIOError:
+                return
+            finally:
+                os.close(descriptor)
         remove(draft)
 
 

@@ -11,6 +11,7 @@ from trivet.domain.fault import Fault
 from trivet.domain.pauses import doubling_s
 from trivet.domain.routes import WorkerEnded
 from trivet.errors import Internal, TrivetError
+from trivet.loading.restoring_starts import RestoringStarts
 from trivet.loading.steps import Work
 from trivet.loading.threads import in_thread
 from trivet.supervisor.states import FleetState, SlotState
@@ -195,7 +196,7 @@ class Fleet:
             adopted, self._adopted = list(self._adopted), {}
             count = self._count
             self._live_workers = workers = WorkerSet(
-                self._launcher,
+                RestoringStarts(self._launcher, work),
                 spec,
                 count=count,
                 on_ready=lambda _: self._on_change(),

@@ -11,6 +11,7 @@ from trivet.gateway.doors.table import open_doors
 from trivet.gateway.pipelines import Pipelines
 from trivet.gateway.servers import GatewayParts, open_servers
 from trivet.loading.environments import Report
+from trivet.packaging import package_in_use
 from trivet.settings import Settings
 from trivet.wiring.listening import hosts_of, with_kinds
 from trivet.wiring.process import StopSignals, event_loops, process_name
@@ -43,7 +44,11 @@ def serve(
     Raises:
         TrivetError: the model cannot be loaded.
     """
-    with asyncio.Runner(loop_factory=event_loops()) as runner:
+    # A platform of the same home may refuse or delete a model with the same bytes.
+    with (
+        package_in_use(settings.home / "packages", package.digest),
+        asyncio.Runner(loop_factory=event_loops()) as runner,
+    ):
         runner.run(_serve(package, model, settings=settings, listeners=listeners, report=report, on_ready=on_ready))
 
 

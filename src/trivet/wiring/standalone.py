@@ -30,6 +30,7 @@ from trivet.gateway.formats.records import RecordsDecoder
 from trivet.gateway.loading import LoadedPipeline, Loader
 from trivet.loading.environments import Report
 from trivet.loading.restore import sandbox_of, worker_files
+from trivet.loading.restoring_starts import RestoringStarts
 from trivet.loading.steps import Identity, native_step, work_of, worker_step
 from trivet.settings import Settings
 from trivet.workers import Failed, Launcher, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec, without_log
@@ -109,7 +110,17 @@ async def standalone(
                 environ=os.environ, home=settings.home, files=worker_files(settings), sandbox=sandbox_of(settings)
             )
             await stack.enter_async_context(
-                _workers(launcher, spec, route, loaded, loader, report=report, on_ready=on_ready, on_exit=on_exit)
+                _workers(
+                    launcher,
+                    spec,
+                    route,
+                    loaded,
+                    loader,
+                    starts=RestoringStarts(launcher, work),
+                    report=report,
+                    on_ready=on_ready,
+                    on_exit=on_exit,
+                )
             )
         else:
             report("loading", model.native_file or "")
@@ -142,6 +153,7 @@ async def _workers(
     loaded: LoadedPipeline,
     loader: Loader,
     *,
+    starts: RestoringStarts,
     report: Report,
     on_ready: Callable[[RunningWorker], None],
     on_exit: Callable[[], None],
@@ -184,7 +196,7 @@ async def _workers(
             loaded.fail(without_log(failures[0]))
 
     loader.workers.on_end = lambda address: start(launcher.end(address))
-    workers = WorkerSet(launcher, spec, count=spec.workers, on_ready=add, on_gone=remove, on_state=changed)
+    workers = WorkerSet(starts, spec, count=spec.workers, on_ready=add, on_gone=remove, on_state=changed)
     async with workers:
         try:
             yield

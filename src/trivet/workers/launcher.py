@@ -7,7 +7,7 @@ from typing import Protocol
 from trivet.domain.routes import WorkerAddress
 from trivet.workers.spec import WorkerSpec
 
-__all__ = ["Adopted", "Launcher", "RunningWorker"]
+__all__ = ["Adopted", "Launcher", "RunningWorker", "Starts"]
 
 
 class RunningWorker(Protocol):
@@ -49,6 +49,13 @@ class Adopted:
 
     worker: RunningWorker
     fleet: str
+
+
+class Starts(Protocol):
+    """The part of a launcher that a `WorkerSet` needs."""
+
+    async def start(self, spec: WorkerSpec) -> RunningWorker:
+        """See `Launcher.start`."""
 
 
 class Launcher(Protocol):

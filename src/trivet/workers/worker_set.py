@@ -7,7 +7,7 @@ from typing import Self, TypeAlias
 
 from trivet.errors import TrivetError, Unavailable
 from trivet.workers.backoff import BackoffPolicy, GiveUp, after_end
-from trivet.workers.launcher import Launcher, RunningWorker
+from trivet.workers.launcher import RunningWorker, Starts
 from trivet.workers.spec import WorkerSpec
 
 __all__ = ["Failed", "Pausing", "Ready", "Starting", "Stopped", "WorkerSet", "WorkerState"]
@@ -71,7 +71,7 @@ class WorkerSet:
 
     def __init__(
         self,
-        launcher: Launcher,
+        launcher: Starts,
         spec: WorkerSpec,
         *,
         count: int = 1,

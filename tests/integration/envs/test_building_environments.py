@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from trivet.disk.files import remove_tree
 from trivet.domain.environment import Environment, EnvironmentSpec
 from trivet.envs import EnvironmentStore
 from trivet.envs.interpreters import OWN_MINOR, find_interpreters
@@ -96,6 +97,16 @@ def test_an_environment_whose_interpreter_was_removed_is_built_again(store, whee
     second = store.ensure(ALPHA, offline=True, wheels=wheels)
     assert second.digest == first.digest
     assert answer(second, "import alpha; print(alpha.VERSION)") == "1.0"
+
+
+def test_an_environment_that_was_removed_under_its_users_is_built_again(store, root, wheels):
+    first = store.ensure(ALPHA, offline=True, wheels=wheels)
+    with store.in_use(first):
+        remove_tree(root / "environments")
+        second = store.ensure(ALPHA, offline=True, wheels=wheels)
+        assert second.digest == first.digest
+        assert answer(second, "import alpha; print(alpha.VERSION)") == "1.0"
+        assert store.prune() == []
 
 
 def test_a_worker_requirement_that_does_not_import_fails_the_build(store, root, wheels, make_wheel):

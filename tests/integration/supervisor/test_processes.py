@@ -25,6 +25,7 @@ from onnx import TensorProto, helper
 
 from trivet.blobs import open_blobs
 from trivet.catalog import open_catalog
+from trivet.disk.files import remove_tree
 from trivet.domain.deployment import Deployment, DeploymentConfig, DeploymentState, Resources
 from trivet.domain.frameworks import Framework
 from trivet.domain.package import ModelSettings
@@ -378,6 +379,16 @@ def test_removed_files_are_restored_when_the_gateway_needs_them(parent: Parent) 
     again = parent.deploy("p", parent.catalog.models.version(1))
     parent.until(lambda: parent.running(again))
     assert list(packages.rglob("*.onnx"))
+
+
+def test_files_that_are_removed_under_a_worker_are_back_for_the_next_one(parent: Parent) -> None:
+    deployed = parent.deploy("custom", parent.custom(2))
+    parent.until(lambda: parent.running(deployed))
+    before = parent.workers()
+    remove_tree(parent.home / "packages")
+    os.kill(next(iter(before.values())), signal.SIGKILL)
+    parent.until(lambda: parent.workers().keys().isdisjoint(before) and parent.workers())
+    assert parent.answer("custom") == [2.0, 4.0]
 
 
 def test_an_undeploy_ends_the_route_and_its_workers(parent: Parent) -> None:

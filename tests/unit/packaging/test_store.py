@@ -20,7 +20,15 @@ from trivet.disk.files import remove_tree
 from trivet.domain.package import PackageFile
 from trivet.errors import BadPackage, NotFound, TooLarge, Unavailable
 from trivet.packaging.limits import Limits
-from trivet.packaging.store import StoredPackage, put_file, put_folder, put_zip
+from trivet.packaging.store import (
+    StoredPackage,
+    discard_package,
+    find_package,
+    package_in_use,
+    put_file,
+    put_folder,
+    put_zip,
+)
 
 LIMITS = Limits()
 FILES = {"custom_inference.py": b"x = 1\n", "weights/a/w.bin": bytes(range(256)) * 9, "weights/b.bin": b""}
@@ -493,3 +501,16 @@ def test_removing_a_package_follows_no_links(store: Path, tmp_path: Path) -> Non
     (tmp_path / "link").symlink_to(precious)
     remove_tree(tmp_path / "link")
     assert on_disk(precious) == FILES
+
+
+def test_a_package_in_use_is_not_discarded(way, store: Path) -> None:
+    put, path, files = way
+    stored = put(path, store=store, limits=LIMITS)
+    with package_in_use(store, stored.digest):
+        discard_package(store, stored.digest)
+        check_whole(stored, files)
+    discard_package(store, stored.digest)
+    assert find_package(store, stored.digest) is None
+    discard_package(store, stored.digest)
+    with pytest.raises(Unavailable), package_in_use(store, stored.digest):
+        pass
