@@ -380,8 +380,8 @@ def test_names_that_are_configured_are_answered_and_others_are_not(process_in) -
     assert httpx.get(f"{process.url}/healthz", headers={"Host": "evil.example"}).status_code == 421
 
 
-def test_the_name_that_the_platform_was_announced_under_is_answered(process_in) -> None:
-    process = process_in(infer_url="http://This-Machine:8080").answering()
+def test_a_name_that_the_settings_give_to_the_platform_is_answered(process_in) -> None:
+    process = process_in(hosts=("This-Machine",)).answering()
     assert httpx.get(f"{process.url}/healthz", headers={"Host": "this-machine:8000"}).status_code == 200
     assert httpx.get(f"{process.url}/healthz", headers={"Host": "other-machine"}).status_code == 421
 
