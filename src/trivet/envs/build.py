@@ -48,16 +48,16 @@ def build(
         OSError: the disk is full.
     """
     packages = packages_of(lock)
-    draft = uv.temporary.path / "environment"
+    draft = uv.draft
     report("installing", f"{len(packages)} packages", 0, len(packages))
     try:
-        uv.make_environment(draft, python=interpreter)
-        uv.install(lock, folder=draft, on_tick=_ticker(draft, total=len(packages), report=report))
+        uv.make_environment(python=interpreter)
+        uv.install(lock, python=interpreter, on_tick=_ticker(draft, total=len(packages), report=report))
     except UvFailedError as error:
         raise uv_error(error.stderr, about=about, timed_out=error.timed_out) from error
     report("installing", f"trying to import {', '.join(modules)}", len(packages), len(packages))
     try:
-        uv.try_imports(draft / "bin/python", modules)
+        uv.try_imports(modules, python=interpreter)
     except UvFailedError as error:
         raise _import_error(error, modules=modules, about=about) from error
     record = EnvironmentRecord(

@@ -1,11 +1,11 @@
 """Runs a program that ends with us, however we end.
 
-uv starts processes of its own (build back ends, byte compilers), so killing uv alone would leave them behind. A small
-guard leads a process group of its own and waits for two things: the program's end, whose exit code it hands on, and
-the end of its standard input, which means that we are gone, whereupon it kills the group. What it installs can be run by others: a
-worker may have a user of its own, and the folder above keeps all other users out.
+uv starts processes of its own (build back ends), so killing uv alone would leave them behind. A small guard (`trivet.envs.guard`) leads
+a process group of its own and waits for two things: the program's end, whose exit code it hands on, and the end of its standard input,
+which means that we are gone. Then it ends all that the program has started.
 """
 
+import json
 import os
 import selectors
 import signal
@@ -18,19 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from trivet.envs.confined import Restrictions
+from trivet_worker import sandbox
+
 __all__ = ["Finished", "run"]
 
-_GUARD = """
-import os, signal, subprocess, sys, threading
-os.umask(0o022)
-child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
-def end_with_parent():
-    os.read(0, 1)
-    os.killpg(0, signal.SIGKILL)
-threading.Thread(target=end_with_parent, daemon=True).start()
-code = child.wait()
-os._exit(code if code >= 0 else 128 - code)
-"""
+_GUARD = Path(__file__).with_name("guard.py")
+_CODE = str(Path(sandbox.__file__).parents[1])
+_END_WAIT_S = 6.0
 _TICK_S = 0.2
 _MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 _READ_BYTES = 64 * 1024
@@ -54,6 +49,7 @@ def run(
     limit_s: float,
     keep: Sequence[int] = (),
     on_tick: Callable[[Sequence[str]], None] | None = None,
+    restrictions: Restrictions | None = None,
 ) -> Finished:
     """Runs a program to its end.
 
@@ -64,12 +60,14 @@ def run(
         limit_s: seconds after which it is killed.
         keep: descriptors that stay open until the program's whole group is gone (a lock that outlives us).
         on_tick: called a few times a second with the new lines of stderr.
+        restrictions: what it is kept to; None for nothing.
 
     Raises:
         OSError: it could not be started.
     """
+    about = json.dumps({"code": _CODE, **(restrictions or Restrictions()).to_json()})
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _GUARD, *command],
+        [sys.executable, "-I", "-S", str(_GUARD), about, *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -81,17 +79,22 @@ def run(
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
+    timed_out = True
     try:
         timed_out, out, err = _read(process.stdout, process.stderr, limit_s=limit_s, on_tick=on_tick)
     finally:
+        if not timed_out:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=_END_WAIT_S)
+        process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=_TICK_S)
+            process.wait(timeout=_END_WAIT_S)
         # The guard was not waited for yet, so its process id cannot belong to another process.
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
+        for pipe in (process.stdout, process.stderr):
             pipe.close()
     return Finished(
         code=process.returncode,

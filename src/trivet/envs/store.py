@@ -16,6 +16,7 @@ from trivet.disk.locks import LockBusyError, TemporaryFolder, held, temporary_fo
 from trivet.domain.digest import Digest, digest_of_bytes
 from trivet.domain.environment import Environment, EnvironmentSpec
 from trivet.envs.build import RECORD, build
+from trivet.envs.confined import Confined
 from trivet.envs.failures import Circumstances, disk_error
 from trivet.envs.interpreters import OWN_MINOR, Interpreter, describe, find_interpreters
 from trivet.envs.known_bad import KNOWN_BAD
@@ -83,6 +84,7 @@ class EnvironmentStore:
         environ: the environment variables for pip, uv and the search for interpreters.
         worker_requirements: added to every environment; None reads them from the trivet-worker distribution.
         source_builds: whether packages without a wheel may be built, which runs their code.
+        confined: what code of packages is kept to meanwhile.
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class EnvironmentStore:
         environ: Mapping[str, str],
         worker_requirements: tuple[str, ...] | None = None,
         source_builds: bool = True,
+        confined: Confined | None = None,
     ) -> None:
+        self._confined = confined or Confined()
         self._source_builds = source_builds
         self._root = root.absolute()
         self._environ = dict(environ)
@@ -246,7 +250,7 @@ class EnvironmentStore:
             self._environ,
             read_pip_config(self._environ),
             cache=self._root / "uv-cache",
-            source_builds=self._source_builds,
+            source_builds=self._source_builds and (self._confined.mode != "required" or self._confined.active),
         )
         inputs = [
             spec,
@@ -295,7 +299,7 @@ class EnvironmentStore:
             if found is not None:
                 return found
             with temporary_folder(self._root / "tmp") as space:
-                uv = Uv(program=uv_program(), settings=want.settings, temporary=space)
+                uv = Uv(program=uv_program(), settings=want.settings, temporary=space, confined=self._confined)
                 self._make_here(want, uv=uv, report=report)
         found = self._ready(want.key)
         if found is None:

@@ -1,7 +1,10 @@
 """Calls uv, in an empty folder, as a process that ends with us."""
 
+import re
+import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -9,6 +12,17 @@ from pathlib import Path
 import uv
 
 from trivet.disk.locks import TemporaryFolder
+from trivet.envs.confined import (
+    Confined,
+    Restrictions,
+    copy_cache,
+    interpreter_files,
+    login_files,
+    program_files,
+    take_back,
+    uv_cache,
+    uv_reads,
+)
 from trivet.envs.interpreters import Interpreter
 from trivet.envs.processes import Finished, run
 from trivet.envs.uv_settings import UvSettings
@@ -20,6 +34,10 @@ __all__ = ["Uv", "UvFailedError", "uv_program"]
 _RESOLVE_LIMIT_S = 1800.0
 _INSTALL_LIMIT_S = 7200.0
 _IMPORT_LIMIT_S = 300.0
+
+# What uv says of a build when it may not start programs, and of an install when it may not build.
+_REFUSED = re.compile(r"os error 13|Permission denied|Failed to (download and )?build|build backend")
+_NO_WHEEL = re.compile(r"Because (\S+?)==\S+ has no (?:usable )?wheels|Wheels are required for `([^`]+)`")
 
 
 class UvFailedError(Exception):
@@ -38,6 +56,12 @@ class Uv:
     program: Path
     settings: UvSettings
     temporary: TemporaryFolder
+    confined: Confined
+
+    @property
+    def draft(self) -> Path:
+        """The folder for the environment while it is built."""
+        return self._space / "environment"
 
     def compile(
         self, requirements: Sequence[str], *, constraints: Sequence[str], python: Interpreter, as_of: date | None
@@ -61,38 +85,127 @@ class Uv:
             # uv would read a date alone in this machine's time zone.
             midnight = datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC) + timedelta(days=1)
             arguments += ["--exclude-newer", midnight.isoformat()]
-        return self._uv(arguments, limit_s=_RESOLVE_LIMIT_S).stdout
+        if not self.confined.active or not self.settings.source_builds:
+            return self._uv(arguments, limit_s=_RESOLVE_LIMIT_S).stdout
+        # uv asks an interpreter about itself once, and must start it for that.
+        nothing = self._input("nothing.in", [])
+        self._uv(["pip", "compile", "--quiet", "--python", str(python.path), str(nothing)], limit_s=_IMPORT_LIMIT_S)
+        try:
+            only_uv = Restrictions(programs=program_files(self.program))
+            return self._uv(arguments, limit_s=_RESOLVE_LIMIT_S, restrictions=only_uv).stdout
+        except UvFailedError as error:
+            if error.timed_out or not _REFUSED.search(error.stderr):
+                raise
+        # The metadata of a package has to be built.
+        return self._uv_with_builds(arguments, python=python.path, limit_s=_RESOLVE_LIMIT_S).stdout
 
-    def make_environment(self, folder: Path, *, python: Interpreter) -> None:
-        """Makes an empty environment that may be moved afterwards.
+    def make_environment(self, *, python: Interpreter) -> None:
+        """Makes an empty environment, the draft, that may be moved afterwards.
 
         Raises:
             UvFailedError: the interpreter does not run, or the disk is full.
         """
-        arguments = ["venv", "--relocatable", "--no-project", "--python", str(python.path), str(folder)]
+        self._space.mkdir(exist_ok=True)
+        arguments = ["venv", "--relocatable", "--no-project", "--python", str(python.path), str(self.draft)]
         self._uv(arguments, limit_s=_IMPORT_LIMIT_S, resolving=False)
 
-    def install(self, lock: str, *, folder: Path, on_tick: Callable[[Sequence[str]], None]) -> None:
-        """Installs exactly a lock's packages into an environment.
+    def install(self, lock: str, *, python: Interpreter, on_tick: Callable[[Sequence[str]], None]) -> None:
+        """Installs exactly a lock's packages into the draft.
 
         Raises:
             UvFailedError: a file is missing or differs from the locked one, or the disk is full.
         """
-        file = self._input("requirements.lock", [lock])
-        arguments = ["pip", "install", "--require-hashes", "--no-deps", "--compile-bytecode"]
-        arguments += ["--python", str(folder / "bin/python"), "--requirements", str(file)]
-        self._uv(arguments, limit_s=_INSTALL_LIMIT_S, on_tick=on_tick)
+        packages = _packages(lock)
+        sources: dict[str, str] = {}
+        confined = self.confined.active and self.settings.source_builds
+        while confined and packages:
+            try:
+                self._install(packages.values(), "--no-build", on_tick=on_tick)
+                break
+            except UvFailedError as error:
+                name = _without_wheel(error.stderr)
+                if error.timed_out or name not in packages:
+                    raise
+                sources[name] = packages.pop(name)
+        if sources or not confined:
+            rest = sources if confined else packages
+            self._install(rest.values(), on_tick=on_tick, python=python.path if confined else None)
+        self._compile_modules()
 
-    def try_imports(self, python: Path, modules: Sequence[str]) -> None:
-        """Imports modules in an environment.
+    def try_imports(self, modules: Sequence[str], *, python: Interpreter) -> None:
+        """Imports modules in the draft.
 
         Raises:
             UvFailedError: one does not import.
         """
         # Loaded libraries and locales may matter; uv's own variables do not.
         environ = {name: value for name, value in self.settings.environ.items() if not name.startswith("UV_")}
+        restrictions = None
+        if self.confined.active:
+            trying = self.temporary.path / "trying"
+            trying.mkdir()
+            read = (self.draft, *interpreter_files(python.path), *self.confined.readable)
+            restrictions = Restrictions(space=trying, read=read, hidden=self.confined.hidden)
+            environ |= {"HOME": str(trying), "TMPDIR": str(trying)}
         code = "; ".join(f"import {module}" for module in modules)
-        self._run([str(python), "-I", "-c", code], environ=environ, limit_s=_IMPORT_LIMIT_S)
+        command = [str(self.draft / "bin/python"), "-I", "-c", code]
+        self._run(command, environ=environ, limit_s=_IMPORT_LIMIT_S, restrictions=restrictions)
+
+    def _install(
+        self,
+        packages: Iterable[str],
+        *options: str,
+        on_tick: Callable[[Sequence[str]], None],
+        python: Path | None = None,
+    ) -> None:
+        file = self._input("requirements.lock", packages)
+        arguments = ["pip", "install", "--require-hashes", "--no-deps", *options]
+        arguments += ["--python", str(self.draft / "bin/python"), "--requirements", str(file)]
+        if python is None:
+            self._uv(arguments, limit_s=_INSTALL_LIMIT_S, on_tick=on_tick)
+        else:
+            self._uv_with_builds(arguments, python=python, limit_s=_INSTALL_LIMIT_S, on_tick=on_tick)
+
+    def _compile_modules(self) -> None:
+        """Compiles all modules to bytecode, without running any: not even those that run at an interpreter's start (`-S`)."""
+        packages = [*map(str, self.draft.glob("lib/python*/site-packages"))]
+        command = [str(self.draft / "bin/python"), "-I", "-S", "-m", "compileall", "-q", "-q", "-j", "0", *packages]
+        # Packages hold files that this version of Python cannot compile.
+        with suppress(UvFailedError):
+            self._run(command, environ=self.settings.environ, limit_s=_INSTALL_LIMIT_S)
+
+    def _uv_with_builds(
+        self,
+        arguments: list[str],
+        *,
+        python: Path,
+        limit_s: float,
+        on_tick: Callable[[Sequence[str]], None] | None = None,
+    ) -> Finished:
+        """A call that may run the code of packages: it writes the draft, and a cache of its own."""
+        home, cache = self._space / "home", self._space / "cache"
+        home.mkdir(parents=True, exist_ok=True)
+        environ = self.settings.environ
+        copy_cache(uv_cache(environ), cache, whole="--offline" in self.settings.arguments)
+        read = (self.temporary.path, *uv_reads(environ, uv=self.program, python=python), *self.confined.readable)
+        own = {"HOME": str(home), "UV_CACHE_DIR": str(cache), "TMPDIR": str(home), **login_files(environ)}
+        kept = {name: value for name, value in environ.items() if not name.startswith("XDG_")}
+        try:
+            return self._uv(
+                arguments,
+                limit_s=limit_s,
+                on_tick=on_tick,
+                environ={**kept, **own},
+                restrictions=Restrictions(space=self._space, read=read, hidden=self.confined.hidden),
+            )
+        finally:
+            take_back(self._space)
+            shutil.rmtree(cache, ignore_errors=True)
+            shutil.rmtree(home, ignore_errors=True)
+
+    @property
+    def _space(self) -> Path:
+        return self.temporary.path / "space"
 
     def _uv(
         self,
@@ -101,10 +214,18 @@ class Uv:
         limit_s: float,
         resolving: bool = True,
         on_tick: Callable[[Sequence[str]], None] | None = None,
+        environ: Mapping[str, str] | None = None,
+        restrictions: Restrictions | None = None,
     ) -> Finished:
         own = self.settings.arguments if resolving else ()
         command = [str(self.program), *arguments, *own]
-        return self._run(command, environ=self.settings.environ, limit_s=limit_s, on_tick=on_tick)
+        return self._run(
+            command,
+            environ=environ or self.settings.environ,
+            limit_s=limit_s,
+            on_tick=on_tick,
+            restrictions=restrictions,
+        )
 
     def _run(
         self,
@@ -113,24 +234,45 @@ class Uv:
         environ: Mapping[str, str],
         limit_s: float,
         on_tick: Callable[[Sequence[str]], None] | None = None,
+        restrictions: Restrictions | None = None,
     ) -> Finished:
         empty = self.temporary.path / "empty"
         empty.mkdir(exist_ok=True)
-        # The files of a killed uv go with the temporary folder.
-        temporary = self.temporary.path / "tmp"
-        temporary.mkdir(exist_ok=True)
-        environ = {**environ, "TMPDIR": str(temporary)}
-        keep = (self.temporary.lock,)
-        finished = run(command, environ=environ, folder=empty, limit_s=limit_s, keep=keep, on_tick=on_tick)
+        if restrictions is None or restrictions.space is None:
+            # The files of a killed uv go with the temporary folder.
+            temporary = self.temporary.path / "tmp"
+            temporary.mkdir(exist_ok=True)
+            environ = {**environ, "TMPDIR": str(temporary)}
+        finished = run(
+            command,
+            environ=environ,
+            folder=empty,
+            limit_s=limit_s,
+            keep=(self.temporary.lock,),
+            on_tick=on_tick,
+            restrictions=restrictions,
+        )
         if finished.code or finished.timed_out:
             text = self.settings.redact(finished.stderr)
             raise UvFailedError(text + _signal(finished.code), timed_out=finished.timed_out)
         return finished
 
-    def _input(self, name: str, lines: Sequence[str]) -> Path:
+    def _input(self, name: str, lines: Iterable[str]) -> Path:
         file = self.temporary.path / name
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return file
+
+
+def _packages(lock: str) -> dict[str, str]:
+    """The parts of a lock by the packages' names."""
+    parts = re.split(r"^(?=\S)", lock, flags=re.MULTILINE)
+    return {re.split(r"[=<>!~ @\[;]", part, maxsplit=1)[0]: part.rstrip("\n") for part in parts if part.strip()}
+
+
+def _without_wheel(stderr: str) -> str:
+    """The package for which uv refuses an install without builds."""
+    match = _NO_WHEEL.search(stderr)
+    return "" if match is None else match[1] or match[2]
 
 
 def _signal(code: int) -> str:

@@ -116,12 +116,14 @@ class UvSettings:
         secrets: texts that must not be shown or stored.
         fingerprint: a digest of all settings that decide which version of a package is taken; without logins, so that a
             new password does not change it.
+        source_builds: whether packages without a wheel may be built.
     """
 
     environ: Mapping[str, str]
     arguments: tuple[str, ...]
     secrets: tuple[str, ...]
     fingerprint: str
+    source_builds: bool = True
 
     def redact(self, text: str) -> str:
         """The text without logins."""
@@ -173,6 +175,7 @@ def uv_settings(environ: Mapping[str, str], pip: PipConfig, *, cache: Path, sour
         # Longest first, so that no secret is replaced in part.
         secrets=tuple(sorted(secrets, key=len, reverse=True)),
         fingerprint=_fingerprint(variables, arguments),
+        source_builds=source_builds,
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from trivet.envs import EnvironmentStore
+from trivet.envs import Confined, EnvironmentStore
 from trivet.settings import Settings, process_environ
 
 __all__ = ["Report", "environment_store"]
@@ -17,4 +17,9 @@ class Report(Protocol):
 
 def environment_store(settings: Settings) -> EnvironmentStore:
     """The environments below the home."""
-    return EnvironmentStore(settings.home / "envs", environ=process_environ(), source_builds=settings.source_builds)
+    return EnvironmentStore(
+        settings.home / "envs",
+        environ=process_environ(),
+        source_builds=settings.source_builds,
+        confined=Confined(mode=settings.sandbox, hidden=settings.home, readable=settings.worker_read),
+    )

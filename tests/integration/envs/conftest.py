@@ -59,8 +59,11 @@ def _url64(content: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
-def write_sdist(folder: Path, name: str, version: str, *, before_build: str) -> Path:
-    """A source distribution that builds itself with nothing but the standard library, after running some code."""
+def write_sdist(folder: Path, name: str, version: str, *, before_build: str, known: bool = True) -> Path:
+    """A source distribution that builds itself with nothing but the standard library, after running some code.
+
+    What it requires is `known` from its files, or else from a build only.
+    """
     root = f"{name}-{version}"
     backend = f"""
 import base64, hashlib, os, pathlib, time, zipfile
@@ -81,8 +84,8 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 """
     files = {
         "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        f'[project]\nname = "{name}"\nversion = "{version}"\n',
-        "PKG-INFO": f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n",
+        + (f'[project]\nname = "{name}"\nversion = "{version}"\n' if known else ""),
+        "PKG-INFO": f"Metadata-Version: {'2.2' if known else '1.0'}\nName: {name}\nVersion: {version}\n",
         "backend.py": backend,
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -71,24 +71,31 @@ def eventually(true: Callable[[], object]) -> None:
 
 @pytest.fixture
 def slow_build(tmp_path, wheels, make_sdist) -> Path:
-    """A package whose build writes its process number to the file `building`, then waits while `hold` exists."""
+    """A package whose build writes its process number where `building` finds it, then waits while `hold` exists."""
     folder = tmp_path / "slow"
     folder.mkdir()
     (folder / "hold").write_text("")
     code = f"""
-here = pathlib.Path({str(folder)!r})
-(here / "draft").write_text(str(os.getpid()))
-(here / "draft").rename(here / "building")
-while (here / "hold").exists():
+# Confined, it writes the environment that is built, beside its cache.
+environment = next((each / "environment" for each in pathlib.Path.cwd().parents if each.name == "space"), None)
+environment = environment or pathlib.Path({str(folder)!r})
+(environment / "draft").write_text(str(os.getpid()))
+(environment / "draft").rename(environment / "building")
+while pathlib.Path({str(folder / "hold")!r}).exists():
     time.sleep(0.05)
 """
     make_sdist(wheels, "slowpoke", "1.0", before_build=code)
     return folder
 
 
+def building(root) -> list[int]:
+    found = [*root.glob("tmp/*/space/environment/building"), *root.parent.glob("slow/building")]
+    return [int(file.read_text()) for file in found]
+
+
 def test_two_builders_make_one_environment_and_the_second_reports_waiting(start_builder, slow_build, root):
     first = start_builder("slowpoke")
-    eventually((slow_build / "building").exists)
+    eventually(lambda: building(root))
     second = start_builder("slowpoke")
     lines = [second.stdout.readline()]
     assert lines == ["resolving: another process is building this environment; waiting for it\n"]
@@ -102,7 +109,7 @@ def test_two_builders_make_one_environment_and_the_second_reports_waiting(start_
 
 def test_two_specs_with_one_lock_meet_at_the_building(start_builder, slow_build, root, tmp_path):
     first = start_builder("slowpoke")
-    eventually((slow_build / "building").exists)
+    eventually(lambda: building(root))
     # With a cache of its own, or uv itself would wait for the first one's build.
     second = start_builder("slowpoke>=1", cache=str(tmp_path / "another-cache"))
     said = iter(second.stdout.readline, "")
@@ -132,9 +139,9 @@ def test_threads_of_one_process_share_a_build(store, wheels, root):
 
 def test_a_killed_builder_leaves_no_process_and_no_partial_environment(start_builder, slow_build, root, store, wheels):
     builder = start_builder("slowpoke")
-    eventually((slow_build / "building").exists)
+    eventually(lambda: building(root))
     family = psutil.Process(builder.pid).children(recursive=True)
-    assert int((slow_build / "building").read_text()) in {process.pid for process in family}
+    assert building(root)[0] in {process.pid for process in family}
     assert any(process.name() == "uv" for process in family)
     builder.send_signal(signal.SIGKILL)
     eventually(lambda: not any(process.is_running() and process.status() != "zombie" for process in family))
@@ -152,7 +159,7 @@ def test_a_killed_builder_leaves_no_process_and_no_partial_environment(start_bui
 
 def test_a_stopped_builder_stops_its_children(start_builder, slow_build, root):
     builder = start_builder("slowpoke")
-    eventually((slow_build / "building").exists)
+    eventually(lambda: building(root))
     family = psutil.Process(builder.pid).children(recursive=True)
     builder.send_signal(signal.SIGINT)
     builder.communicate(timeout=PATIENCE_S)
@@ -162,7 +169,7 @@ def test_a_stopped_builder_stops_its_children(start_builder, slow_build, root):
 
 def test_a_live_builders_folder_is_not_swept(start_builder, slow_build, root, store, wheels):
     builder = start_builder("slowpoke")
-    eventually((slow_build / "building").exists)
+    eventually(lambda: building(root))
     store.ensure(EnvironmentSpec(requirements=("alpha",)), offline=True, wheels=wheels)
     (slow_build / "hold").unlink()
     builder.communicate(timeout=PATIENCE_S)

@@ -1,6 +1,5 @@
 """What `ensure` makes, with real uv, real interpreters, and wheels written by hand."""
 
-import ast
 import os
 import resource
 import subprocess
@@ -220,28 +219,6 @@ def test_a_known_bad_pair_that_is_pinned_stays_with_a_warning(store, wheels, mak
     environment = store.ensure(spec, offline=True, wheels=wheels)
     assert "protobuf==5.29.6" in environment.lock
     assert environment.notes[0].endswith("; the requirements allow no other, so it was left")
-
-
-def test_code_that_builds_a_package_sees_no_secret_of_ours(root, environ, wheels, make_sdist, tmp_path):
-    seen = tmp_path / "seen"
-    make_sdist(wheels, "gamma", "1.0", before_build=f"pathlib.Path({str(seen)!r}).write_text(repr(dict(os.environ)))")
-    environ |= {"CLOUD_SECRET_KEY": "hush", "CC": "cc"}
-    store = EnvironmentStore(root, environ=environ)
-    store.ensure(EnvironmentSpec(requirements=("gamma",)), offline=True, wheels=wheels)
-    variables = ast.literal_eval(seen.read_text())
-    assert variables["CC"] == "cc"
-    assert "CLOUD_SECRET_KEY" not in variables
-
-
-def test_a_refused_source_build_is_an_error_with_its_fix(root, environ, wheels, make_sdist, tmp_path):
-    seen = tmp_path / "seen"
-    make_sdist(wheels, "gamma", "1.0", before_build=f"pathlib.Path({str(seen)!r}).write_text('built')")
-    store = EnvironmentStore(root, environ=environ, source_builds=False)
-    with pytest.raises(BadEnvironment) as caught:
-        store.ensure(EnvironmentSpec(requirements=("gamma",)), offline=True, wheels=wheels)
-    assert caught.value.reason == "source_builds_refused"
-    assert "TRIVET_SOURCE_BUILDS=true" in str(caught.value)
-    assert not seen.exists()
 
 
 def test_no_file_of_an_environment_is_shared_with_the_cache(store, root, wheels):

@@ -171,10 +171,11 @@ def test_a_model_uses_its_own_folder_processes_and_devices(attempts):
         "import socket; a = socket.socket(); a.bind(('127.0.0.1', 0)); a.listen(); b = socket.create_connection(a.getsockname()); out = 'done'",
         "open('/dev/null', 'w').write('x'); out = len(open('/dev/urandom', 'rb').read(4))",
         "open('/dev/stderr', 'w').write('words\\n')",
+        "import os, numpy; out = os.access(numpy.__file__, os.R_OK) and os.access('.', os.W_OK)",
         "import ctypes.util, zoneinfo; zoneinfo.ZoneInfo('UTC'); out = ctypes.CDLL('libc.so.6').abs(-3)",
     )
     assert said == [
-        "x", ["f"], "done", "done", [1, 2], [1, 2], 3, "1\n", "2\n", -signal.SIGTERM, True, True, "done", 4, "done", 3,
+        "x", ["f"], "done", "done", [1, 2], [1, 2], 3, "1\n", "2\n", -signal.SIGTERM, True, True, "done", 4, "done", True, 3,
     ]  # fmt: skip
 
 

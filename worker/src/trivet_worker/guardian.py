@@ -28,7 +28,7 @@ from typing import List, NamedTuple, Optional
 from trivet_worker.memory import MemoryWatch, children_of, remove_shared_memory
 from trivet_worker.process import become_subreaper, die_with_parent
 
-__all__ = ["OVER_MEMORY", "Guarded", "fork_guarded"]
+__all__ = ["OVER_MEMORY", "Guarded", "end_children", "fork_guarded"]
 
 OVER_MEMORY = 113
 """The exit code of a worker that was ended because of its memory; without a limit, a model's own code."""
@@ -124,7 +124,7 @@ def _fork(
         os.dup2(null, 1)
         memory = MemoryWatch(memory_bytes, folder) if memory_bytes is not None and folder is not None else None
         status = _watch(child, wake_read, stop, bonds, memory)
-        _end_all()
+        end_children()
         if folder is not None:
             remove_shared_memory(folder)
             shutil.rmtree(folder, ignore_errors=True)
@@ -173,8 +173,8 @@ def _watch(
                 break
 
 
-def _end_all() -> None:
-    """Kill children until there are none; grandchildren become children when their parents end."""
+def end_children() -> None:
+    """Kill children until there are none; grandchildren become children of a subreaper when their parents end."""
     deadline = time.monotonic() + _KILL_WAIT_S
     while time.monotonic() < deadline:
         for pid in children_of(os.getpid()):

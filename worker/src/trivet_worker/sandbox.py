@@ -9,6 +9,7 @@ A kernel without Landlock (before 5.13, or with it disabled) leaves the process 
 
 # ruff: noqa: PTH110, PTH112, PTH116, PTH118, PTH208 - pathlib would be one more import
 
+import contextlib
 import ctypes
 import os
 import struct
@@ -17,15 +18,16 @@ from typing import Iterable, List, NamedTuple, Set, Tuple
 
 from trivet_worker.seccomp import filter_calls
 
-__all__ = ["Grants", "enter", "landlock_abi", "refuse_network"]
+__all__ = ["Grants", "allow_programs", "enter", "give", "landlock_abi", "refuse_network"]
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same number on all architectures
 _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 4, 8, 24, 38, 47
+_PR_SET_SECUREBITS, _NO_SETUID_FIXUP, _KEEP_CAPS = 28, 1 << 2, 1 << 4
 _AMBIENT_RAISE = 2
 _CAPABILITY_VERSION = 0x20080522
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
-_MAKE_SOCKET, _TRUNCATE, _IOCTL = 1 << 9, 1 << 14, 1 << 15
+_MAKE_SOCKET, _REFER, _TRUNCATE, _IOCTL = 1 << 9, 1 << 13, 1 << 14, 1 << 15
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _DEVICE = _READ_FILE | _READ_DIR | _WRITE_FILE | _IOCTL
 _ONLY_FOLDERS = ~(_EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL)
@@ -97,7 +99,7 @@ def enter(grants: Grants) -> List[str]:
     rules = _ruleset(grants, abi=abi) if abi else None
     _bound(set(range(64)) - {_CAP_DAC_READ_SEARCH})
     # Another user could not open the package, unless it has a right that only Landlock limits.
-    if rules is not None and os.geteuid() == 0 and _become(_FIRST_UID + os.getpid(), grants):
+    if rules is not None and os.geteuid() == 0 and _become(_own_uid(), grants):
         held.append("own user")
     else:
         _bound({_CAP_DAC_READ_SEARCH})
@@ -126,6 +128,37 @@ def refuse_network() -> List[str]:
         if filter_calls(network=False):
             return ["seccomp", "no network"]
     raise OSError("this system has no filters of system calls, which keep a model from the network")
+
+
+def allow_programs(paths: Iterable[str]) -> None:
+    """Keep this process and all that it starts from starting any programs but these. Nothing else is restricted.
+
+    Raises:
+        OSError: this kernel's Landlock is older than version 2.
+    """
+    # Every rule set forbids to move files between folders, unless it says otherwise.
+    rules = _syscall(_CREATE_RULESET, struct.pack("=Q", _EXECUTE | _REFER), 8, 0)
+    _allow(rules, "/", _REFER)
+    for path in paths:
+        _allow(rules, path, _EXECUTE)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _syscall(_RESTRICT_SELF, rules, 0)
+    os.close(rules)
+
+
+def give(folder: str) -> None:
+    """Give a folder, with all that is in it, to the user that `enter` changes to; only root has to, and can."""
+    if os.geteuid() != 0:
+        return
+    uid = _own_uid()
+    for parent, folders, names in os.walk(folder):
+        for path in (os.path.join(parent, name) for name in ("", *folders, *names)):
+            with contextlib.suppress(OSError):
+                os.lchown(path, uid, uid)
+
+
+def _own_uid() -> int:
+    return _FIRST_UID + os.getpid()
 
 
 def _ruleset(grants: Grants, *, abi: int) -> int:
@@ -189,6 +222,9 @@ def _become(uid: int, grants: Grants) -> bool:
             os.chown(path, uid, uid)
         os.fchown(2, uid, uid)  # programs open /dev/stderr
         _prctl(_PR_SET_KEEPCAPS, 1)
+        # Otherwise the kernel answers `access` without the right to search folders: compilers find no place for temporary files.
+        with contextlib.suppress(OSError):
+            _prctl(_PR_SET_SECUREBITS, _KEEP_CAPS | _NO_SETUID_FIXUP)
         os.setgroups(sorted({os.stat(path).st_gid for path in _devices() if os.path.exists(path)} - {0}))
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
