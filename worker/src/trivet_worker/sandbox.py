@@ -38,6 +38,7 @@ _CAP_DAC_READ_SEARCH = 2
 _FIRST_UID = 1_950_000_000  # no user of a machine or a container has a number that high
 
 _LOG = "/proc/self/fd/2"
+_LIBC: List[ctypes.CDLL] = []
 
 _SYSTEM = (
     *("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/nix/store", "/gnu/store"),
@@ -255,7 +256,10 @@ def _keep_capabilities(kept: int) -> None:
 
 
 def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
+    # One for all of its some hundred calls: each new one takes as long as a call.
+    if not _LIBC:
+        _LIBC.append(ctypes.CDLL(None, use_errno=True))
+    return _LIBC[0]
 
 
 def _zeros(count: int) -> "List[ctypes.c_ulong]":
