@@ -1,5 +1,7 @@
 """Small ONNX models, made as a test asks for them."""
 
+import importlib.util
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,3 +51,17 @@ def models(tmp_path: Path) -> Models:
 @pytest.fixture
 def write_model(models: Models) -> Callable[..., Path]:
     return models.write
+
+
+@pytest.fixture
+def benchmark_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The ONNX model of the benchmarks."""
+    path = Path(__file__).resolve().parents[3] / "benchmarks" / "harness.py"
+    spec = importlib.util.spec_from_file_location("harness", path)
+    assert spec is not None
+    assert spec.loader is not None
+    harness = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "harness", harness)
+    spec.loader.exec_module(harness)
+    made: Path = harness.make_models(tmp_path).onnx
+    return made

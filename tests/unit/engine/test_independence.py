@@ -1,9 +1,7 @@
 """Comparing the answers to rows alone, together, in another order and beside others."""
 
 import asyncio
-import importlib.util
 import itertools
-import sys
 import time
 from pathlib import Path
 
@@ -284,13 +282,5 @@ def test_each_onnx_model_of_the_conformance_cases_is_proved(conformance: Path, n
     assert result.proved, result.reason
 
 
-def test_the_native_model_of_the_benchmarks_is_proved(tmp_path):
-    path = Path(__file__).resolve().parents[3] / "benchmarks" / "harness.py"
-    spec = importlib.util.spec_from_file_location("harness", path)
-    assert spec is not None
-    assert spec.loader is not None
-    harness = importlib.util.module_from_spec(spec)
-    sys.modules["harness"] = harness
-    spec.loader.exec_module(harness)
-    del sys.modules["harness"]
-    assert session_found(harness.make_models(tmp_path).onnx).proved
+def test_the_native_model_of_the_benchmarks_is_proved(benchmark_model):
+    assert session_found(benchmark_model).proved
