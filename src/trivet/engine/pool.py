@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 import pyarrow as pa
 
 from trivet.domain.batching import Batching
+from trivet.engine.arrivals import Arrivals
 from trivet.engine.batch import Batch
 from trivet.engine.calls import ArrivingAnswer, Call, Outcome, Piece, Raw, RawAnswer, Rows
 from trivet.engine.joining import gather, patience_s
@@ -47,6 +48,7 @@ class WorkerPool:
         self._batching = batching
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._arrivals: Arrivals[Job] = Arrivals(self._loop, self._queue.put)
         self._links: dict[Worker, Link] = {}
         self._gathering = threading.Lock()
         self._live: dict[Job, None] = {}
@@ -179,7 +181,10 @@ class WorkerPool:
             )
         self._live[job] = None
         self._live_bytes += job.nbytes
-        self._queue.put(job)
+        if job.joins:
+            self._arrivals.add(job)
+        else:
+            self._queue.put(job)
         return job
 
     async def close(self) -> None:
@@ -267,6 +272,7 @@ class WorkerPool:
             self._live_bytes -= job.nbytes
 
     def _finish_all(self, jobs: list[Job], outcomes: list[Outcome]) -> None:
+        self._arrivals.answered(len(jobs))
         for job, outcome in zip(jobs, outcomes, strict=True):
             self._finish(job, outcome)
 

@@ -1,0 +1,66 @@
+"""Which requests for a worker are held, and for how long, by the turns of an event loop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from trivet.engine.arrivals import QUIET_TURNS, Arrivals
+
+
+def in_a_loop(story: Callable[[Arrivals[int], list[int]], Awaitable[None]]) -> list[int]:
+    """Runs a story with arrivals and what they passed on; returns the latter."""
+    passed: list[int] = []
+
+    async def run() -> None:
+        await story(Arrivals(asyncio.get_running_loop(), passed.append), passed)
+
+    asyncio.run(run())
+    return passed
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_a_request_after_a_lone_one_is_passed_on_in_its_turn() -> None:
+    async def story(arrivals: Arrivals[int], passed: list[int]) -> None:
+        arrivals.add(1)
+        await turns(1)
+        assert passed == [1]
+        arrivals.answered(1)
+        arrivals.add(2)
+        arrivals.add(3)
+        await turns(1)
+        assert passed == [1, 2, 3]
+
+    in_a_loop(story)
+
+
+def test_after_a_shared_call_as_many_are_passed_on_together_in_order() -> None:
+    async def story(arrivals: Arrivals[int], passed: list[int]) -> None:
+        arrivals.answered(3)
+        for number in (1, 2, 3):
+            assert passed == []
+            arrivals.add(number)
+            await turns(QUIET_TURNS - 2)
+        await turns(2)
+
+    assert in_a_loop(story) == [1, 2, 3]
+
+
+def test_a_request_waits_a_few_turns_for_others_that_do_not_come() -> None:
+    async def story(arrivals: Arrivals[int], passed: list[int]) -> None:
+        arrivals.answered(16)
+        arrivals.add(1)
+        arrivals.add(2)
+        await turns(QUIET_TURNS - 2)
+        assert passed == []
+        await turns(10)
+        assert passed == [1, 2]
+        # What comes while they are held, after a lone call, stays behind them.
+        arrivals.add(3)
+        arrivals.answered(1)
+        arrivals.add(4)
+        await turns(2)
+
+    assert in_a_loop(story) == [1, 2, 3, 4]
