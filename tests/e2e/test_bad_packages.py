@@ -355,7 +355,11 @@ def test_a_model_that_refuses_each_made_up_row_is_served_with_a_warning(shell, m
             return {"y": d["x"].sum(axis=1)}
     """
     with shell.serve(make.step(tmp_path / "step", code)) as server:
-        assert "warning: the model refuses a row of zeros (ValueError: a flat row makes no sense here)" in server.stderr
+        raised = (
+            "the model raised on a row of zeros, which was made up from its schema: ValueError: a flat row makes no"
+        )
+        assert f"warning: {raised} sense here. To fix this: " in server.stderr
+        assert 'traceback: Traceback (most recent call last):\n  File "' in server.stderr
         assert server.outputs([{"x": [1, 2, 3]}]) == [{"y": 6.0}]
         assert server.is_ready()
         answer = server.post([{"x": [0, 0, 0]}])

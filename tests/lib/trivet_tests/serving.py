@@ -182,7 +182,8 @@ class Shell:
                 process.send_signal(signal.SIGTERM)
                 assert serving.wait() == 0, serving.stderr
             serving.wait()
-            assert "Traceback" not in serving.stderr
+            # The traceback of a model that raised on its row is shown; another one is a fault of the server.
+            assert "Traceback" not in serving.stderr.replace("traceback: Traceback", "")
             assert all(READY.fullmatch(line) for line in serving.lines)
             assert len(serving.lines) <= 1
             serving.assert_nothing_left()
