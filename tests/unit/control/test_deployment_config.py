@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from trivet.control.use_cases.deployment_config import read_config
 from trivet.domain.deployment import DeploymentConfig, Resources
 from trivet.domain.encoding import decode, encode
+from trivet.domain.frameworks import Framework
 from trivet.errors import Invalid, Unsupported
 
-MODELS: Any = [SimpleNamespace(name="clean", id=7, uuid="u7"), SimpleNamespace(name="score", id=9, uuid="u9")]
+MODELS: Any = [
+    SimpleNamespace(name="clean", id=7, uuid="u7", framework=Framework.PYTHON),
+    SimpleNamespace(name="score", id=9, uuid="u9", framework=Framework.PYTHON),
+]
 BUILT = {
     "engine": {
         "replicas": 2,
@@ -179,3 +183,10 @@ def test_an_unknown_model_gets_the_known_names() -> None:
     with pytest.raises(Invalid, match="is not a model of this pipeline") as caught:
         read({"engineAux": {"images": {"score-8": {}}}})
     assert "clean-7, score-9" in str(caught.value)
+
+
+def test_the_engines_resources_size_an_onnx_model_that_has_none_of_its_own() -> None:
+    models: Any = [SimpleNamespace(name="net", id=3, uuid="u3", framework=Framework.ONNX), *MODELS]
+    engine = {"cpu": 2, "resources": {"limits": {"cpu": 2, "memory": "1Gi"}}}
+    config = read_config({"engine": engine}, models, log_inferences=True, gpus=0)
+    assert config.sidekicks == {"u3": Resources(cpus=2.0, memory_bytes=2**30)}
