@@ -169,7 +169,7 @@ def test_a_step_may_import_wallaroo_and_finds_its_folder(shell, make, tmp_path):
 
         def process_data(input_data: InferenceData) -> InferenceData:
             frame = pd.DataFrame({"total": [row.sum() for row in input_data["x"]]})
-            return {"y": (frame["total"] * FACTOR).to_numpy() + more.MORE}
+            return (frame["total"] * FACTOR + more.MORE).to_frame("y")
     """
     settings = {"input_schema": "x: float64[]", "output_schema": "y: float64", "example": [{"x": [1, 2]}]}
     files = make.step_files(code, settings=settings, file="pre-process_step.py")

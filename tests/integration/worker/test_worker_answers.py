@@ -139,7 +139,7 @@ def test_input_that_the_model_refuses_is_the_callers_error(stand, row):
 @pytest.mark.parametrize(
     ("answer", "path", "message"),
     [
-        ("[1.0]", "output", "field 'output': expected a dictionary of numpy arrays by field name, got list"),
+        ("(1.0,)", "output", "field 'output': expected a dictionary of numpy arrays by field name, got tuple"),
         ("{}", "y", "field 'y': expected float32, got no such field (but no fields)"),
         ("{'z': 1}", "y", "field 'y': expected float32, got no such field (but 'z')"),
         ("{'y': np.ones(1), 'z': 1}", "z", "field 'z': expected only the fields of the output schema, got a field"),
@@ -341,6 +341,30 @@ def test_lists_of_one_length_are_one_array_and_ragged_ones_objects(stand):
     def use(link):
         assert link.send([[1, 2], [0, 3]])[0] == {"out": [[10.0, 100.0], [1.0, 1000.0]]}
         assert link.send([[1, 2], [3]])[0] == {"out": [[2.0, 4.0], [6.0]]}
+
+    stand.run(spec, use)
+
+
+def test_a_coroutine_is_awaited_always_on_the_same_loop(stand, row):
+    spec = stand.custom(
+        predict="""
+        async def answer():
+            import asyncio
+            loop = asyncio.get_running_loop()
+            assert getattr(self, 'loop', loop) is loop
+            self.loop = loop
+            await asyncio.sleep(0)
+            if input_data['x'][0, 0] > 100:
+                raise ValueError('too much')
+            return {'y': input_data['x'].sum(axis=1) * self.model}
+        return answer()
+        """
+    )
+
+    def use(link):
+        assert link.send(row)[0] == {"y": [12.0]}
+        assert link.send(row)[0] == {"y": [12.0]}
+        assert link.send([[101.0, 0, 0]])[1]["error"]["message"] == "too much"
 
     stand.run(spec, use)
 

@@ -454,9 +454,8 @@ def test_predict_is_called_with_one_argument(tmp_path: Path, arguments: str, *, 
         assert "Clusters._predict takes " in refusal(tmp_path, {"model.py": text}).what
 
 
-def test_an_async_predict_is_refused(tmp_path: Path) -> None:
-    error = refusal(tmp_path, {"model.py": GOOD.replace("    def _predict", "    async def _predict")})
-    assert "async" in error.what
+def test_an_async_predict_is_accepted(tmp_path: Path) -> None:
+    assert inspected(tmp_path, {"model.py": GOOD.replace("    def _predict", "    async def _predict")})
 
 
 def test_create_takes_the_config(tmp_path: Path) -> None:
@@ -485,3 +484,37 @@ def test_a_long_chain_of_names_ends(tmp_path: Path) -> None:
     names_in_chain = "".join(f"n{i} = n{i - 1}\n" for i in range(1, 20_000))
     text = f"{source(HEAD)}\nn0 = Inference\n{names_in_chain}class A(n19999): ...\n"
     assert refusal(tmp_path, {"model.py": text}).what == "No Inference-inherited class found in the model directory"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pandas as pd\n",
+        "from pandas.api import types\n",
+        "def late():\n    import pandas\n",
+    ],
+)
+def test_pandas_is_added_if_the_package_imports_it(tmp_path: Path, text: str) -> None:
+    found = inspected(tmp_path, {"model.py": GOOD, "prepare.py": text, "requirements.txt": "scikit-learn\n"})
+    assert found.requirements == ("scikit-learn", "pandas")
+    line = 2 if text.startswith("def") else 1
+    (note,) = found.notes
+    assert note == (
+        f"pandas is added to the environment, because prepare.py:{line} imports it and requirements.txt does not name it; "
+        "add a line such as 'pandas==…' to requirements.txt to keep its version"
+    )
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": "Pandas==1.5.3\n", "prepare.py": "import pandas\n"},
+        {"pandas/__init__.py": "", "prepare.py": "import pandas\n"},
+        {"prepare.py": "from . import pandas\nimport numpy, pyarrow\n"},
+    ],
+    ids=["required", "its own", "not imported"],
+)
+def test_pandas_is_not_added_without_need(tmp_path: Path, files: dict[str, str]) -> None:
+    found = inspected(tmp_path, {"model.py": GOOD, **files})
+    assert found.requirements == (("Pandas==1.5.3",) if "requirements.txt" in files else ())
+    assert found.notes == ()

@@ -107,9 +107,21 @@ def test_a_step_without_a_readable_source_is_refused(tmp_path: Path) -> None:
 )
 def test_a_function_with_another_signature_is_refused(tmp_path: Path, arguments: str, why: str) -> None:
     error = refusal(tmp_path, {"step.py": f"\ndef process_data({arguments}): ...\n"})
-    assert error.message == f"process_data must be a function of one argument, a dictionary of numpy arrays: {why}"
+    assert (
+        error.message
+        == f"process_data must be a function of one argument, a dictionary of numpy arrays or a pandas DataFrame: {why}"
+    )
     assert error.path == "step.py:2"
 
 
-def test_an_async_function_is_refused(tmp_path: Path) -> None:
-    assert "async" in refusal(tmp_path, {"step.py": "async def process_data(x): ...\n"}).message
+@pytest.mark.parametrize(
+    "source",
+    [
+        "async def process_data(x): ...\n",
+        "import pandas\ndef process_data(df: pandas.DataFrame): ...\n",
+        "import pandas as pd\ndef process_data(df: 'pd.DataFrame') -> pd.DataFrame: ...\n",
+        "from pandas import DataFrame as Frame\ndef process_data(df: Frame): ...\n",
+    ],
+)
+def test_a_function_may_be_async_or_ask_for_a_frame(tmp_path: Path, source: str) -> None:
+    assert inspected(tmp_path, {"step.py": source}).entry["function"].name == "process_data"

@@ -5,6 +5,7 @@ The model runs in the main thread.
 
 # ruff: noqa: PTH109 - a plain string is enough to compare the working folder
 
+import importlib
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ import pyarrow as pa
 from mac.exceptions import InferenceDataValidationError
 from trivet_worker.adapters import Adapter
 from trivet_worker.failures import HidePaths, message_of, printable, trace_of, type_of
+from trivet_worker.frames import columns_of
 from trivet_worker.raw import RawRequest, pieces_of
 from trivet_worker.tensors import OutputMismatch, describe, to_arrow, to_numpy
 
@@ -98,6 +100,7 @@ class Model:
         self._root = root
         self._hide = hide
         self._folder = os.getcwd()
+        self._loop: Any = None
 
     def predict(self, batch: pa.RecordBatch) -> Answer:
         """Predict. Every exception of model code becomes an error answer, `SystemExit` and `KeyboardInterrupt` included."""
@@ -108,6 +111,8 @@ class Model:
             }
             start = time.perf_counter_ns()
             output = self._predict(columns)
+            if type(output) is not dict and hasattr(output, "__await__"):
+                output = self._awaited(output)
             model_ns = time.perf_counter_ns() - start
             answer = Answer(self._encode(output, batch.num_rows), b'{"model_ns": %d}' % model_ns)
         except BaseException as error:
@@ -130,10 +135,23 @@ class Model:
         reply.end()
         self._return_to_folder()
 
+    def _awaited(self, output: Any) -> Any:
+        """The result of a coroutine. All run on one loop, so that what a model keeps open stays usable."""
+        if self._loop is None:
+            asyncio = importlib.import_module("asyncio")  # slow, and few models are async
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+
+        async def wait() -> Any:
+            return await output
+
+        return self._loop.run_until_complete(wait())
+
     def _encode(self, output: Any, rows: int) -> pa.RecordBatch:
-        if not isinstance(output, dict):
+        given, output = output, columns_of(output, self._output_schema.names)
+        if output is None:
             raise OutputMismatch(
-                "output", expected="a dictionary of numpy arrays by field name", got=type(output).__name__
+                "output", expected="a dictionary of numpy arrays by field name", got=type(given).__name__
             )
         arrays = []
         for field in self._outputs:

@@ -5,12 +5,12 @@ the file and line, and the fix.
 """
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from trivet.domain.package import Contents, EntryPoint
 from trivet.errors import BadPackage
 from trivet.packaging.frameworks.inspection import Evidence, Unpacked, no_modules
-from trivet.packaging.requirements import REQUIREMENTS, parse_requirements
+from trivet.packaging.requirements import REQUIREMENTS, names_project, parse_requirements
 from trivet.packaging.sources.resolve import Sources, is_of_mac
 from trivet.packaging.sources.signatures import arguments_text, first_annotation, means_no_arrays, takes_one
 from trivet.packaging.sources.source import ClassSource, Member, dotted, is_top
@@ -31,6 +31,9 @@ MEMBERS = {
     "expected_model_types": "add a property 'expected_model_types' that returns a set of the types the model may have",
 }
 """The required members, and how to add them."""
+
+PROVIDED = ("pandas",)
+"""Modules that such packages import without naming them; the worker itself brings numpy and pyarrow."""
 
 MAX_CLASSES = 200
 """With more subclasses than this, abstract ones are not filtered out."""
@@ -54,8 +57,9 @@ def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: 
 def inspect(package: Unpacked) -> Contents:
     """See `Inspector.inspect`: the first check that fails raises, in the convention's order."""
     notes: list[str] = []
-    requirements = _requirements(package, report=notes.append)
     sources = package.sources
+    own = _requirements(package, report=notes.append)
+    requirements = (*own, *_provided(own, sources, report=notes.append))
     if not sources.modules:
         raise no_modules(package)
     inference = _only_class(INFERENCE, sources)
@@ -101,6 +105,21 @@ def _requirements(package: Unpacked, *, report: Callable[[str], None]) -> tuple[
         path=REQUIREMENTS,
         reason="no_requirements",
     )
+
+
+def _provided(requirements: Sequence[str], sources: Sources, *, report: Callable[[str], None]) -> Iterator[str]:
+    """The modules of `PROVIDED` that the package imports, and neither has itself nor requires."""
+    for name in PROVIDED:
+        places = [
+            f"{file}:{module.libraries[name]}" for file, module in sources.modules.items() if name in module.libraries
+        ]
+        own = {f"{name}.py", f"{name}/__init__.py"} & sources.modules.keys()
+        if places and not own and not any(names_project(line, name) for line in requirements):
+            report(
+                f"{name} is added to the environment, because {places[0]} imports it and {REQUIREMENTS} does not name it; "
+                f"add a line such as '{name}==…' to {REQUIREMENTS} to keep its version"
+            )
+            yield name
 
 
 def _only_class(name: str, sources: Sources) -> ClassSource:
@@ -202,9 +221,7 @@ def _check_signature(predict: Member, inference: ClassSource, sources: Sources) 
         return  # the signature of an assigned name is only known when the code runs
     why = None
     annotation = first_annotation(predict, bound=_bound(predict))
-    if predict.is_async:
-        why = f"{inference.name}.{predict.name} is async, and is called without await"
-    elif not takes_one(predict, bound=_bound(predict)):
+    if not takes_one(predict, bound=_bound(predict)):
         why = f"{inference.name}.{predict.name} takes {arguments_text(predict, bound=_bound(predict))}"
     elif annotation is not None and means_no_arrays(annotation, predict.file, sources):
         why = f"{inference.name}.{predict.name} expects {ast.unparse(annotation)}"

@@ -8,7 +8,13 @@ from trivet.errors import BadPackage
 from trivet.packaging.frameworks.inspection import Evidence, Unpacked, no_modules
 from trivet.packaging.requirements import REQUIREMENTS, names_project, parse_requirements
 from trivet.packaging.sources.resolve import Sources
-from trivet.packaging.sources.signatures import arguments_text, first_annotation, means_no_arrays, takes_one
+from trivet.packaging.sources.signatures import (
+    arguments_text,
+    first_annotation,
+    means_frame,
+    means_no_arrays,
+    takes_one,
+)
 from trivet.packaging.sources.source import Member
 
 __all__ = ["ENTRY", "detect", "find_functions", "inspect"]
@@ -83,15 +89,17 @@ def _check_signature(function: Member, sources: Sources) -> None:
         return  # the signature of an assigned name is only known when the code runs
     why = None
     annotation = first_annotation(function, bound=0)
-    if function.is_async:
-        why = "it is async, and is called without await"
-    elif not takes_one(function, bound=0):
+    if not takes_one(function, bound=0):
         why = f"it takes {arguments_text(function, bound=0)}"
-    elif annotation is not None and means_no_arrays(annotation, function.file, sources):
+    elif (
+        annotation is not None
+        and not means_frame(annotation, function.file, sources)
+        and means_no_arrays(annotation, function.file, sources)
+    ):
         why = f"it expects {ast.unparse(annotation)}"
     if why is not None:
         raise BadPackage(
-            f"{ENTRY} must be a function of one argument, a dictionary of numpy arrays",
+            f"{ENTRY} must be a function of one argument, a dictionary of numpy arrays or a pandas DataFrame",
             why=why,
             fix=SIGNATURE,
             path=function.place,

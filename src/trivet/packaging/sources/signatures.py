@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from trivet.packaging.sources.resolve import Meaning, Sources
 from trivet.packaging.sources.source import Member, dotted, unquoted
 
-__all__ = ["arguments_text", "first_annotation", "means_no_arrays", "takes_one"]
+__all__ = ["arguments_text", "first_annotation", "means_frame", "means_no_arrays", "takes_one"]
 
 _MAPPINGS = {"dict", "Dict", "Mapping", "MutableMapping", "OrderedDict", "defaultdict", "DefaultDict"}
+_FRAMES = {"pandas.DataFrame", "pandas.core.frame.DataFrame"}
 _NOT_A_MAPPING = {
     *("int", "float", "complex", "str", "bytes", "bytearray", "bool", "list", "tuple", "set", "frozenset", "None"),
     *("typing.List", "typing.Tuple", "typing.Set", "typing.FrozenSet", "typing.Sequence", "typing.Iterable"),
     *("collections.abc.Sequence", "collections.abc.Iterable", "numpy.ndarray", "numpy.typing.NDArray", "numpy.array"),
-    *("pandas.DataFrame", "pandas.Series", "pandas.core.frame.DataFrame", "polars.DataFrame", "torch.Tensor"),
+    *(*_FRAMES, "pandas.Series", "polars.DataFrame", "torch.Tensor"),
     *("tensorflow.Tensor", "pyarrow.Table", "pyarrow.RecordBatch", "pyarrow.Array"),
 }
 
@@ -72,6 +73,12 @@ def means_no_arrays(annotation: ast.expr, file: str, sources: Sources) -> bool:
             return True
         waiting += [(value, other) for other, value in sources.assigned(where, name)]
     return False
+
+
+def means_frame(annotation: ast.expr, file: str, sources: Sources) -> bool:
+    """Whether an annotation names the DataFrame of pandas."""
+    name = dotted(unquoted(annotation))
+    return name is not None and any(each in _FRAMES for each in _names(name, file, sources))
 
 
 def _is_other_subscript(node: ast.Subscript, file: str, sources: Sources) -> bool:

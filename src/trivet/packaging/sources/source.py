@@ -38,7 +38,6 @@ class Member:
     file: str
     line: int
     arguments: ast.arguments | None = None
-    is_async: bool = False
     decorators: tuple[str, ...] = ()
 
     @property
@@ -77,6 +76,7 @@ class Module:
         imports: the dotted names behind each imported name; several if several imports bind it.
         stars: the modules of `from x import *`.
         aliases: values assigned to names.
+        libraries: the top names of all absolute imports, also those inside functions, with the first line of each.
     """
 
     file: str
@@ -85,6 +85,7 @@ class Module:
     classes: dict[str, ClassSource] = field(default_factory=dict)
     functions: dict[str, Member] = field(default_factory=dict)
     aliases: dict[str, list[ast.expr]] = field(default_factory=dict)
+    libraries: dict[str, int] = field(default_factory=dict)
 
     def names_used(self) -> Iterator[str]:
         """The dotted names that it imports."""
@@ -137,6 +138,15 @@ def read_module(path: Path, file: str) -> Module | Broken:
     module = Module(file=file)
     for statement in _statements(tree.body):
         _note(statement, module)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        else:
+            continue
+        for name in names:
+            module.libraries.setdefault(name.partition(".")[0], node.lineno)
     return module
 
 
@@ -234,6 +244,5 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, file: str) -> Member
         file=file,
         line=node.lineno,
         arguments=node.args,
-        is_async=isinstance(node, ast.AsyncFunctionDef),
         decorators=tuple(each for each in decorators if each),
     )

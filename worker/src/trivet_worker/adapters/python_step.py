@@ -1,9 +1,10 @@
-"""Python steps: a module-level function over arrays by field name."""
+"""Python steps: a module-level function over arrays by field name, or over a pandas DataFrame."""
 
 from typing import Any, Callable
 
 from trivet_worker.adapters import Columns, PackageFiles
 from trivet_worker.failures import PackageError
+from trivet_worker.frames import frame_maker
 from trivet_worker.modules import find_entry
 
 __all__ = ["PythonStepAdapter", "load"]
@@ -14,10 +15,11 @@ class PythonStepAdapter:
 
     def __init__(self, function: Callable[[Columns], Any]) -> None:
         self._function = function
+        self._frame_of = frame_maker(function)
 
     def predict(self, columns: Columns) -> Any:
         """See `Adapter.predict`."""
-        return self._function(columns)
+        return self._function(columns if self._frame_of is None else self._frame_of(columns))
 
 
 def load(package: PackageFiles, stage: Callable[[str], None]) -> PythonStepAdapter:

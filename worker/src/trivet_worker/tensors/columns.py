@@ -18,7 +18,7 @@ from trivet_worker.tensors.types import (
     fixed_shape,
     numpy_dtype,
 )
-from trivet_worker.tensors.views import object_array
+from trivet_worker.tensors.views import object_array, to_numpy
 
 __all__ = ["to_arrow"]
 
@@ -29,7 +29,8 @@ _MAX_LIST_ELEMENTS = 2**31 - 1
 def to_arrow(values: Any, field: pa.Field, *, rows: Optional[int] = None, copy: bool = False) -> pa.Array:
     """A column of a field's type from an answer of model code.
 
-    Accepted: ndarrays, lists, anything with ``__array__``, object arrays of strings, of lists, of arrays, of dicts.
+    Accepted: ndarrays, lists, Arrow arrays, columns of pandas, anything with ``__array__``, object arrays of strings, of lists, of
+    arrays, of dicts.
     Numbers are cast within their kind: float64 to float32, any integer to any other as long as the values fit, integers to
     floats, never floats to integers. ``(rows, 1)`` and ``(rows,)`` stand for each other.
 
@@ -82,8 +83,7 @@ def _over(memory: "np.ndarray[Any, Any]", data_type: pa.DataType) -> pa.Array:
 def _encode_column(values: Any, field: pa.Field, rows: Optional[int]) -> pa.Array:
     data_type = field.type
     place = Place(field.name, data_type, rows, values)
-    if isinstance(values, (pa.Array, pa.ChunkedArray)):
-        values = values.to_pylist()
+    values = _of_arrow(_of_pandas(values))
     if isinstance(values, np.ma.MaskedArray):
         values = np.where(np.ma.getmaskarray(values), np.array(None), np.ma.getdata(values).astype(object))
     if values is None or isinstance(values, (str, bytes, dict, int, float, bool, np.generic)):
@@ -102,6 +102,36 @@ def _encode_column(values: Any, field: pa.Field, rows: Optional[int]) -> pa.Arra
     elif shape == (1,) and array.ndim == 1 and (array.dtype != object or _holds_scalars(array)):
         array = array.reshape(-1, 1)
     return _encode(array, data_type, place)
+
+
+def _of_pandas(values: Any) -> Any:
+    """A Series or another array of pandas as an ndarray or an Arrow array; anything else as it is."""
+    dtype = getattr(values, "dtype", None)
+    if dtype is None or isinstance(values, np.ndarray) or type(values).__module__.partition(".")[0] != "pandas":
+        return values
+    if not isinstance(dtype, np.dtype):
+        # Nullable numbers, text, categories, Arrow's own columns, times with a zone.
+        try:
+            return pa.array(values, from_pandas=True)
+        except (pa.ArrowException, TypeError, ValueError):
+            return np.asarray(values)
+    array = np.array(values)
+    if array.dtype == object:
+        array[np.asarray(values.isna(), bool)] = None
+    return array
+
+
+def _of_arrow(values: Any) -> Any:
+    """An Arrow array as an ndarray or a list; anything else as it is."""
+    if isinstance(values, pa.ChunkedArray):
+        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    if not isinstance(values, pa.Array):
+        return values
+    if pat.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return (
+        to_numpy(values, writable=False) if values.type.id in DTYPES or values.type.id == BOOL else values.to_pylist()
+    )
 
 
 def _encode(array: "np.ndarray[Any, Any]", data_type: pa.DataType, place: Place) -> pa.Array:

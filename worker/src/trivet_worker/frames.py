@@ -1,0 +1,56 @@
+"""Frames and lists of model code: what a model returns as columns by name, and a DataFrame for a step that asks for one.
+
+pandas is looked at only if model code has imported it.
+"""
+
+import inspect
+import typing
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+__all__ = ["columns_of", "frame_maker"]
+
+
+def columns_of(output: Any, names: Sequence[str]) -> "Optional[Mapping[Any, Any]]":
+    """An answer as columns by name; None if it has no such form.
+
+    A DataFrame or an Arrow table has the names of its columns, and so has a list of dictionaries with exactly the names of the
+    schema. A Series, an array or a list is the column of a schema with one field.
+    """
+    if isinstance(output, dict):
+        return output
+    if isinstance(output, (pa.Table, pa.RecordBatch)):
+        return dict(zip(output.schema.names, output.columns))
+    if _is_pandas(type(output), "DataFrame"):
+        return {name: output[name] for name in output.columns}
+    if isinstance(output, list) and output and all(isinstance(row, dict) and set(row) == set(names) for row in output):
+        return {name: [row[name] for row in output] for name in names}
+    is_column = isinstance(output, (list, np.ndarray, pa.Array, pa.ChunkedArray)) or _is_pandas(type(output), "Series")
+    return {names[0]: output} if is_column and len(names) == 1 else None
+
+
+def frame_maker(function: Callable[..., Any]) -> "Optional[Callable[[Dict[str, Any]], Any]]":
+    """What makes a function's argument of arrays by name, if its annotation asks for a pandas DataFrame; None if not."""
+    try:
+        first = next(iter(inspect.signature(function).parameters.values()))
+    except (ValueError, TypeError, StopIteration):
+        return None
+    try:
+        annotation = typing.get_type_hints(function).get(first.name)
+    except Exception:  # a name that only a type checker knows
+        annotation = first.annotation
+    if not isinstance(annotation, type) or not _is_pandas(annotation, "DataFrame"):
+        return None
+    frame: Any = annotation
+
+    def make(columns: Dict[str, Any]) -> Any:
+        # A cell holds one row, so a tensor is a cell of arrays.
+        return frame({name: column if column.ndim == 1 else list(column) for name, column in columns.items()})
+
+    return make
+
+
+def _is_pandas(kind: type, name: str) -> bool:
+    return any(each.__name__ == name and each.__module__.partition(".")[0] == "pandas" for each in kind.__mro__)
