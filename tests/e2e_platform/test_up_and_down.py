@@ -167,6 +167,36 @@ def test_certificate_and_token_are_renewed_without_a_restart(
     assert [status(url, new[0], platform.token) for url in urls] == [404, 200]
 
 
+@pytest.mark.parametrize(("words", "folder"), [((), "run"), (("--detach",), "logs")])
+def test_a_home_that_is_not_writable_is_refused_at_the_start(tmp_path: Path, words: tuple[str, ...], folder: str):
+    # Where a folder must be, there is a file; the user of the tests may write to read-only folders.
+    (tmp_path / folder).touch()
+    said = trivet("up", *words, "--port", "0", "--http-port", "0", home=tmp_path)
+    assert (said.returncode, "Traceback" in said.stderr) == (1, False)
+    assert f"error: {tmp_path} cannot be read from or written to: File exists\n  fix " in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "message"),
+    [
+        ("off", "No space left in {home}: File too large\n  fix free some space there"),
+        # It is tried in the system's temporary folder.
+        ("on", "cannot be read from or written to: No usable temporary directory found"),
+    ],
+)
+def test_a_full_disk_is_named_at_the_start(tmp_path: Path, sandbox: str, message: str):
+    # No file may grow: as on a full disk, folders can be made and files not written.
+    full = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); os.execv(sys.argv[1], sys.argv[1:])"
+    home = tmp_path / "home"
+    said = subprocess.run(
+        [sys.executable, "-c", full, TRIVET, "up", "--home", home, "--port", "0", "--http-port", "0"],
+        env={**os.environ, "TRIVET_SANDBOX": sandbox},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (said.returncode, "Traceback" in said.stderr) == (1, False)
+    assert message.format(home=home) in said.stderr
+
+
 def test_a_certificate_that_cannot_be_served_is_refused_at_the_start(tmp_path: Path, certificate: tuple[Path, Path]):
     (tmp_path / "other").mkdir()
     _, key = make_certificate(tmp_path / "other")
@@ -174,7 +204,7 @@ def test_a_certificate_that_cannot_be_served_is_refused_at_the_start(tmp_path: P
     words = ("--tls-cert", certificate[0], "--tls-key", key, "--port", "0", "--http-port", "0")
     said = trivet("up", *words, home=home)
     assert said.returncode == 1
-    assert said.stderr.startswith(f"error: the key in {key} does not belong to the certificate in {certificate[0]}\n")
+    assert f"error: the key in {key} does not belong to the certificate in {certificate[0]}\n" in said.stderr
     assert trivet("reload", home=home).stderr == f"error: no platform runs from {home}\n  fix start it: `trivet up`\n"
 
 

@@ -65,6 +65,14 @@ class Catalog:
         with self._database.reading() as connection:
             return int(connection.execute(sa.select(catalog_state.c.revision)).scalar_one())
 
+    def check_writable(self) -> None:
+        """Check that the database takes writes; nothing is changed.
+
+        Raises:
+            Unavailable: the database is read-only, or cannot be reached.
+        """
+        self._database.check_writable()
+
 
 def open_catalog(url: str, *, now: Callable[[], datetime] = _now) -> Catalog:
     """The catalog in a database; its tables are created, or migrated to this release, if needed.

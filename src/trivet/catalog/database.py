@@ -15,7 +15,7 @@ import sqlalchemy.exc
 from sqlalchemy.engine import Engine
 
 from trivet.catalog.connecting import WRITING, connect, prepare, read_url
-from trivet.catalog.errors import database_error
+from trivet.catalog.errors import database_error, read_only_error
 from trivet.catalog.migrating import migrate
 from trivet.catalog.tables import catalog_state
 from trivet.errors import TrivetError, Unavailable
@@ -105,6 +105,18 @@ class Database:
         ):
             connection.execute(catalog_state.update().values(revision=catalog_state.c.revision + 1))
             yield connection
+
+    def check_writable(self) -> None:
+        """See `Catalog.check_writable`."""
+        if self.opened().file is not None:
+            # A write that is undone. Another writer of this process needs no proof.
+            if not self._turn.locked():
+                with self.writing():
+                    raise Unchanged
+            return
+        with self.reading() as connection:
+            if connection.exec_driver_sql("SELECT current_setting('transaction_read_only')").scalar_one() == "on":
+                raise read_only_error()
 
     def opened(self) -> Opened:
         """The database, opened now if it is not open yet.

@@ -8,7 +8,7 @@ import sqlalchemy.exc
 
 from trivet.errors import Conflict, Internal, NotFound, TrivetError, Unavailable
 
-__all__ = ["database_error"]
+__all__ = ["database_error", "read_only_error"]
 
 _TAKEN: Final = {
     "uq_workspaces_name": "a workspace of that name exists",
@@ -100,6 +100,12 @@ def database_error(error: Exception, *, secret: str | None = None) -> TrivetErro
     if isinstance(original, sqlite3.Error):
         return _of_sqlite(original, why)
     return _of_postgres(original, why)
+
+
+def read_only_error() -> Unavailable:
+    """The error for a PostgreSQL server that takes no writes."""
+    what, fix, reason = _POSTGRES["25006"]
+    return Unavailable(what, fix=fix, reason=reason)
 
 
 def _of_sqlite(error: sqlite3.Error, why: str) -> TrivetError:

@@ -16,6 +16,7 @@ import typer
 from trivet.cli.options import HomeOption, OfflineOption, WheelsOption
 from trivet.cli.output import show
 from trivet.cli.reporter import Reporter
+from trivet.disk.errors import disk
 from trivet.errors import Unavailable
 from trivet.settings import Settings, read_settings, settings_to_environ
 
@@ -203,8 +204,9 @@ def _detached(settings: Settings, *, anyone: bool, sandbox: str) -> None:
     """Start the platform as its own process, and wait until it is ready."""
     os.umask(0o077)
     log = settings.home / "logs" / "platform.log"
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings.home.chmod(0o700)
+    with disk(settings.home, reason="home_not_writable"):
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.home.chmod(0o700)
     command = [sys.executable, "-m", "trivet", "up"]
     if anyone:
         command.append("--let-anyone-on-the-network-run-code-here")

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import pyarrow as pa
@@ -16,18 +17,20 @@ from trivet.blobs import open_blobs
 from trivet.control.app import build_app
 from trivet.control.context import Control
 from trivet.control.use_cases.uploads import clear_uploads
+from trivet.disk.errors import disk
 from trivet.disk.peers import Peers
 from trivet.domain.access import OWNER, Caller, callers_of
 from trivet.domain.decoders import decoder
 from trivet.domain.encoding import encode
 from trivet.domain.pipeline import Validation
 from trivet.domain.routes import FlushLogs
-from trivet.errors import TrivetError, Unavailable
+from trivet.errors import Unavailable
 from trivet.gateway.http.draining import DrainingServer
 from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
 from trivet.settings import Settings
 from trivet.wiring.catalogs import catalog_of
 from trivet.wiring.credentials import Credentials, follow_credentials, server_tls
+from trivet.wiring.database_probe import Patient, database_problem, missing_packages
 from trivet.wiring.listening import hosts_of
 from trivet.wiring.parent_lines import ParentLines
 from trivet.wiring.process import event_loops
@@ -37,6 +40,10 @@ __all__ = ["run_control"]
 
 FLUSH_S = 10.0
 PROBE_S = 1.0
+STORE_S = 3.0
+FRESH_S = 1.0
+# A remote store is asked for each package.
+FRESH_PACKAGES_S = 10.0
 
 
 def run_control(
@@ -63,18 +70,20 @@ def run_control(
     def caller_of(token: bytes) -> Caller | None:
         return callers(token)
 
-    (settings.home / "uploads").mkdir(mode=0o700, exist_ok=True)
+    with disk(settings.home, reason="home_not_writable"):
+        (settings.home / "uploads").mkdir(mode=0o700, exist_ok=True)
     catalog = catalog_of(settings, again=again)
 
     servers: list[uvicorn.Server] = []
 
+    blobs = open_blobs(settings.blob_url, home=settings.home)
+    stores = {
+        "database": Patient(partial(database_problem, catalog), within_s=STORE_S, fresh_s=FRESH_S),
+        "packages": Patient(partial(missing_packages, catalog, blobs), within_s=STORE_S, fresh_s=FRESH_PACKAGES_S),
+    }
+
     def probe() -> dict[str, str]:
-        problems = {}
-        try:
-            catalog.revision()
-        except TrivetError as error:
-            # The page is open to requests without a token: it shows no addresses and no users.
-            problems["database"] = error.what
+        problems = {part: problem for part, store in stores.items() if (problem := store.problem()) is not None}
         for part in ("supervisor", "gateway"):
             if not _answers(peers, part):
                 problems[part] = "it does not answer"
@@ -82,7 +91,7 @@ def run_control(
 
     control = Control(
         catalog=catalog,
-        blobs=open_blobs(settings.blob_url, home=settings.home),
+        blobs=blobs,
         settings=settings,
         peers=peers,
         infer_url=infer_url,

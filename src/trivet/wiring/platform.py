@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
+from trivet.disk.errors import disk
 from trivet.disk.locks import LockBusyError, held
 from trivet.disk.pulse import Pulse
 from trivet.disk.replace import replace_file
@@ -112,16 +113,17 @@ def run_platform(
     Raises:
         Conflict: a platform already runs from this home, or a port is in use.
         Invalid: it would be reachable from other machines without TLS, or its certificate or token cannot be used.
-        Unavailable: a process could not be started; its output is on stderr.
+        Unavailable: the home is not writable or full, or a process could not be started; its output is on stderr.
     """
     # Children inherit it: files below the home are their owner's only, whatever the home's own permissions.
     os.umask(0o077)
     run = settings.home / "run"
-    run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings.home.chmod(0o700)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_only_one(settings.home))
-        _forget_another_home(run)
+        with disk(settings.home, reason="home_not_writable"):
+            run.mkdir(parents=True, exist_ok=True, mode=0o700)
+            settings.home.chmod(0o700)
+            stack.enter_context(_only_one(settings.home))
+            _forget_another_home(run)
         listeners = stack.enter_context(listening(settings, roles=ROLES))
         for listener in listeners.values():
             check_exposure(listener, tls_cert=settings.tls_cert, tls_key=settings.tls_key, anyone=anyone)
@@ -412,12 +414,13 @@ def _wait_until_ready(platform: _Platform, wake: int, info: Path, on_ready: Call
         return
     ready = PlatformInfo(pid=os.getpid(), control_url=platform.control_url, infer_url=platform.infer_url)
     record = json.dumps({name: getattr(ready, name) for name in ("pid", "control_url", "infer_url")})
-    replace_file(info, record.encode(), durable=False)
+    with disk(info.parent, reason="home_not_writable"):
+        replace_file(info, record.encode(), durable=False)
     on_ready(ready)
 
 
 def _answers(url: str) -> bool:
-    """Whether the control API reports that it, the supervisor and the gateway are ready."""
+    """Whether the control API reports that the supervisor and the gateway are ready."""
     import http.client
     import ssl
 
@@ -430,8 +433,13 @@ def _answers(url: str) -> bool:
         connection = http.client.HTTPConnection(address, timeout=2)
     try:
         connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+        answer = connection.getresponse()
+        if answer.status == 200:
+            return True
+        # Predictions are answered also while the database is read-only, or a package is missing.
+        parts = json.loads(answer.read())
+        return {parts.get("supervisor"), parts.get("gateway")} == {"ready"}
+    except (OSError, ValueError, http.client.HTTPException):
         return False
     finally:
         connection.close()

@@ -1,11 +1,13 @@
 """What the sandbox of a worker holds on this machine, before any worker runs."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from trivet.disk.errors import disk
 from trivet.domain.protections import Protections, protections_of
 from trivet.errors import Unavailable
 from trivet.settings import Settings
@@ -25,11 +27,16 @@ print(json.dumps(refuse_network() if mode == "off" else enter(Grants((), "", scr
 
 
 def find_protections(settings: Settings) -> Protections:
-    """What holds for a worker that may use the network, if the settings let any."""
+    """What holds for a worker that may use the network, if the settings let any.
+
+    Raises:
+        Unavailable: the system's temporary folder is full or not writable.
+    """
     if settings.sandbox == "off" and settings.worker_network == "full":
         return protections_of(())
     code = str(Path(process.__file__).parent.parent)
-    with tempfile.TemporaryDirectory() as scratch:
+    temporary = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - a name for the error
+    with disk(temporary), tempfile.TemporaryDirectory() as scratch:
         # Its standard error becomes a file of the worker's own user, so it is a pipe.
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _PROGRAM, code, scratch, settings.sandbox, settings.worker_network],

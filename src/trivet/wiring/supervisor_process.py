@@ -17,6 +17,7 @@ from typing import Final
 
 from trivet.blobs import Blobs, open_blobs, settling
 from trivet.catalog import Catalog
+from trivet.disk.errors import disk
 from trivet.disk.peers import Peers, PeerSocket
 from trivet.domain.routes import WorkerAddress, WorkerEnded
 from trivet.loading.queue import LoadQueue, LoadQueueLimits
@@ -87,7 +88,8 @@ def run_supervisor(settings: Settings, *, peers: Peers, lifeline: int, again: bo
     Raises:
         TrivetError: the blob store, the socket, or at the first start the catalog cannot be opened.
     """
-    settings.home.joinpath("run").mkdir(parents=True, exist_ok=True, mode=0o700)
+    with disk(settings.home, reason="home_not_writable"):
+        settings.home.joinpath("run").mkdir(parents=True, exist_ok=True, mode=0o700)
     blobs = open_blobs(settings.blob_url, home=settings.home)
     with (
         contextlib.closing(catalog_of(settings, again=again)) as catalog,

@@ -161,6 +161,8 @@ class TestSqlite:
         with pytest.raises(Unavailable) as caught:
             prepared.catalog.deployments.undeploy(1)
         assert (caught.value.what, caught.value.reason) == ("the catalog is read-only", "read_only")
+        with pytest.raises(Unavailable, match="the catalog is read-only"):
+            prepared.catalog.check_writable()
 
     def test_a_writer_waits_for_another_process_up_to_a_limit(self, prepared, url) -> None:
         catalog = prepared.catalog
@@ -224,6 +226,8 @@ class TestPostgres:
         with pytest.raises(Unavailable) as caught:
             prepared.catalog.deployments.undeploy(1)
         assert (caught.value.what, caught.value.reason) == ("the catalog is read-only", "read_only")
+        with pytest.raises(Unavailable, match="the catalog is read-only"):
+            prepared.catalog.check_writable()
 
     def test_a_held_lock_is_waited_for_within_limits(self, prepared, url) -> None:
         engine = prepared.catalog._database.engine

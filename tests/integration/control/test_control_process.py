@@ -301,6 +301,25 @@ def deployed(process: Process) -> None:
         assert client.post("/v1/pipelines/pipe/deploy", json=body).status_code == 202
 
 
+def test_readiness_says_when_the_package_of_a_deployed_model_is_gone(process_in) -> None:
+    process = process_in().answering()
+    deployed(process)
+    for blob in (process.home / "blobs").iterdir():
+        blob.unlink()
+    answer = httpx.get(f"{process.url}/readyz", timeout=60)
+    assert answer.status_code == 503
+    assert (answer.json()["database"], answer.json()["packages"]) == ("ready", "a deployed model's package is missing")
+
+
+def test_readiness_says_when_the_database_file_is_gone(process_in) -> None:
+    process = process_in().answering()
+    with process.client() as client:
+        assert client.get("/v1/models").status_code == 200
+    for file in process.home.glob("catalog.db*"):
+        file.unlink()
+    assert httpx.get(f"{process.url}/readyz", timeout=60).json()["database"] == "the catalog's database file is gone"
+
+
 def test_a_gateway_that_does_not_answer_delays_logs_by_seconds(process_in) -> None:
     process = process_in().answering()
     deployed(process)

@@ -19,7 +19,7 @@ def test_health_is_nothing_but_that_the_process_runs(api) -> None:
 
 
 def test_readiness_says_which_part_does_not_answer(api) -> None:
-    ready = {"database": "ready", "supervisor": "ready", "gateway": "ready"}
+    ready = {"database": "ready", "packages": "ready", "supervisor": "ready", "gateway": "ready"}
     assert api.call("GET", "/readyz") == {"status": "ready", **ready}
     api.silent["gateway"] = "it does not answer"
     answer = api.ask("GET", "/readyz")

@@ -23,9 +23,9 @@ def platform_routes(control: Control, token: Any) -> APIRouter:
 
     @routes.get("/readyz", responses={503: {"description": "One does not answer; the body says which."}})
     def readyz() -> JSONResponse:
-        """Whether database, supervisor and gateway answer; 503 where one does not."""
+        """Whether database, supervisor and gateway answer, and the packages of deployed models are stored; 503 if not."""
         silent = control.probe()
-        parts = {part: silent.get(part, "ready") for part in ("database", "supervisor", "gateway")}
+        parts = {part: silent.get(part, "ready") for part in ("database", "packages", "supervisor", "gateway")}
         answer = {"status": "not ready" if silent else "ready", **parts}
         return JSONResponse(answer, status_code=503 if silent else 200)
 
