@@ -36,6 +36,10 @@ class Settings:
         native_call_mib: what a call in the gateway's process may take of memory, by the bounds of its graph, in MiB
             (`TRIVET_NATIVE_CALL_MIB`).
         max_body_mib: largest request, in MiB (`TRIVET_MAX_BODY_MIB`).
+        max_held_mib: what all requests in flight may hold in the memory of one process, in MiB: bodies, rows, answers
+            (`TRIVET_MAX_HELD_MIB`).
+        client_timeout_s: how long a client may take to send the head of a request, to send its body, and to read a piece of its
+            answer (`TRIVET_CLIENT_TIMEOUT_S`).
         max_waiting: requests that may wait for one model (`TRIVET_MAX_WAITING`).
         load_timeout_s: how long a worker may take to load its model (`TRIVET_LOAD_TIMEOUT_S`).
         stop_delay_s: how long a stopping server reports "not ready" and still answers, so that a load balancer sends its
@@ -65,6 +69,8 @@ class Settings:
     trust_native: bool = False
     native_call_mib: float = 1024.0
     max_body_mib: float = 256.0
+    max_held_mib: float = 4096.0
+    client_timeout_s: float = 60.0
     max_waiting: int = 1024
     load_timeout_s: float = 600.0
     stop_delay_s: float = 0.0

@@ -97,7 +97,7 @@ async def listening(
     pipelines = Pipelines()
     runner = Double()
     pipelines.put(served(runner))
-    doors = open_doors(pipelines, partition="here", max_body=MAX_BODY)
+    doors = open_doors(pipelines, partition="here")
     parts = GatewayParts(pipelines=pipelines, doors=doors, max_body=MAX_BODY, access=access)
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in kinds]
     addresses = [each.getsockname() for each in sockets]

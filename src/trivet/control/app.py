@@ -20,6 +20,7 @@ from trivet.control.http.error_docs import with_errors
 from trivet.control.http.errors import add_error_answers
 from trivet.control.reference_api import absent_routes, mlops_routes
 from trivet.domain.access import Callers
+from trivet.domain.held_bytes import HeldBytes
 from trivet.domain.own_hosts import OwnHosts
 
 __all__ = ["build_app", "openapi_document", "routes_of"]
@@ -28,15 +29,17 @@ TOKEN = HTTPBearer(auto_error=False, description="The token in the platform's ho
 """Documents in the API's description that a token is required. `Access` checks it."""
 
 
-def build_app(control: Control, *, callers: Callers, hosts: OwnHosts) -> App:
+def build_app(control: Control, *, callers: Callers, hosts: OwnHosts, held: HeldBytes | None = None) -> App:
     """The whole control API, access included.
 
     Args:
         control: the parts.
         callers: who has which token.
         hosts: what requests may name.
+        held: what all requests of the process hold; by default without a limit.
     """
-    return Access(JsonBodies(routes_of(control)), callers=callers, hosts=hosts)
+    routes = JsonBodies(routes_of(control), within_s=control.settings.client_timeout_s, held=held)
+    return Access(routes, callers=callers, hosts=hosts)
 
 
 def openapi_document() -> dict[str, Any]:

@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from trivet.engine.batch import Batch
 from trivet.engine.calls import Raw, RawAnswer
 from trivet.engine.checks.checks import Anomalies
 from trivet.engine.pipeline import ServedPipeline
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.answer import Answer, Inputs
 from trivet.gateway.metrics import PipelineMetrics
 
@@ -20,7 +22,6 @@ InputsT = TypeVar("InputsT", bound=Inputs)
 ContentT_co = TypeVar("ContentT_co", covariant=True)
 BodyT = TypeVar("BodyT")
 ContentT = TypeVar("ContentT")
-ArgumentT = TypeVar("ArgumentT")
 ResultT = TypeVar("ResultT")
 
 
@@ -30,8 +31,8 @@ class Exchange(Protocol[BodyT_contra, InputsT, ContentT_co]):
     def in_thread(self, body: BodyT_contra) -> bool:
         """Whether reading and writing take so long that other requests must go on meanwhile."""
 
-    def read(self, body: BodyT_contra) -> InputsT:
-        """Decode a request.
+    def read(self, body: BodyT_contra, allowance: Allowance) -> InputsT:
+        """Decode a request, within what it may become.
 
         Raises:
             TrivetError: it is not a request that the pipeline takes.
@@ -54,7 +55,7 @@ class RawReader(Generic[BodyT_contra]):
         in_thread: whether reading takes so long that other requests must go on meanwhile.
     """
 
-    read: Callable[[BodyT_contra], Raw]
+    read: Callable[[BodyT_contra, Allowance], Raw]
     in_thread: bool = False
 
 
@@ -98,7 +99,7 @@ class LivePipeline:
         self._checks = pipeline.checks
         self._log = log
 
-    async def answer(self, exchange: Exchange[BodyT, Any, ContentT], body: BodyT) -> ContentT:
+    async def answer(self, exchange: Exchange[BodyT, Any, ContentT], body: BodyT, allowance: Allowance) -> ContentT:
         """Answer one request.
 
         Raises:
@@ -106,7 +107,10 @@ class LivePipeline:
         """
         started = time.perf_counter_ns()
         in_thread = exchange.in_thread(body)
-        inputs = await _in_thread(exchange.read, body) if in_thread else exchange.read(body)
+        if in_thread:
+            inputs = await _in_thread(partial(exchange.read, body, allowance))
+        else:
+            inputs = exchange.read(body, allowance)
         decoded = time.perf_counter_ns()
         outputs = self._runner.predict(inputs.batch)
         if not isinstance(outputs, Batch):
@@ -116,7 +120,7 @@ class LivePipeline:
         if self._checks is not None:
             found = self._checks.evaluate(inputs.arrays(), outputs, started_ns=started)
             answer.anomalies = found if isinstance(found, Anomalies) else await found
-        content = await _in_thread(exchange.write, answer) if in_thread else exchange.write(answer)
+        content = await _in_thread(partial(exchange.write, answer)) if in_thread else exchange.write(answer)
         if self._log is not None:
             self._log.append(self.pipeline, inputs, answer)
         metrics = self.metrics
@@ -125,7 +129,7 @@ class LivePipeline:
         metrics.request_s.observe((time.perf_counter_ns() - started) * 1e-9)
         return content
 
-    async def answer_raw(self, reader: RawReader[BodyT], body: BodyT) -> RawAnswer:
+    async def answer_raw(self, reader: RawReader[BodyT], body: BodyT, allowance: Allowance) -> RawAnswer:
         """Answer one request that the model reads itself, once it has made the first piece. Raw requests are not logged.
 
         The later pieces are not in the metrics' times, because those depend on how fast the client reads.
@@ -135,7 +139,8 @@ class LivePipeline:
         """
         runner = self.pipeline.raw_runner()
         started = time.perf_counter_ns()
-        raw = await _in_thread(reader.read, body) if reader.in_thread else reader.read(body)
+        read = partial(reader.read, body, allowance)
+        raw = await _in_thread(read) if reader.in_thread else read()
         decoded = time.perf_counter_ns()
         answer = await runner.answer(raw)
         answered = time.perf_counter_ns()
@@ -144,11 +149,11 @@ class LivePipeline:
         return answer
 
 
-async def _in_thread(function: Callable[[ArgumentT], ResultT], argument: ArgumentT) -> ResultT:
+async def _in_thread(function: Callable[[], ResultT]) -> ResultT:
     """Run something in a thread. If this is cancelled, it does not start; once it runs, this waits for its end, because until
     then its memory is held.
     """
-    running = asyncio.get_running_loop().run_in_executor(None, function, argument)
+    running = asyncio.get_running_loop().run_in_executor(None, function)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Final, Protocol
 
+from trivet.domain.held_bytes import HeldBytes
 from trivet.domain.own_hosts import OwnHosts
 from trivet.gateway.access import GatewayAccess
 from trivet.gateway.certificates import ServerTls
@@ -30,6 +31,8 @@ class GatewayParts:
         max_body: bytes of a request.
         access: who may ask; None allows every client that reaches the listener.
         hosts: what requests over HTTP may name; by default the loopback names.
+        held: what all requests hold, over all servers; by default without a limit.
+        client_timeout_s: how long a client may take to send a head and a body, and to read a piece of its answer.
     """
 
     pipelines: Pipelines
@@ -37,6 +40,8 @@ class GatewayParts:
     max_body: int
     access: GatewayAccess | None = None
     hosts: OwnHosts = field(default_factory=OwnHosts)
+    held: HeldBytes = field(default_factory=HeldBytes)
+    client_timeout_s: float = 60.0
 
 
 class Server(Protocol):

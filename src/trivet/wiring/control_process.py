@@ -22,11 +22,12 @@ from trivet.disk.peers import Peers
 from trivet.domain.access import OWNER, Caller, callers_of
 from trivet.domain.decoders import decoder
 from trivet.domain.encoding import encode
+from trivet.domain.held_bytes import HeldBytes
 from trivet.domain.pipeline import Validation
 from trivet.domain.routes import FlushLogs
 from trivet.errors import Unavailable
 from trivet.gateway.http.draining import DrainingServer
-from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
+from trivet.gateway.http.uvicorn_protocol import connections
 from trivet.settings import Settings
 from trivet.wiring.catalogs import catalog_of
 from trivet.wiring.credentials import Credentials, follow_credentials, server_tls
@@ -102,11 +103,12 @@ def run_control(
         devices=find_devices(os.environ),
     )
     clear_uploads(control)
-    app = build_app(control, callers=caller_of, hosts=hosts_of(settings, [listener]))
+    held = HeldBytes(int(settings.max_held_mib * 2**20))
+    app = build_app(control, callers=caller_of, hosts=hosts_of(settings, [listener]), held=held)
     config = uvicorn.Config(
         app,
         loop="none",
-        http=GatewayProtocol,
+        http=connections(held=held, client_timeout_s=settings.client_timeout_s),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -16,6 +16,7 @@ from trivet.disk.peers import Peers
 from trivet.disk.pulse import LOOP_SLOT, Pulse
 from trivet.disk.replace import replace_file
 from trivet.domain.encoding import encode
+from trivet.domain.held_bytes import HeldBytes
 from trivet.domain.released_forms import decode_released
 from trivet.domain.routes import RouteStep, RouteTable, WorkerStep
 from trivet.engine.limits import EngineLimits
@@ -121,9 +122,17 @@ async def _run(
     run = settings.home / "run"
     pipelines = Pipelines(log=answers, waits=True)
     max_body = int(settings.max_body_mib * 2**20)
-    doors = open_doors(pipelines, partition=process_name(), max_body=max_body)
+    doors = open_doors(pipelines, partition=process_name())
     hosts = hosts_of(settings, listeners.values())
-    parts = GatewayParts(pipelines=pipelines, doors=doors, max_body=max_body, access=access, hosts=hosts)
+    parts = GatewayParts(
+        pipelines=pipelines,
+        doors=doors,
+        max_body=max_body,
+        access=access,
+        hosts=hosts,
+        held=HeldBytes(int(settings.max_held_mib * 2**20)),
+        client_timeout_s=settings.client_timeout_s,
+    )
     servers = open_servers(
         parts,
         with_kinds(listeners),

@@ -5,6 +5,7 @@ import gc
 import socket
 from collections.abc import Callable, Mapping
 
+from trivet.domain.held_bytes import HeldBytes
 from trivet.domain.package import Package
 from trivet.domain.version import LoadedModel, batching_of
 from trivet.gateway.doors.table import open_doors
@@ -66,9 +67,14 @@ async def _serve(
     stop = StopSignals(main.cancel)
     pipelines = Pipelines()
     max_body = int(settings.max_body_mib * 2**20)
-    doors = open_doors(pipelines, partition=process_name(), max_body=max_body)
+    doors = open_doors(pipelines, partition=process_name())
     parts = GatewayParts(
-        pipelines=pipelines, doors=doors, max_body=max_body, hosts=hosts_of(settings, listeners.values())
+        pipelines=pipelines,
+        doors=doors,
+        max_body=max_body,
+        hosts=hosts_of(settings, listeners.values()),
+        held=HeldBytes(int(settings.max_held_mib * 2**20)),
+        client_timeout_s=settings.client_timeout_s,
     )
 
     def count_exit() -> None:

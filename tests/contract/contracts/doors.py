@@ -13,6 +13,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
+from trivet.domain.held_bytes import HeldBytes
 from trivet.engine.batch import Batch
 from trivet.engine.canned import canned_batch
 from trivet.engine.pipeline import ServedPipeline, ServedStep
@@ -112,11 +113,14 @@ class Gateway:
 
 
 @asynccontextmanager
-async def listening(doors: Mapping[str, str], *, listeners: int = 1) -> AsyncIterator[Gateway]:
+async def listening(
+    doors: Mapping[str, str], *, listeners: int = 1, held: HeldBytes | None = None
+) -> AsyncIterator[Gateway]:
     """A gateway with so many listeners; all of them speak HTTP."""
     pipelines = Pipelines()
-    opened = open_doors(pipelines, partition="here", max_body=MAX_BODY, table=doors)
-    parts = GatewayParts(pipelines=pipelines, doors=opened, max_body=MAX_BODY)
+    opened = open_doors(pipelines, partition="here", table=doors)
+    held = held or HeldBytes()
+    parts = GatewayParts(pipelines=pipelines, doors=opened, max_body=MAX_BODY, held=held)
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(listeners)]
     stop = StopSignals()
     servers = open_servers(parts, [("http", each) for each in sockets], drain_s=SOON_S)
@@ -132,6 +136,7 @@ async def listening(doors: Mapping[str, str], *, listeners: int = 1) -> AsyncIte
             await server.stop()
         for listener in sockets:
             listener.close()
+    assert held.held == 0
 
 
 class DoorContract:
@@ -255,6 +260,28 @@ class DoorContract:
 
         asyncio.run(story())
 
+    def test_requests_that_hold_too_much_together_are_refused_at_once(self) -> None:
+        async def story() -> None:
+            large = self.encoded(list(range(4000)))
+            held = HeldBytes(len(large) + 10)
+            async with listening(self.doors, held=held) as gateway:
+                live, runner = gateway.put()
+                _, writer = await gateway.connect(self.path, large, self.headers)
+                writer.write(large[:100])
+                await gateway.until(lambda: held.held == 100)
+                reply = await gateway.post(self.path, large, self.headers)
+                assert (reply.status_code, reply.headers["retry-after"]) == (429, "1")
+                assert "the requests in flight hold too much memory" in self.message(reply.content)
+                assert runner.calls == 0
+                # A small one has room.
+                assert self.decoded((await self.ask(gateway, [2])).content) == [6]
+                writer.close()
+                await gateway.until(lambda: live.in_flight == 0)
+                assert held.held == 0
+                assert live.metrics.outcomes == {Kind.OVERLOADED: 1, None: 1}
+
+        asyncio.run(story())
+
     def test_an_error_is_counted_by_its_kind(self) -> None:
         async def story() -> None:
             async with listening(self.doors) as gateway:
@@ -307,7 +334,7 @@ class DoorContract:
     def test_its_addresses_are_not_those_of_other_doors(self) -> None:
         pipelines = Pipelines()
         pipelines.put(served(Times(3), "version"))
-        doors = open_doors(pipelines, partition="here", max_body=MAX_BODY, table=self.doors)
+        doors = open_doors(pipelines, partition="here", table=self.doors)
         paths = [path for door in doors for path in door.addresses()]
         assert len(set(paths)) == len(paths)
         assert self.path in paths

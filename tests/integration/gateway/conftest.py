@@ -112,7 +112,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.pipelines = Pipelines(waits=True)
-        doors = open_doors(self.pipelines, partition="here", max_body=2**20)
+        doors = open_doors(self.pipelines, partition="here")
         self.app = GatewayApp(self.pipelines, doors, max_body=2**20)
         self.loader = Loader(NativeSessions(example_maker), limits=EngineLimits(timeout_s=20))
         self.routing = ServedDeployments(self.pipelines, self.loader)

@@ -5,6 +5,7 @@ import contextlib
 import socket
 
 from trivet.errors import Internal, TrivetError
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.answer import Answer, BatchInputs
 from trivet.gateway.certificates import ServerTls
 from trivet.gateway.pipelines import Place
@@ -82,9 +83,11 @@ class LineServer:
         caller = None if access is None else access.caller(None if token == b"-" else b"Bearer " + token)
         pipelines = self._parts.pipelines
         places = [place for place in pipelines.places if place.name == name.decode()]
-        with pipelines.taken(places[0] if places else Place(name.decode(), None), caller) as taken:
+        place = places[0] if places else Place(name.decode(), None)
+        with Allowance(held=self._parts.held) as allowance, pipelines.taken(place, caller) as taken:
+            allowance.arrive(len(body))
             exchange = LineExchange(taken.pipeline.pipeline.runner.input_schema)
-            return await taken.pipeline.answer(exchange, body)
+            return await taken.pipeline.answer(exchange, body, allowance)
 
 
 class LineExchange(TextExchange):

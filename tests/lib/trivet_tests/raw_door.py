@@ -5,8 +5,8 @@ from typing import Final
 
 from trivet.engine.calls import Raw
 from trivet.errors import NotFound, TrivetError
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.doors.door import Find, OpenExchange, Page, PageMaker, Source
-from trivet.gateway.formats.allowance import Allowance
 from trivet.gateway.formats.inflation import inflate
 from trivet.gateway.live_pipeline import LivePipeline, RawReader
 from trivet.gateway.pipelines import Pipelines, Place
@@ -20,9 +20,8 @@ PASSED_ON: Final = (b"accept", b"x-colour")
 class RawDoor:
     """See `Door`."""
 
-    def __init__(self, pipelines: Pipelines, *, partition: str, max_body: int) -> None:
+    def __init__(self, pipelines: Pipelines, *, partition: str) -> None:
         self._pipelines = pipelines
-        self._max_body = max_body
 
     def addresses(self) -> Mapping[str, Place | TrivetError]:
         return {f"/raw/{place.name}": place for place in self._pipelines.places}
@@ -33,14 +32,14 @@ class RawDoor:
     def _reader(self, _path: str, query: bytes, headers: Mapping[bytes, bytes]) -> RawReader[bytes]:
         encoding = headers.get(b"content-encoding", b"")
 
-        def read(body: bytes) -> Raw:
+        def read(body: bytes, allowance: Allowance) -> Raw:
             return Raw(
                 content_type=headers.get(b"content-type", b"").decode("latin-1"),
                 path=f"?{query.decode()}" if query else "",
                 headers=tuple(
                     (name.decode(), headers[name].decode("latin-1")) for name in PASSED_ON if name in headers
                 ),
-                body=inflate(body, encoding, Allowance(len(body), self._max_body)),
+                body=inflate(body, encoding, allowance),
             )
 
         return RawReader(read, in_thread=bool(encoding))

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from trivet.engine.batch import Batch
 from trivet.errors import Invalid, NotFound, TrivetError
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.answer import Answer, BatchInputs
 from trivet.gateway.doors.door import Find, OpenExchange, Page, PageMaker, Source
 from trivet.gateway.live_pipeline import LivePipeline
@@ -21,7 +22,7 @@ TEXT: Final = b"text/plain; charset=utf-8"
 class TextDoor:
     """See `Door`."""
 
-    def __init__(self, pipelines: Pipelines, *, partition: str, max_body: int) -> None:
+    def __init__(self, pipelines: Pipelines, *, partition: str) -> None:
         self._pipelines = pipelines
 
     def addresses(self) -> Mapping[str, Place | TrivetError]:
@@ -59,7 +60,7 @@ class TextExchange:
     def in_thread(self, body: bytes) -> bool:
         return len(body) > 2**20
 
-    def read(self, body: bytes) -> BatchInputs:
+    def read(self, body: bytes, allowance: Allowance) -> BatchInputs:
         try:
             values = np.array([int(line) for line in body.decode().split()], np.int64)
         except (ValueError, OverflowError) as error:

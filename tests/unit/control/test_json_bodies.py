@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.control.http.body_reading import JsonBodies, plain_json
+from trivet.domain.held_bytes import HeldBytes
 from trivet.errors import Invalid
 
 JSON = [(b"content-type", b"application/json")]
@@ -30,6 +31,7 @@ def ask(
     most_bytes: int = 1000,
     within_s: float = 5.0,
     ends: bool = True,
+    held: HeldBytes | None = None,
 ) -> tuple[int, Any]:
     """The status, and the body that a route was handed or the error that came instead of it."""
     waiting = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
@@ -58,7 +60,7 @@ def ask(
 
     async def run() -> None:
         scope = {"type": "http", "method": method, "path": path, "query_string": query, "headers": list(headers)}
-        await JsonBodies(echo, most_bytes=most_bytes, within_s=within_s)(scope, receive, send)
+        await JsonBodies(echo, most_bytes=most_bytes, within_s=within_s, held=held)(scope, receive, send)
 
     asyncio.run(run())
     return said["status"], orjson.loads(said["body"]) if said["body"] else None
@@ -131,6 +133,16 @@ def test_a_body_that_does_not_come_is_not_waited_for_for_ever() -> None:
     scope = {"type": "http", "method": "POST", "path": "/v1/pipelines", "query_string": b"", "headers": JSON}
     asyncio.run(JsonBodies(unreachable, within_s=0.05)(scope, silence, send))
     assert answers[0]["status"] == 408
+
+
+def test_bodies_that_hold_too_much_together_are_refused() -> None:
+    held = HeldBytes(20 * 1000)
+    held.hold(10 * 1000)
+    status, said = ask(b"[" + b"1," * 800, b"1," * 400, b"1]", held=held)
+    assert (status, said["class"], said["reason"]) == (429, "Overloaded", "memory_held")
+    assert held.held == 10 * 1000
+    assert ask(b"[1]", held=held)[0] == 200
+    assert held.held == 10 * 1000
 
 
 def test_a_caller_who_goes_away_is_not_answered() -> None:

@@ -165,7 +165,7 @@ def serve_model(
 
 
 def serve_pipelines(pipelines: Pipelines, *, max_body: int = 4 * 2**20, access: GatewayAccess | None = None) -> Server:
-    doors = open_doors(pipelines, partition="here", max_body=max_body)
+    doors = open_doors(pipelines, partition="here")
     return Server(pipelines, GatewayApp(pipelines, doors, max_body=max_body, access=access))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from trivet.domain.schema import parse_schema
 from trivet.errors import TrivetError
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.http.addresses import Addresses
 from trivet.gateway.pipelines import Pipelines, Place
 from trivet_tests.text_door import TextDoor
@@ -20,7 +21,7 @@ class Forgetful(TextDoor):
 
 def test_a_slow_request_is_answered_by_a_version_without_an_address(make_pipeline):
     pipelines = Pipelines()
-    door = Forgetful(pipelines, partition="here", max_body=2**20)
+    door = Forgetful(pipelines, partition="here")
     addresses = Addresses([door], pipelines)
     schema = parse_schema("x: int64")
 
@@ -29,4 +30,4 @@ def test_a_slow_request_is_answered_by_a_version_without_an_address(make_pipelin
     door.listed = False
     newer = pipelines.put(make_pipeline(schema, schema, lambda batch: batch, name="p"))
     assert not addresses.by_path
-    assert addresses.exchange(door, newer)("/text/p", b"", {}).read(b"1").batch.rows == 1
+    assert addresses.exchange(door, newer)("/text/p", b"", {}).read(b"1", Allowance()).batch.rows == 1

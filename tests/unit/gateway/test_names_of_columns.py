@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from trivet.errors import Invalid
-from trivet.gateway.formats.allowance import Allowance
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.formats.arrow_in import decode_arrow
 from trivet.gateway.formats.records import RecordsDecoder
 

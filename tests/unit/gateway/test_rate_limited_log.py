@@ -22,7 +22,7 @@ def said_by(caplog: pytest.LogCaptureFixture) -> int:
 
 def test_a_failing_pipeline_is_logged_once_a_second_and_all_requests_count(caplog):
     pipelines = Pipelines()
-    app = GatewayApp(pipelines, open_doors(pipelines, partition="here", max_body=2**20), max_body=2**20)
+    app = GatewayApp(pipelines, open_doors(pipelines, partition="here"), max_body=2**20)
     pipelines.refuse(Place("p", 1), Unavailable("pipeline p is starting", fix="ask again in a moment"))
     statuses = []
 

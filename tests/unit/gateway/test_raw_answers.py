@@ -50,7 +50,7 @@ def post(pipeline_around):
     def start(model):
         pipelines = Pipelines()
         live = pipelines.put(pipeline_around(model, name="model"))
-        app = GatewayApp(pipelines, open_doors(pipelines, partition="", max_body=100, table=DOORS), max_body=100)
+        app = GatewayApp(pipelines, open_doors(pipelines, partition="", table=DOORS), max_body=100)
         sent, came = [], [{"type": "http.request", "body": b"hello"}]
 
         async def receive():

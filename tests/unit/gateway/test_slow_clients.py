@@ -7,16 +7,12 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
+from trivet.domain.held_bytes import HeldBytes
+from trivet.gateway.http.uvicorn_protocol import MOST_HEAD_BYTES, connections
 
 LIMIT_S = 0.3
 LARGE = 64 * 2**20
 WHOLE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-class Impatient(GatewayProtocol):
-    slowest_head_s = LIMIT_S
-    slowest_read_s = LIMIT_S
 
 
 async def answers(scope, receive, send):
@@ -27,14 +23,15 @@ async def answers(scope, receive, send):
 
 
 @asynccontextmanager
-async def connected(state=None):
-    config = uvicorn.Config(answers, loop="none", lifespan="off", ws="none", log_config=None, timeout_keep_alive=5)
+async def connected(state=None, held=None):
+    make = connections(held=held or HeldBytes(), client_timeout_s=LIMIT_S)
+    config = uvicorn.Config(
+        answers, loop="none", http=make, lifespan="off", ws="none", log_config=None, timeout_keep_alive=5
+    )
     config.load()
     state = state or ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: Impatient(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-    )
+    server = await loop.create_server(lambda: make(config=config, server_state=state, app_state={}), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     try:
         yield reader, writer
@@ -111,16 +108,41 @@ def test_complete_requests_are_answered_late_and_the_connection_stays():
     asyncio.run(story())
 
 
+def test_heads_count_among_what_all_requests_hold():
+    async def story():
+        held = HeldBytes(MOST_HEAD_BYTES)
+        async with connected(held=held) as (reader, writer), connected(held=held) as (other_reader, other_writer):
+            writer.write(WHOLE[:-2] + b"A: " + b"a" * (MOST_HEAD_BYTES // 2))
+            async with asyncio.timeout(60):
+                while held.held < MOST_HEAD_BYTES // 2:
+                    await asyncio.sleep(0.001)
+            other_writer.write(WHOLE[:-2] + b"A: " + b"a" * (MOST_HEAD_BYTES // 2))
+            said = await rest(other_reader)
+            assert said.startswith(b"HTTP/1.1 429 ")
+            assert b"\r\nretry-after: 1\r\n" in said
+            writer.write(b"\r\n\r\n")
+            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+            assert held.held == 0
+
+    asyncio.run(story())
+
+
 def test_a_client_that_does_not_read_its_answer_is_dropped():
     async def story():
-        state = ServerState()
-        async with connected(state) as (reader, writer):
+        state, held = ServerState(), HeldBytes()
+        async with connected(state, held) as (reader, writer):
             writer.transport.pause_reading()
             writer.write(WHOLE.replace(b"/", b"/large", 1))
             await writer.drain()
             async with asyncio.timeout(60):
-                while state.total_requests == 0 or state.connections:
+                while state.total_requests == 0:
+                    await asyncio.sleep(0.001)
+                most = held.held
+                while state.connections:
                     await asyncio.sleep(0.02)
+            # What was not read counted among what all requests hold, after its request had ended.
+            assert LARGE / 2 < most <= LARGE
+            assert held.held == 0
             writer.transport.resume_reading()
             try:
                 said = await asyncio.wait_for(reader.read(2 * LARGE), 60)

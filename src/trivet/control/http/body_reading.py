@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from trivet.control.http.errors import error_response
+from trivet.domain.held_bytes import HeldBytes
 from trivet.errors import Invalid, TooLarge, TrivetError
 
 __all__ = ["MOST_BYTES", "STREAMED", "JsonBodies"]
@@ -19,6 +20,8 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BYTES = 8 * 2**20
 WITHIN_S = 60.0
+# The body itself, the same JSON in its plain form, and what the application decodes it to.
+DECODED_TIMES = 8
 
 STREAMED = re.compile(r"PUT /v1/uploads/[^/]+/content|POST /v1/api/models/(upload_and_convert|upload_stream)")
 """Method and path of routes that read their body in pieces, and limit it themselves."""
@@ -36,24 +39,35 @@ class JsonBodies:
         app: the application.
         most_bytes: of a body.
         within_s: how long a body may take to arrive.
+        held: what all requests of the process hold; by default without a limit.
     """
 
-    def __init__(self, app: App, *, most_bytes: int = MOST_BYTES, within_s: float = WITHIN_S) -> None:
+    def __init__(
+        self, app: App, *, most_bytes: int = MOST_BYTES, within_s: float = WITHIN_S, held: HeldBytes | None = None
+    ) -> None:
         self._app = app
         self._most_bytes = most_bytes
         self._within_s = within_s
+        self._all = held or HeldBytes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, then let the request through."""
         if scope["type"] != "http" or STREAMED.fullmatch(f"{scope['method']} {scope['path']}"):
             await self._app(scope, receive, send)
             return
+        held = _Held(self._all)
+        try:
+            await self._pass_on(scope, receive, send, held)
+        finally:
+            held.end()
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, held: "_Held") -> None:
         try:
             if "\0" in scope["path"] or b"%00" in scope.get("query_string", b""):
                 raise Invalid("a NUL character in the address", fix="leave it out")
             try:
                 async with asyncio.timeout(self._within_s):
-                    body = await self._read(receive)
+                    body = await self._read(receive, held)
             except TimeoutError:
                 await error_response(
                     Invalid("the body did not arrive in time", fix="send it again", reason="stalled"), status=408
@@ -78,7 +92,7 @@ class JsonBodies:
             return
         await self._app({**scope, "headers": _with_length(scope["headers"], body)}, _replayed(body, receive), send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    async def _read(self, receive: Receive, held: "_Held") -> bytes | None:
         """The whole body; None if the client disconnected."""
         pieces, size = [], 0
         while True:
@@ -87,6 +101,7 @@ class JsonBodies:
                 return None
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
+            held.hold(len(pieces[-1]))
             if size > self._most_bytes:
                 raise TooLarge(
                     "the body is too large",
@@ -95,6 +110,22 @@ class JsonBodies:
                 )
             if not message.get("more_body", False):
                 return b"".join(pieces)
+
+
+class _Held:
+    """What one request holds."""
+
+    def __init__(self, held: HeldBytes) -> None:
+        self._all = held
+        self._nbytes = 0
+
+    def hold(self, nbytes: int) -> None:
+        """Count a piece of the body, and the JSON that it becomes. Raises as `HeldBytes.hold` does."""
+        self._all.hold(DECODED_TIMES * nbytes, besides=self._nbytes)
+        self._nbytes += DECODED_TIMES * nbytes
+
+    def end(self) -> None:
+        self._all.add(-self._nbytes)
 
 
 def plain_json(body: bytes) -> bytes:

@@ -40,7 +40,7 @@ Source: TypeAlias = Literal["engine", "platform"]
 
 
 class Door(Protocol):
-    """One wire protocol. Its class takes the pipelines, the name of this process and the largest body: see `open_doors`."""
+    """One wire protocol. Its class takes the pipelines and the name of this process: see `open_doors`."""
 
     def addresses(self) -> Mapping[str, Place | TrivetError]:
         """Each path that takes predictions, with the place that answers there, or why it is not clear which one does.

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from trivet.errors import TrivetError
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.answer import Answer
 from trivet.gateway.doors.door import Find, OpenExchange, Page, PageMaker, Source
 from trivet.gateway.doors.reference_addresses import (
@@ -21,7 +22,6 @@ from trivet.gateway.doors.reference_addresses import (
 )
 from trivet.gateway.doors.reference_formats import CONTENT_TYPES, Format, negotiate
 from trivet.gateway.doors.reference_openapi import describe
-from trivet.gateway.formats.allowance import Allowance
 from trivet.gateway.formats.arrow_in import decode_arrow
 from trivet.gateway.formats.arrow_out import ArrowWriter
 from trivet.gateway.formats.dataset import Selection, check_columns, parse_selection
@@ -30,7 +30,7 @@ from trivet.gateway.formats.inputs import EchoedInputs
 from trivet.gateway.formats.records import RecordsDecoder
 from trivet.gateway.formats.records_out import RecordsWriter
 from trivet.gateway.formats.stamp import Stamp
-from trivet.gateway.formats.widths import row_bytes
+from trivet.gateway.formats.widths import is_fixed, row_bytes
 from trivet.gateway.live_pipeline import LivePipeline
 from trivet.gateway.pipelines import Phase, Pipelines, Place
 
@@ -49,13 +49,11 @@ class ReferenceDoor:
     Args:
         pipelines: what answers.
         partition: names this process in `metadata.partition`.
-        max_body: bytes of a request, inflated.
     """
 
-    def __init__(self, pipelines: Pipelines, *, partition: str, max_body: int) -> None:
+    def __init__(self, pipelines: Pipelines, *, partition: str) -> None:
         self._pipelines = pipelines
         self._partition = partition
-        self._max_body = max_body
 
     def addresses(self) -> Mapping[str, Place | TrivetError]:
         """See `Door.addresses`."""
@@ -63,7 +61,7 @@ class ReferenceDoor:
 
     def exchanges(self, pipeline: LivePipeline) -> OpenExchange:
         """See `Door.exchanges`."""
-        return _Exchanges(pipeline, partition=self._partition, max_body=self._max_body).of
+        return _Exchanges(pipeline, partition=self._partition).of
 
     def page(self, path: str, find: Find) -> PageMaker | None:
         """See `Door.page`: a pipeline's entry in the list of them, and its own description."""
@@ -121,7 +119,7 @@ class ReferenceExchange:
         compressed: whether the request's body has to be inflated.
     """
 
-    read: Callable[[bytes], EchoedInputs]
+    read: Callable[[bytes, Allowance], EchoedInputs]
     write: Callable[[Answer[EchoedInputs]], bytes | memoryview]
     content_type: bytes
     compressed: bool
@@ -134,7 +132,7 @@ class ReferenceExchange:
 class _Exchanges:
     """The exchanges of one pipeline, kept by what the headers say: clients repeat themselves."""
 
-    def __init__(self, live: LivePipeline, *, partition: str, max_body: int) -> None:
+    def __init__(self, live: LivePipeline, *, partition: str) -> None:
         pipeline = live.pipeline
         last = pipeline.steps[-1]
         last_model = orjson.dumps({"model_name": last.name, "model_sha": last.sha}).decode()
@@ -143,7 +141,8 @@ class _Exchanges:
         self._output_schema = pipeline.runner.output_schema
         self._checks = () if pipeline.checks is None else pipeline.checks.names
         self._output_bytes = sum(row_bytes(field.type) for field in self._output_schema)
-        self._max_body = max_body
+        fixed = all(is_fixed(field.type) for field in self._input_schema)
+        self._input_bytes = sum(row_bytes(field.type) for field in self._input_schema) if fixed else None
         self._records = RecordsDecoder(self._input_schema)
         self._known: dict[tuple[bytes, bytes, bytes, bytes], ReferenceExchange] = {}
 
@@ -171,14 +170,15 @@ class _Exchanges:
         self._known[key] = exchange
         return exchange
 
-    def _reader(self, came: Format, encoding: bytes) -> Callable[[bytes], EchoedInputs]:
+    def _reader(self, came: Format, encoding: bytes) -> Callable[[bytes, Allowance], EchoedInputs]:
         decode = self._records.decode if came is Format.RECORDS else self._decode_arrow
-        max_body, bytes_a_row = self._max_body, self._output_bytes
+        bytes_a_row, column_bytes = self._output_bytes, self._input_bytes
 
-        def read(body: bytes) -> EchoedInputs:
-            allowance = Allowance(len(body), max_body)
+        def read(body: bytes, allowance: Allowance) -> EchoedInputs:
             inputs = decode(inflate(body, encoding, allowance) if encoding else body, allowance)
-            allowance.check_outputs(inputs.batch.rows, bytes_a_row=bytes_a_row)
+            batch = inputs.batch
+            columns = batch.nbytes if column_bytes is None else batch.rows * column_bytes
+            allowance.hold_rows(batch.rows, columns=columns, bytes_a_row=bytes_a_row)
             return inputs
 
         return read

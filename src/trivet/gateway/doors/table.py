@@ -14,17 +14,16 @@ DOORS: Final[Mapping[str, str]] = {
 }
 
 
-def open_doors(pipelines: Pipelines, *, partition: str, max_body: int, table: Mapping[str, str] = DOORS) -> list[Door]:
+def open_doors(pipelines: Pipelines, *, partition: str, table: Mapping[str, str] = DOORS) -> list[Door]:
     """The doors of a table, in its order: the first one answers what belongs to none.
 
     Args:
         pipelines: what answers behind them.
         partition: names this process.
-        max_body: bytes of a request, inflated.
         table: the module and the class of each.
     """
     doors: list[Door] = []
     for place in table.values():
         module, _, name = place.partition(":")
-        doors.append(getattr(import_module(module), name)(pipelines, partition=partition, max_body=max_body))
+        doors.append(getattr(import_module(module), name)(pipelines, partition=partition))
     return doors

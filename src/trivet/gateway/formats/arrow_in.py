@@ -12,7 +12,7 @@ import pyarrow as pa
 from trivet.domain.schema import format_type
 from trivet.engine.batch import Batch
 from trivet.errors import Invalid, TooLarge
-from trivet.gateway.formats.allowance import Allowance
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.formats.arrow_sizes import spend_arrow
 from trivet.gateway.formats.field_names import check_optional_names, missing_field
 from trivet.gateway.formats.json_text import column_texts

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 
-from trivet.gateway.formats.allowance import Allowance
+from trivet.gateway.allowance import Allowance
 
 __all__ = ["spend_arrow"]
 

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.answer import Inputs
-from trivet.gateway.formats.allowance import Allowance
 
 __all__ = ["EchoedInputs"]
 

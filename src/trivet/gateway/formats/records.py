@@ -15,12 +15,14 @@ import orjson
 import pyarrow as pa
 
 from trivet.engine.batch import Batch, Column
-from trivet.gateway.formats.allowance import Allowance
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.formats.json_columns import ColumnBuilder, json_type
 from trivet.gateway.formats.records_lenient import LenientDecoder
 
-__all__ = ["RecordInputs", "RecordsDecoder"]
+__all__ = ["RecordInputs", "RecordsDecoder", "decoding_bytes"]
 
+# What a smaller body takes while it is decoded is not counted, because one such body is decoded at a time.
+LARGE = 2**20
 # Arrow IPC allows 64 levels, and an answer adds some.
 MAX_DEPTH = 48
 
@@ -113,6 +115,12 @@ class RecordsDecoder:
         """
         if allowance is None:
             allowance = Allowance(len(body))
+        if len(body) <= LARGE:
+            return self._decoded(body, allowance)
+        with allowance.holding(decoding_bytes(body)):
+            return self._decoded(body, allowance)
+
+    def _decoded(self, body: bytes, allowance: Allowance) -> RecordInputs:
         if self._decode is None:
             return self._leniently(body, allowance)
         try:
@@ -144,6 +152,13 @@ class RecordsDecoder:
         pieces = body.split(b"}")
         pieces.pop()
         return [piece[piece.index(b"{") :] + b"}" for piece in pieces]
+
+
+def decoding_bytes(body: bytes) -> int:
+    """The Python objects that JSON becomes for a moment, or a little more: numbers and texts, lists, rows and their fields."""
+    return (
+        2 * len(body) + 48 * body.count(b",") + 96 * body.count(b"[") + 240 * body.count(b"{") + 64 * body.count(b":")
+    )
 
 
 def _strict(schema: pa.Schema, names: Sequence[str]) -> Callable[[bytes], list[Any]]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from trivet.domain.schema import format_type
 from trivet.engine.batch import Column
 from trivet.errors import Invalid
-from trivet.gateway.formats.allowance import Allowance
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.formats.field_names import check_optional_names, missing_field
 from trivet.gateway.formats.json_columns import ColumnBuilder, list_of
 from trivet.gateway.formats.json_scalars import Refused, scalar_converter

@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 
 from trivet.errors import TooLarge
 
-__all__ = ["json_bytes", "refuse_weightless", "row_bytes"]
+__all__ = ["is_fixed", "json_bytes", "refuse_weightless", "row_bytes"]
 
 MAX_WEIGHTLESS = 1_000_000
 # Text of the longest value: -9223372036854775808, -1.7976931348623157e+308, a timestamp in nanoseconds with its quotes.
@@ -26,6 +26,15 @@ def row_bytes(kind: pa.DataType) -> int:
         return max(1, int(kind.bit_width) // 8) if kind.bit_width else 0
     except ValueError:
         return 8
+
+
+def is_fixed(kind: pa.DataType) -> bool:
+    """Whether all values of a type take the same number of bytes."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return is_fixed(kind.storage_type)
+    if pa.types.is_fixed_size_list(kind):
+        return is_fixed(kind.value_type)
+    return bool(pa.types.is_primitive(kind))
 
 
 def refuse_weightless(batch: pa.RecordBatch) -> None:

@@ -10,12 +10,14 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from trivet.domain.access import Caller
+from trivet.domain.held_bytes import HeldBytes
 from trivet.domain.own_hosts import OwnHosts, UnknownHost, headers_by_name
+from trivet.engine.calls import RawAnswer
 from trivet.engine.pool import Replaced
 from trivet.errors import Internal, NotFound, TrivetError, Unauthorized, Unavailable
 from trivet.gateway.access import GatewayAccess
+from trivet.gateway.allowance import Allowance
 from trivet.gateway.doors.door import Door, Source
-from trivet.gateway.formats.allowance import too_large
 from trivet.gateway.http.addresses import Address, Addresses
 from trivet.gateway.http.bodies import read_body
 from trivet.gateway.http.docs_page import CONTENT_SECURITY_POLICY
@@ -31,6 +33,7 @@ __all__ = ["GatewayApp"]
 
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 
+LONG_DIGITS = 6
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -43,6 +46,8 @@ class GatewayApp:
         max_body: bytes of a request.
         access: what a request must bring; without it all who reach the listener may ask.
         hosts: what requests may name; by default the loopback names.
+        held: what all requests of the process hold; by default without a limit.
+        client_timeout_s: how long a client may take to send its body, and to read a piece of an answer that the model writes.
     """
 
     def __init__(
@@ -53,12 +58,17 @@ class GatewayApp:
         max_body: int,
         access: GatewayAccess | None = None,
         hosts: OwnHosts | None = None,
+        held: HeldBytes | None = None,
+        client_timeout_s: float = 60.0,
     ) -> None:
         self._pipelines = pipelines
         self._addresses = Addresses(doors, pipelines)
         self._pages = Pages(pipelines)
         self._max_body = max_body
-        self._too_long = len(str(max_body))
+        # A length of so many digits is looked at before the body arrives.
+        self._long_digits = min(LONG_DIGITS, len(str(max_body)))
+        self._held = held or HeldBytes()
+        self._client_timeout_s = client_timeout_s
         self._access = access
         self._hosts = hosts or OwnHosts()
         self._faults = RateLimitedLog(logging.getLogger(__name__))
@@ -92,15 +102,29 @@ class GatewayApp:
         *,
         headers: Mapping[bytes, bytes],
     ) -> None:
+        with Allowance(max_bytes=self._max_body, held=self._held) as allowance:
+            await self._answer_within(allowance, address, caller, scope, receive=receive, send=send, headers=headers)
+
+    async def _answer_within(
+        self,
+        allowance: Allowance,
+        address: Address,
+        caller: Caller | None,
+        scope: Mapping[str, Any],
+        *,
+        receive: Receive,
+        send: Send,
+        headers: Mapping[bytes, bytes],
+    ) -> None:
         request_id = self._request_id(headers.get(b"x-request-id"))
         try:
             with Taken(self._pipelines, address.pipeline, caller) as taken:
                 scope["state"]["on_left"] = taken.on_left()
                 length = headers.get(b"content-length", b"")
-                if len(length) >= self._too_long and int(length) > self._max_body:
-                    raise too_large(self._max_body)
+                if len(length) >= self._long_digits:
+                    allowance.expect(int(length))
                 exchange = address.exchange(scope["path"], scope["query_string"], headers)
-                body = await read_body(receive, max_bytes=self._max_body)
+                body = await read_body(receive, allowance, within_s=self._client_timeout_s)
                 answers, answered = True, None
                 while answered is None:
                     if taken.moved(answers=answers):
@@ -110,11 +134,13 @@ class GatewayApp:
                         if isinstance(exchange, RawReader):
                             # An error after the first piece has no page: `_answer_error` logs it, and the connection is cut.
                             send = BegunOnce(send)
-                            await _send_raw(send, taken, exchange, body, request_id)
+                            ask = partial(taken.pipeline.answer_raw, exchange, body, allowance)
+                            await self._send_raw(send, taken, ask, request_id)
                             return
-                        answered = await taken.pipeline.answer(exchange, body), exchange.content_type
+                        answered = await taken.pipeline.answer(exchange, body, allowance), exchange.content_type
                     except Replaced:
                         answers = False
+                        allowance.decode_again()
         except Abandoned:
             return
         except asyncio.CancelledError:
@@ -139,6 +165,16 @@ class GatewayApp:
             }
         )
         await send({"type": "http.response.body", "body": content})
+
+    async def _send_raw(
+        self, send: Send, taken: Taken, ask: Callable[[], Awaitable[RawAnswer]], request_id: bytes
+    ) -> None:
+        """Send what the model answers. A client that leaves has as much of it as it needs."""
+        try:
+            await send_raw(send, ask, request_id, slowest_piece_s=self._client_timeout_s)
+        except asyncio.CancelledError:
+            if not taken.left:
+                raise
 
     def _request_id(self, given: bytes | None) -> bytes:
         if given is not None and REQUEST_ID.fullmatch(given):
@@ -217,15 +253,6 @@ class GatewayApp:
         is_html = content_type.startswith(b"text/html")
         more = [(b"content-security-policy", CONTENT_SECURITY_POLICY)] if is_html else []
         await respond(send, status, content, content_type, more, head=method == "HEAD")
-
-
-async def _send_raw(send: Send, taken: Taken, reader: RawReader[bytes], body: bytes, request_id: bytes) -> None:
-    """Send what the model answers. A client that leaves has as much of it as it needs."""
-    try:
-        await send_raw(send, partial(taken.pipeline.answer_raw, reader, body), request_id)
-    except asyncio.CancelledError:
-        if not taken.left:
-            raise
 
 
 def _place_of(error: BaseException) -> tuple[object, ...]:

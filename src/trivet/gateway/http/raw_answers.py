@@ -11,7 +11,6 @@ from trivet.gateway.http.responses import Send
 
 __all__ = ["BegunOnce", "send_raw"]
 
-SLOWEST_PIECE_S = 60.0
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # Of these the gateway sends its own: how long a body is and where it ends belongs to the connection, not to the model.
 OWN_HEADERS: Final = frozenset(
@@ -49,7 +48,7 @@ class BegunOnce:
 
 
 async def send_raw(
-    send: Send, ask: Callable[[], Awaitable[RawAnswer]], request_id: bytes, *, slowest_piece_s: float = SLOWEST_PIECE_S
+    send: Send, ask: Callable[[], Awaitable[RawAnswer]], request_id: bytes, *, slowest_piece_s: float
 ) -> None:
     """Ask for an answer, and send its pieces as they come.
 

@@ -9,7 +9,7 @@ from trivet.errors import Conflict
 from trivet.gateway.certificates import ServerTls
 from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.http.draining import DrainingServer
-from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
+from trivet.gateway.http.uvicorn_protocol import connections
 from trivet.gateway.servers import GatewayParts
 
 __all__ = ["HttpServer"]
@@ -35,10 +35,18 @@ class HttpServer:
     ) -> None:
         self._listener = listener
         config = uvicorn.Config(
-            GatewayApp(parts.pipelines, parts.doors, max_body=parts.max_body, access=parts.access, hosts=parts.hosts),
+            GatewayApp(
+                parts.pipelines,
+                parts.doors,
+                max_body=parts.max_body,
+                access=parts.access,
+                hosts=parts.hosts,
+                held=parts.held,
+                client_timeout_s=parts.client_timeout_s,
+            ),
             interface="asgi3",
             loop="none",
-            http=GatewayProtocol,
+            http=connections(held=parts.held, client_timeout_s=parts.client_timeout_s),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -8,18 +8,20 @@ It uses attributes that uvicorn does not promise (`scope`, `cycle`, `timeout_kee
 """
 
 import asyncio
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-__all__ = ["GatewayProtocol"]
+from trivet.domain.held_bytes import HeldBytes
+
+__all__ = ["GatewayProtocol", "connections"]
 
 MOST_HEAD_BYTES = 2**19
-SLOWEST_HEAD_S = 60.0
-SLOWEST_READ_S = 60.0
 # A client that reads this much within the time is slow, and not gone.
 LEAST_READ_BYTES = 2**18
+TOO_MUCH_HELD = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class _GatheringTransport:
@@ -77,23 +79,34 @@ class GatewayProtocol(HttpToolsProtocol):
     """uvicorn's protocol over a gathering transport, with limits on a request's head: its size, and the time it takes.
 
     uvicorn's parser would keep a head without end, and a connection on which none ever comes.
+
+    Args:
+        about: uvicorn's own arguments.
+        held: what all requests of the process hold: heads and answers that are not read count here.
+        client_timeout_s: how long a client may take to send a head, and to read a piece of its answer.
     """
 
-    slowest_head_s = SLOWEST_HEAD_S
-    slowest_read_s = SLOWEST_READ_S
     _head_bytes = 0
+    _unread = 0
     _head_timer: asyncio.TimerHandle | None = None
     _answering: RequestResponseCycle | None = None
 
+    def __init__(self, *, held: HeldBytes, client_timeout_s: float, **about: Any) -> None:
+        super().__init__(**about)
+        self._held = held
+        self._client_timeout_s = client_timeout_s
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected."""
-        super().connection_made(_GatheringTransport(transport, self.loop, self.slowest_read_s))  # type: ignore[arg-type]
+        super().connection_made(_GatheringTransport(transport, self.loop, self._client_timeout_s))  # type: ignore[arg-type]
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone. If its request is being answered, `on_left` in the `state` of its scope is called, where it is set."""
         self._stop_head_timer()
+        self._hold_head(0)
         super().connection_lost(exc)
+        self._hold_unread(0)
         answering = self._answering
         if answering is not None and not answering.response_complete:
             # With pipelining it is not the last request, which is the only one that uvicorn marks.
@@ -111,7 +124,8 @@ class GatewayProtocol(HttpToolsProtocol):
         if scope is None:
             return
         if "method" in scope:
-            self._head_bytes = 0
+            if self._head_bytes:
+                self._hold_head(0)
             # Empty lines after an answer end uvicorn's own waiting for the next request, and begin none.
             if not self.cycle.response_complete or self.timeout_keep_alive_task is not None:
                 self._stop_head_timer()
@@ -119,9 +133,33 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._start_head_timer()
             return
         self._start_head_timer()
-        self._head_bytes += len(data)
-        if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+        self._hold_head(self._head_bytes + len(data))
+        if self.transport.is_closing():
+            return
+        if self._head_bytes > MOST_HEAD_BYTES:
             self.send_400_response(f"The request's head is larger than {MOST_HEAD_BYTES // 2**10} KiB.")
+        elif self._held.held > self._held.most:
+            # No application knows a request without a whole head, so the answer has no form of its own.
+            self.transport.write(TOO_MUCH_HELD)
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as its answer is written: what it has not read is held, also once the answer is complete."""
+        super().pause_writing()
+        self._hold_unread(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """The client has read nearly all."""
+        self._hold_unread(0)
+        super().resume_writing()
+
+    def _hold_head(self, nbytes: int) -> None:
+        self._held.add(nbytes - self._head_bytes)
+        self._head_bytes = nbytes
+
+    def _hold_unread(self, nbytes: int) -> None:
+        self._held.add(nbytes - self._unread)
+        self._unread = nbytes
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
@@ -138,13 +176,18 @@ class GatewayProtocol(HttpToolsProtocol):
         elif scope is None or "method" in scope:
             self.transport.close()
         else:
-            self.send_400_response(f"The request's head did not come within {self.slowest_head_s:g} s.")
+            self.send_400_response(f"The request's head did not come within {self._client_timeout_s:g} s.")
 
     def _start_head_timer(self) -> None:
         if self._head_timer is None and not self.transport.is_closing():
-            self._head_timer = self.loop.call_later(self.slowest_head_s, self._head_is_late)
+            self._head_timer = self.loop.call_later(self._client_timeout_s, self._head_is_late)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def connections(*, held: HeldBytes, client_timeout_s: float) -> type[asyncio.Protocol]:
+    """What uvicorn makes a connection's protocol with: see `GatewayProtocol`."""
+    return cast("type[asyncio.Protocol]", partial(GatewayProtocol, held=held, client_timeout_s=client_timeout_s))
