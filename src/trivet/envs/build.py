@@ -13,6 +13,7 @@ from trivet.envs.interpreters import Interpreter
 from trivet.envs.known_bad import packages_of
 from trivet.envs.progress import Progress
 from trivet.envs.records import EnvironmentRecord, write_record
+from trivet.envs.unchanged import record_files
 from trivet.envs.uv_calls import Uv, UvFailedError
 from trivet.errors import BadEnvironment
 
@@ -26,6 +27,7 @@ def build(
     lock: str,
     *,
     target: Path,
+    files: Path,
     interpreter: Interpreter,
     modules: Sequence[str],
     uv: Uv,
@@ -37,6 +39,7 @@ def build(
     Args:
         lock: requirements with hashes.
         target: its folder, which must not exist.
+        files: where its files are written down.
         interpreter: what it runs on.
         modules: must import in it, or the build fails.
         uv: does the work.
@@ -69,6 +72,7 @@ def build(
         made=datetime.now(UTC),
     )
     write_record(draft / RECORD, record, drafts=uv.temporary.path)
+    record_files(draft, path=files, drafts=uv.temporary.path)
     target.parent.mkdir(mode=0o700, exist_ok=True)
     _flush(draft)
     draft.rename(target)

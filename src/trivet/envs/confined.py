@@ -68,6 +68,11 @@ class Confined:
     readable: tuple[Path, ...] = ()
 
     @property
+    def protects(self) -> bool:
+        """Whether workers cannot change their environments."""
+        return self.mode != "off" and landlock_abi() > 0
+
+    @property
     def active(self) -> bool:
         """Whether it is confined on this machine: uv moves files between folders, which the first Landlock forbids."""
         return self.mode != "off" and landlock_abi() >= _ENOUGH

@@ -1,5 +1,6 @@
 """All environments of one Trivet home: found by their inputs, built if they are missing, removed if they are unused."""
 
+import logging
 import os
 import platform
 import sys
@@ -24,6 +25,7 @@ from trivet.envs.pip_config import read_pip_config
 from trivet.envs.progress import Progress, silent
 from trivet.envs.records import EnvironmentRecord, LockRecord, ReplacementRecord, read_record, write_record
 from trivet.envs.resolve import resolve
+from trivet.envs.unchanged import changed_file
 from trivet.envs.uv_calls import Uv, uv_program
 from trivet.envs.uv_settings import UvSettings, uv_settings
 from trivet.envs.wheel_folder import digest_of_wheels
@@ -31,6 +33,8 @@ from trivet.envs.worker_needs import modules_of, requirements_of_worker
 from trivet.errors import NotFound, Unavailable
 
 __all__ = ["EnvironmentInfo", "EnvironmentStore", "Infos"]
+
+_log = logging.getLogger(__name__)
 
 # Longer than any real build: a builder that hangs reaches its own limits first.
 _WAIT_S = 3 * 3600.0
@@ -77,7 +81,7 @@ class EnvironmentStore:
     """Environments by digest below one folder.
 
     `locks/` holds resolved requirements, by their inputs; `environments/` what was built, by lock, Python and platform;
-    `replaced/` the replacements of lost ones; `held/` lock files between processes; `tmp/` unfinished files.
+    `files/` what their files were; `replaced/` the replacements of lost ones; `held/` lock files between processes; `tmp/` unfinished files.
 
     Args:
         root: the folder; created on first use.
@@ -166,7 +170,7 @@ class EnvironmentStore:
     def _find(self, digest: Digest) -> Environment | None:
         folder = self._folder(digest)
         record = read_record(folder / RECORD, EnvironmentRecord)
-        if record is None or not self._is_finished(digest):
+        if record is None or not self._is_finished(digest) or self._discard_changed(digest):
             return None
         with suppress(OSError):
             (folder / _LAST_USED).touch()
@@ -214,6 +218,8 @@ class EnvironmentStore:
                 removed = [info for info in self.list() if self._prune_one(info.digest, before=before, space=space)]
                 self._discard_strangers(space)
             gone = {info.digest for info in removed}
+            for digest in gone:
+                self._files(digest).unlink(missing_ok=True)
             for file in self._root.glob("locks/*.json"):
                 lock = read_record(file, LockRecord)
                 if lock is None or lock.environment in gone:
@@ -276,7 +282,7 @@ class EnvironmentStore:
     def _ready(self, key: Digest) -> Environment | None:
         """The environment of a set of inputs, where it is finished."""
         lock = read_record(self._lock_record(key), LockRecord)
-        if lock is None or not self._is_finished(lock.environment):
+        if lock is None or not self._is_finished(lock.environment) or self._discard_changed(lock.environment):
             return None
         folder = self._folder(lock.environment)
         # A read-only store (in an image) still serves what it holds.
@@ -353,6 +359,7 @@ class EnvironmentStore:
             build(
                 lock.lock,
                 target=target,
+                files=self._files(lock.environment),
                 interpreter=interpreter,
                 modules=modules_of(self._worker),
                 uv=uv,
@@ -385,6 +392,21 @@ class EnvironmentStore:
         folder = self._folder(digest)
         # `exists` follows the link to the interpreter, which may be gone.
         return (folder / RECORD).exists() and (folder / "bin/python").exists()
+
+    def _discard_changed(self, digest: Digest) -> bool:
+        """Removes an environment whose files were changed since it was built, so that it is built again. Whether it was removed."""
+        if self._confined.protects:
+            return False
+        changed = changed_file(self._folder(digest), path=self._files(digest))
+        if changed is None:
+            return False
+        _log.warning("the environment %s is built again: %s was changed since it was built", digest[:12], changed)
+        with temporary_folder(self._root / "tmp") as space, suppress(FileNotFoundError):
+            self._folder(digest).rename(space.path / digest)
+        return True
+
+    def _files(self, digest: Digest) -> Path:
+        return self._root / "files" / f"{digest}.json"
 
     def _folder(self, digest: Digest) -> Path:
         return self._root / "environments" / digest

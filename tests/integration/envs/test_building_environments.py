@@ -11,7 +11,7 @@ import pytest
 
 from trivet.disk.files import remove_tree
 from trivet.domain.environment import Environment, EnvironmentSpec
-from trivet.envs import EnvironmentStore
+from trivet.envs import Confined, EnvironmentStore
 from trivet.envs.interpreters import OWN_MINOR, find_interpreters
 from trivet.envs.uv_calls import uv_program
 from trivet.errors import BadEnvironment
@@ -226,6 +226,37 @@ def test_no_file_of_an_environment_is_shared_with_the_cache(store, root, wheels)
     shared = [path for path in root.glob("environments/**/alpha*") if path.is_file() and path.stat().st_nlink > 1]
     assert list(root.glob("environments/**/alpha*"))
     assert shared == []
+
+
+@pytest.mark.parametrize("how", ["changed", "added", "removed", "times kept"])
+def test_without_the_sandbox_a_changed_environment_is_built_again(root, environ, wheels, how, caplog):
+    store = EnvironmentStore(root, environ=environ, confined=Confined(mode="off"))
+    first = store.ensure(ALPHA, offline=True, wheels=wheels)
+    assert store.find(first.digest) == store.ensure(ALPHA, offline=True, wheels=wheels)
+    module = next(first.python.parents[1].glob("lib/python*/site-packages/alpha/__init__.py"))
+    before = module.stat()
+    text = module.read_text()
+    if how == "added":
+        (module.parent / "more.py").write_text("")
+    elif how == "removed":
+        module.unlink()
+    else:
+        module.write_text(text.replace("1", "6"))
+        if how == "times kept":
+            os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.find(first.digest) is None
+    assert f"the environment {first.digest[:12]} is built again" in caplog.text
+    assert store.ensure(ALPHA, offline=True, wheels=wheels).digest == first.digest
+    assert module.read_text() == text
+    assert not (module.parent / "more.py").exists()
+
+
+def test_an_environment_whose_times_alone_differ_is_kept(root, environ, wheels):
+    store = EnvironmentStore(root, environ=environ, confined=Confined(mode="off"))
+    first = store.ensure(ALPHA, offline=True, wheels=wheels)
+    for path in first.python.parents[1].glob("lib/python*/site-packages/alpha/*.py"):
+        os.utime(path)
+    assert store.find(first.digest) is not None
 
 
 def test_a_store_that_cannot_be_written_to_still_serves_what_it_holds(store, root, wheels):
