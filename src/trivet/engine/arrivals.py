@@ -31,12 +31,13 @@ class Arrivals(Generic[T]):
         self._pass_on = pass_on
         self._held: list[T] = []
         self._expected = 1
+        self._turn: asyncio.Handle | None = None
 
     def add(self, request: T) -> None:
         """A request came."""
         self._held.append(request)
-        if len(self._held) == 1:
-            self._loop.call_soon(self._end_turn, 1, 0)
+        if self._turn is None:
+            self._turn = self._loop.call_soon(self._end_turn, 1, 0)
 
     def answered(self, requests: int) -> None:
         """A call was answered that so many requests shared."""
@@ -45,8 +46,16 @@ class Arrivals(Generic[T]):
     def _end_turn(self, before: int, quiet_turns: int) -> None:
         held = len(self._held)
         if held < self._expected and quiet_turns < QUIET_TURNS:
-            self._loop.call_soon(self._end_turn, held, quiet_turns + 1 if held == before else 0)
+            quiet_turns = quiet_turns + 1 if held == before else 0
+            self._turn = self._loop.call_soon(self._end_turn, held, quiet_turns)
             return
+        self.release()
+
+    def release(self) -> None:
+        """Pass on what is held."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         for request in self._held:
             self._pass_on(request)
         self._held.clear()

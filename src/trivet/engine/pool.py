@@ -184,6 +184,8 @@ class WorkerPool:
         if job.joins:
             self._arrivals.add(job)
         else:
+            # It keeps its place behind them.
+            self._arrivals.release()
             self._queue.put(job)
         return job
 

@@ -64,3 +64,19 @@ def test_a_request_waits_a_few_turns_for_others_that_do_not_come() -> None:
         await turns(2)
 
     assert in_a_loop(story) == [1, 2, 3, 4]
+
+
+def test_what_is_held_can_be_released_at_once() -> None:
+    async def story(arrivals: Arrivals[int], passed: list[int]) -> None:
+        arrivals.answered(3)
+        arrivals.add(1)
+        arrivals.release()
+        assert passed == [1]
+        arrivals.release()
+        arrivals.add(2)
+        arrivals.add(3)
+        arrivals.add(4)
+        await turns(1)
+        assert passed == [1, 2, 3, 4]
+
+    in_a_loop(story)
