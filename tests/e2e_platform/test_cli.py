@@ -385,9 +385,9 @@ def test_the_log_goes_on_behind_a_change_of_columns(trivet, times, step_times):
         done(trivet("infer", "changes", "-", stdin=ROWS))
     kept = [strictly(line) for line in done(trivet("logs", "changes", "-d", "out")).splitlines()]
     assert kept == [
-        {"out.y": [9.0, 12.0]}, {"out.y": [3.0, 6.0]},
-        {"out.x": [30.0, 40.0]}, {"out.x": [10.0, 20.0]},
-        {"out.y": [9.0, 12.0]}, {"out.y": [3.0, 6.0]},
+        {"out.y": [3.0, 6.0]}, {"out.y": [9.0, 12.0]},
+        {"out.x": [10.0, 20.0]}, {"out.x": [30.0, 40.0]},
+        {"out.y": [3.0, 6.0]}, {"out.y": [9.0, 12.0]},
     ]  # fmt: skip
     assert len(done(trivet("logs", "changes", "-n", "3")).splitlines()) == 3
     span = ("--start", "2020-01-01", "--end", "2100-01-01")

@@ -366,9 +366,11 @@ def _rows(file: Path) -> Any:
 def _plain(table: "pa.Table") -> list[dict[str, Any]]:
     import pyarrow as pa
 
+    from trivet.domain.short_floats import with_short_floats
+
     if "time" in table.column_names:
         table = table.set_column(table.column_names.index("time"), "time", table["time"].cast(pa.int64()))
-    records: list[dict[str, Any]] = table.to_pylist()
+    records: list[dict[str, Any]] = with_short_floats(table).to_pylist()
     return records
 
 

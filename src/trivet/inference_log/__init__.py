@@ -2,7 +2,7 @@
 
 from trivet.inference_log.layout import COLUMNS, DROPPED, Origin, folder_of
 from trivet.inference_log.open_files import OpenFiles
-from trivet.inference_log.reader import LogPage, read_logs
+from trivet.inference_log.reader import LogPage, read_logs, select
 from trivet.inference_log.writer import LogFolder, LogLimits, prune_all
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "folder_of",
     "prune_all",
     "read_logs",
+    "select",
 ]

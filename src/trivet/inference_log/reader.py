@@ -20,7 +20,7 @@ from trivet.errors import Invalid
 from trivet.inference_log.layout import COLUMNS, DROPPED, SEALED, Origin, list_segments
 from trivet.inference_log.writer import read_stream
 
-__all__ = ["LogPage", "Status", "read_logs"]
+__all__ = ["LogPage", "Status", "read_logs", "select"]
 
 Status = Literal["All", "SchemaChange", "RecordLimited", "ByteLimited"]
 
@@ -63,6 +63,7 @@ def read_logs(
     start: datetime | None = None,
     end: datetime | None = None,
     order: Literal["Asc", "Desc"] | None = None,
+    reverses_rows: bool = True,
     cursor: str | None = None,
     dataset: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -70,8 +71,7 @@ def read_logs(
 ) -> LogPage:
     """A page of a deployment's log.
 
-    Without `start` and `end` the newest rows come first; rows of one request are then in reverse, too. With them, rows come in
-    order of time. `order` overrides that.
+    Without `start` and `end` the newest requests come first. With them, rows come in order of time. `order` overrides that.
 
     Args:
         folder: see `folder_of`; an empty page if it does not exist.
@@ -79,6 +79,7 @@ def read_logs(
         start: the first moment, with its zone.
         end: the last moment, with its zone.
         order: `Asc` or `Desc`.
+        reverses_rows: whether the rows of each request are in reverse where the newest come first, as in the reference.
         cursor: of the previous page.
         dataset: parts (`time`, `in`, `out`, `anomaly`, `metadata`, `*`) or columns (`out.variable`); all but metadata if empty.
         exclude: parts or columns to leave out.
@@ -95,9 +96,12 @@ def read_logs(
         raise Invalid("start_datetime is after end_datetime", fix="give the earlier one first")
     descending = (order or ("Desc" if start is None else "Asc")) == "Desc"
     after = None if cursor is None else _read_cursor(cursor)
-    wanted = _Wanted(limit=limit, start=start, end=end, descending=descending, after=after)
+    rows_descending = descending and reverses_rows
+    wanted = _Wanted(
+        limit=limit, start=start, end=end, descending=descending, rows_descending=rows_descending, after=after
+    )
     segments = _enough(folder, wanted)
-    index = _index(segments, descending=descending)
+    index = _index(segments, descending=descending, rows_descending=rows_descending)
     chosen, status = _same_schema(index[:limit], segments), "All"
     if len(chosen) < min(limit, len(index)):
         status = "SchemaChange"
@@ -109,7 +113,7 @@ def read_logs(
         chosen, status = chosen[:fewer], "ByteLimited"
         table = _gather(chosen, segments)
     next_cursor = None if status == "All" else _write_cursor(chosen[-1])
-    return LogPage(table=_select(table, dataset, exclude), status=status, cursor=next_cursor)  # type: ignore[arg-type]
+    return LogPage(table=select(table, dataset, exclude), status=status, cursor=next_cursor)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ class _Wanted:
     start: datetime | None
     end: datetime | None
     descending: bool
+    rows_descending: bool
     after: tuple[int, int] | None
 
     def may_hold(self, bounds: _Bounds) -> bool:
@@ -259,7 +264,8 @@ def _load(path: Path, wanted: _Wanted) -> _Segment | None:
             pa.scalar(number, kind) for number, kind in zip(wanted.after, (pa.uint64(), pa.uint32()), strict=True)
         )
         beyond = pc.less if wanted.descending else pc.greater
-        same = pc.and_(pc.equal(table["request"], request), beyond(table["row"], row))
+        beyond_row = pc.less if wanted.rows_descending else pc.greater
+        same = pc.and_(pc.equal(table["request"], request), beyond_row(table["row"], row))
         table = table.filter(pc.or_(beyond(table["request"], request), same))
     if table.num_rows == 0:
         return None
@@ -278,7 +284,7 @@ def _naive(moment: datetime) -> datetime:
 INDEX = np.dtype([("request", np.uint64), ("row", np.uint32), ("segment", np.int32), ("at", np.int64)])
 
 
-def _index(segments: list[_Segment], *, descending: bool) -> np.ndarray:
+def _index(segments: list[_Segment], *, descending: bool, rows_descending: bool) -> np.ndarray:
     """Every selected row, in order: its request, its row, its segment, and its place there."""
     parts = []
     for number, segment in enumerate(segments):
@@ -289,8 +295,9 @@ def _index(segments: list[_Segment], *, descending: bool) -> np.ndarray:
         part["at"] = np.arange(segment.table.num_rows)
         parts.append(part)
     index = np.concatenate(parts) if parts else np.empty(0, dtype=INDEX)
-    index = index[np.lexsort((index["row"], index["request"]))]
-    return index[::-1] if descending else index
+    # The bits of an unsigned number inverted: its order in reverse.
+    row = ~index["row"] if rows_descending else index["row"]
+    return index[np.lexsort((row, ~index["request"] if descending else index["request"]))]
 
 
 def _same_schema(index: np.ndarray, segments: list[_Segment]) -> np.ndarray:
@@ -341,7 +348,12 @@ def _count_first(columns: dict[str, pa.ChunkedArray | pa.Array]) -> dict[str, pa
     return {**before, "anomaly.count": count, **{n: c for n, c in columns.items() if n.startswith("anomaly.")}}
 
 
-def _select(table: pa.Table, dataset: Sequence[str], exclude: Sequence[str]) -> pa.Table:
+def select(table: pa.Table, dataset: Sequence[str], exclude: Sequence[str]) -> pa.Table:
+    """The columns of a log that are asked for.
+
+    Raises:
+        Invalid: an unknown part.
+    """
     for name in (*dataset, *exclude):
         if name != "*" and name.partition(".")[0] not in PARTS:
             raise Invalid(f"unknown dataset {name!r}", fix=f"use *, {', '.join(PARTS)}, or a column of one of them")

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from trivet.domain.short_floats import with_short_floats
 from trivet.errors import Internal, Invalid, NotFound, Unsupported
 from trivet.sdk.calls import Call, Reply
 
@@ -282,6 +283,7 @@ def to_frame(table: pa.Table) -> Any:
         Unsupported: pandas is not installed.
     """
     pd = pandas()
+    table = with_short_floats(table)
     columns = {name: table[name].to_pylist() for name in table.column_names if name != "time"}
     frame = pd.DataFrame(columns, index=range(table.num_rows))
     if "time" in table.column_names:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import orjson
 import pyarrow as pa
 
+from trivet.domain.short_floats import with_short_floats
 from trivet.errors import Invalid, Unavailable
 
 __all__ = ["LogFiles", "read_size"]
@@ -106,5 +107,5 @@ class LogFiles:
 def _lines(table: pa.Table) -> bytes:
     if "time" in table.column_names:
         table = table.set_column(table.column_names.index("time"), "time", table["time"].cast(pa.int64()))
-    records = table.to_pylist()
+    records = with_short_floats(table).to_pylist()
     return b"".join(orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE) for record in records)

@@ -156,6 +156,7 @@ def logs(
     end: datetime | None,
     dataset: Sequence[str] | str | None,
     exclude: Sequence[str] | str | None,
+    reverses_rows: bool = False,
     cursor: str | None = None,
 ) -> Operation[tuple[pa.Table, str, str | None]]:
     """A page of the log: its rows, why it ends, and the next page's cursor. A limit of 0 returns only the columns."""
@@ -166,6 +167,7 @@ def logs(
         "limit": limit or 1,
         "start": None if start is None else _zoned(start),
         "end": None if end is None else _zoned(end),
+        "reverse_rows": "true" if reverses_rows else None,
         "cursor": cursor,
         "dataset[]": names_of(dataset) or None,
         "dataset.exclude[]": names_of(exclude) or None,

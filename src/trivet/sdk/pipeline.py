@@ -232,7 +232,8 @@ class Pipeline(PipelineState):
         dataset_separator: str | None = ".",
         arrow: bool = False,
     ) -> Any:
-        """Logged requests and answers: the newest first, 100 rows by default; between two times in order of time.
+        """Logged requests and answers: the newest request first, its rows in their order, 100 rows by default; between two
+        times in order of time.
 
         Returns:
             A DataFrame; a Table with `arrow=True`.
@@ -246,6 +247,7 @@ class Pipeline(PipelineState):
                 end=end_datetime,
                 dataset=dataset,
                 exclude=dataset_exclude,
+                reverses_rows=self.references_order,
             )
         )
         if status == "RecordLimited":
@@ -299,6 +301,7 @@ class Pipeline(PipelineState):
                         end=end_datetime,
                         dataset=dataset,
                         exclude=dataset_exclude,
+                        reverses_rows=self.references_order,
                         cursor=cursor,
                     )
                 )

@@ -53,10 +53,11 @@ class PipelineState:
     """A pipeline's facts without a request, and its steps, which stay local until they are deployed.
 
     Attributes:
-        sorts_columns: whether answers have the columns of each part sorted by code point, as in the reference.
+        references_order: whether answers have the columns of each part sorted by code point, and logs the rows of each request
+            in reverse, as in the reference.
     """
 
-    sorts_columns: ClassVar[bool] = False
+    references_order: ClassVar[bool] = False
 
     def __init__(self, document: Mapping[str, Any], *, version: str | None = None) -> None:
         self._document = document
@@ -139,7 +140,7 @@ class PipelineState:
             given.rows, url=self._infer_url, timeout_s=timeout, dataset=dataset, dataset_exclude=exclude
         )
         reply = yield from operations.ask(request, retries=retries)
-        answer = frames.answer_of(given.rows, reply, separator=separator, is_sorted=self.sorts_columns)
+        answer = frames.answer_of(given.rows, reply, separator=separator, is_sorted=self.references_order)
         return given.answer(answer)
 
     def _shown(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import requests
 from onnx import TensorProto, helper, numpy_helper, save
 
 from trivet import Client
+from trivet.sdk import operations
 
 COLUMNS = ["time", "in.x", "out.y", "anomaly.count"]
 MORE = "Warning: There are more logs available. Please set a larger limit or request a file using export_logs."
@@ -83,14 +84,14 @@ def test_the_newest_come_first_as_a_frame_and_as_a_table(deployed: Callable[...,
     answered = pipeline.infer(rows_of(3, 2))
     logs = pipeline.logs()
     assert list(logs.columns) == COLUMNS == list(answered.columns)
-    # Rows of one request are in reverse, too.
-    assert firsts(logs["in.x"]) == [4, 3, 2, 1, 0]
-    assert logs["out.y"][0] == [8.0, 1.0]
+    # Rows of one request stay in their order.
+    assert firsts(logs["in.x"]) == [3, 4, 0, 1, 2]
+    assert logs["out.y"][0] == [6.0, 1.0]
     assert logs["time"][0] == answered["time"][0]
     table = pipeline.logs(arrow=True)
     assert table.column_names == COLUMNS
     assert table.schema.field("time").type == pa.timestamp("ms")
-    assert firsts(table["in.x"].to_pylist()) == [4, 3, 2, 1, 0]
+    assert firsts(table["in.x"].to_pylist()) == [3, 4, 0, 1, 2]
 
 
 def test_a_limit_and_the_warning_that_there_is_more(
@@ -102,7 +103,7 @@ def test_a_limit_and_the_warning_that_there_is_more(
     capsys.readouterr()
     assert len(seen.logs()) == 100
     assert capsys.readouterr().out.strip() == MORE
-    assert firsts(seen.logs(limit=149)["in.x"])[-1] == 1
+    assert firsts(seen.logs(limit=149)["in.x"])[-1] == 148
     assert capsys.readouterr().out.strip() == MORE
     assert len(seen.logs(limit=150)) == 150
     assert len(seen.logs(limit=10_000)) == 150
@@ -137,15 +138,15 @@ def test_the_log_stays_after_an_undeploy_and_goes_on_after_the_next_deploy(deplo
     pipeline = deployed()
     pipeline.infer(rows_of(0, 3))
     pipeline.undeploy()
-    assert firsts(pipeline.logs()["in.x"]) == [2, 1, 0]
+    assert firsts(pipeline.logs()["in.x"]) == [0, 1, 2]
     pipeline.deploy()
-    assert firsts(pipeline.logs()["in.x"]) == [2, 1, 0]
+    assert firsts(pipeline.logs()["in.x"]) == [0, 1, 2]
     pipeline.infer(rows_of(3, 1))
     deployed(pipeline, 5)
     pipeline.infer(rows_of(4, 1))
     logs = pipeline.logs(dataset=["in", "out", "metadata.pipeline_version"])
-    assert firsts(logs["in.x"]) == [4, 3, 2, 1, 0]
-    assert firsts(logs["out.y"]) == [20, 6, 4, 2, 0]
+    assert firsts(logs["in.x"]) == [4, 3, 0, 1, 2]
+    assert firsts(logs["out.y"]) == [20, 6, 0, 2, 4]
     versions = [each.name() for each in pipeline.versions()]
     found = list(logs["metadata.pipeline_version"])
     assert len(set(found)) == 3
@@ -162,7 +163,7 @@ def test_pipelines_of_one_name_in_two_workspaces_do_not_mix(
     same.add_model_step(version).deploy()
     for number, each in enumerate((pipeline, other, same)):
         each.infer(rows_of(number * 10, 2))
-    assert [firsts(each.logs()["in.x"]) for each in (pipeline, other, same)] == [[1, 0], [11, 10], [21, 20]]
+    assert [firsts(each.logs()["in.x"]) for each in (pipeline, other, same)] == [[0, 1], [10, 11], [20, 21]]
 
 
 def test_other_columns_end_a_page_and_the_status_says_so(
@@ -176,7 +177,7 @@ def test_other_columns_end_a_page_and_the_status_says_so(
     capsys.readouterr()
     logs = seen.logs()
     assert list(logs.columns) == ["time", "in.a", "out.b", "anomaly.count"]
-    assert firsts(logs["in.a"]) == [4, 3]
+    assert firsts(logs["in.a"]) == [3, 4]
     assert capsys.readouterr().out.startswith(
         "Pipeline log schema has changed over the logs requested 2 newest records retrieved successfully, "
         f"newest record seen was at {logs['time'][0]}"
@@ -196,9 +197,9 @@ def test_they_are_exported_as_lines_of_json_a_file_for_each_schema(
     first, second = sorted((tmp_path / "json").iterdir())
     assert [first.name, second.name] == [f"{pipeline.name()}-1.json", f"{pipeline.name()}-2.json"]
     newest = [json.loads(line) for line in first.read_text().splitlines()]
-    assert [int(each["in.a"][0]) for each in newest] == [121, 120]
+    assert [int(each["in.a"][0]) for each in newest] == [120, 121]
     rest = [json.loads(line) for line in second.read_text().splitlines()]
-    assert [int(each["in.x"][0]) for each in rest] == list(range(119, -1, -1))
+    assert [int(each["in.x"][0]) for each in rest] == list(range(120))
     assert list(rest[0]) == COLUMNS
     frame = pd.read_json(second, lines=True)
     assert len(frame) == 120
@@ -223,7 +224,7 @@ def test_they_are_exported_as_arrow_and_cut_at_a_size(
         table = file.read_all()
     assert table.column_names == COLUMNS
     assert table.schema == pipeline.logs(limit=1, arrow=True).schema
-    assert firsts(table["in.x"].to_pylist()) == list(range(4999, -1, -1))
+    assert firsts(table["in.x"].to_pylist()) == list(range(5000))
     assert math.isnan(table["out.y"][0].as_py()[1])
     pipeline.export_logs(
         directory="parts",
@@ -275,7 +276,46 @@ def test_pages_over_http_have_a_cursor_until_all_is_there(
 def test_a_pipeline_without_requests_or_deployments_has_an_empty_log(
     deployed: Callable[..., Any], client: Client, tmp_path: Path
 ) -> None:
-    for pipeline in (deployed(), client.build_pipeline(f"p-{uuid4().hex[:6]}")):
+    for pipeline, columns in ((deployed(), COLUMNS), (client.build_pipeline(f"p-{uuid4().hex[:6]}"), ["time"])):
         assert len(pipeline.logs()) == 0
+        assert list(pipeline.logs().columns) == columns
         assert pipeline.logs(arrow=True).num_rows == 0
         pipeline.export_logs(directory=tmp_path / pipeline.name())
+
+
+def test_a_range_without_rows_has_the_columns_and_parts_of_the_pipeline(deployed: Callable[..., Any]) -> None:
+    pipeline = deployed()
+    pipeline.infer(rows_of(0, 2))
+    full = pipeline.logs(limit=1, arrow=True)
+    before = datetime(2020, 1, 1, tzinfo=UTC)
+    none = pipeline.logs(start_datetime=before, end_datetime=before, arrow=True)
+    assert none.num_rows == 0
+    assert none.schema == full.schema
+    none = pipeline.logs(start_datetime=before, end_datetime=before, dataset=["out", "metadata.partition"])
+    assert list(none.columns) == ["out.y", "metadata.partition"]
+
+
+def test_numbers_of_32_bits_are_read_as_they_were_sent(deployed: Callable[..., Any], tmp_path: Path) -> None:
+    pipeline = deployed()
+    pipeline.infer(pd.DataFrame({"x": [[0.1, 3.3]]}))
+    assert pipeline.logs()["in.x"][0] == [0.1, 3.3]
+    pipeline.export_logs(directory=tmp_path, file_prefix="log")
+    assert json.loads((tmp_path / "log-1.json").read_text())["in.x"] == [0.1, 3.3]
+
+
+def test_pages_of_a_request_go_on_in_the_order_of_its_rows(deployed: Callable[..., Any], client: Client) -> None:
+    pipeline = deployed()
+    pipeline.infer(rows_of(0, 5))
+    pipeline.infer(rows_of(5, 5))
+    for reverses, expected in ((False, [5, 6, 7, 8, 9, 0, 1, 2, 3, 4]), (True, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0])):
+        found: list[int] = []
+        cursor = None
+        while len(found) < 10:
+            table, _, cursor = client.run(
+                operations.logs(
+                    pipeline.name(), workspace=pipeline.workspace, limit=3, start=None, end=None, dataset=None,
+                    exclude=None, reverses_rows=reverses, cursor=cursor,
+                )
+            )  # fmt: skip
+            found += firsts(table["in.x"].to_pylist())
+        assert found == expected

@@ -22,7 +22,7 @@ DEPLOY_S = 45.0
 class Pipeline(trivet.Pipeline):
     """Steps under a name."""
 
-    sorts_columns = True
+    references_order = True
 
     def create_time(self) -> datetime:
         """When it was made."""

@@ -110,6 +110,7 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
             start=start,
             end=end,
             order=order,
+            reverses_rows=True,
             cursor=optional(body, "cursor", str),
             dataset=("time", "in", "out", "anomaly", "metadata"),
         )

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 
 from trivet.control.context import Control
+from trivet.control.use_cases.log_columns import log_columns
 from trivet.domain.access import Action, Caller, check
+from trivet.domain.short_floats import with_short_floats
 from trivet.errors import Invalid
 
 if TYPE_CHECKING:
@@ -26,11 +28,12 @@ def pipeline_logs(
     start: str | None,
     end: str | None,
     order: Literal["Asc", "Desc"] | None,
+    reverses_rows: bool,
     cursor: str | None,
     dataset: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> "LogPage":
-    """A page of a pipeline's inference log, up to the last answer.
+    """A page of a pipeline's inference log, up to the last answer. One without rows has the columns of the pipeline.
 
     Raises:
         NotFound: there is no such pipeline.
@@ -39,24 +42,31 @@ def pipeline_logs(
     """
     check(caller, Action.READ_LOGS, workspace)
     # Not at the top: Parquet takes long to import, and few requests need it.
-    from trivet.inference_log import LogPage, folder_of, read_logs
+    from trivet.inference_log import LogPage, folder_of, read_logs, select
 
     catalog = control.catalog
     pipeline = catalog.pipelines.get(catalog.workspaces.get(workspace).id, name)
     deployment = catalog.deployments.of(pipeline.id)
+    version = pipeline.versions[0] if deployment is None else catalog.pipelines.version(deployment.pipeline_version)
+
+    def empty() -> LogPage:
+        return LogPage(table=select(log_columns(control, version), dataset, exclude), status="All", cursor=None)
+
     if deployment is None:
-        return LogPage(table=pa.table({"time": pa.array([], pa.timestamp("ms"))}), status="All", cursor=None)
+        return empty()
     control.flush_logs()
-    return read_logs(
+    page = read_logs(
         folder_of(control.settings.home, workspace_id=pipeline.workspace_id, deployment_id=deployment.id),
         limit=limit,
         start=read_time(start, "start"),
         end=read_time(end, "end"),
         order=order,
+        reverses_rows=reverses_rows,
         cursor=cursor,
         dataset=dataset,
         exclude=exclude,
     )
+    return page if page.table.num_rows else empty()
 
 
 def read_time(text: str | None, path: str) -> datetime | None:
@@ -79,6 +89,7 @@ def read_time(text: str | None, path: str) -> datetime | None:
 def records_of(table: pa.Table) -> list[dict[str, object]]:
     """Rows as nested records: `{"time": ms, "in": {…}, "out": {…}, …}`."""
     columns: dict[str, list[object]] = {}
+    table = with_short_floats(table)
     for name in table.column_names:
         column = table[name]
         columns[name] = (column.cast(pa.int64()) if name == "time" else column).to_pylist()
