@@ -60,6 +60,7 @@ class Settings:
         sandbox: keeps workers to their own files: `on` where the kernel has it, `required`, or `off` (`TRIVET_SANDBOX`).
         worker_read: files and folders that every worker may read, separated by commas (`TRIVET_WORKER_READ`).
         worker_network: `full`, or `none` to keep models from the network (`TRIVET_WORKER_NETWORK`).
+        requirements_required: refuse a custom model without a `requirements.txt`; an empty one is fine (`TRIVET_REQUIREMENTS_REQUIRED`).
         source_builds: build packages from source if an index has no wheel of them (`TRIVET_SOURCE_BUILDS`).
     """
 
@@ -90,6 +91,7 @@ class Settings:
     sandbox: str = "on"
     worker_read: tuple[Path, ...] = ()
     worker_network: str = "full"
+    requirements_required: bool = True
     source_builds: bool = True
 
 
@@ -166,7 +168,7 @@ def _read(name: str, value: Any, *, source: str) -> Any:
         raise Invalid(f"unknown setting {name!r} in {source}", fix=fix)
     try:
         match name:
-            case "offline" | "source_builds" | "trust_native":
+            case "offline" | "requirements_required" | "source_builds" | "trust_native":
                 return _flag(value)
             case "wheels" | "tls_cert" | "tls_key":
                 return Path(str(value)).expanduser()

@@ -33,6 +33,7 @@ ALL = Settings(
     sandbox="required",
     worker_read=(Path("/data/weights"), Path("/data/more")),
     worker_network="none",
+    requirements_required=False,
     source_builds=False,
 )
 

@@ -62,6 +62,7 @@ def prepare(
         store=settings.home / "packages",
         file_name=file_name,
         settings=flags,
+        requirements_required=settings.requirements_required,
         report=lambda text: report("inspecting", text),
     )
     model = merge_settings(flags=flags, own=package.settings)

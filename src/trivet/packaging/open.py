@@ -45,6 +45,7 @@ def open_package(
     file_name: str | None = None,
     settings: ModelSettings = NO_SETTINGS,
     limits: Limits = NO_LIMITS_SET,
+    requirements_required: bool = True,
     report: Callable[[str], None] = _silent,
 ) -> Package:
     """Check a package, and put it into the store. Nothing of it is run.
@@ -56,6 +57,7 @@ def open_package(
         file_name: the uploaded file's name, if the path has another one; then nothing beside it is read.
         settings: from flags; only `framework` is used here.
         limits: on what is unpacked.
+        requirements_required: refuse a custom model without a `requirements.txt`.
         report: called with each warning.
 
     Returns:
@@ -83,7 +85,13 @@ def open_package(
     elif any(each.path == "trivet.yml" for each in stored.manifest.files):
         report(f"trivet.yml is not read: rename it to {SETTINGS_NAME}")
     framework, contents = inspect_package(
-        Unpacked(root=stored.root, manifest=stored.manifest, name=stored.file_name, model=model),
+        Unpacked(
+            root=stored.root,
+            manifest=stored.manifest,
+            name=stored.file_name,
+            model=model,
+            requirements_required=requirements_required,
+        ),
         framework=settings.framework or own.framework,
     )
     for note in contents.notes:

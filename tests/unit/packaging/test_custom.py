@@ -213,6 +213,15 @@ def test_a_predict_of_its_own_replaces_predict_with_an_underscore(tmp_path: Path
 # --- the checks, in their order
 
 
+def test_missing_requirements_count_as_empty_if_configured_so(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(GOOD + "import pandas\n")
+    file = PackageFile(path="model.py", size=len(GOOD), sha256=digest_of_bytes(b""))
+    manifest = Manifest(files=(file,))
+    found = inspect(Unpacked(root=tmp_path, manifest=manifest, name="clusters.zip", requirements_required=False))
+    assert found.requirements == ("pandas",)
+    assert found.notes[0] == "there is no requirements.txt at the top of clusters.zip: it counts as empty"
+
+
 def test_missing_requirements_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("class Nothing: ...")
     file = PackageFile(path="model.py", size=18, sha256=digest_of_bytes(b""))

@@ -92,6 +92,9 @@ def find_classes(name: str, sources: Sources) -> tuple[ClassSource, ...]:
 def _requirements(package: Unpacked, *, report: Callable[[str], None]) -> tuple[str, ...]:
     if REQUIREMENTS in package.paths:
         return parse_requirements(package.root, package.manifest, report=report)
+    if not package.requirements_required:
+        report(f"there is no {REQUIREMENTS} at the top of {package.name}: it counts as empty")
+        return ()
     file_name = package.name
     fix = f"add a {REQUIREMENTS} to the top of {file_name}; it may be empty"
     alike = next((path for path in package.paths if path.rpartition("/")[2].lower() == REQUIREMENTS), None)

@@ -26,12 +26,14 @@ class Unpacked:
         root: the folder that holds the manifest's files.
         name: the package's name, for messages.
         model: the file that its settings name, if any.
+        requirements_required: whether a custom model must have a `requirements.txt`.
     """
 
     root: Path
     manifest: Manifest
     name: str
     model: str | None = None
+    requirements_required: bool = True
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
