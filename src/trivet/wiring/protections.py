@@ -1,5 +1,6 @@
 """What the sandbox of a worker holds on this machine, before any worker runs."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -36,16 +37,18 @@ def find_protections(settings: Settings) -> Protections:
         return protections_of(())
     code = str(Path(process.__file__).parent.parent)
     temporary = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - a name for the error
-    with disk(temporary), tempfile.TemporaryDirectory() as scratch:
+    # A process that ends or hangs proves nothing.
+    with disk(temporary), contextlib.suppress(subprocess.SubprocessError), tempfile.TemporaryDirectory() as scratch:
         # Its standard error becomes a file of the worker's own user, so it is a pipe.
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _PROGRAM, code, scratch, settings.sandbox, settings.worker_network],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=ANSWER_S,
-            check=False,
+            check=True,
         )
-    return protections_of(json.loads(done.stdout) if done.returncode == 0 else ())
+        return protections_of(json.loads(done.stdout))
+    return protections_of(())
 
 
 def check_protections(settings: Settings) -> Protections:
