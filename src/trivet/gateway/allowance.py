@@ -98,6 +98,11 @@ class Allowance:
         self._all.hold(nbytes, besides=self._held)
         self._held += nbytes
 
+    def hold_anyway(self, nbytes: int) -> None:
+        """Count what is there already, beyond the limit too."""
+        self._all.add(nbytes)
+        self._held += nbytes
+
     @contextmanager
     def holding(self, nbytes: int) -> Iterator[None]:
         """Count what is held within a `with` block. Raises as `hold` does."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from trivet.engine.batch import Batch
 from trivet.engine.calls import Raw, RawAnswer
@@ -16,6 +16,9 @@ from trivet.gateway.answer import Answer, Inputs
 from trivet.gateway.metrics import PipelineMetrics
 
 __all__ = ["Exchange", "InferenceSink", "LivePipeline", "RawReader"]
+
+# Writing so many bytes of outputs takes about a millisecond.
+LARGE_OUTPUTS: Final = 2**16
 
 BodyT_contra = TypeVar("BodyT_contra", contravariant=True)
 InputsT = TypeVar("InputsT", bound=Inputs)
@@ -120,6 +123,7 @@ class LivePipeline:
         if self._checks is not None:
             found = self._checks.evaluate(inputs.arrays(), outputs, started_ns=started)
             answer.anomalies = found if isinstance(found, Anomalies) else await found
+        in_thread = in_thread or outputs.nbytes > LARGE_OUTPUTS
         content = await _in_thread(partial(exchange.write, answer)) if in_thread else exchange.write(answer)
         if self._log is not None:
             self._log.append(self.pipeline, inputs, answer)

@@ -34,6 +34,8 @@ __all__ = ["GatewayApp"]
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 
 LONG_DIGITS = 6
+# Larger answers are sent in pieces.
+LARGE_ANSWER, PIECE_BYTES = 2**20, 2**18
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -152,6 +154,9 @@ class GatewayApp:
             await self._answer_error(error, request_id, send, door=address.door)
             return
         content, content_type = answered
+        is_large = len(content) > LARGE_ANSWER
+        if is_large:
+            allowance.hold_anyway(len(content))
         await send(
             {
                 "type": "http.response.start",
@@ -164,7 +169,10 @@ class GatewayApp:
                 ],
             }
         )
-        await send({"type": "http.response.body", "body": content})
+        if is_large:
+            await _send_in_pieces(send, memoryview(content), taken)
+        else:
+            await send({"type": "http.response.body", "body": content})
 
     async def _send_raw(
         self, send: Send, taken: Taken, ask: Callable[[], Awaitable[RawAnswer]], request_id: bytes
@@ -253,6 +261,19 @@ class GatewayApp:
         is_html = content_type.startswith(b"text/html")
         more = [(b"content-security-policy", CONTENT_SECURITY_POLICY)] if is_html else []
         await respond(send, status, content, content_type, more, head=method == "HEAD")
+
+
+async def _send_in_pieces(send: Send, content: memoryview, taken: Taken) -> None:
+    """Send a large answer as fast as the client reads it, so that the connection keeps one piece at a time."""
+    for start in range(0, len(content), PIECE_BYTES):
+        end = start + PIECE_BYTES
+        await send(
+            {"type": "http.response.body", "body": content[start:end], "more_body": end < len(content)},
+        )
+        if taken.left:
+            return
+        # The transport writes at the end of the turn. Only then it knows whether the next piece must wait.
+        await asyncio.sleep(0)
 
 
 def _place_of(error: BaseException) -> tuple[object, ...]:
