@@ -30,7 +30,9 @@ def test_frames_tables_and_records_have_columns(output):
 
 
 @pytest.mark.parametrize(
-    "output", [[1.0, 2.0], np.array([1.0, 2.0]), pd.Series([1.0, 2.0], index=[5, 6]), pa.array([1.0, 2.0])], ids=repr
+    "output",
+    [[1.0, 2.0], np.array([1.0, 2.0]), pd.Series([1.0, 2.0], index=[5, 6]), pa.array([1.0, 2.0])],
+    ids=lambda output: type(output).__name__,
 )
 def test_a_bare_column_is_the_field_of_a_schema_with_one(output):
     columns = columns_of(output, ["y"])
