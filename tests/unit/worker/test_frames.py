@@ -66,7 +66,6 @@ def test_anything_else_has_no_columns(output):
         (pa.array([[1], None]), pa.list_(pa.int64()), [[1], None]),
         (pa.array(["a", "b"]).dictionary_encode(), pa.string(), ["a", "b"]),
     ],
-    ids=repr,
 )
 def test_columns_of_pandas_and_arrow_become_the_declared_type(values, data_type, wanted):
     assert to_arrow(values, pa.field("y", data_type)).to_pylist() == wanted
