@@ -25,6 +25,8 @@ __all__ = ["RecordInputs", "RecordsDecoder", "decoding_bytes"]
 LARGE = 2**20
 # Arrow IPC allows 64 levels, and an answer adds some.
 MAX_DEPTH = 48
+# Entries of a column whose type Arrow infers; each takes some 16 bytes while it is built.
+CELLS_A_BYTE, FREE_CELLS = 2, 2**16
 
 decode_raw_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 decode_raw_columns = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -177,14 +179,36 @@ def _is_plain(field: pa.Field, builder: ColumnBuilder) -> bool:
 
 
 def _inferred(texts: list[bytes]) -> pa.Array:
+    array = None
     try:
-        array = pa.array([orjson.loads(text) for text in texts])
+        values = [orjson.loads(text) for text in texts]
+        if _cells_within(values, max(FREE_CELLS, CELLS_A_BYTE * sum(map(len, texts)))):
+            array = pa.array(values)
     except (pa.ArrowException, OverflowError, orjson.JSONDecodeError):
-        array = None
+        pass
     if array is None or _depth(array.type) > MAX_DEPTH:
-        # Columns that mix types have no Arrow type: return their JSON text.
+        # Columns that mix types have no Arrow type, and objects with ever new keys would have far too many members: return their
+        # JSON text.
         return pa.array([text.decode() for text in texts])
     return array
+
+
+def _cells_within(values: list[Any], most: int) -> bool:
+    """Whether values have at most so many entries as Arrow: an object in it has the members of all objects beside it."""
+    cells, columns = 0, [values]
+    while columns:
+        column = columns.pop()
+        cells += len(column)
+        items = [item for value in column if isinstance(value, list) for item in value]
+        objects = [value for value in column if isinstance(value, dict)]
+        names = {name for value in objects for name in value}
+        if cells + len(items) + len(names) * len(column) > most:
+            return False
+        columns += [[value.get(name) for value in objects] for name in names]
+        cells += len(names) * (len(column) - len(objects))
+        if items:
+            columns.append(items)
+    return True
 
 
 def _depth(kind: pa.DataType) -> int:

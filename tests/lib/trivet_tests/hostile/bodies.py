@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,11 @@ def many_batches(count: int) -> bytes:
 
 def records(rows: int) -> bytes:
     return b"[" + b",".join([b'{"x":true}'] * rows) + b"]"
+
+
+def new_keys(value: Callable[[int], object]) -> bytes:
+    """Rows with an unknown column whose type Arrow infers."""
+    return json.dumps([{"x": True, "text": "a" * 100, "more": value(row)} for row in range(3000)]).encode()
 
 
 def full_records(rows: int) -> bytes:
@@ -167,6 +173,8 @@ TABLE = {
     "one row of 5000 unknown columns": body(
         lambda: json.dumps([{"x": True, **{f"c{i}": 0 for i in range(5000)}}]).encode(), 200, JSON
     ),
+    "objects with ever new keys": body(lambda: new_keys(lambda i: {f"k{i}": 0}), 200, JSON, FILE),
+    "objects in lists with ever new keys": body(lambda: new_keys(lambda i: [{f"k{i}": {f"m{i}": 0}}]), 200, JSON, FILE),
     "white space": body(lambda: b" " * 2**20, 400, JSON),
     "zeros in gzip": body(lambda: gzip.compress(ZEROS), 413, JSON, headers=encoded("gzip")),
     "zeros in deflate": body(lambda: zlib.compress(ZEROS), 413, JSON, headers=encoded("deflate")),
