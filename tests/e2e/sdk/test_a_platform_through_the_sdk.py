@@ -318,7 +318,7 @@ def test_a_program_with_an_event_loop_does_all_the_same(client, negated):
 
     found, logs = asyncio.run(story())
     assert found["out.y"].to_list() == [[-1.0, -2.0], [-3.0, -4.0]]
-    assert logs["out.y"].to_list() == [[-3.0, -4.0], [-1.0, -2.0]]
+    assert logs["out.y"].to_list() == [[-1.0, -2.0], [-3.0, -4.0]]
 
 
 KILLED = """

@@ -50,6 +50,37 @@ def test_hyphenated_files_neighbours_and_sub_packages_are_imported(stand, row):
     assert not list(root.rglob("__pycache__"))
 
 
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "from .helper import FACTOR\nfrom .parts.inner import OFFSET",
+        "from mymodel.helper import FACTOR\nfrom mymodel.parts.inner import OFFSET",
+        "import mymodel.helper\nFACTOR = mymodel.helper.FACTOR\nfrom . import OFFSET",
+        "from mymodel import helper\nFACTOR, OFFSET = helper.FACTOR, 5",
+    ],
+)
+def test_a_folder_that_is_a_python_package_is_imported_as_one(stand, row, imports):
+    root = stand.package(
+        {
+            "__init__.py": "OFFSET = 5",
+            "main.py": f"{imports}\nimport helper\ndef process_data(d):\n    return {{'y': d['x'][:, 0] * FACTOR + OFFSET}}",
+            "helper.py": "FACTOR = 10",
+            "parts/__init__.py": "",
+            "parts/inner.py": "from .. import OFFSET",
+        }
+    )
+    entry = {"function": EntryPoint(file="main.py", name="process_data", line=1)}
+    assert answers(stand, replace(stand.spec(root, entry=entry), adapter="python"), row) == [15.0]
+
+
+def test_a_folder_with_an_unused_init_file_stays_a_plain_folder(stand, row):
+    text = (
+        "import helper\nassert __name__ == 'main'\ndef process_data(d):\n    return {'y': d['x'][:, 0] * helper.FACTOR}"
+    )
+    files = {"helper.py": "FACTOR = 2", "__init__.py": "raise RuntimeError('not imported')"}
+    assert answers(stand, stand.step(text, file="main.py", **files), row) == [2.0]
+
+
 def test_two_packages_with_a_helper_each_never_meet(stand, row):
     text = "from helper import FACTOR\ndef process_data(d):\n    return {'y': d['x'][:, 0] * FACTOR}"
     assert answers(stand, stand.step(text, **{"helper.py": "FACTOR = 2"}), row) == [2.0]

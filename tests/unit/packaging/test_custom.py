@@ -163,6 +163,17 @@ def test_relative_imports_and_re_exports_are_followed(tmp_path: Path) -> None:
     assert (contents.entry["inference"].file, contents.entry["builder"].file) == ("model.py", "builder.py")
 
 
+def test_a_base_is_found_by_the_name_of_the_packages_own_folder(tmp_path: Path) -> None:
+    base = "import abc\n" + source(HEAD, INFERENCE.replace("Clusters(Inference)", "Base(Inference, abc.ABC)"))
+    own = "from mymodel.base import Base\nclass Clusters(Base):\n    pass\n"
+    files: dict[str, str | bytes] = {
+        "__init__.py": "",
+        "base.py": base,
+        "model.py": source(HEAD) + own + source(BUILDER),
+    }
+    assert names(inspected(tmp_path, files)) == ("Clusters", "ClustersBuilder")
+
+
 def test_an_abstract_class_in_between_is_not_a_candidate(tmp_path: Path) -> None:
     between = """\
         import abc

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from trivet.domain.package import Manifest
-from trivet.packaging.sources.source import Broken, ClassSource, Member, Module, dotted, read_module
+from trivet.packaging.sources.source import Broken, ClassSource, Member, Module, dotted, is_top, read_module
 
 __all__ = ["Meaning", "Sources", "is_of_mac", "read_sources"]
 
@@ -166,6 +166,11 @@ class Sources:
             for file in (f"{folder / path}.py", f"{folder / path}/__init__.py"):
                 if file in self.modules:
                     return file
+        if len(parts) > 1 and "__init__.py" in self.modules:
+            # The top folder is a Python package, and its modules may import each other by its name.
+            inner = self._file_of(parts[1:], importer="")
+            if inner is not None and is_top(inner):
+                return inner
         # Authors put other folders on sys.path; a name that only one file can mean is that file.
         ends = (f"/{path}.py", f"/{path}/__init__.py")
         fitting = [file for file in self._by_stem.get(parts[-1], ()) if file.endswith(ends)]
