@@ -16,7 +16,7 @@ from trivet_worker.sandbox import landlock_abi
 LIMIT = 300 * 2**20
 MORE = 400 * 2**20
 SPENDS = {
-    "a shared mapping": f"import mmap\nkept = mmap.mmap(-1, {MORE})\nwhile True: kept.write(b'x' * 2**20)",
+    "a shared mapping": f"import mmap\nkept = mmap.mmap(-1, {MORE})\nfor _ in range({MORE >> 20}): kept.write(b'x' * 2**20)",
     "a memfd that is not mapped": f"f = os.memfd_create('m')\nfor _ in range({MORE >> 20}): os.write(f, b'x' * 2**20)",
     "shared memory of multiprocessing": (
         f"from multiprocessing import shared_memory as s\nkept = s.SharedMemory(create=True, size={MORE})\n"
