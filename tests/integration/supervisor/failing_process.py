@@ -155,7 +155,7 @@ def gateway(faults: Steps) -> None:
     faults.within(gateway_process._TableFile, "write", "routes")
     for owner, name in (
         (shared, "_is_tiny"),
-        (shared, "_open"),
+        (shared.NativeSessions, "_open"),
         (LoadedPipeline, "_warm_up"),
         (ServedPipelines, "put"),
     ):
