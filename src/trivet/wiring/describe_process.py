@@ -14,7 +14,7 @@ from trivet.gateway.formats.examples import example_maker
 from trivet.loading.describe import Described, DescribedMessage, DescribeJob, NotDescribed
 from trivet_worker.interpreter import own_folders
 from trivet_worker.process import apply_limits, die_with_parent, read_line, take_streams
-from trivet_worker.sandbox import Grants, enter, refuse_network
+from trivet_worker.sandbox import Grants, restrict
 
 __all__ = ["main"]
 
@@ -56,10 +56,6 @@ def _restrict(job: DescribeJob) -> None:
     Raises:
         OSError: the kernel cannot do what the settings require.
     """
-    if job.sandbox == "off":
-        if not job.network:
-            refuse_network()
-        return
     grants = Grants(
         read=(str(Path(job.step.path).parent), *own_folders(), *filter(os.path.isdir, sys.path)),
         hidden=job.home,
@@ -67,9 +63,7 @@ def _restrict(job: DescribeJob) -> None:
         folder=job.scratch,
         network=job.network,
     )
-    held = enter(grants)
-    if job.sandbox == "required" and not any(each.startswith("landlock") for each in held):
-        raise OSError("this kernel has no Landlock")
+    restrict(job.sandbox, grants)
 
 
 def _described(step: NativeStep) -> DescribedMessage:

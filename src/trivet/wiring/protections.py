@@ -21,9 +21,9 @@ ANSWER_S = 60.0
 _PROGRAM = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from trivet_worker.sandbox import Grants, enter, refuse_network
+from trivet_worker.sandbox import Grants, restrict
 code, scratch, mode, network = sys.argv[1:]
-print(json.dumps(refuse_network() if mode == "off" else enter(Grants((), "", scratch, scratch, network == "full"))))
+print(json.dumps(restrict(mode, Grants((), "", scratch, scratch, network == "full"))))
 """
 
 
@@ -37,11 +37,13 @@ def find_protections(settings: Settings) -> Protections:
         return protections_of(())
     code = str(Path(process.__file__).parent.parent)
     temporary = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - a name for the error
+    # What is missing is reported here too where it is required.
+    mode = "off" if settings.sandbox == "off" else "on"
     # A process that ends or hangs proves nothing.
     with disk(temporary), contextlib.suppress(subprocess.SubprocessError), tempfile.TemporaryDirectory() as scratch:
         # Its standard error becomes a file of the worker's own user, so it is a pipe.
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, code, scratch, settings.sandbox, settings.worker_network],
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, code, scratch, mode, settings.worker_network],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=ANSWER_S,

@@ -50,8 +50,8 @@ def main() -> None:
 def _enter_sandbox(config: Config, events: Events) -> "List[str]":
     """Restrict this process. Returns what holds."""
     if config.sandbox == "off" and config.network:
-        return []
-    from trivet_worker.sandbox import Grants, enter, refuse_network
+        return []  # without ctypes, which an interpreter may lack
+    from trivet_worker.sandbox import Grants, restrict
 
     grants = Grants(
         read=(config.package_root, *own_folders(), *config.readable),
@@ -61,15 +61,10 @@ def _enter_sandbox(config: Config, events: Events) -> "List[str]":
         network=config.network,
     )
     try:
-        if config.sandbox == "off":
-            return refuse_network()
-        held = enter(grants)
-        if config.sandbox == "required" and not any(each.startswith("landlock") for each in held):
-            raise OSError("this kernel has no Landlock")
+        return restrict(config.sandbox, grants)
     except OSError as error:
         events.send("failed", error={"reason": "sandbox_missing", "type": "OSError", "message": str(error)})
         sys.exit(str(error))
-    return held
 
 
 def _worker_failed(error: Exception) -> "dict[str, str]":

@@ -18,7 +18,7 @@ from typing import Iterable, List, NamedTuple, Set, Tuple
 
 from trivet_worker.seccomp import filter_calls
 
-__all__ = ["Grants", "allow_programs", "enter", "give", "landlock_abi", "refuse_network"]
+__all__ = ["Grants", "allow_programs", "enter", "give", "landlock_abi", "restrict"]
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same number on all architectures
 _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 4, 8, 24, 38, 47
@@ -84,6 +84,27 @@ def landlock_abi() -> int:
         return 0
 
 
+def restrict(mode: str, grants: Grants) -> List[str]:
+    """Restrict this process and all that it starts as the setting `TRIVET_SANDBOX` says, for good.
+
+    Args:
+        mode: `on` where the kernel has it, `required`, or `off`, which keeps to the grant of the network alone.
+        grants: what it may use.
+
+    Returns:
+        What holds, as `enter` says.
+
+    Raises:
+        OSError: as `enter`; or Landlock is required, and this kernel has none.
+    """
+    if mode == "off":
+        return [] if grants.network else _refuse_network()
+    held = enter(grants)
+    if mode == "required" and not any(each.startswith("landlock") for each in held):
+        raise OSError("this kernel has no Landlock")
+    return held
+
+
 def enter(grants: Grants) -> List[str]:
     """Restrict this process and all that it starts, for good.
 
@@ -94,7 +115,7 @@ def enter(grants: Grants) -> List[str]:
         OSError: the kernel refused a step that it offers, or it cannot keep the model from the network.
     """
     if not sys.platform.startswith("linux"):
-        return [] if grants.network else refuse_network()
+        return [] if grants.network else _refuse_network()
     abi = landlock_abi()
     held = []
     rules = _ruleset(grants, abi=abi) if abi else None
@@ -111,11 +132,11 @@ def enter(grants: Grants) -> List[str]:
         os.close(rules)
         held.append(f"landlock {abi}")
     if not grants.network:
-        return [*held, *refuse_network()]
+        return [*held, *_refuse_network()]
     return [*held, "seccomp"] if filter_calls(network=True) else held
 
 
-def refuse_network() -> List[str]:
+def _refuse_network() -> List[str]:
     """Keep this process and all that it starts from the network, for good.
 
     Returns:
