@@ -111,7 +111,7 @@ def could(platform: Platform, pipeline: str, attempts: dict[str, str]) -> dict[s
 
 @pytest.fixture(scope="module")
 def hostile(shared_platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The version of the model, which is deployed as `hostile` beside the worker of another one."""
+    """The version of the model, which is deployed twice, beside the worker of another one."""
     folder = tmp_path_factory.mktemp("packages")
     versions = {}
     for name, source in (("victim", QUIET), ("hostile", HOSTILE)):
@@ -119,13 +119,20 @@ def hostile(shared_platform: Platform, tmp_path_factory: pytest.TempPathFactory)
         assert versions[name]["status"] == "ready", versions[name]
         status = shared_platform.deploy(name, versions[name])["status"]
         assert status["state"] == "Running", status
+    shared_platform.deploy("twin", versions["hostile"])
     return versions["hostile"]
 
 
-def records(platform: Platform) -> dict[str, dict[str, Any]]:
-    """Of the workers, by their model."""
-    found = (json.loads(path.read_text()) for path in (platform.home / "run" / "workers").glob("*.json"))
-    return {record["name"]: record for record in found}
+def records(platform: Platform) -> list[dict[str, Any]]:
+    """Of all workers."""
+    return [json.loads(path.read_text()) for path in (platform.home / "run" / "workers").glob("*.json")]
+
+
+def record_of(platform: Platform, pipeline: str) -> dict[str, Any]:
+    """Of the worker that answers a pipeline of the hostile model."""
+    (pid,) = could(platform, pipeline, {"pid": "out = os.getpid()"}).values()
+    (record,) = (each for each in records(platform) if each["model_pid"] == pid)
+    return record
 
 
 def socket_of(record: dict[str, Any]) -> str:
@@ -135,7 +142,7 @@ def socket_of(record: dict[str, Any]) -> str:
 @pytest.mark.usefixtures("hostile")
 def test_a_model_opens_no_file_of_the_platform_or_of_others(shared_platform: Platform, tmp_path: Path) -> None:
     home = shared_platform.home
-    own = records(shared_platform)["hostile"]
+    own = record_of(shared_platform, "hostile")
     (tmp_path / "beside").write_text("a file of the platform's user")
     package = next(path for path in (home / "packages").rglob("step.py") if "libc.ptrace" in path.read_text())
     environment = Path(psutil.Process(own["model_pid"]).cmdline()[0]).parent.parent
@@ -166,8 +173,9 @@ def test_a_model_opens_no_file_of_the_platform_or_of_others(shared_platform: Pla
         attempts |= {f"mode {path}": f"os.chmod({str(path)!r}, 0o777)" for path in files}
     assert set(could(shared_platform, "hostile", attempts)) == {f"read {package}", f"read {environment / 'pyvenv.cfg'}"}
     # The scratch folder is its own, and the system's libraries are for all.
-    # Its log is a file that it writes, and does not read.
+    # Its log is a file that it writes, and does not read. The workers of one version share it.
     log = own["log"]
+    assert log == record_of(shared_platform, "twin")["log"]
     attempts = {
         "scratch": "open('mine', 'w').write('x'); read('mine')",
         "library": "read(json.__file__)",
@@ -175,15 +183,16 @@ def test_a_model_opens_no_file_of_the_platform_or_of_others(shared_platform: Pla
         "read log": f"read({log!r})",
         "replace log": f"open('mine', 'w').close(); os.replace('mine', {log!r})",
     }
-    assert set(could(shared_platform, "hostile", attempts)) == {"scratch", "library", "write log"}
+    for pipeline in ("hostile", "twin"):
+        assert set(could(shared_platform, pipeline, attempts)) == {"scratch", "library", "write log"}
 
 
 @pytest.mark.usefixtures("hostile")
 def test_a_model_sees_and_changes_no_other_process(shared_platform: Platform) -> None:
-    own = records(shared_platform)["hostile"]["model_pid"]
+    own = record_of(shared_platform, "hostile")["model_pid"]
     assert shared_platform.process is not None
     pids = {shared_platform.process.pid, os.getpid(), *(each.pid for each in shared_platform.processes())} - {own}
-    assert len(pids) >= 9, "the parent, three processes, two workers with two guardians each, and this one"
+    assert len(pids) >= 12, "the parent, three processes, three workers with two guardians each, and this one"
     attempts = {}
     for pid in pids:
         proc = f"/proc/{pid}"
@@ -211,7 +220,7 @@ def test_a_model_sees_and_changes_no_other_process(shared_platform: Platform) ->
 @pytest.mark.usefixtures("hostile")
 def test_what_a_model_sees_of_processes_holds_no_secret(shared_platform: Platform) -> None:
     """Arguments are open to every process of a machine."""
-    tokens = {record["worker"]["token"] for record in records(shared_platform).values()} | {shared_platform.token}
+    tokens = {record["worker"]["token"] for record in records(shared_platform)} | {shared_platform.token}
     assert shared_platform.process is not None
     lines = {f"{each.pid}": f"out = open('/proc/{each.pid}/cmdline').read()" for each in shared_platform.processes()}
     found = could(shared_platform, "hostile", {**lines, "own": "out = json.dumps(dict(os.environ))"})
@@ -225,10 +234,10 @@ def test_what_a_model_sees_of_processes_holds_no_secret(shared_platform: Platfor
 
 @pytest.mark.usefixtures("hostile")
 def test_no_socket_of_another_process_answers_a_model(shared_platform: Platform) -> None:
-    workers = records(shared_platform)
+    (victim,) = (record for record in records(shared_platform) if record["name"] == "victim")
     doors = [
         *(str(path) for path in (shared_platform.home / "run").glob("*.sock")),
-        socket_of(workers["victim"]),
+        socket_of(victim),
     ]
     assert len(doors) == 3
     name = f"trivet-test-{os.getpid()}"

@@ -41,7 +41,7 @@ def find_protections(settings: Settings) -> Protections:
     mode = "off" if settings.sandbox == "off" else "on"
     # A process that ends or hangs proves nothing.
     with disk(temporary), contextlib.suppress(subprocess.SubprocessError), tempfile.TemporaryDirectory() as scratch:
-        # Its standard error becomes a file of the worker's own user, so it is a pipe.
+        # It gives its standard error to the group of workers, so it is a pipe.
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _PROGRAM, code, scratch, mode, settings.worker_network],
             stdin=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ A kernel without Landlock (before 5.13, or with it disabled) leaves the process 
 import contextlib
 import ctypes
 import os
+import stat
 import struct
 import sys
 from typing import Iterable, List, NamedTuple, Set, Tuple
@@ -36,6 +37,7 @@ _FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 1
 
 _CAP_DAC_READ_SEARCH = 2
 _FIRST_UID = 1_950_000_000  # no user of a machine or a container has a number that high
+_LOGS_GID = _FIRST_UID  # of all workers, and no process has the id 0
 
 _LOG = "/proc/self/fd/2"
 _LIBC: List[ctypes.CDLL] = []
@@ -242,12 +244,15 @@ def _become(uid: int, grants: Grants) -> bool:
     try:
         for path in own:
             os.chown(path, uid, uid)
-        os.fchown(2, uid, uid)  # programs open /dev/stderr
+        # Programs open /dev/stderr. Workers of one model share its log: the group may write, and Landlock names the file.
+        os.fchown(2, -1, _LOGS_GID)
+        os.fchmod(2, stat.S_IMODE(os.fstat(2).st_mode) | stat.S_IWGRP)
         _prctl(_PR_SET_KEEPCAPS, 1)
         # Otherwise the kernel answers `access` without the right to search folders: compilers find no place for temporary files.
         with contextlib.suppress(OSError):
             _prctl(_PR_SET_SECUREBITS, _KEEP_CAPS | _NO_SETUID_FIXUP)
-        os.setgroups(sorted({os.stat(path).st_gid for path in _devices() if os.path.exists(path)} - {0}))
+        devices = {os.stat(path).st_gid for path in _devices() if os.path.exists(path)} - {0}
+        os.setgroups(sorted(devices | {_LOGS_GID}))
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     except OSError:
