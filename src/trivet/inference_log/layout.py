@@ -71,10 +71,18 @@ def folder_of(home: Path, *, workspace_id: int, deployment_id: int) -> Path:
 
 
 def list_segments(folder: Path) -> list[Path]:
-    """A folder's segments, in order of their start. A segment that is being sealed is listed once."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.*")):
-        # `.parquet` sorts after `.arrows`: the sealed one wins.
-        if path.suffix in {OPEN, SEALED}:
-            found[path.stem] = path
+    """A folder's segments, in order of their start, without a hole while others write. One that is being sealed is listed once."""
+    # The system's list of a folder may leave out what was created or renamed meanwhile. A segment is created once and renamed
+    # once, so one of three lists holds each that was begun before the end of the first.
+    found, *again = (_listed(folder) for _ in range(3))
+    newest = max(found, default="")
+    for more in again:
+        for stem, path in more.items():
+            if stem < newest and (stem not in found or path.suffix == SEALED):
+                found[stem] = path
     return [found[stem] for stem in sorted(found)]
+
+
+def _listed(folder: Path) -> dict[str, Path]:
+    # `.parquet` sorts after `.arrows`: the sealed one wins.
+    return {path.stem: path for path in sorted(folder.glob("*.*")) if path.suffix in {OPEN, SEALED}}

@@ -157,6 +157,27 @@ def test_between_two_removed_files_readers_see_no_holes(home: Path, monkeypatch:
         assert times == list(range(times[0], 30))
 
 
+@pytest.mark.parametrize("missed", [(0,), (1,), (0, 1), (0, 2), (1, 2)])
+def test_lists_that_leave_out_a_file_leave_no_hole(
+    home: Path, monkeypatch: pytest.MonkeyPatch, missed: tuple[int, ...]
+) -> None:
+    """The system may leave out a file that is created or renamed while it lists the folder."""
+    path, _ = larger_than_it_may_be(home)
+    glob, calls = Path.glob, 0
+
+    def some(folder: Path, pattern: str) -> list[Path]:
+        nonlocal calls
+        calls += 1
+        found = sorted(glob(folder, pattern))
+        begun = min(len(found), 20 + calls)
+        return [each for place, each in enumerate(found[:begun]) if place != 15 or calls - 1 not in missed]
+
+    monkeypatch.setattr(Path, "glob", some)
+    times = pc.unique(read_logs(path, limit=10**6, order="Asc").table["time"].cast(pa.int64())).to_pylist()
+    assert times == list(range(1, times[-1] + 1))
+    assert times[-1] >= 20
+
+
 @pytest.mark.parametrize("order", ["Asc", "Desc"])
 def test_files_that_are_taken_away_while_they_are_read_leave_no_hole(
     home: Path, monkeypatch: pytest.MonkeyPatch, order: Literal["Asc", "Desc"]
