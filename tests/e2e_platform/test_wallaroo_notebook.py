@@ -187,7 +187,7 @@ def test_a_notebook_runs_unchanged(platform: Any, times: Any, step_times: Any, t
     said = ran.stdout
     assert "'name': 'ccfraudworkspace', 'id': 2, 'archived': False" in said
     assert "'models': [], 'pipelines': []}\n(no pipelines) (no models)\n" in said
-    assert "Waiting for model loading - this will take up to 10min.\n" in said
+    assert "Waiting for model loading - this will take up to 10.0min.\n" in said
     assert "[{'name': 'ccfraudmodel', 'versions': 1, 'owner_id': '\"\"', 'last_update_time': datetime" in said
     assert "Waiting for deployment - this will take up to 45s " in said
     assert "[{'ModelInference': {'models': [{'name': 'ccfraudmodel', 'version': '" in said

@@ -68,6 +68,8 @@ class Acceleration(StrEnum):
     JETSON = "jetson"
     OPENVINO = "openvino"
     QAIC = "qaic"
+    AIO = "aio"
+    ROCM = "rocm"
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import pyarrow as pa
 
@@ -16,6 +16,9 @@ from trivet.sdk.config import DynamicBatchingConfig
 from trivet.sdk.lists import shown_time, table_of
 
 __all__ = ["ModelConfig", "ModelState", "ModelVersion", "configuration"]
+
+REFERENCES_RUNTIMES: Final = frozenset({"onnx", "tensorflow", "flight", "mlflow"})
+"""The reference's names of runtimes. They change nothing, because Trivet decides where a model runs."""
 
 
 class ModelConfig:
@@ -97,9 +100,15 @@ def configuration(
             fix="leave one of them out",
             path="batching",
         )
+    if runtime is not None and runtime not in {"native", "isolated", *REFERENCES_RUNTIMES}:
+        raise Invalid(
+            f"unknown runtime {runtime!r:.80}",
+            why="a model runs native, in the gateway's process, or isolated, in workers",
+            fix="leave runtime out: Trivet decides it",
+            path="runtime",
+        )
     fields: dict[str, Any] = {
-        # Other names are the reference's, for what Trivet decides itself.
-        "runtime": runtime if runtime in {"native", "isolated"} else None,
+        "runtime": None if runtime in REFERENCES_RUNTIMES else runtime,
         "network": network,
         "tensor_fields": tensor_fields,
         "batch_config": batch_config or batching,
@@ -275,7 +284,7 @@ class ModelVersion(ModelState):
 
         Args:
             runtime: `isolated` runs an ONNX model in workers; `native` asks for the gateway's process, which takes only models
-                whose graph was proved harmless. The reference's names, as `onnx`, change nothing.
+                whose graph was proved harmless. The reference's `onnx`, `tensorflow`, `flight` and `mlflow` change nothing.
             tensor_fields: names of the input columns, in the model's order; native models only.
             batch_config: the reference's name of `batching`.
             batching: what is a call of the model: a `single` row, a `whole` request, or `joined` requests. Without it requests

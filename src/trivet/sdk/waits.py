@@ -30,7 +30,7 @@ def wait_until_loaded(known: Mapping[str, Any], *, timeout_s: float, say: Say) -
     Raises:
         DeadlineExceeded: it takes longer than `timeout_s`.
     """
-    say(f"Waiting for model loading - this will take up to {timeout_s / 60:g}min.\n")
+    say(f"Waiting for model loading - this will take up to {timeout_s / 60:.1f}min.\n")
     seen, named = "", "it"
 
     def look(version: dict[str, Any]) -> bool:

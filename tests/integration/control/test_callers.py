@@ -86,6 +86,10 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     ),
     "POST /v1/api/workspaces/list": ("/v1/api/workspaces/list", {}),
     "POST /v1/api/workspaces/create": ("/v1/api/workspaces/create", {"workspace_name": "other"}),
+    "POST /v1/api/workspaces/list_users": ("/v1/api/workspaces/list_users", {"workspace_id": 1}),
+    "POST /v1/api/workspaces/add_user": ("/v1/api/workspaces/add_user", {"workspace_id": 1, "email": "owner"}),
+    "POST /v1/api/users/query": ("/v1/api/users/query", {}),
+    "POST /v1/api/users/activate": ("/v1/api/users/activate", {"email": "owner"}),
 }
 
 

@@ -149,9 +149,16 @@ def test_a_file_beyond_the_limit_is_refused_while_it_comes(api) -> None:
 def test_models_and_versions_are_listed(api) -> None:
     first, second = api.upload(content=b"1"), api.upload(content=b"2")
     models = post(api, "models/list", {"workspace_id": 1})["models"]
-    assert [(model["id"], model["name"], model["owner_id"]) for model in models] == [(first["model_id"], "fraud", '""')]
+    (listed,) = models
+    assert (listed["model"]["id"], listed["model"]["name"], listed["model"]["owner_id"]) == (
+        first["model_id"],
+        "fraud",
+        '""',
+    )
+    assert [each["model_version"] for each in listed["model_versions"]] == [second["uuid"], first["uuid"]]
     for asked in (
         {"model_id": "fraud", "models_pk_id": first["model_id"]},
+        {"model_id": "fraud", "models_pk_id": second["id"] + 100},
         {"models_pk_id": first["model_id"]},
         {"model_id": "fraud"},
     ):
@@ -373,9 +380,10 @@ def test_half_a_range_of_time_reaches_to_the_end_of_the_log(api) -> None:
 
 
 @pytest.mark.parametrize("path", ABSENT)
-def test_what_is_not_there_yet_says_so(api, path: str) -> None:
+def test_what_is_not_there_yet_says_what_to_use_instead(api, path: str) -> None:
     refusal = api.refused(501, "POST", path, json={})
-    assert "not supported yet" in refusal["msg"]
+    assert f"{path} is not supported yet" in refusal["msg"]
+    assert ABSENT[path] in json.dumps(refusal, ensure_ascii=False)
 
 
 def test_a_missing_deployment_is_reported_as_in_the_reference(api) -> None:
@@ -384,3 +392,19 @@ def test_a_missing_deployment_is_reported_as_in_the_reference(api) -> None:
             api.refused(404, "POST", "/v1/api/status/get_deployment", json={"name": name})["msg"]
             == "Deployment not found"
         )
+
+
+def test_the_one_user_is_found_and_another_is_not(api) -> None:
+    assert list(post(api, "users/query", {})["users"]) == ["owner"]
+    assert post(api, "users/query", {"user_ids": ["other"]}) == {"users": {}}
+    members = post(api, "workspaces/list_users", {"workspace_id": 1})
+    assert members == {"users": [{"user_id": "owner", "user_type": "OWNER"}]}
+    assert post(api, "workspaces/add_user", {"workspace_id": 1, "user_id": "owner"}) == {}
+    assert post(api, "users/activate", {"email": "owner"}) == {}
+    other = {"workspace_id": 1, "email": "steve@example.com"}
+    answer = api.refused(404, "POST", "/v1/api/workspaces/add_user", json=other)
+    assert answer["msg"].startswith(
+        "user 'steve@example.com' not found: Trivet has one user, 'owner', who may use everything"
+    )
+    api.refused(404, "POST", "/v1/api/workspaces/list_users", json={"workspace_id": 9})
+    api.refused(400, "POST", "/v1/api/users/activate", json={})

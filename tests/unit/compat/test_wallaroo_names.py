@@ -1,12 +1,14 @@
 """Every name that notebooks use is there: it works, or it says that it is not supported yet."""
 
 import importlib
+import json
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 import trivet
+import trivet.sdk.calls
 from trivet.errors import Conflict, NotFound, Unavailable, Unsupported
 
 MODULES = {
@@ -15,7 +17,23 @@ MODULES = {
     "wallaroo.framework": ["Framework", "CustomConfig", "VLLMConfig"],
     "wallaroo.deployment_config": ["DeploymentConfig", "DeploymentConfigBuilder"],
     "wallaroo.engine_config": ["Acceleration", "Architecture", "QaicConfig"],
-    "wallaroo.object": ["DeploymentError", "EntityNotFoundError", "InferenceError", "ModelUploadError"],
+    "wallaroo.auth": ["logout"],
+    "wallaroo.deployment": ["Deployment", "WaitForDeployError", "WaitForError"],
+    "wallaroo.object": [
+        "CommunicationError",
+        "DeploymentError",
+        "EntityNotFoundError",
+        "InferenceError",
+        "InferenceTimeoutError",
+        "InvalidNameError",
+        "LimitError",
+        "ModelConversionError",
+        "ModelConversionTimeoutError",
+        "ModelUploadError",
+        "ObjectNotFoundError",
+        "RequiredAttributeMissing",
+    ],
+    "wallaroo.user": ["User", "UserList"],
     "wallaroo.pipeline": ["Pipeline", "PipelineList"],
     "wallaroo.model": ["Model", "ModelList"],
     "wallaroo.model_version": ["ModelVersion", "ModelVersionList"],
@@ -29,21 +47,22 @@ MODULES = {
 THERE = {
     "Client": """upload_model get_workspace set_current_workspace get_current_workspace create_workspace list_workspaces
         build_pipeline get_pipeline get_model model_by_name pipelines_by_name list_models list_pipelines search_models
-        search_model_versions search_pipelines generate_upload_model_api_command""",
+        search_model_versions search_pipelines generate_upload_model_api_command mlops list_users get_current_user
+        get_user_by_email activate_user""",
     "Pipeline": """status undeploy add_model_step deploy infer clear infer_from_file logs id name _url url export_logs
         versions steps add_validations replace_with_model_step parallel_infer async_infer remove_step""",
     "ModelVersion": "status configure id name version config get_upload_logs versions sha file_name arch accel",
-    "Workspace": "id name models pipelines",
+    "Workspace": "id name models pipelines users owners add_user add_owner",
     "DeploymentConfigBuilder": """replica_count cpus memory gpus arch deployment_label sidekick_cpus sidekick_memory
         sidekick_gpus sidekick_env build""",
 }
 ABSENT = {
     "Client": """build_assay upload_orchestration list_orchestrations list_tasks create_connection get_connection
-        list_connections create_model_registry list_model_registries register_model_image create_tag list_tags""",
+        list_connections create_model_registry list_model_registries register_model_image create_tag list_tags invite_user deactivate_user""",
     "Pipeline": """publish publishes list_edges add_shadow_deploy add_random_split add_key_split
         replace_with_shadow_deploy replace_with_random_split openai_completion openai_chat_completion generate_api_spec
         add_validation""",
-    "Workspace": "add_user add_owner",
+    "Workspace": "remove_user add_connection remove_connection list_connections add_registry_to_workspace",
     "DeploymentConfigBuilder": """replica_autoscale_min_max autoscaling_window scale_up_queue_depth
         scale_down_queue_depth""",
 }
@@ -97,8 +116,10 @@ def test_what_is_there_is_no_refusal(wallaroo: ModuleType, holder: str, name: st
 @pytest.mark.parametrize(("holder", "name"), words(ABSENT))
 def test_what_is_not_there_yet_says_so(wallaroo: ModuleType, holder: str, name: str):
     found = getattr(getattr(importlib.import_module(HOLDERS[holder]), holder), name)
-    with pytest.raises(wallaroo.object.NotThereYetError, match="not supported yet"):
+    with pytest.raises(wallaroo.object.NotThereYetError, match="not supported yet") as caught:
         found(object(), "anything", at="all")
+    assert caught.value.fix
+    assert "README" not in caught.value.fix
 
 
 @pytest.mark.parametrize(
@@ -151,8 +172,139 @@ def test_frameworks_have_the_references_values(wallaroo: ModuleType, name: str, 
 def test_framework_configurations_and_unknown_accelerators_are_refused(wallaroo: ModuleType, client: Any):
     with pytest.raises(wallaroo.object.NotThereYetError, match="framework_config"):
         client.upload_model("ccfraud", "ccfraud.onnx", framework_config={"gpu_memory_utilization": 0.9})
-    with pytest.raises(wallaroo.object.NotThereYetError, match=r"Acceleration\.AIO"):
-        client.upload_model("ccfraud", "ccfraud.onnx", accel=wallaroo.engine_config.Acceleration.AIO)
+
+
+def test_every_accelerator_of_the_reference_is_one_of_trivets(wallaroo: ModuleType):
+    assert {each.value for each in wallaroo.engine_config.Acceleration} == {each.value for each in trivet.Acceleration}
+
+
+def test_the_framework_may_be_given_as_the_documents_write_it(wallaroo: ModuleType, client: Any, tmp_path: Any):
+    onnx = wallaroo.framework.Framework.ONNX
+    with pytest.raises(trivet.TrivetError, match="file not found"):
+        client.upload_model("ccfraud", tmp_path / "none.onnx", Framework=onnx)
+    with pytest.raises(trivet.TrivetError, match="the framework is given twice"):
+        client.upload_model("ccfraud", tmp_path / "none.onnx", onnx, Framework=onnx)
+
+
+def test_the_mlops_api_has_the_platforms_address_and_token(wallaroo: ModuleType, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TRIVET_TOKEN", "secret")
+    client = wallaroo.Client(api_endpoint="http://127.0.0.1:9")
+    connection = client.mlops().__dict__
+    assert (connection["base_url"], connection["token"]) == ("http://127.0.0.1:9", "secret")
+    assert "secret" not in repr(client.mlops())
+    assert client.auth._bearer_token_str() == "secret"
+    assert wallaroo.auth.logout() is None
+    assert client.auth.auth_header() == {"Authorization": "Bearer secret"}
+
+
+class Answering:
+    """A client whose platform answers with documents that are known before, by the end of the path."""
+
+    def __init__(self, wallaroo: ModuleType, **answers: Any) -> None:
+        self.drafts: dict[int, Any] = {}
+        self.asked: list[Any] = []
+        self._answers = answers
+
+    def run(self, operation: Any) -> Any:
+        reply = None
+        while True:
+            try:
+                call = operation.send(reply)
+            except StopIteration as done:
+                return done.value
+            self.asked.append(call)
+            found = self._answers[call.path.rpartition("/")[2]]
+            reply = trivet.sdk.calls.Reply(status=200, headers={}, content=json.dumps(found).encode(), at=0.0)
+
+
+PIPELINE: dict[str, Any] = {
+    "id": 3,
+    "name": "ccfraud",
+    "workspace": "default",
+    "workspace_id": 1,
+    "deployed": True,
+    "created_at": MOMENT,
+    "updated_at": MOMENT,
+    "versions": [{"id": 7, "uuid": "4f", "number": 1, "steps": [], "created_at": MOMENT}],
+}
+
+
+def test_a_pipelines_deployment_has_its_address(wallaroo: ModuleType):
+    url = "http://127.0.0.1:8080/v1/api/pipelines/infer/ccfraud-3/ccfraud"
+    pipeline = wallaroo.pipeline.Pipeline(Answering(wallaroo, url={"url": url}), PIPELINE)
+    assert pipeline._deployment._url() == pipeline._deployment.url() == pipeline._url() == url
+    assert pipeline._deployment.name() == "ccfraud"
+
+
+def test_the_address_of_a_pipeline_that_is_not_deployed_is_not_found(wallaroo: ModuleType):
+    pipeline = wallaroo.pipeline.Pipeline(Answering(wallaroo, url={"url": None}), PIPELINE)
+    with pytest.raises(wallaroo.object.EntityNotFoundError, match="Pipeline ccfraud is not deployed"):
+        pipeline._deployment._url()
+
+
+def test_a_pipelines_version_has_the_names_that_notebooks_read(wallaroo: ModuleType):
+    pipeline = wallaroo.pipeline.Pipeline(Answering(wallaroo, ccfraud=PIPELINE), PIPELINE)
+    assert [(each._name, each.name(), each._id) for each in pipeline.versions()] == [("4f", "4f", 7)]
+
+
+def test_steps_that_are_not_deployed_are_kept_for_the_next_look(wallaroo: ModuleType):
+    client = Answering(wallaroo)
+    model = wallaroo.model_version.ModelVersion(client, VERSION)
+    pipeline = wallaroo.pipeline.Pipeline(client, PIPELINE).add_model_step(model)
+    again = wallaroo.pipeline.Pipeline(client, PIPELINE)
+    assert again.steps() == []
+    again.take_draft()
+    assert again.steps() == pipeline.steps() != []
+    pipeline.clear()
+    last = wallaroo.pipeline.Pipeline(client, PIPELINE)
+    last.take_draft()
+    assert last.steps() == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"model_class": "ccfraud"},
+        {"model_name": "ccfraud"},
+        {"name": "ccfraud"},
+        {"model_class": "ccfraud", "model_name": "d0cb7d27"},
+        {"name": "ccfraud", "version": "d0cb7d27"},
+    ],
+    ids="-".join,
+)
+def test_a_model_is_found_by_every_way_to_name_it(wallaroo: ModuleType, client: Any, given: dict[str, str]):
+    asked: list[Any] = []
+
+    def known(name: str, version: str | None = None) -> None:
+        asked.append((name, version))
+
+    client.get_model = known
+    client.model_by_name(**given)
+    assert asked == [("ccfraud", "d0cb7d27" if len(given) == 2 else None)]
+    with pytest.raises(trivet.TrivetError, match="model_by_name has 0 arguments"):
+        client.model_by_name()
+
+
+def test_a_batch_configuration_may_be_a_list_of_one(wallaroo: ModuleType):
+    client = Answering(wallaroo, configurations={"id": 4, "batch_config": "single"})
+    model = wallaroo.model_version.ModelVersion(client, VERSION)
+    assert model.configure(batch_config=["single"]).config().batch_config() == "single"
+    assert client.asked[0].body == {"batch_config": "single"}
+    assert model.configure("onnx", batch_config=[]) is model
+    with pytest.raises(trivet.TrivetError, match="batch_config has 2 values"):
+        model.configure(batch_config=["single", "whole"])
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "tensorflow", "flight", "mlflow"])
+def test_the_references_runtimes_change_nothing(wallaroo: ModuleType, client: Any, runtime: str):
+    model = wallaroo.model_version.ModelVersion(client, VERSION)
+    assert model.configure(runtime) is model
+
+
+def test_an_unknown_runtime_is_an_error(wallaroo: ModuleType, client: Any):
+    model = wallaroo.model_version.ModelVersion(client, VERSION)
+    with pytest.raises(trivet.TrivetError, match="unknown runtime 'onyx'"):
+        model.configure("onyx")
 
 
 def test_a_deployment_configuration_has_the_references_form(wallaroo: ModuleType, client: Any):

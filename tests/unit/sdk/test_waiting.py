@@ -51,7 +51,7 @@ def test_the_progress_of_a_model_that_becomes_native(talk):
     here = talk(statuses("pending_load_native", "attempting_load_native", "ready"))
     assert here.run(waits.wait_until_loaded(KNOWN, timeout_s=600, say=here.say))["status"] == "ready"
     assert here.said == (
-        "Waiting for model loading - this will take up to 10min.\n"
+        "Waiting for model loading - this will take up to 10.0min.\n"
         "Model is pending loading to a native runtime.\n"
         "Model is attempting loading to a native runtime.successful\n"
         "\nReady\n"

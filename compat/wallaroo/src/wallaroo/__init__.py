@@ -2,7 +2,9 @@
 
 from wallaroo import (
     assay_config,
+    auth,
     continuous_batching_config,
+    deployment,
     deployment_config,
     dynamic_batching_config,
     engine_config,
@@ -25,7 +27,9 @@ __all__ = [
     "DeploymentConfigBuilder",
     "__version__",
     "assay_config",
+    "auth",
     "continuous_batching_config",
+    "deployment",
     "deployment_config",
     "dynamic_batching_config",
     "engine_config",

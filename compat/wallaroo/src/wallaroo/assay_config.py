@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from wallaroo.object import absent
+from wallaroo.object import ASSAYS, absent
 
 __all__ = ["Aggregation", "AssayBuilder", "AssayConfig", "BinMode", "Metric"]
 
@@ -31,5 +31,5 @@ class Metric(StrEnum):
     SUMDIFF = "SumDiff"
 
 
-AssayBuilder = absent("assays are")
-AssayConfig = absent("assays are")
+AssayBuilder = absent("assays are", fix=ASSAYS)
+AssayConfig = absent("assays are", fix=ASSAYS)

@@ -9,40 +9,37 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 
 import trivet
-from trivet.errors import NotFound
+from trivet.errors import DeadlineExceeded, Invalid, NotFound
+from trivet.sdk import operations
 from trivet.sdk.calls import Operation
 from trivet.sdk.operations import schema_text
-from wallaroo import engine_config
+from trivet.sdk.pipeline import PipelineVersion
+from trivet.sdk.steps import Steps
 from wallaroo import framework as frameworks
+from wallaroo import object as errors
+from wallaroo.auth import Auth, MLOps
 from wallaroo.engine_config import Acceleration, Architecture
 from wallaroo.framework import Framework
 from wallaroo.lists import matching
 from wallaroo.model import Model
 from wallaroo.model_version import ModelVersion, ModelVersionList
-from wallaroo.object import EntityNotFoundError, NotThereYetError, absent, translated
-from wallaroo.pipeline import Pipeline, PipelineList, PipelineVersion
+from wallaroo.object import (
+    EntityNotFoundError,
+    InvalidNameError,
+    ModelConversionTimeoutError,
+    NotThereYetError,
+    absent,
+    translated,
+)
+from wallaroo.pipeline import Pipeline, PipelineList
+from wallaroo.user import User, UserList
 from wallaroo.workspace import Workspace, WorkspaceList
 
-__all__ = ["Auth", "Client"]
+__all__ = ["Client"]
 
 T = TypeVar("T")
 REQUEST_S = 45.0
 PYTHON = "3.10"
-
-
-class Auth:
-    """`wl.auth`.
-
-    Args:
-        header: returns the header that requests need.
-    """
-
-    def __init__(self, header: Callable[[], dict[str, str]]) -> None:
-        self._header = header
-
-    def auth_header(self) -> dict[str, str]:
-        """The header that requests to the platform need, for a program's own HTTP client."""
-        return self._header()
 
 
 class Client(trivet.Client):
@@ -70,6 +67,11 @@ class Client(trivet.Client):
     ) -> None:
         del auth_endpoint, auth_type, ignored
         super().__init__(api_endpoint, request_timeout=request_timeout or REQUEST_S)
+        self.drafts: dict[int, Steps] = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.drafts = {}
 
     @property
     def api_endpoint(self) -> str:
@@ -80,6 +82,10 @@ class Client(trivet.Client):
     def auth(self) -> Auth:
         """What notebooks call `wl.auth`."""
         return Auth(self.auth_header)
+
+    def mlops(self) -> MLOps:
+        """The address and token of the MLOps API, for a program's own HTTP client."""
+        return MLOps(base_url=self.url, token=self.auth._bearer_token_str(), timeout=REQUEST_S)  # noqa: SLF001
 
     def run(self, operation: Operation[T]) -> T:
         """Run an operation; its errors get the reference's names."""
@@ -122,6 +128,7 @@ class Client(trivet.Client):
         accel: Acceleration | str | None = None,
         framework_config: Any = None,
         *,
+        Framework: frameworks.Framework | str | None = None,  # noqa: N803 - so it is in the reference's documents
         python: str | None = None,
         network: Literal["full", "none"] | None = None,
         timeout: float = 600.0,
@@ -135,20 +142,25 @@ class Client(trivet.Client):
         """
         if framework_config is not None:
             raise NotThereYetError("framework_config is not supported yet", fix="leave it out", path="framework_config")
-        return super().upload_model(
-            name,
-            path,
-            frameworks.taken(framework),
-            input_schema=input_schema,
-            output_schema=output_schema,
-            convert_wait=convert_wait,
-            arch=str(arch or Architecture.X86),
-            accel=engine_config.on(accel),
-            python=python,
-            network=network,
-            timeout=timeout,
-            progress=progress,
-        )
+        if framework is not None and Framework is not None:
+            raise Invalid("the framework is given twice", fix="give framework alone", path="framework")
+        try:
+            return super().upload_model(
+                name,
+                path,
+                frameworks.taken(Framework if framework is None else framework),
+                input_schema=input_schema,
+                output_schema=output_schema,
+                convert_wait=convert_wait,
+                arch=str(arch or Architecture.X86),
+                accel=str(accel or Acceleration._None),  # noqa: SLF001 - the reference's name
+                python=python,
+                network=network,
+                timeout=timeout,
+                progress=progress,
+            )
+        except DeadlineExceeded as error:
+            raise translated(error, {DeadlineExceeded: ModelConversionTimeoutError}) from None
 
     def generate_upload_model_api_command(
         self,
@@ -182,7 +194,7 @@ class Client(trivet.Client):
                 "python_version": PYTHON,
                 "requirements": [],
                 "arch": str(arch or Architecture.X86),
-                "accel": engine_config.on(accel),
+                "accel": str(accel or Acceleration._None),  # noqa: SLF001 - the reference's name
             },
             "input_schema": schema_text(input_schema, path="input_schema"),
             "output_schema": schema_text(output_schema, path="output_schema"),
@@ -210,14 +222,29 @@ class Client(trivet.Client):
         except NotFound as error:
             raise translated(error) from None
 
-    def model_by_name(self, model_class: str, model_name: str | None = None) -> trivet.ModelVersion:
-        """A model's version.
+    def model_by_name(
+        self,
+        model_class: str | None = None,
+        model_name: str | None = None,
+        *,
+        name: str | None = None,
+        version: str | None = None,
+    ) -> trivet.ModelVersion:
+        """A model's newest version, or the one with a UUID.
 
         Args:
-            model_class: the model's name.
-            model_name: the version's UUID.
+            model_class: the model's name; `name` alone, or `model_name` alone, does as well.
+            model_name: the version's UUID, where the name is given as `model_class` or `name`.
+            name: the model's name.
+            version: the version's UUID.
         """
-        return self.get_model(model_class, model_name)
+        given = [each for each in (model_class, name, model_name, version) if each is not None]
+        if not 1 <= len(given) <= 2:
+            raise Invalid(
+                f"model_by_name has {len(given)} arguments",
+                fix="give the model's name, and the version's UUID if it is not the newest",
+            )
+        return self.get_model(*given)
 
     def list_models(self, workspace_id: int | None = None, workspace_name: str | None = None) -> Any:
         """The models of the current workspace, or of another one."""
@@ -237,24 +264,46 @@ class Client(trivet.Client):
 
     # Pipelines
 
+    def build_pipeline(self, name: str) -> trivet.Pipeline:
+        """A pipeline by its name, created if it does not exist. It has no steps, even if an earlier deploy had some.
+
+        Raises:
+            InvalidNameError: the name cannot be one.
+        """
+        try:
+            return super().build_pipeline(name)
+        except Invalid as error:
+            raise translated(error, {Invalid: InvalidNameError}) from None
+
     def get_pipeline(self, name: str, version: str | None = None) -> trivet.Pipeline:
-        """A pipeline with the steps of its newest version, or of the one with a UUID.
+        """A pipeline with the steps of its newest version, or of the one with a UUID. Steps that this client added to it and
+        did not deploy yet are there.
 
         Raises:
             EntityNotFoundError: there is none of that name, or no such version of it.
         """
         try:
-            return super().get_pipeline(name, version)
+            found = super().get_pipeline(name, version)
         except NotFound as error:
             raise translated(error) from None
+        if version is None and isinstance(found, Pipeline):
+            found.take_draft()
+        return found
 
-    def pipelines_by_name(self, pipeline_name: str) -> PipelineList:
+    def pipelines_by_name(self, pipeline_name: str | None = None, *, name: str | None = None) -> PipelineList:
         """The pipelines of a name in the current workspace: there is one.
+
+        Args:
+            pipeline_name: its name.
+            name: the same.
 
         Raises:
             EntityNotFoundError: it does not exist.
         """
-        return PipelineList([self.get_pipeline(pipeline_name)])
+        given = pipeline_name or name
+        if given is None:
+            raise Invalid("pipelines_by_name has no name", fix="give the pipeline's name", path="pipeline_name")
+        return PipelineList([self.get_pipeline(given)])
 
     def pipeline_version_by_name(self, pipeline_name: str, pipeline_version: str | None = None) -> PipelineVersion:
         """A pipeline's newest version, or the one with a UUID.
@@ -294,35 +343,57 @@ class Client(trivet.Client):
                 return each
         raise EntityNotFoundError(f"Error: Workspace with id {workspace_id} does not exist.")
 
+    # Users
+
+    def list_users(self) -> UserList:
+        """The users: there is one, the owner of the platform's token."""
+        found = self.run(operations.call("POST", "/v1/api/users/query", body={}))
+        return UserList(User(each) for each in found["users"].values())
+
+    def get_current_user(self) -> User:
+        """The owner of the token that this client sends."""
+        return self.list_users()[0]
+
+    def get_user_by_email(self, email: str) -> User | None:
+        """The user of an address, or of a name; None if there is none."""
+        return next((each for each in self.list_users() if email in {each.email(), each.username()}), None)
+
+    def activate_user(self, email: str) -> User:
+        """Do nothing: the one user is always active.
+
+        Raises:
+            EntityNotFoundError: it is another one.
+        """
+        self.run(operations.call("POST", "/v1/api/users/activate", body={"email": email}))
+        return self.get_current_user()
+
     # What is not supported yet
 
     def in_task(self) -> bool:
         """Whether this is a task of an orchestration: there are none yet."""
         return False
 
-    build_assay = absent("assays are")
-    list_assays = absent("assays are")
-    get_assay_results = absent("assays are")
-    upload_orchestration = absent("orchestrations are")
-    list_orchestrations = absent("orchestrations are")
-    list_tasks = absent("orchestrations' tasks are")
-    get_task_by_id = absent("orchestrations' tasks are")
-    task_args = absent("orchestrations' tasks are")
-    create_connection = absent("connections are")
-    get_connection = absent("connections are")
-    list_connections = absent("connections are")
-    create_model_registry = absent("model registries are")
-    list_model_registries = absent("model registries are")
+    build_assay = absent("assays are", fix=errors.ASSAYS)
+    list_assays = absent("assays are", fix=errors.ASSAYS)
+    get_assay_results = absent("assays are", fix=errors.ASSAYS)
+    upload_orchestration = absent("orchestrations are", fix=errors.TASKS)
+    list_orchestrations = absent("orchestrations are", fix=errors.TASKS)
+    list_tasks = absent("orchestrations' tasks are", fix=errors.TASKS)
+    get_task_by_id = absent("orchestrations' tasks are", fix=errors.TASKS)
+    task_args = absent("orchestrations' tasks are", fix=errors.TASKS)
+    create_connection = absent("connections are", fix=errors.CONNECTIONS)
+    get_connection = absent("connections are", fix=errors.CONNECTIONS)
+    list_connections = absent("connections are", fix=errors.CONNECTIONS)
+    create_model_registry = absent("model registries are", fix=errors.REGISTRIES)
+    list_model_registries = absent("model registries are", fix=errors.REGISTRIES)
     register_model_image = absent(
         "registering a container's image is", fix="upload the model itself: Framework.CUSTOM runs any Python model"
     )
-    list_publishes = absent("publishing pipelines is")
-    list_edges = absent("publishing pipelines to edges is")
-    add_edge = absent("publishing pipelines to edges is")
-    remove_edge = absent("publishing pipelines to edges is")
-    create_tag = absent("tags are")
-    list_tags = absent("tags are")
-    list_users = absent("users are")
-    invite_user = absent("users are")
-    activate_user = absent("users are")
-    deactivate_user = absent("users are")
+    invite_user = absent("inviting a user is", fix=errors.ONE_USER)
+    deactivate_user = absent("deactivating a user is", fix=errors.ONE_USER)
+    create_tag = absent("tags are", fix=errors.LABELS)
+    list_tags = absent("tags are", fix=errors.LABELS)
+    list_publishes = absent("publishing pipelines is", fix=errors.PUBLISHING)
+    list_edges = absent("publishing pipelines to edges is", fix=errors.PUBLISHING)
+    add_edge = absent("publishing pipelines to edges is", fix=errors.PUBLISHING)
+    remove_edge = absent("publishing pipelines to edges is", fix=errors.PUBLISHING)

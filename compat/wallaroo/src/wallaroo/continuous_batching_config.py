@@ -4,4 +4,6 @@ from wallaroo.object import absent
 
 __all__ = ["ContinuousBatchingConfig"]
 
-ContinuousBatchingConfig = absent("ContinuousBatchingConfig is", fix="DynamicBatchingConfig is there")
+ContinuousBatchingConfig = absent(
+    "ContinuousBatchingConfig is", fix="use DynamicBatchingConfig: requests share calls of the model"
+)

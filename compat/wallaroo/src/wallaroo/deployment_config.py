@@ -3,7 +3,7 @@
 from typing import Any, Self, TypeAlias
 
 import trivet
-from wallaroo.object import NotThereYetError, absent
+from wallaroo.object import REPLICAS, NotThereYetError, absent
 
 __all__ = ["DeploymentConfig", "DeploymentConfigBuilder"]
 
@@ -34,7 +34,7 @@ class DeploymentConfigBuilder(trivet.DeploymentConfigBuilder):
             )
         return self
 
-    replica_autoscale_min_max = absent("autoscaling is", fix="give a replica_count")
-    autoscaling_window = absent("autoscaling is", fix="give a replica_count")
-    scale_up_queue_depth = absent("autoscaling is", fix="give a replica_count")
-    scale_down_queue_depth = absent("autoscaling is", fix="give a replica_count")
+    replica_autoscale_min_max = absent("autoscaling is", fix=REPLICAS)
+    autoscaling_window = absent("autoscaling is", fix=REPLICAS)
+    scale_up_queue_depth = absent("autoscaling is", fix=REPLICAS)
+    scale_down_queue_depth = absent("autoscaling is", fix=REPLICAS)

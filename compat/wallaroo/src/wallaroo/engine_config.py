@@ -3,10 +3,9 @@
 from enum import StrEnum
 from typing import Any, NoReturn
 
-import trivet
 from wallaroo.object import NotThereYetError, absent
 
-__all__ = ["Acceleration", "Architecture", "QaicConfig", "on"]
+__all__ = ["Acceleration", "Architecture", "QaicConfig"]
 
 
 class Architecture(StrEnum):
@@ -26,6 +25,7 @@ class Acceleration(StrEnum):
     Jetson = "jetson"
     OpenVINO = "openvino"
     QAIC = "qaic"
+    ROCM = "rocm"
 
     def with_config(self, config: Any) -> NoReturn:
         """The accelerator with its own configuration, which is not supported yet.
@@ -33,19 +33,11 @@ class Acceleration(StrEnum):
         Raises:
             NotThereYetError: always.
         """
-        raise NotThereYetError("an accelerator's configuration is not supported yet", why=f"{config!r}")
+        raise NotThereYetError(
+            "an accelerator's configuration is not supported yet",
+            why=f"it is {config!r:.80}",
+            fix="leave with_config out: sidekick_gpus says how many accelerators a model gets",
+        )
 
 
-QaicConfig = absent("QaicConfig is")
-
-
-def on(accel: Acceleration | str | None) -> str:
-    """An accelerator in Trivet's form; by default none.
-
-    Raises:
-        NotThereYetError: Trivet does not support it yet.
-    """
-    given = "none" if accel is None else str(accel)
-    if given == Acceleration.AIO and given not in {each.value for each in trivet.Acceleration}:
-        raise NotThereYetError("Acceleration.AIO is not supported yet", fix="leave accel out", path="accel")
-    return given
+QaicConfig = absent("QaicConfig is", fix="leave with_config out: no accelerator of that kind is used")

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import trivet
 from trivet.domain.frameworks import NOT_YET
-from wallaroo.object import NotThereYetError, absent
+from wallaroo.object import LANGUAGE_MODELS, NotThereYetError, absent
 
 __all__ = ["CustomConfig", "Framework", "VLLMConfig", "taken"]
 
@@ -21,6 +21,7 @@ class Framework(StrEnum):
     SKLEARN = "sklearn"
     XGBOOST = "xgboost"
     VLLM = "vllm"
+    SGLANG = "sglang"
     HUGGING_FACE_AUTOMATIC_SPEECH_RECOGNITION = "hugging-face-automatic-speech-recognition"
     HUGGING_FACE_FEATURE_EXTRACTION = "hugging-face-feature-extraction"
     HUGGING_FACE_IMAGE_CLASSIFICATION = "hugging-face-image-classification"
@@ -55,5 +56,5 @@ def taken(framework: Framework | str | None) -> str:
     return given
 
 
-CustomConfig = absent("CustomConfig is")
-VLLMConfig = absent("VLLMConfig is")
+CustomConfig = absent("CustomConfig is", fix="leave framework_config out: the package's trivet.yaml has its settings")
+VLLMConfig = absent("VLLMConfig is", fix=LANGUAGE_MODELS)

@@ -5,9 +5,10 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 
 import trivet
+from trivet.errors import Invalid
 from trivet.sdk.model import ModelConfig
 from wallaroo.lists import Shown
-from wallaroo.object import NotThereYetError, absent
+from wallaroo.object import LABELS, LANGUAGE_MODELS, NotThereYetError, absent
 
 __all__ = ["ModelConfig", "ModelVersion", "ModelVersionList"]
 
@@ -19,7 +20,7 @@ class ModelVersion(trivet.ModelVersion):
         self,
         runtime: str | None = None,
         tensor_fields: list[str] | None = None,
-        batch_config: Literal["single", "whole", "joined"] | None = None,
+        batch_config: Literal["single", "whole", "joined"] | list[Any] | None = None,
         *,
         batching: Literal["single", "whole", "joined"] | None = None,
         network: Literal["full", "none"] | None = None,
@@ -36,7 +37,12 @@ class ModelVersion(trivet.ModelVersion):
         """
         if continuous_batching_config is not None or openai_config is not None:
             asked = "continuous_batching_config" if openai_config is None else "openai_config"
-            raise NotThereYetError(f"{asked} is not supported yet", fix="leave it out", path=asked)
+            raise NotThereYetError(f"{asked} is not supported yet", fix=LANGUAGE_MODELS, path=asked)
+        if isinstance(batch_config, list):
+            # The reference's documents have a list of one.
+            if len(batch_config) > 1:
+                raise Invalid(f"batch_config has {len(batch_config)} values", fix="give one", path="batch_config")
+            batch_config = batch_config[0] if batch_config else None
         return super().configure(
             runtime,
             tensor_fields,
@@ -51,9 +57,9 @@ class ModelVersion(trivet.ModelVersion):
     def __repr__(self) -> str:
         return str(self)
 
-    add_tag = absent("tags are")
-    remove_tag = absent("tags are")
-    tags = absent("tags are")
+    add_tag = absent("tags are", fix=LABELS)
+    remove_tag = absent("tags are", fix=LABELS)
+    tags = absent("tags are", fix=LABELS)
 
 
 class ModelVersionList(Shown[ModelVersion]):

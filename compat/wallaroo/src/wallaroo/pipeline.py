@@ -5,10 +5,23 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import trivet
-from trivet.errors import Conflict, TrivetError
-from trivet.sdk.pipeline import PipelineVersion
+from trivet.errors import Conflict, NotFound, TrivetError
+from trivet.sdk import pipeline as sdk
+from trivet.sdk.calls import Platform
+from trivet.sdk.steps import Steps
+from wallaroo.deployment import Deployment
 from wallaroo.lists import Shown
-from wallaroo.object import DEPLOYING, INFERRING, absent, translated
+from wallaroo.object import (
+    DEPLOYING,
+    INFERRING,
+    LABELS,
+    LANGUAGE_MODELS,
+    PUBLISHING,
+    SHADOWS,
+    SPLITS,
+    absent,
+    translated,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -19,10 +32,83 @@ INFER_S = 15.0
 DEPLOY_S = 45.0
 
 
+class PipelineVersion(sdk.PipelineVersion):
+    """The steps of one deploy."""
+
+    @property
+    def _name(self) -> str:
+        """`name`, as notebooks read it."""
+        return self.name()
+
+    @property
+    def _id(self) -> int:
+        """`id`, as notebooks read it."""
+        return self.id()
+
+
 class Pipeline(trivet.Pipeline):
     """Steps under a name."""
 
     references_order = True
+
+    def __init__(self, client: Platform, document: Mapping[str, Any], *, version: str | None = None) -> None:
+        super().__init__(client, document, version=version)
+        # Steps that are not deployed yet, by the pipeline's id: the client's, so that `get_pipeline` finds them again.
+        self._drafts: dict[int, Steps] = getattr(client, "drafts", {})
+
+    def take_draft(self) -> None:
+        """Have the steps that the client added to the pipeline and did not deploy, if there are any."""
+        self._steps = self._drafts.get(self.id(), self._steps)
+
+    def clear(self) -> Self:
+        """Remove all steps."""
+        self._drafts.pop(self.id(), None)
+        return super().clear()
+
+    def add_model_step(self, model: Any) -> Self:
+        """Add a model version as the last step."""
+        super().add_model_step(model)
+        return self._keep()
+
+    def replace_with_model_step(self, index: int, model: Any) -> Self:
+        """Replace a step with a model version."""
+        super().replace_with_model_step(index, model)
+        return self._keep()
+
+    def remove_step(self, index: int) -> Self:
+        """Remove a step."""
+        super().remove_step(index)
+        return self._keep()
+
+    def add_validations(self, **validations: Any) -> Self:
+        """Add conditions on rows and answers: see Trivet's SDK."""
+        super().add_validations(**validations)
+        return self._keep()
+
+    def _keep(self) -> Self:
+        self._drafts[self.id()] = self._steps
+        return self
+
+    def versions(self) -> list[sdk.PipelineVersion]:
+        """Every deploy, the newest first."""
+        self._refresh()
+        return [PipelineVersion(self.name(), each) for each in self._document["versions"]]
+
+    @property
+    def _deployment(self) -> Deployment:
+        """Its deployment, which notebooks ask for the address."""
+        return Deployment(self)
+
+    def url(self) -> str:
+        """Its URL for predictions.
+
+        Raises:
+            EntityNotFoundError: it is not deployed.
+        """
+        try:
+            return super().url()
+        except NotFound as error:
+            raise translated(error) from None
 
     def create_time(self) -> datetime:
         """When it was made."""
@@ -50,7 +136,9 @@ class Pipeline(trivet.Pipeline):
             DeploymentError: steps do not fit, a model is not ready, or it cannot run.
         """
         try:
-            return super().deploy(pipeline_name, deployment_config, wait_for_status, timeout=timeout)
+            deployed = super().deploy(pipeline_name, deployment_config, wait_for_status, timeout=timeout)
+            self._drafts.pop(self.id(), None)
+            return deployed
         except TrivetError as error:
             raise translated(error, DEPLOYING) from error
 
@@ -98,25 +186,25 @@ class Pipeline(trivet.Pipeline):
             raise translated(error, INFERRING) from error
 
     # Other kinds of steps
-    add_shadow_deploy = absent("shadow deployments are")
-    replace_with_shadow_deploy = absent("shadow deployments are")
-    add_random_split = absent("splitting requests between models is")
-    replace_with_random_split = absent("splitting requests between models is")
-    add_key_split = absent("splitting requests between models is")
-    replace_with_key_split = absent("splitting requests between models is")
+    add_shadow_deploy = absent("shadow deployments are", fix=SHADOWS)
+    replace_with_shadow_deploy = absent("shadow deployments are", fix=SHADOWS)
+    add_random_split = absent("splitting requests between models is", fix=SPLITS)
+    replace_with_random_split = absent("splitting requests between models is", fix=SPLITS)
+    add_key_split = absent("splitting requests between models is", fix=SPLITS)
+    replace_with_key_split = absent("splitting requests between models is", fix=SPLITS)
     add_validation = absent("add_validation is", fix='write add_validations(name=pl.col("out.x").list.get(0) > 0.9)')
 
     # Outside the platform
-    publish = absent("publishing pipelines is")
-    publishes = absent("publishing pipelines is")
-    list_edges = absent("publishing pipelines to edges is")
+    publish = absent("publishing pipelines is", fix=PUBLISHING)
+    publishes = absent("publishing pipelines is", fix=PUBLISHING)
+    list_edges = absent("publishing pipelines to edges is", fix=PUBLISHING)
     create_version = absent("a version without a deploy is", fix="deploy: every deploy makes a version")
 
-    add_tag = absent("tags are")
-    remove_tag = absent("tags are")
-    tags = absent("tags are")
-    openai_completion = absent("OpenAI endpoints are")
-    openai_chat_completion = absent("OpenAI endpoints are")
+    add_tag = absent("tags are", fix=LABELS)
+    remove_tag = absent("tags are", fix=LABELS)
+    tags = absent("tags are", fix=LABELS)
+    openai_completion = absent("OpenAI endpoints are", fix=LANGUAGE_MODELS)
+    openai_chat_completion = absent("OpenAI endpoints are", fix=LANGUAGE_MODELS)
     generate_api_spec = absent(
         "generate_api_spec is", fix="GET /pipelines/<name>/openapi.json of the gateway gives the document"
     )

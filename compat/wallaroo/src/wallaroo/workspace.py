@@ -1,13 +1,14 @@
 """Workspaces."""
 
-from typing import Any
+from typing import Any, Self
 
 import trivet
 from trivet.sdk import operations
 from wallaroo.lists import Shown
 from wallaroo.model import Model, ModelList
-from wallaroo.object import absent
+from wallaroo.object import CONNECTIONS, ONE_USER, REGISTRIES, absent
 from wallaroo.pipeline import PipelineList
+from wallaroo.user import User, UserList
 
 __all__ = ["Workspace", "WorkspaceList"]
 
@@ -27,14 +28,43 @@ class Workspace(trivet.Workspace):
     def _shown(self) -> dict[str, Any]:
         return {**super()._shown(), "models": list(self.models()), "pipelines": list(self.pipelines())}
 
-    add_user = absent("users are")
-    add_owner = absent("users are")
-    remove_user = absent("users are")
-    users = absent("users are")
-    add_connection = absent("connections are")
-    remove_connection = absent("connections are")
-    list_connections = absent("connections are")
-    add_registry_to_workspace = absent("model registries are")
+    def users(self) -> UserList:
+        """Its users: the one user there is, its owner."""
+        asked = {"workspace_id": self.id()}
+        ids = {each["user_id"] for each in self._post("workspaces/list_users", asked)["users"]}
+        known = self._post("users/query", {})["users"]
+        return UserList(User(each) for key, each in known.items() if key in ids)
+
+    def owners(self) -> UserList:
+        """Its owners: the same."""
+        return self.users()
+
+    def add_user(self, user_email: str) -> Self:
+        """Do nothing for the one user there is, who may use every workspace.
+
+        Raises:
+            EntityNotFoundError: it is another one.
+        """
+        self._post("workspaces/add_user", {"workspace_id": self.id(), "email": user_email})
+        return self
+
+    def add_owner(self, owner_email: str) -> Self:
+        """Do nothing for the one user there is, who owns every workspace.
+
+        Raises:
+            EntityNotFoundError: it is another one.
+        """
+        return self.add_user(owner_email)
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.run(operations.call("POST", f"/v1/api/{path}", body=body))
+        return found
+
+    remove_user = absent("removing a user is", fix=ONE_USER)
+    add_connection = absent("connections are", fix=CONNECTIONS)
+    remove_connection = absent("connections are", fix=CONNECTIONS)
+    list_connections = absent("connections are", fix=CONNECTIONS)
+    add_registry_to_workspace = absent("model registries are", fix=REGISTRIES)
 
 
 class WorkspaceList(Shown[trivet.Workspace]):

@@ -12,7 +12,7 @@ from trivet.control.reference_api.reading import Document, field, optional
 from trivet.control.request_bodies import Configure
 from trivet.control.use_cases import models
 from trivet.domain.encoding import schema_to_text
-from trivet.domain.version import ModelVersion
+from trivet.domain.version import Model, ModelVersion
 from trivet.errors import Invalid
 
 __all__ = ["add_model_routes"]
@@ -23,41 +23,32 @@ def add_model_routes(routes: APIRouter, control: Control) -> None:
 
     @routes.post("/models/list")
     def list_models(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
-        """The models of a workspace: `{"workspace_id"}`."""
-        _, listed = models.list_models(control, caller, workspace=field(body, "workspace_id", int))
+        """The models of a workspace, each with its versions: `{"workspace_id"}`."""
+        listed = models.list_models_with_versions(control, caller, workspace=field(body, "workspace_id", int))
         return {
             "models": [
                 {
-                    "id": model.id,
-                    "name": model.name,
-                    "owner_id": '""',
-                    "created_at": model.created_at.isoformat(),
-                    "updated_at": model.updated_at.isoformat(),
+                    "model": {
+                        "id": model.id,
+                        "name": model.name,
+                        "owner_id": '""',
+                        "created_at": model.created_at.isoformat(),
+                        "updated_at": model.updated_at.isoformat(),
+                    },
+                    "model_versions": [_listed(model, version) for version in versions],
                 }
-                for model, _ in listed
+                for model, versions in listed
             ]
         }
 
     @routes.post("/models/list_versions")
     def list_versions(caller: CurrentCaller, body: Document = Body()) -> list[Document]:  # noqa: B008
-        """A model's versions: `{"model_id": name, "models_pk_id": id}`."""
+        """A model's versions: `{"model_id": name, "models_pk_id": id}`. With both, the name decides."""
         name, key = optional(body, "model_id", str), optional(body, "models_pk_id", int)
         if name is None and key is None:
             raise Invalid("neither 'model_id' nor 'models_pk_id' is there", fix="send one", path="model_id")
         model, versions = models.find_versions(control, caller, name=name, model_id=key)
-        return [
-            {
-                "id": version.id,
-                "models_pk_id": model.id,
-                "model_id": model.name,
-                "model_version": version.uuid,
-                "owner_id": '""',
-                "file_name": version.file_name,
-                "sha": version.sha,
-                "status": version.status,
-            }
-            for version in versions
-        ]
+        return [_listed(model, version) for version in versions]
 
     @routes.post("/models/get_version_by_id")
     def get_version(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
@@ -92,6 +83,19 @@ def add_model_routes(routes: APIRouter, control: Control) -> None:
         """The log of a version's loading: `{"model_version_id"}`."""
         lines = models.list_upload_log(control, caller, field(body, "model_version_id", int))
         return {"logs": "\n".join(f"{line.at.isoformat()} {line.level} {line.text}" for line in lines)}
+
+
+def _listed(model: Model, version: ModelVersion) -> Document:
+    return {
+        "id": version.id,
+        "models_pk_id": model.id,
+        "model_id": model.name,
+        "model_version": version.uuid,
+        "owner_id": '""',
+        "file_name": version.file_name,
+        "sha": version.sha,
+        "status": version.status,
+    }
 
 
 def _version(version: ModelVersion, *, is_deployed: bool) -> Document:

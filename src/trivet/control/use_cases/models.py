@@ -1,5 +1,6 @@
 """Use cases: models, their versions and configurations."""
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from typing import Any
@@ -29,6 +30,7 @@ __all__ = [
     "get_version",
     "get_version_with_use",
     "list_models",
+    "list_models_with_versions",
     "list_upload_log",
     "schemas_of",
 ]
@@ -52,6 +54,23 @@ def list_models(
     return found, [(known[version.model_id], version) for version in newest if version.model_id in known]
 
 
+def list_models_with_versions(
+    control: Control, caller: Caller, *, workspace: int
+) -> list[tuple[Model, list[ModelVersion]]]:
+    """The models of a workspace by name, each with its versions, the newest first.
+
+    Raises:
+        NotFound: there is no such workspace.
+    """
+    check(caller, Action.VIEW, workspace)
+    found = []
+    for model in control.catalog.models.all(control.catalog.workspaces.get(workspace).id):
+        # It may be deleted between the queries.
+        with contextlib.suppress(NotFound):
+            found.append((model, control.catalog.models.versions(model.workspace_id, model.name)))
+    return found
+
+
 def get_model(
     control: Control, caller: Caller, *, workspace: str, name: str
 ) -> tuple[Workspace, Model, list[ModelVersion]]:
@@ -69,7 +88,7 @@ def get_model(
 def find_versions(
     control: Control, caller: Caller, *, name: str | None, model_id: int | None
 ) -> tuple[Model, list[ModelVersion]]:
-    """A model of any workspace by its id, or by its name where no id is given; and its versions, the newest first.
+    """A model of any workspace by its name, or by its id where no name is given; and its versions, the newest first.
 
     Raises:
         NotFound: there is no such model.
@@ -77,10 +96,11 @@ def find_versions(
     check(caller, Action.VIEW)
     for workspace in control.catalog.workspaces.all():
         for model in control.catalog.models.all(workspace.id):
-            if model.id == model_id or (model_id is None and model.name == name):
+            if model.name == name or (name is None and model.id == model_id):
                 check(caller, Action.VIEW, workspace.id)
                 return model, control.catalog.models.versions(workspace.id, model.name)
-    raise NotFound(f"A model with the name {name} does not exist.", fix="see models/list")
+    asked = f"name {name}" if name is not None else f"id {model_id}"
+    raise NotFound(f"A model with the {asked} does not exist.", fix="see models/list")
 
 
 def get_version(control: Control, caller: Caller, id_or_uuid: int | str) -> tuple[ModelVersion, Workspace]:
