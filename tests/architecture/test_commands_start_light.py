@@ -35,6 +35,17 @@ import trivet.wiring.serving
 
 print(*sys.modules)
 """
+CONVERTING = """
+import sys
+import numpy as np
+import pyarrow as pa
+from trivet.wiring.conversions import load_conversions
+
+load_conversions()
+assert pa.array([{"x": 1}]).to_pylist() == [{"x": 1}]
+assert pa.array(np.zeros(1)).to_pylist() == [0.0]
+print(*sys.modules)
+"""
 CHILD = """
 import sys
 from trivet.wiring.child import main
@@ -111,3 +122,16 @@ def test_the_gateway_needs_nothing_of_the_control_plane(host: str, tmp_path: Pat
     assert "trivet.gateway.http.app" in modules
     assert "trivet.control.token" not in modules  # its parent gives it the token
     assert modules & CONTROL_ONLY == set()
+
+
+def test_conversions_in_a_process_that_serves_do_not_import_pandas() -> None:
+    modules = modules_of(CONVERTING)
+    assert "numpy" in modules
+    assert "pandas" not in modules
+
+
+def test_pandas_can_be_imported_after_it_was_kept_out_of_conversions() -> None:
+    modules = modules_of(
+        CONVERTING + "import pandas\nassert len(pa.table({'x': [1]}).to_pandas()) == 1\nprint(*sys.modules)"
+    )
+    assert "pandas" in modules

@@ -30,6 +30,7 @@ from trivet.gateway.http.draining import DrainingServer
 from trivet.gateway.http.uvicorn_protocol import connections
 from trivet.settings import Settings
 from trivet.wiring.catalogs import catalog_of
+from trivet.wiring.conversions import keep_pandas_out
 from trivet.wiring.credentials import Credentials, follow_credentials, server_tls
 from trivet.wiring.database_probe import Patient, database_problem, missing_packages
 from trivet.wiring.listening import hosts_of
@@ -62,6 +63,7 @@ def run_control(
     Raises:
         TrivetError: the catalog cannot be opened at the first start: see `catalog_of`.
     """
+    keep_pandas_out()
     callers = callers_of({credentials.token: OWNER})
 
     def renew_token(token: str) -> None:

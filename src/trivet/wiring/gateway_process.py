@@ -36,6 +36,7 @@ from trivet.gateway.servers import GatewayParts, open_servers
 from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
+from trivet.wiring.conversions import load_conversions
 from trivet.wiring.credentials import Credentials, follow_credentials, server_tls
 from trivet.wiring.listening import hosts_of, is_loopback, with_kinds
 from trivet.wiring.native_faults import native_faults
@@ -79,6 +80,7 @@ def run_gateway(
     Raises:
         TrivetError: it cannot start, because of a path too long for a socket.
     """
+    load_conversions()
     tls = server_tls(credentials)
     access = None if all(map(is_loopback, listeners.values())) else GatewayAccess([credentials.token])
 

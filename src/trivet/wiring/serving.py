@@ -14,6 +14,7 @@ from trivet.gateway.servers import GatewayParts, open_servers
 from trivet.loading.environments import Report
 from trivet.packaging import package_in_use
 from trivet.settings import Settings
+from trivet.wiring.conversions import load_conversions
 from trivet.wiring.listening import hosts_of, with_kinds
 from trivet.wiring.process import StopSignals, event_loops, process_name
 from trivet.wiring.standalone import NO_WORKSPACE, compared, standalone
@@ -45,6 +46,7 @@ def serve(
     Raises:
         TrivetError: the model cannot be loaded.
     """
+    load_conversions()
     # A platform of the same home may refuse or delete a model with the same bytes.
     with (
         package_in_use(settings.home / "packages", package.digest),

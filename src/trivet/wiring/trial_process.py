@@ -30,6 +30,7 @@ from trivet.loading.environments import Report
 from trivet.loading.prepare import prepare
 from trivet.loading.trials import Stage, TrialFailed, TrialJob, TrialLoaded, TrialMessage
 from trivet.settings import Settings, settings_from_json
+from trivet.wiring.conversions import keep_pandas_out
 from trivet.wiring.standalone import compared, given_rows, refusal_of, rows_of, run_tests, standalone
 from trivet.workers import RunningWorker
 from trivet_worker.process import die_with_parent, read_line, take_streams
@@ -51,6 +52,7 @@ def main() -> None:
     lifeline = os.dup(0)
     threading.Thread(target=_end_with, args=[lifeline], daemon=True, name="lifeline").start()
     events = take_streams()
+    keep_pandas_out()
 
     def send(message: TrialMessage) -> None:
         events.buffer.write(encode(message) + b"\n")

@@ -18,6 +18,7 @@ from trivet.engine.batch import Batch
 from trivet.engine.checks.checks import Checks
 from trivet.engine.checks.validations import check_validations
 from trivet.errors import Conflict, Invalid
+from trivet_tests.hostile.validations import stream
 
 INPUTS = parse_schema("tensor: float32[3]; age: int64?; name: string; half: float16; any: float64[]")
 OUTPUTS = parse_schema("dense_1: float32[1]; label: int64; grid: float32[2,2]")
@@ -225,3 +226,25 @@ def test_polars_is_imported_on_use_and_its_absence_has_a_fix():
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=True
     )
     assert run.stdout == "validations need polars | pip install 'trivet[validations]'\n"
+
+
+def test_a_hostile_list_is_refused_before_polars_is_imported():
+    program = """
+        import sys
+        from trivet.domain.pipeline import Validation
+        from trivet.engine.checks.validations import check_validations
+        from trivet.errors import Invalid
+        try:
+            check_validations([Validation(name="v", expression=sys.argv[1])])
+        except Invalid as error:
+            print(error.why.partition(":")[0], "|", {"polars"} & set(sys.modules))
+    """
+    bomb = stream(pa.array(["z" * 100_000] * 10), compression="zstd")
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), bomb],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert run.stdout == "a validation may not use a compressed list | set()\n"

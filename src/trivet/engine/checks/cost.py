@@ -11,12 +11,14 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from trivet.engine.checks.literals import refused, tagged
+from trivet.engine.checks.literals import items_of, refused, tagged
 from trivet.engine.checks.patterns import positions
 from trivet.errors import TooLarge
 
 __all__ = ["Cost", "cost_of"]
 
+MOST_NODES: Final = 2000
+MOST_DEPTH: Final = 100
 MOST_GROWTH: Final = 16
 MOST_TEXT: Final = 4096
 
@@ -71,15 +73,15 @@ _WHOLE: Final = _Text(1)
 
 
 def cost_of(tree: Any, kinds: Mapping[str, pa.DataType]) -> Cost:
-    """The cost of an expression that `read_expression` reads.
+    """The cost of an expression that `read_expression` reads. It needs no polars.
 
     Args:
         tree: the parsed JSON.
         kinds: the types of columns, where they are known. A column that is not among them counts as a text.
 
     Raises:
-        Invalid: a regular expression comes from the rows, or cannot be read.
-        TooLarge: a text grows too much, or a regular expression is too large.
+        Invalid: a regular expression comes from the rows, or cannot be read; a list is compressed, or of another type.
+        TooLarge: it has too many operations, a text grows too much, or a list or a regular expression is too large.
     """
     meter = _Meter(kinds)
     meter.text(tree)
@@ -97,6 +99,7 @@ class _Meter:
 
     def __init__(self, kinds: Mapping[str, pa.DataType]) -> None:
         self._kinds = kinds
+        self._depth = 0
         self.nodes = 0
         self.positions = 0
         self.most = _NONE
@@ -104,7 +107,14 @@ class _Meter:
     def text(self, node: Any) -> _Text:
         """The text that a node returns."""
         self.nodes += 1
-        kind, content = tagged(node)
+        self._depth += 1
+        if self.nodes > MOST_NODES or self._depth > MOST_DEPTH:
+            raise TooLarge("the expression is too large", fix="split it into several validations")
+        found = self._text(*tagged(node))
+        self._depth -= 1
+        return found
+
+    def _text(self, kind: str, content: Any) -> _Text:
         match kind:
             case "Column":
                 known = self._kinds.get(content)
@@ -112,8 +122,7 @@ class _Meter:
             case "Element":
                 return _WHOLE
             case "Literal":
-                found = _literal_text(content)
-                return _NONE if found is None else _Text(0, len(found.encode()))
+                return _Text(0, _literal_bytes(content))
             case "Alias":
                 return self.text(content[0])
             case "BinaryExpr":
@@ -206,13 +215,29 @@ def _pattern(node: Any) -> str:
 
 
 def _literal_text(node: Any) -> str | None:
-    """The text of a literal, in the forms that several releases write; None if it is not a text."""
+    """The text of a literal; None if it is not a text."""
+    value = _literal_value(node)
+    return value if isinstance(value, str) else None
+
+
+def _literal_bytes(node: Any) -> int:
+    """The bytes of a literal's text, or of the longest text in its list."""
+    value = _literal_value(node)
+    texts = value if isinstance(value, list) else [value]
+    return max((len(text.encode()) for text in texts if isinstance(text, str)), default=0)
+
+
+def _literal_value(node: Any) -> str | list[Any] | None:
+    """The text or the list of a literal, in the forms that several releases write; None for other literals."""
     while isinstance(node, Mapping) and len(node) == 1:
         ((kind, node),) = node.items()
         if kind == "Scalar" and isinstance(node, Mapping) and "value" in node:
             node = node["value"]
-        if kind.removesuffix("Owned") in ("String", "Str", "Utf8"):
+        kind = kind.removesuffix("Owned")
+        if kind in ("String", "Str", "Utf8"):
             return node if isinstance(node, str) else None
+        if kind in ("List", "Series"):
+            return items_of(node)
     return None
 
 

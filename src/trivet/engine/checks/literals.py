@@ -13,7 +13,7 @@ from trivet.errors import Invalid, TooLarge
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["data_type", "literal", "refused", "tagged"]
+__all__ = ["data_type", "items_of", "literal", "refused", "tagged"]
 
 MOST_ITEMS: Final = 10_000
 
@@ -120,9 +120,14 @@ def _finite(value: Any) -> float:
     return float(value)
 
 
-def _items(value: Sequence[int]) -> list[Any]:
-    """The items of a list: polars writes them as the bytes of an Arrow stream, without compression."""
-    data = bytes(value)
+def items_of(value: Sequence[int]) -> list[Any]:
+    """The items of a list: polars writes them as the bytes of an Arrow stream, without compression.
+
+    Raises:
+        Invalid: the list is compressed, or holds what a validation may not use.
+        TooLarge: it is too long.
+    """
+    data = bytes(_of(list, value))
     for message in pa.ipc.MessageReader.open_stream(data):
         if message.type != "schema" and _is_compressed(message.metadata.to_pybytes()):
             raise refused("a compressed list", "its size would be known only once it is decompressed")
@@ -182,7 +187,7 @@ _LITERALS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "String": partial(_of, str),
     "Str": partial(_of, str),
     "Utf8": partial(_of, str),
-    "List": _items,
-    "Series": _items,
+    "List": items_of,
+    "Series": items_of,
 }
 """Literals that are Python values."""

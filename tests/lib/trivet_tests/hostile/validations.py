@@ -30,15 +30,20 @@ def summed(count):
 
 
 def stream(array, **options):
-    """An `is_in` whose list is this Arrow stream."""
+    """An `is_in` whose list is this array."""
     table = pa.table({"a": array})
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
         writer.write_table(table)
+    return among(list(sink.getvalue()))
+
+
+def among(series):
+    """An `is_in` with this JSON in place of its list."""
     return json.dumps(
         {
             "Function": {
-                "input": [{"Column": "in.s"}, {"Literal": {"Series": list(sink.getvalue())}}],
+                "input": [{"Column": "in.s"}, {"Literal": {"Series": series}}],
                 "function": {"Boolean": {"IsIn": {"nulls_equal": False}}},
             }
         },
@@ -89,12 +94,17 @@ TABLE = {
         as_json(items.list.eval(pl.element() + pl.lit("z" * 100)).list.len() > 1),
         GROWS,
     ),
+    "a long text of a list": (
+        as_json(pl.lit(["z" * 100_000, ""]).list.get(pl.col("in.i")) + text == "x"),
+        GROWS,
+    ),
     "texts of other rows": (as_json(text.is_in(pl.col("in.p"))), OTHER_ROWS),
     "numbers of other rows": (as_json(whole.is_in(pl.col("in.y") + 1)), OTHER_ROWS),
     "a compressed list": (stream(pa.array(["z" * 1_000_000] * 100), compression="zstd"), COMPRESSED),
     "another codec": (stream(pa.array(["z" * 1_000_000] * 10, pa.large_string()), compression="lz4"), COMPRESSED),
     "a text that is shown often": (stream(overlapping(1000)), "the texts of the list are too long"),
     "a hundred million nulls": (stream(pa.nulls(100_000_000)), "the list is too long"),
+    "a number for a list": (among(1_000_000_000), "1000000000 is not a valid list"),
     "a list of lists": (stream(pa.array([[1]])), "a validation may not use a list of list<"),
     "a dictionary": (stream(pa.array(["a"] * 9).dictionary_encode()), "a validation may not use a list of dictionary<"),
 }
