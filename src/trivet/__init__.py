@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trivet.sdk.config import DeploymentConfigBuilder, DynamicBatchingConfig
     from trivet.sdk.model import ModelVersion
     from trivet.sdk.pipeline import Pipeline
+    from trivet.sdk.schema import Schema
     from trivet.sdk.workspace import Workspace
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ _WHERE: Final = {
     "ModelUploadError": "trivet.errors",
     "ModelVersion": "trivet.sdk.model",
     "Pipeline": "trivet.sdk.pipeline",
+    "Schema": "trivet.sdk.schema",
     "TrivetError": "trivet.errors",
     "Workspace": "trivet.sdk.workspace",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "ModelUploadError",
     "ModelVersion",
     "Pipeline",
+    "Schema",
     "TrivetError",
     "Workspace",
     "__version__",

@@ -17,7 +17,7 @@ def test_it_says_its_version(shell):
     "command",
     [
         *("--help", "serve --help", "check --help", "env --help", "env list --help", "env prune --help"),
-        *("up --help", "down --help", "doctor --help"),
+        *("init --help", "schema --help", "up --help", "down --help", "doctor --help"),
         *("upload --help", "models --help", "pipelines --help", "deploy --help", "undeploy --help"),
         *("status --help", "infer --help", "logs --help"),
     ],

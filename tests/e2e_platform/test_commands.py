@@ -66,6 +66,17 @@ def test_a_model_goes_from_its_upload_to_its_logs_and_back(trivet, times, tmp_pa
     assert "life" not in done(trivet("models")) + done(trivet("pipelines"))
 
 
+def test_example_rows_give_an_upload_its_schema(trivet, tmp_path):
+    (tmp_path / "shown").mkdir()
+    code = 'def process_data(data):\n    assert (data["x"] > 0).all()\n    return {"y": data["x"].sum(axis=1)}\n'
+    (tmp_path / "shown" / "step.py").write_text(code)
+    (tmp_path / "rows.json").write_text('[{"x": [1.0, 2.5]}]')
+    flags = ("--example", tmp_path / "rows.json", "--output-schema", "y: float64")
+    version = json.loads(done(trivet("upload", "shown", tmp_path / "shown", *flags, "--json")))
+    assert (version["status"], version["input_schema_text"]) == ("ready", "x: float64[2]")
+    assert version["error_summary"] is None  # it answered the example, and refuses zeros
+
+
 def test_an_earlier_version_is_deployed_again_by_its_number_or_its_uuid(trivet, times):
     for factor in (2, 4):
         done(trivet("upload", "back", times(factor)))

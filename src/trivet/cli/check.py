@@ -8,6 +8,7 @@ import typer
 
 from trivet.cli.options import (
     BatchConfigOption,
+    ExampleOption,
     FrameworkOption,
     HomeOption,
     InputSchemaOption,
@@ -23,8 +24,10 @@ from trivet.cli.options import (
     TimeoutOption,
     WheelsOption,
     WorkersOption,
+    describe_example,
     model_flags,
     parse_date,
+    read_example,
 )
 from trivet.cli.output import show
 from trivet.cli.reporter import Reporter
@@ -72,6 +75,7 @@ def check(
     framework: FrameworkOption = None,
     input_schema: InputSchemaOption = None,
     output_schema: OutputSchemaOption = None,
+    example: ExampleOption = None,
     tensor_fields: TensorFieldsOption = None,
     batch_config: BatchConfigOption = None,
     network: NetworkOption = None,
@@ -95,10 +99,15 @@ def check(
 
       trivet check model.zip --input-schema 'x: float32[4]' --output-schema 'y: float32'
 
+      trivet check model/ --example rows.csv --output-schema 'y: float32'
+
       trivet check my_step/ --json
     """
     findings = _Findings(as_json=as_json)
     try:
+        rows = read_example(example)
+        if rows is not None and example is not None:
+            findings.add("example", describe_example(rows, example))
         flags = model_flags(
             framework=framework,
             input_schema=input_schema,
@@ -111,6 +120,7 @@ def check(
             workers=workers,
             timeout=timeout,
             python=python,
+            example=rows,
         )
         settings = read_settings(os.environ, home=home, offline=offline, wheels=wheels)
         import asyncio

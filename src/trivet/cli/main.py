@@ -11,9 +11,11 @@ import typer
 from trivet.cli import env
 from trivet.cli.check import check
 from trivet.cli.doctor import doctor
+from trivet.cli.init import init
 from trivet.cli.models import models, upload
 from trivet.cli.output import show
 from trivet.cli.pipelines import deploy, infer, logs, pipelines, status, undeploy
+from trivet.cli.schema import schema
 from trivet.cli.serve import serve
 from trivet.cli.up import down, reload, up
 from trivet.errors import Kind, TrivetError, visible
@@ -48,6 +50,8 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(check)
+app.command()(init)
+app.command()(schema)
 app.command()(up)
 app.command()(down)
 app.command()(reload)

@@ -8,6 +8,7 @@ import typer
 
 from trivet.cli.options import (
     BatchConfigOption,
+    ExampleOption,
     FrameworkOption,
     InputSchemaOption,
     NetworkOption,
@@ -15,7 +16,9 @@ from trivet.cli.options import (
     PythonOption,
     RuntimeOption,
     TensorFieldsOption,
+    describe_example,
     model_flags,
+    read_example,
 )
 from trivet.cli.output import print_json, print_table, show
 from trivet.cli.platform_client import (
@@ -70,6 +73,7 @@ def upload(
     framework: FrameworkOption = None,
     input_schema: InputSchemaOption = None,
     output_schema: OutputSchemaOption = None,
+    example: ExampleOption = None,
     tensor_fields: TensorFieldsOption = None,
     batch_config: BatchConfigOption = None,
     network: NetworkOption = None,
@@ -114,6 +118,9 @@ def upload(
         raise typer.BadParameter(
             "--tensor-fields, --batch-config and --runtime are set after a model is loaded", param_hint="--no-wait"
         )
+    rows = read_example(example)
+    if rows is not None and example is not None:
+        show(describe_example(rows, example), to_stderr=True)
     bar = _Bar()
     with connect(url, home, workspace, quiet=False) as client:
         try:
@@ -123,6 +130,7 @@ def upload(
                 framework=flags.framework,
                 input_schema=flags.input_schema,
                 output_schema=flags.output_schema,
+                example=rows,
                 python=python,
                 network=flags.network,
                 convert_wait=wait,

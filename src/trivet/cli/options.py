@@ -1,5 +1,6 @@
 """Options that several commands share, and their values."""
 
+import shlex
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -12,10 +13,12 @@ from trivet.domain.network import NETWORKS, NetworkUse
 from trivet.errors import Invalid
 
 if TYPE_CHECKING:
+    from trivet.domain.example_rows import Example
     from trivet.domain.package import ModelSettings
 
 __all__ = [
     "BatchConfigOption",
+    "ExampleOption",
     "FrameworkOption",
     "HomeOption",
     "InputSchemaOption",
@@ -31,8 +34,10 @@ __all__ = [
     "TimeoutOption",
     "WheelsOption",
     "WorkersOption",
+    "describe_example",
     "model_flags",
     "parse_date",
+    "read_example",
 ]
 
 MODEL = "The model"
@@ -57,6 +62,16 @@ InputSchemaOption = Annotated[
 OutputSchemaOption = Annotated[
     str | None,
     typer.Option(metavar="SCHEMA", help="Schema of the output, likewise.", rich_help_panel=MODEL, show_default=False),
+]
+ExampleOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Example rows: a .json, .jsonl, .csv, .parquet or .arrow file. They are tried before the model is ready, and where "
+        "nothing else gives the input schema, it is made from them.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
 ]
 TensorFieldsOption = Annotated[
     str | None,
@@ -166,6 +181,7 @@ def model_flags(
     workers: int | None,
     timeout: float | None,
     python: str | None,
+    example: "Example | None" = None,
 ) -> "ModelSettings":
     """What flags say about a model.
 
@@ -194,7 +210,33 @@ def model_flags(
         python=python,
         workers=workers,
         timeout_s=timeout,
+        suggested_schema=None if example is None else example.schema,
+        example=() if example is None else example.rows,
     )
+
+
+def read_example(path: Path | None) -> "Example | None":
+    """What the file of `--example` shows; None if it was not given.
+
+    Raises:
+        NotFound, Unsupported, TooLarge, Invalid: it does not hold rows that suggest a schema.
+    """
+    if path is None:
+        return None
+    from trivet.domain.example_rows import example_of
+
+    return example_of(path)
+
+
+def describe_example(example: "Example", path: Path) -> str:
+    """One line about example rows, with the schema in the form of a flag."""
+    from trivet.domain.schema import format_schema
+
+    rows = f"{example.total:,} row{'s' if example.total != 1 else ''}"
+    kept = (
+        "kept as examples" if len(example.rows) == example.total else f"the first {len(example.rows)} kept as examples"
+    )
+    return f"{path.name} has {rows}, {kept}; they fit --input-schema {shlex.quote(format_schema(example.schema))}"
 
 
 def parse_date(text: str | None) -> date | None:

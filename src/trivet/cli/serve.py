@@ -8,6 +8,7 @@ import typer
 
 from trivet.cli.options import (
     BatchConfigOption,
+    ExampleOption,
     FrameworkOption,
     HomeOption,
     InputSchemaOption,
@@ -23,8 +24,10 @@ from trivet.cli.options import (
     TimeoutOption,
     WheelsOption,
     WorkersOption,
+    describe_example,
     model_flags,
     parse_date,
+    read_example,
 )
 from trivet.cli.output import show
 from trivet.cli.reporter import Reporter
@@ -58,6 +61,7 @@ def serve(
     framework: FrameworkOption = None,
     input_schema: InputSchemaOption = None,
     output_schema: OutputSchemaOption = None,
+    example: ExampleOption = None,
     tensor_fields: TensorFieldsOption = None,
     batch_config: BatchConfigOption = None,
     network: NetworkOption = None,
@@ -89,6 +93,7 @@ def serve(
 
       curl -X POST localhost:8080/infer -H 'Content-Type: application/json' -d '[{"tensor": [1.0, 2.0]}]'
     """
+    rows = read_example(example)
     flags = model_flags(
         framework=framework,
         input_schema=input_schema,
@@ -101,6 +106,7 @@ def serve(
         workers=workers,
         timeout=timeout,
         python=python,
+        example=rows,
     )
     as_of = parse_date(resolve_as_of)
     settings = read_settings(
@@ -117,6 +123,8 @@ def serve(
         # Take the ports before any slow work, slow imports included.
         listeners = stack.enter_context(listening(settings, roles=["gateway"]))
         report = stack.enter_context(Reporter())
+        if rows is not None and example is not None:
+            report("example", describe_example(rows, example))
         if not all(map(is_loopback, listeners.values())):
             report(
                 "warning", f"every client that reaches {host} can use this model: there is no login and no encryption"

@@ -43,6 +43,12 @@ class NewUpload(_Body):
     output_schema: str | None = Field(
         None, description=f"What an answer holds, {_SCHEMA_FORM}; null takes the model's own."
     )
+    suggested_schema: str | None = Field(
+        None, description=f"What a row holds by the example, {_SCHEMA_FORM}: for a model without an input schema."
+    )
+    example: list[dict[str, Any]] | None = Field(
+        None, max_length=100, description="Rows that the model must answer before it is ready."
+    )
     arch: Architecture = Field(Architecture.X86, description="The intended processor; for information only.")
     accel: Acceleration = Field(Acceleration.NONE, description="The intended accelerator; for information only.")
     visibility: Literal["private", "public"] = Field(

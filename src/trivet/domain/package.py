@@ -80,12 +80,18 @@ class TestCase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSettings:
-    """What flags and `trivet.yaml` say about a model; None where neither says anything."""
+    """What flags and `trivet.yaml` say about a model; None where neither says anything.
+
+    Attributes:
+        suggested_schema: of the input, from the owner's example data; for a model that has no input schema else.
+        example: rows to try before the model is ready.
+    """
 
     name: str | None = None
     framework: Framework | None = None
     input_schema: pa.Schema | None = None
     output_schema: pa.Schema | None = None
+    suggested_schema: pa.Schema | None = None
     tensor_fields: tuple[str, ...] | None = None
     batch_config: Batching | None = None
     runtime: Runtime | None = None

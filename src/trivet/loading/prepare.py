@@ -76,7 +76,8 @@ def prepare(
         raise only_in_workers(facts.title)
     if facts.adapter is None:
         raise Internal(f"{package.framework} models have no adapter")
-    input_schema = required_schema(model.input_schema or contents.input_schema, "input", facts)
+    given = model.input_schema or contents.input_schema or model.suggested_schema
+    input_schema = required_schema(given, "input", facts)
     output_schema = required_schema(model.output_schema or contents.output_schema, "output", facts)
     environment = environment_store(settings).ensure(
         EnvironmentSpec(requirements=contents.requirements, python=model.python, resolve_as_of=resolve_as_of),
@@ -153,7 +154,8 @@ def required_schema(schema: pa.Schema | None, which: str, facts: Facts) -> pa.Sc
         raise Invalid(
             f"{facts.title} needs an {which} schema",
             why="its code does not declare its schemas",
-            fix=f"give --{which}-schema 'field: float32[29]; other: string', or {which}_schema in trivet.yaml",
+            fix=f"give --{which}-schema 'field: float32[29]; other: string', or {which}_schema in trivet.yaml"
+            + ("; or --example with a file of rows" if which == "input" else ""),
         )
     check_schema(schema, which=which)
     return schema

@@ -210,6 +210,7 @@ class AsyncClient:
         *,
         input_schema: pa.Schema | None = None,
         output_schema: pa.Schema | None = None,
+        example: Any = None,
         convert_wait: bool = True,
         arch: Architecture | str = Architecture.X86,
         accel: Acceleration | str = Acceleration.NONE,
@@ -221,7 +222,7 @@ class AsyncClient:
         fields = uploads.announcement(
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
-            arch=arch, accel=accel, python=python, network=network,
+            arch=arch, accel=accel, python=python, network=network, example=example,
         )  # fmt: skip
         opened = as_file(path)
         # Zipping a folder may take long.

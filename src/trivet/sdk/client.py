@@ -202,6 +202,7 @@ class Client:
         *,
         input_schema: pa.Schema | None = None,
         output_schema: pa.Schema | None = None,
+        example: Any = None,
         convert_wait: bool = True,
         arch: Architecture | str = Architecture.X86,
         accel: Acceleration | str = Acceleration.NONE,
@@ -221,6 +222,8 @@ class Client:
             framework: the model's framework; by default it is detected from the name or the files.
             input_schema: of the input; ONNX files contain it.
             output_schema: of the output.
+            example: rows that are tried before the model is ready (a DataFrame, a Table, a list of records, or the path of a
+                file): the first ten. Where nothing else gives the input schema, it is made from all of them.
             convert_wait: wait until it is loaded.
             arch: the processor that it is meant for.
             accel: the accelerator that it is meant for.
@@ -237,7 +240,7 @@ class Client:
         fields = uploads.announcement(
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
-            arch=arch, accel=accel, python=python, network=network,
+            arch=arch, accel=accel, python=python, network=network, example=example,
         )  # fmt: skip
         with as_file(path) as (file, file_name):
             version = self.run(uploads.upload(file=file, file_name=file_name, fields=fields, progress=progress))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from trivet.domain.example_rows import Example, example_of
 from trivet.domain.frameworks import Framework
 from trivet.domain.network import NetworkUse
 from trivet.domain.version import Acceleration, Architecture
@@ -29,12 +30,14 @@ def announcement(
     accel: Acceleration | str,
     python: str | None,
     network: NetworkUse | None = None,
+    example: Any = None,
 ) -> dict[str, Any]:
     """The description of a file that is sent before its bytes.
 
     Raises:
-        Invalid: a schema is not valid.
+        Invalid: a schema is not valid, or the example suggests none.
     """
+    shown = None if example is None else example if isinstance(example, Example) else example_of(example)
     return {
         "name": name,
         "framework": str(getattr(framework, "value", framework)),
@@ -45,6 +48,8 @@ def announcement(
         "accel": str(getattr(accel, "value", accel)),
         "python": python,
         "network": network,
+        "suggested_schema": None if shown is None else schema_text(shown.schema, path="example"),
+        "example": None if shown is None else list(shown.rows),
     }
 
 

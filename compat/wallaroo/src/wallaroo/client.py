@@ -128,6 +128,7 @@ class Client(trivet.Client):
         accel: Acceleration | str | None = None,
         framework_config: Any = None,
         *,
+        example: Any = None,
         Framework: frameworks.Framework | str | None = None,  # noqa: N803 - so it is in the reference's documents
         python: str | None = None,
         network: Literal["full", "none"] | None = None,
@@ -151,6 +152,7 @@ class Client(trivet.Client):
                 frameworks.taken(Framework if framework is None else framework),
                 input_schema=input_schema,
                 output_schema=output_schema,
+                example=example,
                 convert_wait=convert_wait,
                 arch=str(arch or Architecture.X86),
                 accel=str(accel or Acceleration._None),  # noqa: SLF001 - the reference's name

@@ -86,6 +86,8 @@ def _announce(control: Control, body: NewUpload, workspace: str | int) -> Upload
         framework=body.framework,
         input_schema=read_schema(body.input_schema, which="input"),
         output_schema=read_schema(body.output_schema, which="output"),
+        suggested_schema=read_schema(body.suggested_schema, which="input"),
+        example=tuple(body.example or ()),
         tensor_fields=None if body.tensor_fields is None else tuple(body.tensor_fields),
         batch_config=body.batch_config,
         network=body.network,
