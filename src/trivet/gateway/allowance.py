@@ -98,6 +98,11 @@ class Allowance:
         self._all.hold(nbytes, besides=self._held)
         self._held += nbytes
 
+    def keep(self, nbytes: int) -> None:
+        """Count what the request holds beside its body, as long as that. Raises as `hold` does."""
+        self.hold(nbytes)
+        self._body = self._held
+
     def hold_anyway(self, nbytes: int) -> None:
         """Count what is there already, beyond the limit too."""
         self._all.add(nbytes)

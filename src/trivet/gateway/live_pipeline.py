@@ -1,6 +1,5 @@
 """One version of one pipeline that is being served: requests in, answers out, whichever protocol they travel in."""
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,10 +9,14 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from trivet.engine.batch import Batch
 from trivet.engine.calls import Raw, RawAnswer
 from trivet.engine.checks.checks import Anomalies
+from trivet.engine.failing_rows import name_row
 from trivet.engine.pipeline import ServedPipeline
+from trivet.errors import Invalid, ModelFailed, TrivetError
 from trivet.gateway.allowance import Allowance
 from trivet.gateway.answer import Answer, Inputs
 from trivet.gateway.metrics import PipelineMetrics
+from trivet.gateway.offloading import offloaded
+from trivet.gateway.rowwise import RowwiseExchange, answer_rows, check_slice
 
 __all__ = ["Exchange", "InferenceSink", "LivePipeline", "RawReader"]
 
@@ -25,7 +28,6 @@ InputsT = TypeVar("InputsT", bound=Inputs)
 ContentT_co = TypeVar("ContentT_co", covariant=True)
 BodyT = TypeVar("BodyT")
 ContentT = TypeVar("ContentT")
-ResultT = TypeVar("ResultT")
 
 
 class Exchange(Protocol[BodyT_contra, InputsT, ContentT_co]):
@@ -102,29 +104,43 @@ class LivePipeline:
         self._checks = pipeline.checks
         self._log = log
 
-    async def answer(self, exchange: Exchange[BodyT, Any, ContentT], body: BodyT, allowance: Allowance) -> ContentT:
+    async def answer(
+        self,
+        exchange: Exchange[BodyT, Any, ContentT] | RowwiseExchange[BodyT, ContentT],
+        body: BodyT,
+        allowance: Allowance,
+    ) -> ContentT:
         """Answer one request.
 
         Raises:
-            TrivetError: the request is wrong, or cannot be answered.
+            TrivetError: the request is wrong, or cannot be answered. Where a row makes the model fail, its path begins with
+                the row.
         """
         started = time.perf_counter_ns()
+        if isinstance(exchange, RowwiseExchange):
+            return await self._answer_rowwise(exchange, body, allowance)
         in_thread = exchange.in_thread(body)
         if in_thread:
-            inputs = await _in_thread(partial(exchange.read, body, allowance))
+            inputs = await offloaded(partial(exchange.read, body, allowance))
         else:
             inputs = exchange.read(body, allowance)
         decoded = time.perf_counter_ns()
-        outputs = self._runner.predict(inputs.batch)
-        if not isinstance(outputs, Batch):
-            outputs = await outputs
+        try:
+            outputs = self._runner.predict(inputs.batch)
+            if not isinstance(outputs, Batch):
+                outputs = await outputs
+        except (Invalid, ModelFailed) as error:
+            raise await self._with_row(error, inputs) from error
         answered = time.perf_counter_ns()
         answer = Answer(inputs, outputs, time.time_ns() // 1_000_000, (decoded - started, answered - decoded))
         if self._checks is not None:
-            found = self._checks.evaluate(inputs.arrays(), outputs, started_ns=started)
-            answer.anomalies = found if isinstance(found, Anomalies) else await found
+            try:
+                found = self._checks.evaluate(inputs.arrays(), outputs, started_ns=started)
+                answer.anomalies = found if isinstance(found, Anomalies) else await found
+            except ModelFailed as error:
+                raise await self._with_row(error, inputs, outputs, started_ns=started) from error
         in_thread = in_thread or outputs.nbytes > LARGE_OUTPUTS
-        content = await _in_thread(partial(exchange.write, answer)) if in_thread else exchange.write(answer)
+        content = await offloaded(partial(exchange.write, answer)) if in_thread else exchange.write(answer)
         if self._log is not None:
             self._log.append(self.pipeline, inputs, answer)
         metrics = self.metrics
@@ -132,6 +148,33 @@ class LivePipeline:
         metrics.model_s.observe((answered - decoded) * 1e-9)
         metrics.request_s.observe((time.perf_counter_ns() - started) * 1e-9)
         return content
+
+    async def _answer_rowwise(
+        self, exchange: RowwiseExchange[BodyT, ContentT], body: BodyT, allowance: Allowance
+    ) -> ContentT:
+        started = time.perf_counter_ns()
+        answers = await answer_rows(exchange, body, allowance, runner=self._runner, checks=self._checks)
+        content = await offloaded(partial(exchange.write, answers))
+        metrics = self.metrics
+        if answers.answer is not None:
+            if self._log is not None:
+                self._log.append(self.pipeline, answers.answer.inputs, answers.answer)
+            metrics.rows += answers.answer.outputs.rows
+            metrics.model_s.observe(answers.answer.elapsed_ns[1] * 1e-9)
+        metrics.request_s.observe((time.perf_counter_ns() - started) * 1e-9)
+        return content
+
+    async def _with_row(
+        self, error: TrivetError, inputs: Inputs, outputs: Batch | None = None, *, started_ns: int = 0
+    ) -> TrivetError:
+        """The error with the first row of the request that fails alone, in the model or in the validations."""
+        batch = inputs.batch
+        if batch.rows == 1:
+            return error
+        if outputs is None or self._checks is None:
+            return await name_row(lambda start, rows: self._runner.predict(batch.slice(start, rows)), batch.rows, error)
+        check = partial(check_slice, self._checks, inputs.arrays(), outputs, started_ns=started_ns)
+        return await name_row(check, batch.rows, error)
 
     async def answer_raw(self, reader: RawReader[BodyT], body: BodyT, allowance: Allowance) -> RawAnswer:
         """Answer one request that the model reads itself, once it has made the first piece. Raw requests are not logged.
@@ -144,26 +187,10 @@ class LivePipeline:
         runner = self.pipeline.raw_runner()
         started = time.perf_counter_ns()
         read = partial(reader.read, body, allowance)
-        raw = await _in_thread(read) if reader.in_thread else read()
+        raw = await offloaded(read) if reader.in_thread else read()
         decoded = time.perf_counter_ns()
         answer = await runner.answer(raw)
         answered = time.perf_counter_ns()
         self.metrics.model_s.observe((answered - decoded) * 1e-9)
         self.metrics.request_s.observe((answered - started) * 1e-9)
         return answer
-
-
-async def _in_thread(function: Callable[[], ResultT]) -> ResultT:
-    """Run something in a thread. If this is cancelled, it does not start; once it runs, this waits for its end, because until
-    then its memory is held.
-    """
-    running = asyncio.get_running_loop().run_in_executor(None, function)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        if not running.cancel():
-            await asyncio.wait([running])
-        raise
-    finally:
-        # An error of the function refers to this frame: without the name there is no cycle that keeps the request's memory.
-        del running

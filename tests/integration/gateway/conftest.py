@@ -125,11 +125,16 @@ class Stand:
 
     async def ask(self, x: int, *, path: str = "/pipelines/p/infer", key: str = "x") -> tuple[int, Any]:
         """A status, and the first row of the answer or the error."""
+        status, body = await self.ask_rows([{key: x}], path=path)
+        return status, body[0] if status == 200 else body
+
+    async def ask_rows(self, rows: Any, *, path: str = "/pipelines/p/infer", query: str = "") -> tuple[int, Any]:
+        """A status, and the answer or the error."""
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
             await asyncio.sleep(0)
-            return {"type": "http.request", "body": json.dumps([{key: x}]).encode(), "more_body": False}
+            return {"type": "http.request", "body": json.dumps(rows).encode(), "more_body": False}
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
@@ -139,12 +144,11 @@ class Stand:
             "state": {},
             "method": "POST",
             "path": path,
-            "query_string": b"",
+            "query_string": query.encode(),
             "headers": [(b"content-type", b"application/json")],
         }
         await self.app(scope, receive, send)
-        body = json.loads(bytes(sent[1]["body"]))
-        return sent[0]["status"], body[0] if sent[0]["status"] == 200 else body
+        return sent[0]["status"], json.loads(bytes(sent[1]["body"]))
 
     async def get(self, path: str) -> tuple[int, Any]:
         """A status and a page."""

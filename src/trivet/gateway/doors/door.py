@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 from trivet.errors import TrivetError
 from trivet.gateway.live_pipeline import Exchange, LivePipeline, RawReader
 from trivet.gateway.pipelines import Place
+from trivet.gateway.rowwise import RowwiseExchange
 
 __all__ = ["Door", "Find", "HttpExchange", "OpenExchange", "Page", "PageMaker", "Source"]
 
@@ -28,9 +29,12 @@ class HttpExchange(Exchange[bytes, Any, bytes | memoryview], Protocol):
 
 PageMaker: TypeAlias = Callable[[], Awaitable[Page]]
 
-OpenExchange: TypeAlias = Callable[[str, bytes, Mapping[bytes, bytes]], HttpExchange | RawReader[bytes]]
-"""What a request asks for with its path, its query and its headers by lower-case name: rows, or a raw call whose answer the
-model writes. An error for what is not supported."""
+OpenExchange: TypeAlias = Callable[
+    [str, bytes, Mapping[bytes, bytes]],
+    HttpExchange | RowwiseExchange[bytes, bytes | memoryview] | RawReader[bytes],
+]
+"""What a request asks for with its path, its query and its headers by lower-case name: rows, rows whose errors are their own, or
+a raw call whose answer the model writes. An error for what is not supported."""
 
 Find: TypeAlias = Callable[[str], LivePipeline | None]
 """What answers at a path; an error where a pipeline is there that cannot."""

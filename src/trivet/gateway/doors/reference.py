@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
-from trivet.errors import TrivetError
+from trivet.errors import NotAcceptable, TrivetError
 from trivet.gateway.allowance import Allowance
 from trivet.gateway.answer import Answer
 from trivet.gateway.doors.door import Find, OpenExchange, Page, PageMaker, Source
@@ -29,10 +29,13 @@ from trivet.gateway.formats.inflation import inflate
 from trivet.gateway.formats.inputs import EchoedInputs
 from trivet.gateway.formats.records import RecordsDecoder
 from trivet.gateway.formats.records_out import RecordsWriter
+from trivet.gateway.formats.rowwise_arrow import RowwiseArrowWriter, SentTable
+from trivet.gateway.formats.rowwise_json import RowwiseRecordsWriter, SentRecords
 from trivet.gateway.formats.stamp import Stamp
 from trivet.gateway.formats.widths import is_fixed, row_bytes
 from trivet.gateway.live_pipeline import LivePipeline
 from trivet.gateway.pipelines import Phase, Pipelines, Place
+from trivet.gateway.rowwise import RowwiseExchange, SentRows
 
 __all__ = ["ReferenceDoor", "pipeline_entry", "pipeline_status"]
 
@@ -129,6 +132,9 @@ class ReferenceExchange:
         return self.compressed or len(body) > LARGE_BODY
 
 
+_Exchange: TypeAlias = ReferenceExchange | RowwiseExchange[bytes, bytes | memoryview]
+
+
 class _Exchanges:
     """The exchanges of one pipeline, kept by what the headers say: clients repeat themselves."""
 
@@ -144,9 +150,9 @@ class _Exchanges:
         fixed = all(is_fixed(field.type) for field in self._input_schema)
         self._input_bytes = sum(row_bytes(field.type) for field in self._input_schema) if fixed else None
         self._records = RecordsDecoder(self._input_schema)
-        self._known: dict[tuple[bytes, bytes, bytes, bytes], ReferenceExchange] = {}
+        self._known: dict[tuple[bytes, bytes, bytes, bytes], _Exchange] = {}
 
-    def of(self, _path: str, query: bytes, headers: Mapping[bytes, bytes]) -> ReferenceExchange:
+    def of(self, _path: str, query: bytes, headers: Mapping[bytes, bytes]) -> _Exchange:
         """What a request asks for.
 
         Raises:
@@ -159,11 +165,16 @@ class _Exchanges:
         if known is not None:
             return known
         came, wanted = negotiate(content_type, accept)
-        exchange = ReferenceExchange(
-            read=self._reader(came, encoding),
-            write=self._writer(wanted, parse_selection(query)),
-            content_type=CONTENT_TYPES[wanted],
-            compressed=encoding.strip().lower() not in (b"", b"identity"),
+        selection = parse_selection(query)
+        exchange: _Exchange = (
+            self._rowwise(came, wanted, encoding, selection)
+            if selection.by_row
+            else ReferenceExchange(
+                read=self._reader(came, encoding),
+                write=self._writer(wanted, selection).write,
+                content_type=CONTENT_TYPES[wanted],
+                compressed=encoding.strip().lower() not in (b"", b"identity"),
+            )
         )
         if len(self._known) >= MOST_EXCHANGES:
             self._known.clear()
@@ -183,14 +194,38 @@ class _Exchanges:
 
         return read
 
+    def _rowwise(
+        self, came: Format, wanted: Format, encoding: bytes, selection: Selection
+    ) -> RowwiseExchange[bytes, bytes | memoryview]:
+        """What a request with `on_error=null` asks for."""
+        if (came is Format.RECORDS) is not (wanted is Format.RECORDS):
+            raise NotAcceptable(
+                "with on_error=null the answer has the request's format",
+                fix="send and accept JSON, or send and accept Arrow",
+            )
+
+        def split(body: bytes, allowance: Allowance) -> SentRows:
+            body = inflate(body, encoding, allowance) if encoding else body
+            if came is Format.RECORDS:
+                return SentRecords(body, self._reader(came, b""), allowance)
+            return SentTable(body, self._input_schema, self._output_bytes, allowance)
+
+        writer = self._writer(wanted, selection)
+        rowwise = (
+            RowwiseRecordsWriter(selection, self._output_schema, self._checks, writer)
+            if isinstance(writer, RecordsWriter)
+            else RowwiseArrowWriter(writer, self._output_schema, self._checks, flatten=selection.flatten)
+        )
+        return RowwiseExchange(split=split, write=rowwise.write, content_type=CONTENT_TYPES[wanted])
+
     def _decode_arrow(self, body: bytes, allowance: Allowance) -> EchoedInputs:
         return decode_arrow(body, self._input_schema, allowance)
 
-    def _writer(self, wanted: Format, selection: Selection) -> Callable[[Answer[EchoedInputs]], bytes | memoryview]:
+    def _writer(self, wanted: Format, selection: Selection) -> RecordsWriter | ArrowWriter:
         check_columns(selection, outputs=self._output_schema.names, checks=self._checks)
         if wanted is Format.RECORDS:
-            return RecordsWriter(selection, self._output_schema, self._stamp, self._checks).write
-        return ArrowWriter(selection, self._stamp, stream=wanted is Format.ARROW_STREAM).write
+            return RecordsWriter(selection, self._output_schema, self._stamp, self._checks)
+        return ArrowWriter(selection, self._stamp, stream=wanted is Format.ARROW_STREAM)
 
 
 def pipeline_status(live: LivePipeline, *, phase: Phase) -> str:

@@ -31,6 +31,17 @@ ERROR_SCHEMA: dict[str, Any] = {
     },
 }
 
+ROW_ERROR: dict[str, Any] = {
+    "type": ["object", "null"],
+    "description": "With on_error=null: why this row failed.",
+    "properties": {
+        "message": {"type": "string", "description": "What is wrong, and why."},
+        "reason": {"type": "string", "description": "A slug that programs can match."},
+        "path": {"type": "string", "description": "Where in the request: [3].tensor[17]."},
+        "fix": {"type": ["string", "null"], "description": "What to do about it."},
+    },
+}
+
 JSON = "application/json"
 ERROR = {"$ref": "#/components/schemas/Error"}
 ERRORS = {
@@ -177,6 +188,7 @@ def _operation(pipeline: ServedPipeline, *, name: str) -> dict[str, Any]:
             "out": _object(outputs, inputs=False),
             "anomaly": {"type": "object", "properties": {"count": {"type": "integer"}}},
             "metadata": {"type": "object"},
+            "error": ROW_ERROR,
         },
     }
     arrow: dict[str, Any] = {
@@ -191,6 +203,11 @@ def _operation(pipeline: ServedPipeline, *, name: str) -> dict[str, Any]:
             _parameter("dataset[]", _list_of_parts(outputs), "Parts or columns wanted; all by default."),
             _parameter("dataset.exclude[]", _list_of_parts(outputs), "Parts or columns not wanted."),
             _parameter("dataset.flatten", {"type": "boolean", "default": False}, "Dotted keys instead of nested ones."),
+            _parameter(
+                "on_error",
+                {"enum": ["raise", "null"], "default": "raise"},
+                "With null, a row that fails has nulls and an error, and the others are answered.",
+            ),
         ],
         "requestBody": {
             "required": True,

@@ -19,7 +19,7 @@ from trivet.gateway.formats.json_text import column_texts
 from trivet.gateway.formats.records_lenient import null_error
 from trivet.gateway.formats.widths import json_bytes, refuse_weightless, row_bytes
 
-__all__ = ["ArrowInputs", "decode_arrow"]
+__all__ = ["ArrowInputs", "arrow_inputs", "decode_arrow", "read_arrow"]
 
 MAGIC = b"ARROW1"
 MAX_COLUMNS = 10_000
@@ -81,6 +81,11 @@ def decode_arrow(body: bytes, schema: pa.Schema, allowance: Allowance) -> ArrowI
         Invalid: not Arrow, incomplete, or does not match the schema.
         TooLarge: too many rows, columns or bytes.
     """
+    return arrow_inputs(read_arrow(body, allowance), schema, allowance)
+
+
+def read_arrow(body: bytes, allowance: Allowance) -> pa.RecordBatch:
+    """The rows of an Arrow IPC file or stream, with whatever columns they have. Raises as `decode_arrow` does."""
     if not body:
         raise Invalid("the body is empty", fix="send an Arrow file or stream")
     try:
@@ -95,6 +100,11 @@ def decode_arrow(body: bytes, schema: pa.Schema, allowance: Allowance) -> ArrowI
         ) from error
     if table.num_rows == 0:
         raise Invalid("the request has no rows", fix="send at least one row")
+    return table
+
+
+def arrow_inputs(table: pa.RecordBatch, schema: pa.Schema, allowance: Allowance) -> ArrowInputs:
+    """The columns that a model takes from some rows. Raises as `decode_arrow` does."""
     known = set(schema.names)
     columns = [_column(table, field, known, allowance) for field in schema]
     check_optional_names(schema, table.schema.names)

@@ -5,6 +5,7 @@ Lists are written as the reference's engine writes them: of variable length with
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -51,7 +52,22 @@ class ArrowWriter:
         if rows > SMALL_ROWS:
             echoed = sum(array.nbytes for array in answer.inputs.arrays().values()) if self._echoes else 0
             answer.inputs.allowance.check_answer(rows, bytes_a_row=self._bytes_a_row, echoed=echoed)
-        batch = _record_batch(answer, self._selection, self._stamp)
+        return self.body(self.columns(answer))
+
+    def columns(self, answer: Answer[EchoedInputs], *, without: str | None = None) -> list[tuple[pa.Field, pa.Array]]:
+        """The columns of an answer, but for one part of it."""
+        return _columns_of(answer, self._selection, self._stamp, without=without)
+
+    def echoed(self, inputs: EchoedInputs) -> list[tuple[pa.Field, pa.Array]]:
+        """The columns of a request as they are returned."""
+        members = {name: array for name, array in inputs.arrays().items() if self._selection.includes("in", name)}
+        return _part("in", members, flatten=self._selection.flatten)
+
+    def body(self, columns: Sequence[tuple[pa.Field, pa.Array]]) -> memoryview:
+        """An Arrow body with these columns."""
+        batch = pa.RecordBatch.from_arrays(
+            [array for _, array in columns], schema=pa.schema([field for field, _ in columns])
+        )
         # A buffer is copied each time it grows, so start with about the right size.
         buffer = pa.allocate_buffer(batch.nbytes + SLACK + SLACK_A_COLUMN * batch.num_columns)
         try:
@@ -66,30 +82,35 @@ class ArrowWriter:
             return memoryview(growing.getvalue())
 
 
-def _record_batch(answer: Answer[EchoedInputs], selection: Selection, stamp: Stamp) -> pa.RecordBatch:
-    rows = answer.outputs.rows
-    fields: list[pa.Field] = []
-    arrays: list[pa.Array] = []
+def _columns_of(
+    answer: Answer[EchoedInputs], selection: Selection, stamp: Stamp, *, without: str | None
+) -> list[tuple[pa.Field, pa.Array]]:
+    found: list[tuple[pa.Field, pa.Array]] = []
     if "time" in selection.parts:
-        fields.append(pa.field("time", pa.int64(), nullable=False))
-        arrays.append(pa.array(np.full(rows, answer.time_ms)))
+        found.append(
+            (pa.field("time", pa.int64(), nullable=False), pa.array(np.full(answer.outputs.rows, answer.time_ms)))
+        )
     for part in ("in", "out", "anomaly", "metadata"):
-        if not selection.touches(part):
+        if part == without or not selection.touches(part):
             continue
-        members = [
-            (name, array) for name, array in _columns(answer, part, stamp).items() if selection.includes(part, name)
-        ]
-        if not members:
-            continue
-        shown = [_shown(name, array, part=part) for name, array in members]
-        if selection.flatten:
-            fields += [field.with_name(f"{part}.{field.name}") for field, _ in shown]
-            arrays += [array for _, array in shown]
-        else:
-            struct = pa.StructArray.from_arrays([array for _, array in shown], fields=[field for field, _ in shown])
-            fields.append(pa.field(part, struct.type, nullable=False))
-            arrays.append(struct)
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+        columns = _columns(answer, part, stamp)
+        found += _part(
+            part,
+            {name: array for name, array in columns.items() if selection.includes(part, name)},
+            flatten=selection.flatten,
+        )
+    return found
+
+
+def _part(part: str, members: Mapping[str, pa.Array], *, flatten: bool) -> list[tuple[pa.Field, pa.Array]]:
+    """The columns of a part: one of structs, or one for each member; none if it has no members."""
+    shown = [_shown(name, array, part=part) for name, array in members.items()]
+    if flatten:
+        return [(field.with_name(f"{part}.{field.name}"), array) for field, array in shown]
+    if not shown:
+        return []
+    struct = pa.StructArray.from_arrays([array for _, array in shown], fields=[field for field, _ in shown])
+    return [(pa.field(part, struct.type, nullable=False), struct)]
 
 
 def _columns(answer: Answer[EchoedInputs], part: str, stamp: Stamp) -> dict[str, pa.Array]:

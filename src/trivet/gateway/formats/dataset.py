@@ -1,4 +1,4 @@
-"""The requested parts of an answer: `dataset[]`, `dataset.exclude[]`, `dataset.flatten`."""
+"""The requested form of an answer: `dataset[]`, `dataset.exclude[]`, `dataset.flatten`, `on_error`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,12 +21,14 @@ class Selection:
         columns: dotted columns that are requested without the rest of their part: `{"out.dense_1"}`.
         excluded: dotted columns to leave out.
         flatten: `in.tensor` as one key instead of one object in another.
+        by_row: answer rows that fail with an error of their own, beside the others.
     """
 
     parts: tuple[str, ...] = ALL_PARTS
     columns: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
     flatten: bool = False
+    by_row: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -78,7 +80,7 @@ def parse_selection(query: bytes) -> Selection:
         raise Invalid("the query string cannot be read", why=str(error)) from error
     wanted: list[str] = []
     unwanted: list[str] = []
-    flatten = False
+    flatten = by_row = False
     for key, value in pairs:
         match key:
             case "dataset[]" | "dataset":
@@ -87,10 +89,12 @@ def parse_selection(query: bytes) -> Selection:
                 unwanted.extend(_names(value))
             case "dataset.flatten":
                 flatten = _flag(value)
+            case "on_error":
+                by_row = _nulls_failed(value)
             case _:
                 raise Invalid(
                     f"unknown query parameter {key!r}",
-                    fix="use dataset[], dataset.exclude[] or dataset.flatten",
+                    fix="use dataset[], dataset.exclude[], dataset.flatten or on_error",
                 )
     chosen = {name for name in wanted if name in ALL_PARTS}
     if "*" in wanted or not wanted:
@@ -100,6 +104,7 @@ def parse_selection(query: bytes) -> Selection:
         columns=frozenset(name for name in wanted if "." in name),
         excluded=frozenset(name for name in unwanted if "." in name),
         flatten=flatten,
+        by_row=by_row,
     )
 
 
@@ -122,3 +127,9 @@ def _flag(value: str) -> bool:
         case "false" | "0":
             return False
     raise Invalid(f"dataset.flatten is {value!r}", fix="send true or false")
+
+
+def _nulls_failed(value: str) -> bool:
+    if value not in ("raise", "null"):
+        raise Invalid(f"on_error is {value!r}", fix="send raise, or null for an error in each row that fails")
+    return value == "null"
