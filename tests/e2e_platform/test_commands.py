@@ -25,6 +25,12 @@ def done(ran: Ran) -> str:
     return ran.stdout
 
 
+def row_of(table: str, name: str) -> list[str]:
+    """The first row of a table that begins with a name."""
+    rows = [re.split(" {2,}", line) for line in table.splitlines()]
+    return next(row for row in rows if row[0] == name)
+
+
 def refused(ran: Ran, *texts: str, code: int = 1) -> str:
     """What was said by a command that was refused; nothing of it is on standard output."""
     assert ran.returncode == code, f"{ran.stdout}\n{ran.stderr}"
@@ -49,7 +55,7 @@ def test_a_model_goes_from_its_upload_to_its_logs_and_back(trivet, times, tmp_pa
     assert done(trivet("deploy", "life", "life")).strip().endswith("/life")
     answered = json.loads(done(trivet("infer", "life", tmp_path / "rows.json")))
     assert [row["out.y"] for row in answered] == [[3.0, 6.0], [9.0, 12.0]]
-    assert "life\tRunning\t0\t\n" in done(trivet("status"))
+    assert row_of(done(trivet("status")), "life")[:4] == ["life", "Running", "life@1", "-"]
     assert json.loads(done(trivet("status", "life", "--json")))["status"] == "Running"
     kept = [json.loads(line) for line in done(trivet("logs", "life", "--limit", "1", "-d", "out")).splitlines()]
     assert kept == [{"out.y": [3.0, 6.0]}]
@@ -59,7 +65,7 @@ def test_a_model_goes_from_its_upload_to_its_logs_and_back(trivet, times, tmp_pa
     done(trivet("deploy", "life", "life@1"))
     assert json.loads(done(trivet("infer", "life", "-", stdin=ROWS)))[0]["out.y"] == [3.0, 6.0]
     done(trivet("undeploy", "life"))
-    assert "life\tnot deployed" in done(trivet("status"))
+    assert row_of(done(trivet("status")), "life")[:2] == ["life", "not deployed"]
     refused(trivet("infer", "life", "-", stdin=ROWS), "no pipeline 'life' is deployed")
     done(trivet("pipelines", "life", "--delete"))
     done(trivet("models", "life", "--delete"))
@@ -81,7 +87,7 @@ def test_an_earlier_version_is_deployed_again_by_its_number_or_its_uuid(trivet, 
     for factor in (2, 4):
         done(trivet("upload", "back", times(factor)))
         done(trivet("deploy", "back", "back"))
-    lines = [line.split("\t") for line in done(trivet("pipelines", "back")).splitlines()]
+    lines = [re.split(" {2,}", line) for line in done(trivet("pipelines", "back")).splitlines()]
     assert lines[0] == ["version", "uuid", "made", "steps"]
     numbers = {number: uuid for number, uuid, _, steps in lines[1:] if steps == "back"}
     assert len(numbers) == 2
@@ -112,7 +118,8 @@ def test_steps_that_fit_are_run_in_order_and_others_leave_nothing(trivet, times,
     done(trivet("upload", "second", times(3)))
     done(trivet("deploy", "chain", "first", "second", "--replicas", "2", "--worker-memory", "1Gi"))
     assert json.loads(done(trivet("infer", "chain", "-", stdin=ROWS)))[0]["out.y"] == [30.0, 60.0]
-    assert "chain\tRunning\t2\t\n" in done(trivet("status"))
+    found = row_of(done(trivet("status")), "chain")
+    assert found[:5] == ["chain", "Running", "first@1 > second@1", "2/2", "0"]
     refused(
         trivet("deploy", "wrong-way", "second", "first"),
         "step 'first' cannot follow step 'second'",
@@ -127,7 +134,7 @@ def test_models_and_pipelines_are_listed_for_people_and_for_programs(trivet, tim
     assert (document["number"], document["status"]) == (2, "ready")
     listed = json.loads(done(trivet("models", "listed", "--json")))
     assert [each["number"] for each in listed] == [2, 1]
-    assert "listed\t2\t" in done(trivet("models", "listed"))
+    assert row_of(done(trivet("models", "listed")), "listed")[1] == "2"
     assert "it answered" in done(trivet("models", "listed", "--logs"))
     done(trivet("deploy", "listed", "listed@1", "--no-wait"))
     assert "listed" in [each["name"] for each in json.loads(done(trivet("pipelines", "--json")))]
@@ -185,7 +192,7 @@ def test_a_model_that_cannot_be_loaded_says_why_and_is_not_deployed(trivet, tmp_
     refused(trivet("deploy", "broken", "broken"), "not ready", "no such luck")
     assert "broken" not in done(trivet("pipelines"))
     assert "no such luck" in done(trivet("models", "broken", "--logs"))
-    assert "\terror\t" in done(trivet("models", "broken"))
+    assert row_of(done(trivet("models", "broken")), "broken")[3] == "error"
 
 
 @pytest.mark.parametrize(
@@ -240,9 +247,10 @@ def test_a_failed_update_is_reported_with_the_version_that_answers(trivet, times
     done(trivet("upload", "flagged", tmp_path / "step.zip", *STEP_FLAGS))
     flag.touch()
     refused(trivet("deploy", "steady", "flagged"), "the flag is up")
-    row = next(line for line in done(trivet("status")).splitlines() if line.startswith("steady\t"))
-    assert row.startswith("steady\tError\t")
-    assert "goes on answering" in row
+    ran = trivet("status")
+    assert row_of(done(ran), "steady")[:3] == ["steady", "Error", "steady@1"]
+    assert "steady: pipeline version" in ran.stderr
+    assert "goes on answering" in ran.stderr
     assert json.loads(done(trivet("infer", "steady", "-", stdin=ROWS)))[0]["out.y"] == [3.0, 6.0]
 
 

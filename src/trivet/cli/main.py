@@ -11,12 +11,15 @@ import typer
 from trivet.cli import env
 from trivet.cli.check import check
 from trivet.cli.doctor import doctor
+from trivet.cli.infer import infer
 from trivet.cli.init import init
+from trivet.cli.logs import logs
 from trivet.cli.models import models, upload
 from trivet.cli.output import show
-from trivet.cli.pipelines import deploy, infer, logs, pipelines, status, undeploy
+from trivet.cli.pipelines import deploy, pipelines, undeploy
 from trivet.cli.schema import schema
 from trivet.cli.serve import serve
+from trivet.cli.status import status
 from trivet.cli.up import down, reload, up
 from trivet.errors import Kind, TrivetError, visible
 

@@ -3,7 +3,9 @@
 import base64
 import json
 import re
+import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -32,24 +34,36 @@ def in_json(value: Any) -> str:
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
-    """Print a table in a terminal; elsewhere plain lines with tabs."""
-    found = [[visible(str(cell)) for cell in row] for row in rows]
+    """Print aligned columns, at least two spaces apart; an empty cell is `-`.
+
+    Nothing is cut, so that names and ids can be copied: rows that are wider than the terminal become blocks with a line for each
+    cell.
+    """
+    found = [[" ".join(visible(str(cell)).split()) or "-" for cell in row] for row in rows]
     if not found:
         print(empty)
         return
-    if not sys.stdout.isatty():
-        for row in (list(heads), *found):
-            print("\t".join(" ".join(cell.split()) for cell in row))
+    widths = [max(map(_width, column)) for column in zip(heads, *found, strict=True)]
+    if sys.stdout.isatty() and sum(widths) + 2 * (len(widths) - 1) > shutil.get_terminal_size().columns:
+        print("\n\n".join(_block(heads, row) for row in found))
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    for row in (heads, *found):
+        cells = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
 
-    table = Table(*heads, box=None)
-    for row in found:
-        # A model's text may look like markup.
-        table.add_row(*map(Text, row))
-    Console().print(table)
+
+def _block(heads: Sequence[str], row: Sequence[str]) -> str:
+    width = max(map(len, heads))
+    return "\n".join(f"{head:<{width}}  {cell}" for head, cell in zip(heads, row, strict=True) if cell != "-")
+
+
+def _width(text: str) -> int:
+    """Columns in a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
+    )
 
 
 def _escaped(text: str) -> str:

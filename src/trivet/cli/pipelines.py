@@ -1,17 +1,12 @@
-"""`trivet pipelines`, `deploy`, `undeploy`, `status`, `infer` and `logs`."""
+"""`trivet pipelines`, `deploy` and `undeploy`."""
 
-import codecs
-import sys
 from contextlib import suppress
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 import typer
 
 from trivet.cli.models import find_version
-from trivet.cli.output import in_json, print_json, print_table, show
+from trivet.cli.output import print_json, print_table, show
 from trivet.cli.platform_client import (
     MOST_S,
     HomeOption,
@@ -21,18 +16,14 @@ from trivet.cli.platform_client import (
     WorkspaceOption,
     connect,
 )
-from trivet.errors import Conflict, Invalid, NotFound, Unavailable
+from trivet.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from trivet.sdk.client import Client
 
-__all__ = ["deploy", "infer", "logs", "pipelines", "status", "undeploy"]
+__all__ = ["deploy", "pipelines", "undeploy"]
 
 RESOURCES = "Resources"
-RECORDS = 'give a list of records: [{"field": value, …}, …]'
-PAGE = 10_000
 
 
 def pipelines(
@@ -237,197 +228,3 @@ def undeploy(
     """
     with connect(url, home, workspace, quiet=False) as client:
         client.get_pipeline(name).undeploy(timeout=timeout)
-
-
-def status(
-    name: Annotated[str | None, typer.Argument(metavar="[PIPELINE]", help="A pipeline's name.")] = None,
-    workspace: WorkspaceOption = "default",
-    url: UrlOption = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show what runs: of one pipeline, or of all.
-
-    Examples:
-
-      trivet status
-
-      trivet status ccfraud --json
-    """
-    with connect(url, home, workspace) as client:
-        names = [name] if name else [each.name() for each in client.list_pipelines()]
-        found = {each: client.get_pipeline(each).status() for each in names}
-    if as_json:
-        print_json(found if name is None else found[name])
-        return
-    print_table(
-        ("pipeline", "status", "workers", "why"),
-        [
-            (
-                each,
-                state["status"] if "engines" in state else "not deployed",
-                sum(worker["status"] == "Running" for worker in state.get("sidekicks", ())),
-                "; ".join(reason.partition("\n")[0] for reason in state.get("details", ())),
-            )
-            for each, state in found.items()
-        ],
-        empty="(no pipelines)",
-    )
-
-
-def infer(
-    name: PipelineArgument,
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="Rows: a .json file (a list of records), an .arrow file, or - for stdin."),
-    ],
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dataset", "-d", help="Parts (time, in, out, anomaly, metadata) or columns.", show_default=False
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", help="Write the answer here: .json or .arrow, or - for stdout.", show_default=False
-        ),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Seconds to wait at most.")
-    ] = 60.0,
-    workspace: WorkspaceOption = "default",
-    url: UrlOption = None,
-    home: HomeOption = None,
-) -> None:
-    """Send rows to a deployed pipeline.
-
-    Examples:
-
-      trivet infer ccfraud rows.json
-
-      trivet infer ccfraud rows.arrow --dataset out --out answers.arrow
-
-      echo '[{"tensor": [1.0, 2.0]}]' | trivet infer ccfraud -
-    """
-    if out is not None and str(out) != "-" and out.suffix not in (".json", ".arrow"):
-        raise typer.BadParameter(f"{out} ends in neither .json nor .arrow", param_hint="--out")
-    import pyarrow as pa
-
-    rows = _rows(file)
-    with connect(url, home, workspace) as client:
-        answer = client.get_pipeline(name).infer(rows, timeout=timeout, dataset=dataset)
-    if isinstance(answer, pa.Table) and (out is None or out.suffix != ".arrow"):
-        answer = _plain(answer)
-    if out is None or str(out) == "-":
-        show(in_json(answer))
-        return
-    try:
-        if out.suffix == ".arrow":
-            table = answer if isinstance(answer, pa.Table) else pa.Table.from_pylist(answer)
-            with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table)
-        else:
-            out.write_text(in_json(answer) + "\n")
-    except OSError as error:
-        raise Unavailable(
-            f"failed to write the answer to {out}", why=error.strerror or str(error), fix="name a writable file"
-        ) from error
-
-
-def _rows(file: Path) -> Any:
-    """The rows of a file or of standard input.
-
-    Raises:
-        NotFound: the file does not exist.
-        Invalid: it does not hold rows.
-    """
-    source = "standard input" if str(file) == "-" else str(file)
-    if file.is_dir():
-        raise Invalid(f"{source} is a folder", fix="name a file of rows: .json or .arrow")
-    if file.suffix == ".arrow":
-        from trivet.sdk.frames import load_rows
-
-        return load_rows(file)
-    try:
-        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        rows = orjson.loads(content.removeprefix(codecs.BOM_UTF8))
-    except FileNotFoundError:
-        raise NotFound(f"file not found: {source}", fix="check the path") from None
-    except OSError as error:
-        raise Invalid(f"{source} cannot be read", why=error.strerror, fix="see to its rights") from error
-    except ValueError as error:
-        raise Invalid(f"{source} holds no rows", why=f"it is not JSON: {error}", fix=RECORDS) from error
-    if not isinstance(rows, list | dict) or rows == {}:
-        raise Invalid(f"{source} holds no rows", why="it is not a list of records", fix=RECORDS)
-    return rows
-
-
-def _plain(table: "pa.Table") -> list[dict[str, Any]]:
-    import pyarrow as pa
-
-    from trivet.domain.short_floats import with_short_floats
-
-    if "time" in table.column_names:
-        table = table.set_column(table.column_names.index("time"), "time", table["time"].cast(pa.int64()))
-    records: list[dict[str, Any]] = with_short_floats(table).to_pylist()
-    return records
-
-
-def logs(
-    name: PipelineArgument,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="Rows at most.")] = 100,
-    start: Annotated[
-        datetime | None,
-        typer.Option(help="The first time, UTC if it has no zone; requires --end.", show_default=False),
-    ] = None,
-    end: Annotated[datetime | None, typer.Option(help="The last time, likewise.", show_default=False)] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dataset", "-d", help="Parts (time, in, out, anomaly, metadata) or columns.", show_default=False
-        ),
-    ] = None,
-    workspace: WorkspaceOption = "default",
-    url: UrlOption = None,
-    home: HomeOption = None,
-) -> None:
-    """Show requests and answers, the newest first: one JSON record a line.
-
-    Examples:
-
-      trivet logs ccfraud --limit 10 --dataset time --dataset out
-
-      trivet logs ccfraud --start 2026-01-31T12:00:00 --end 2026-01-31T13:00:00
-    """
-    if (start is None) != (end is None):
-        raise typer.BadParameter("--start and --end are required together", param_hint="--start")
-    from trivet.sdk import operations
-
-    cursor: str | None = None
-    with connect(url, home, workspace) as client:
-        pipeline = client.get_pipeline(name)
-        # A page ends where the columns change, or at its limit of size.
-        while limit > 0:
-            before = cursor
-            table, status, cursor = client.run(
-                operations.logs(
-                    name,
-                    workspace=pipeline.workspace,
-                    limit=min(limit, PAGE),
-                    start=_in_utc(start),
-                    end=_in_utc(end),
-                    dataset=dataset,
-                    exclude=None,
-                    cursor=cursor,
-                )
-            )
-            for record in _plain(table):
-                show(in_json(record))
-            limit -= table.num_rows
-            if status == "All" or cursor is None or (cursor == before and table.num_rows == 0):
-                return
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)

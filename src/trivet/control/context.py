@@ -14,6 +14,7 @@ from trivet.catalog import Catalog
 from trivet.control.streaming import UploadThreads
 from trivet.disk.peers import Peers
 from trivet.domain.pipeline import Validation
+from trivet.domain.statistics import PipelineStatistics
 from trivet.errors import TrivetError
 from trivet.settings import Settings
 
@@ -36,6 +37,7 @@ class Control:
         infer_url: the address of the gateway.
         check_validations: refuses what cannot be validated, given the types of the columns that are known.
         flush_logs: has the gateway, if it is running, write its inference log to disk.
+        statistics: what the gateway measured of each pipeline; None if it does not answer.
         probe: parts of the platform that do not answer, with the reason.
         is_stopping: whether requests that wait for events should end.
         devices: names of the machine's GPUs.
@@ -50,6 +52,7 @@ class Control:
     check_validations: Callable[[Sequence[Validation], Mapping[str, pa.DataType]], None]
     flush_logs: Callable[[], None]
     probe: Callable[[], dict[str, str]]
+    statistics: Callable[[], tuple[PipelineStatistics, ...] | None] = lambda: None
     is_stopping: Callable[[], bool] = lambda: False
     devices: tuple[str, ...] = ()
     threads: UploadThreads = field(default_factory=UploadThreads)

@@ -59,6 +59,9 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         protections: what its sandbox holds; None until it is ready, and in a status of an earlier release.
+        restarts: how often it was replaced since the supervisor started, because it ended unexpectedly.
+        last_error: how the last of those ended.
+        last_error_at: when.
     """
 
     id: str
@@ -68,6 +71,9 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     reason: str | None = None
     protections: tuple[str, ...] | None = None
+    restarts: int = 0
+    last_error: str | None = None
+    last_error_at: datetime | None = None
 
 
 class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,9 +13,11 @@ from trivet.domain.batching import Batching
 from trivet.domain.fault import Fault
 from trivet.domain.memory_bounds import MemoryBounds
 from trivet.domain.pipeline import Validation
+from trivet.domain.statistics import PipelineStatistics
 
 __all__ = [
     "CPU",
+    "AskStatistics",
     "EndWorker",
     "FlushLogs",
     "Flushed",
@@ -26,6 +28,7 @@ __all__ = [
     "RouteState",
     "RouteStep",
     "RouteTable",
+    "StatisticsAnswer",
     "StepKey",
     "ToGateway",
     "ValidationStep",
@@ -179,7 +182,13 @@ class FlushLogs(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     token: str
 
 
-ToGateway: TypeAlias = RouteTable | WorkerEnded | FlushLogs
+class AskStatistics(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="ask_statistics"):
+    """Asks for what was measured in the last minutes. Answered with `StatisticsAnswer`."""
+
+    token: str
+
+
+ToGateway: TypeAlias = RouteTable | WorkerEnded | FlushLogs | AskStatistics
 
 
 class RouteState(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,4 +232,11 @@ class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     token: str
 
 
-GatewayMessage: TypeAlias = GatewayReport | EndWorker | Flushed
+class StatisticsAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="statistics"):
+    """Answers `AskStatistics`: every pipeline that is served."""
+
+    token: str
+    pipelines: tuple[PipelineStatistics, ...]
+
+
+GatewayMessage: TypeAlias = GatewayReport | EndWorker | Flushed | StatisticsAnswer

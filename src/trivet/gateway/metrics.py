@@ -3,15 +3,20 @@
 Use them in the event loop's thread only: they have no locks.
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
+from trivet.domain.statistics import RequestError
 from trivet.errors import Kind
 
-__all__ = ["GatewayMetrics", "PipelineMetrics", "Version"]
+__all__ = ["FAULTS", "SECONDS", "GatewayMetrics", "PipelineMetrics", "Version"]
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+FAULTS: Final = (Kind.MODEL, Kind.INTERNAL, Kind.UNAVAILABLE, Kind.DEADLINE, Kind.OVERLOADED)
+"""The kinds of error that are not a mistake of the client."""
 
 
 class _Times:
@@ -53,6 +58,8 @@ class PipelineMetrics:
         worker_exits: workers that ended unexpectedly.
         workers: how many calls can run at once now.
         log_dropped: rows that the inference log dropped.
+        last_error: the last one of the kinds in `FAULTS`.
+        since_s: when it was created, in monotonic seconds.
     """
 
     def __init__(self) -> None:
@@ -64,6 +71,8 @@ class PipelineMetrics:
         self.model_s = _Times()
         self.workers: Callable[[], int] = int
         self.log_dropped: Callable[[], int] = int
+        self.last_error: RequestError | None = None
+        self.since_s = time.monotonic()
 
     @property
     def in_flight(self) -> int:

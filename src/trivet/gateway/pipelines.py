@@ -13,14 +13,16 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from trivet.domain.access import Action, Caller, check
+from trivet.domain.statistics import RequestError
 from trivet.engine.pipeline import ServedPipeline
 from trivet.errors import Kind, NotFound, TrivetError
 from trivet.gateway.live_pipeline import InferenceSink, LivePipeline
-from trivet.gateway.metrics import GatewayMetrics
+from trivet.gateway.metrics import FAULTS, GatewayMetrics
 
 __all__ = ["Abandoned", "Phase", "Pipelines", "Place", "Taken"]
 
 DRAIN_POLL_S = 0.01
+MOST_ERROR_TEXT = 500
 
 
 class Abandoned(Exception):
@@ -123,6 +125,8 @@ class Taken:
         elif not isinstance(error, Abandoned):
             kind = _kind(error)
             outcomes[kind] = outcomes.get(kind, 0) + 1
+            if kind in FAULTS:
+                pipeline.metrics.last_error = RequestError(at_s=time.time(), text=_text(error))
 
 
 class Pipelines:
@@ -247,6 +251,11 @@ class Pipelines:
 
 def _order(place: Place) -> tuple[str, int]:
     return place.name, place.deployment_id or 0
+
+
+def _text(error: BaseException) -> str:
+    text = error.message if isinstance(error, TrivetError) else f"{type(error).__name__}: {error}"
+    return text.partition("\n")[0][:MOST_ERROR_TEXT]
 
 
 def _kind(error: BaseException) -> Kind:

@@ -13,6 +13,7 @@ from typing import Self
 from trivet.disk.peers import Peers, PeerSocket
 from trivet.domain.encoding import decode, encode
 from trivet.domain.routes import (
+    AskStatistics,
     EndWorker,
     Flushed,
     FlushLogs,
@@ -20,10 +21,12 @@ from trivet.domain.routes import (
     GatewayReport,
     RouteState,
     RouteTable,
+    StatisticsAnswer,
     ToGateway,
     WorkerAddress,
     WorkerEnded,
 )
+from trivet.domain.statistics import PipelineStatistics
 from trivet.errors import TrivetError
 
 __all__ = ["GatewaySocket"]
@@ -70,6 +73,7 @@ class GatewaySocket:
         to_end: workers that each new supervisor has to end.
         flush: flushes the inference log, and returns whether all rows are in it.
         native_faults: versions that are to run in workers from now on, by UUID, with the reason.
+        statistics: what was measured of each pipeline.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class GatewaySocket:
         to_end: Callable[[], Iterable[WorkerAddress]] = tuple,
         flush: Callable[[], Awaitable[bool]],
         native_faults: Mapping[str, str] = MappingProxyType({}),
+        statistics: Callable[[], tuple[PipelineStatistics, ...]] = tuple,
     ) -> None:
         self._socket = PeerSocket(peers, "gateway", serve=self._serve, most_line_bytes=MOST_LINE_BYTES)
         self._name = name
@@ -92,6 +97,7 @@ class GatewaySocket:
         self._to_end = to_end
         self._flush = flush
         self._native_faults = dict(native_faults)
+        self._statistics = statistics
         self._peers: set[_Peer] = set()
         self._connections = 0
         self._authority = 0
@@ -150,6 +156,8 @@ class GatewaySocket:
             case FlushLogs():
                 if await self._flush():
                     peer.send(Flushed(token=message.token))
+            case AskStatistics():
+                peer.send(StatisticsAnswer(token=message.token, pipelines=self._statistics()))
             case RouteTable():
                 async with self._in_order:
                     if peer.order < self._authority or message.number < peer.number:

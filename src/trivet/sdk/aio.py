@@ -280,3 +280,9 @@ class AsyncClient:
         """
         query = {"workspace": self._workspace}
         await self.run(operations.call("DELETE", operations.at("pipelines", name), query=query))
+
+    async def status(self, pipeline: str | None = None) -> list[dict[str, Any]]:
+        """What runs: see `Client.status`."""
+        query = {"workspace": self._workspace, "pipeline": pipeline}
+        found: list[dict[str, Any]] = (await self.run(operations.call("GET", "/v1/status", query=query)))["pipelines"]
+        return found

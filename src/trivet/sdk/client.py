@@ -305,6 +305,17 @@ class Client:
         found: dict[str, Any] = self.run(operations.call("GET", "/v1/platform"))
         return found
 
+    def status(self, pipeline: str | None = None) -> list[dict[str, Any]]:
+        """What runs in the workspace: for each pipeline, or for one, its state, the versions that answer, its workers with their
+        restarts, the last error, and the requests of the last five minutes.
+
+        Raises:
+            NotFound: there is no such pipeline.
+        """
+        query = {"workspace": self._workspace, "pipeline": pipeline}
+        found: list[dict[str, Any]] = self.run(operations.call("GET", "/v1/status", query=query))["pipelines"]
+        return found
+
     def events(self, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """The events after a given one."""
         query = {"after": after, "limit": limit}

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from trivet.domain.deployment import DeploymentState
@@ -14,6 +14,7 @@ from trivet.errors import Internal, TrivetError
 from trivet.loading.restoring_starts import RestoringStarts
 from trivet.loading.steps import Work
 from trivet.loading.threads import in_thread
+from trivet.supervisor.restarts import Restarts
 from trivet.supervisor.states import FleetState, SlotState
 from trivet.workers.backoff import BackoffPolicy
 from trivet.workers.launcher import Launcher, RunningWorker
@@ -32,7 +33,8 @@ class FleetRules:
 
     Attributes:
         policy: of restarts. A deployed model has to recover, so a worker that was ready once is always restarted.
-        struggling_s: a pause this long, after about six ends in a row, is reported as an error.
+        struggling_s: a pause this long, after about six ends in a row, is reported as an error, until a worker was ready for
+            the policy's `healthy_s`.
         first_retry_s: before the first retry of a fleet that failed to start; each further pause is twice as long …
         most_retry_s: … up to this.
         grace_s: how long a worker that is ended may take for its current call.
@@ -77,7 +79,9 @@ class Fleet:
         self._live_workers: WorkerSet | None = None
         self._running: asyncio.Task[None] | None = None
         self._again = asyncio.Event()
-        self._struggling: dict[int, TrivetError] = {}
+        self._restarts = Restarts(
+            struggling_s=rules.struggling_s, healthy_s=rules.policy.healthy_s, on_change=on_change
+        )
         # Workers that are ended on purpose, which are not reported.
         self._dismissed: set[object] = set()
         self._reporting: set[asyncio.Task[None]] = set()
@@ -86,8 +90,8 @@ class Fleet:
     def state(self) -> FleetState:
         """Its state."""
         fault = self._fault
-        if fault is None and self._struggling:
-            fault = Fault.of(self._struggling[min(self._struggling)])
+        if fault is None and self._restarts.fault is not None:
+            fault = Fault.of(self._restarts.fault)
         if self._workers is not None:
             slots = tuple(self._slot(number, state) for number, state in enumerate(self._workers.states))
         else:
@@ -159,6 +163,7 @@ class Fleet:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
+        self._restarts.close()
         for watching in self._adopted.values():
             watching.cancel()
         await asyncio.gather(*(worker.stop(self._rules.grace_s) for worker in self._adopted))
@@ -221,25 +226,24 @@ class Fleet:
                 self._live_workers = None
 
     def _changed(self) -> None:
-        for number, state in enumerate(() if self._workers is None else self._workers.states):
-            match state:
-                case Pausing(error, delay_s) if delay_s >= self._rules.struggling_s:
-                    self._struggling[number] = error
-                case Ready():
-                    self._struggling.pop(number, None)
-        self._struggling = {number: error for number, error in self._struggling.items() if number < self._count}
+        if self._workers is not None:
+            self._restarts.follow(self._workers.states)
         self._on_change()
 
-    def _slot(self, number: int, state: WorkerState) -> SlotState:
+    def _slot(self, place: int, state: WorkerState) -> SlotState:
+        struggles = self._restarts.struggles(place)
         match state:
             case Ready(worker):
-                return _ready(worker)
+                slot = _ready(worker)
+                if struggles is not None:
+                    # It answers meanwhile, but it is not expected to last.
+                    slot = replace(slot, status=DeploymentState.ERROR, reason=struggles.message)
             case Starting(error) | Pausing(error, _) | Failed(error) if error is not None:
-                bad = number in self._struggling or isinstance(state, Failed)
-                word = DeploymentState.ERROR if bad else DeploymentState.STARTING
-                return SlotState(status=word, reason=error.message)
+                word = DeploymentState.STARTING if struggles is None else DeploymentState.ERROR
+                slot = SlotState(status=word, reason=error.message)
             case _:
-                return SlotState()
+                slot = SlotState()
+        return replace(slot, ends=self._restarts.ends(place))
 
     def _dismiss(self, states: tuple[WorkerState, ...]) -> None:
         self._dismissed.update(state.worker for state in states if isinstance(state, Ready))

@@ -16,6 +16,7 @@ from trivet.domain.routes import (
     WorkerStep,
 )
 from trivet.supervisor.desired import DesiredFleet, DesiredPipeline, KnownRoute, Memory, fleets_of, known_route
+from trivet.supervisor.restarts import WorkerEnds
 
 __all__ = ["FleetState", "NotPrepared", "Observed", "SlotState", "StepState", "Target", "target_of"]
 
@@ -27,8 +28,9 @@ class SlotState:
     Attributes:
         address: of a ready worker.
         status: for display.
-        reason: why there is no worker.
+        reason: why there is no worker, or none that is expected to last.
         protections: what the sandbox of a ready worker holds.
+        ends: unexpected ends of the workers of this place.
     """
 
     address: WorkerAddress | None = None
@@ -36,6 +38,7 @@ class SlotState:
     pid: int | None = None
     reason: str | None = None
     protections: tuple[str, ...] | None = None
+    ends: WorkerEnds | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +61,11 @@ class FleetState:
     def ready(self) -> tuple[WorkerAddress, ...]:
         """The addresses of ready workers."""
         return tuple(slot.address for slot in self.slots if slot.address is not None)
+
+    @property
+    def alive(self) -> bool:
+        """Whether a worker answers that does not end again and again."""
+        return any(slot.status is DeploymentState.RUNNING for slot in self.slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,7 @@ class Target:
         fleets: those that it needs, as far as known.
         fault: why it cannot run, or not with all its workers.
         complete: whether every fleet has all its workers.
-        alive: whether every fleet has a ready worker.
+        alive: whether every fleet is alive.
     """
 
     desired: DesiredPipeline
@@ -161,5 +169,5 @@ def target_of(desired: DesiredPipeline, observed: Observed) -> Target:
         fleets=tuple(needed.values()),
         fault=fault or next((each for each in faults if each is not None), None),
         complete=whole and all(len(states[key].ready) >= fleet.count for key, fleet in needed.items()),
-        alive=all(state.ready for state in states.values()),
+        alive=all(state.alive for state in states.values()),
     )

@@ -61,4 +61,7 @@ def _workers(fleet: DesiredFleet, observed: Observed) -> Iterable[WorkerStatus]:
             pid=slot.pid,
             reason=slot.reason,
             protections=slot.protections,
+            restarts=0 if slot.ends is None else slot.ends.count,
+            last_error=None if slot.ends is None else slot.ends.error,
+            last_error_at=None if slot.ends is None else slot.ends.at,
         )

@@ -33,6 +33,7 @@ from trivet.gateway.inference_log import InferenceLog
 from trivet.gateway.loading import Loader
 from trivet.gateway.pipelines import Pipelines
 from trivet.gateway.servers import GatewayParts, open_servers
+from trivet.gateway.statistics import Statistics
 from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
@@ -169,6 +170,7 @@ async def _run(
     async def flush() -> bool:
         return answers is None or await asyncio.to_thread(answers.flush, FLUSH_S)
 
+    statistics = Statistics(pipelines.metrics)
     async with GatewaySocket(
         peers,
         name=process_name(),
@@ -178,12 +180,15 @@ async def _run(
         to_end=lambda: loader.workers.to_end,
         flush=flush,
         native_faults=faults,
+        statistics=statistics.all,
     ) as supervisors:
         deployments.on_change = supervisors.report
         loader.workers.on_end = supervisors.end_worker
         settling = asyncio.create_task(_settle(deployments))
+        sampling = asyncio.create_task(statistics.run())
         await stop.finish(pipelines, stop_delay_s=settings.stop_delay_s)
         settling.cancel()
+        sampling.cancel()
         await deployments.close()
     if answers is not None:
         await asyncio.to_thread(answers.close, CLOSE_S)

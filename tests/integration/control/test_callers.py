@@ -28,6 +28,7 @@ ROUTES = sorted(
 # A request to each route, on a platform that `prepared` has filled. The text UUID stands for that of the version.
 REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/platform": ("/v1/platform", None),
+    "GET /v1/status": ("/v1/status", None),
     "GET /v1/events": ("/v1/events", None),
     "GET /v1/workspaces": ("/v1/workspaces", None),
     "POST /v1/workspaces": ("/v1/workspaces", {"name": "other"}),

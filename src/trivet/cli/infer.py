@@ -1,0 +1,120 @@
+"""`trivet infer`."""
+
+import codecs
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+
+from trivet.cli.output import in_json, show
+from trivet.cli.platform_client import MOST_S, HomeOption, PipelineArgument, UrlOption, WorkspaceOption, connect
+from trivet.errors import Invalid, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["infer", "plain_rows"]
+
+RECORDS = 'give a list of records: [{"field": value, …}, …]'
+
+
+def infer(
+    name: PipelineArgument,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Rows: a .json file (a list of records), an .arrow file, or - for stdin."),
+    ],
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset", "-d", help="Parts (time, in, out, anomaly, metadata) or columns.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Write the answer here: .json or .arrow, or - for stdout.", show_default=False
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Seconds to wait at most.")
+    ] = 60.0,
+    workspace: WorkspaceOption = "default",
+    url: UrlOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Send rows to a deployed pipeline.
+
+    Examples:
+
+      trivet infer ccfraud rows.json
+
+      trivet infer ccfraud rows.arrow --dataset out --out answers.arrow
+
+      echo '[{"tensor": [1.0, 2.0]}]' | trivet infer ccfraud -
+    """
+    if out is not None and str(out) != "-" and out.suffix not in (".json", ".arrow"):
+        raise typer.BadParameter(f"{out} ends in neither .json nor .arrow", param_hint="--out")
+    import pyarrow as pa
+
+    rows = _rows(file)
+    with connect(url, home, workspace) as client:
+        answer = client.get_pipeline(name).infer(rows, timeout=timeout, dataset=dataset)
+    if isinstance(answer, pa.Table) and (out is None or out.suffix != ".arrow"):
+        answer = plain_rows(answer)
+    if out is None or str(out) == "-":
+        show(in_json(answer))
+        return
+    try:
+        if out.suffix == ".arrow":
+            table = answer if isinstance(answer, pa.Table) else pa.Table.from_pylist(answer)
+            with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table)
+        else:
+            out.write_text(in_json(answer) + "\n")
+    except OSError as error:
+        raise Unavailable(
+            f"failed to write the answer to {out}", why=error.strerror or str(error), fix="name a writable file"
+        ) from error
+
+
+def _rows(file: Path) -> Any:
+    """The rows of a file or of standard input.
+
+    Raises:
+        NotFound: the file does not exist.
+        Invalid: it does not hold rows.
+    """
+    source = "standard input" if str(file) == "-" else str(file)
+    if file.is_dir():
+        raise Invalid(f"{source} is a folder", fix="name a file of rows: .json or .arrow")
+    if file.suffix == ".arrow":
+        from trivet.sdk.frames import load_rows
+
+        return load_rows(file)
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        rows = orjson.loads(content.removeprefix(codecs.BOM_UTF8))
+    except FileNotFoundError:
+        raise NotFound(f"file not found: {source}", fix="check the path") from None
+    except OSError as error:
+        raise Invalid(f"{source} cannot be read", why=error.strerror, fix="see to its rights") from error
+    except ValueError as error:
+        raise Invalid(f"{source} holds no rows", why=f"it is not JSON: {error}", fix=RECORDS) from error
+    if not isinstance(rows, list | dict) or rows == {}:
+        raise Invalid(f"{source} holds no rows", why="it is not a list of records", fix=RECORDS)
+    return rows
+
+
+def plain_rows(table: "pa.Table") -> list[dict[str, Any]]:
+    """Rows as records, times as milliseconds."""
+    import pyarrow as pa
+
+    from trivet.domain.short_floats import with_short_floats
+
+    if "time" in table.column_names:
+        table = table.set_column(table.column_names.index("time"), "time", table["time"].cast(pa.int64()))
+    records: list[dict[str, Any]] = with_short_floats(table).to_pylist()
+    return records
