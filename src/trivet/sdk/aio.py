@@ -13,13 +13,14 @@ from trivet.domain.batching import Batching
 from trivet.domain.frameworks import Framework
 from trivet.domain.network import NetworkUse
 from trivet.domain.version import Acceleration, Architecture
-from trivet.sdk import frames, operations, uploads, waits
+from trivet.sdk import answers, operations, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation
 from trivet.sdk.config import DynamicBatchingConfig
 from trivet.sdk.connecting import find_token, find_url, trusted
 from trivet.sdk.model import ModelState, configuration, upload_logs
 from trivet.sdk.packing import as_file, guess_framework
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState
+from trivet.sdk.row_errors import OnError
 
 __all__ = ["AsyncClient", "AsyncModelVersion", "AsyncPipeline"]
 
@@ -133,10 +134,13 @@ class AsyncPipeline(PipelineState):
         dataset_exclude: Sequence[str] | str | None = None,
         dataset_separator: str | None = ".",
         retries: int = 0,
+        on_error: OnError = "raise",
     ) -> Any:
         """Send rows: see `Pipeline.infer`."""
         return await self._client.run(
-            self._asking(tensor, within_s, dataset, dataset_exclude, dataset_separator, retries=retries)
+            self._asking(
+                tensor, within_s, dataset, dataset_exclude, dataset_separator, retries=retries, on_error=on_error
+            )
         )
 
     async def logs(
@@ -159,8 +163,8 @@ class AsyncPipeline(PipelineState):
                 exclude=None,
             )
         )
-        table = frames.as_answered(table)
-        return table if arrow else frames.to_frame(table)
+        table = answers.as_answered(table)
+        return table if arrow else answers.to_frame(table)
 
 
 class AsyncClient:

@@ -26,12 +26,13 @@ class Given:
     answer: Callable[[Any], Any]
 
 
-def given_rows(data: Any, *, single: str | None = None) -> Given:
+def given_rows(data: Any, *, single: str | None = None, by_row: bool = False) -> Given:
     """The rows of a DataFrame, a Series, an array, a Table or records.
 
     Args:
         data: what was given.
         single: the name of the model's only input, for an array.
+        by_row: whether rows that fail have errors of their own.
 
     Raises:
         Invalid: it may be read in two ways.
@@ -42,9 +43,9 @@ def given_rows(data: Any, *, single: str | None = None) -> Given:
     if kind == ("polars", "Series"):
         if not data.name:
             raise Invalid("a Series without a name", fix="name it as the model's input: series.alias('tensor')")
-        return Given(_records(data.to_frame()), _polars)
+        return Given(_records(data.to_frame(), by_row=by_row), _polars)
     if kind == ("polars", "DataFrame"):
-        return Given(_records(data), _polars)
+        return Given(_records(data, by_row=by_row), _polars)
     if kind == ("polars", "LazyFrame"):
         raise Invalid("a LazyFrame holds no rows yet", fix="give frame.collect()")
     if is_array(data):
@@ -98,11 +99,13 @@ def _of_array(array: np.ndarray, single: str | None) -> Any:
     return frames.pandas().DataFrame({single: array if array.ndim == 1 else list(array)})
 
 
-def _records(frame: Any) -> list[dict[str, Any]]:
+def _records(frame: Any, *, by_row: bool) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = frame.to_dicts()
     for column in frame.get_columns():
         if column.dtype.is_float() and column.is_infinite().any():
-            raise frames.infinite(column.name)
-    rows: list[dict[str, Any]] = frame.to_dicts()
+            values = frames.finite(column.to_list(), column.name, by_row=by_row)
+            for row, value in zip(rows, values, strict=True):
+                row[column.name] = value
     return rows
 
 

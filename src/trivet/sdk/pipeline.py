@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trivet.errors import Invalid, NotFound
-from trivet.sdk import frames, operations, waits
+from trivet.sdk import answers, frames, operations, waits
 from trivet.sdk.calls import Platform
 from trivet.sdk.given_rows import join_answers, split_rows
 from trivet.sdk.log_files import LogFiles, read_size
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState, PipelineVersion
+from trivet.sdk.row_errors import OnError
 
 if TYPE_CHECKING:
     import httpx
@@ -135,6 +136,8 @@ class Pipeline(PipelineState):
         dataset: Sequence[str] | str | None = None,
         dataset_exclude: Sequence[str] | str | None = None,
         dataset_separator: str | None = ".",
+        *,
+        on_error: OnError = "raise",
     ) -> Any:
         """Send rows: a DataFrame in, a DataFrame with the same index out; a Table in, a Table out; a list of records in, a
         list out. The columns `in.*` come in the order in which they were sent.
@@ -147,13 +150,18 @@ class Pipeline(PipelineState):
             dataset: parts (`time`, `in`, `out`, `anomaly`, `metadata`) or columns (`out.variable`); all but metadata if None.
             dataset_exclude: parts or columns to leave out.
             dataset_separator: between a part and a column in the answer's names.
+            on_error: what becomes of rows that fail. `raise` raises an error for all rows. With `null` their columns `out.*` and
+                `anomaly.*` are null, and `error.message`, `error.reason`, `error.path` and `error.fix` say why. `split`
+                returns a tuple: the answers of the other rows, and the rows that failed with these errors.
 
         Raises:
-            Invalid: the rows do not fit, or may be read in two ways.
-            ModelFailed: the model raised an error.
+            Invalid: the rows do not fit, or may be read in two ways; `path` names the row.
+            ModelFailed: the model raised an error; `path` names the row, if one fails alone.
             DeadlineExceeded: it took longer than `timeout`.
         """
-        return self._client.run(self._asking(tensor, timeout, dataset, dataset_exclude, dataset_separator, retries=0))
+        return self._client.run(
+            self._asking(tensor, timeout, dataset, dataset_exclude, dataset_separator, retries=0, on_error=on_error)
+        )
 
     def infer_from_file(
         self,
@@ -164,13 +172,14 @@ class Pipeline(PipelineState):
         dataset_separator: str | None = ".",
         *,
         filename: str | Path | None = None,
+        on_error: OnError = "raise",
     ) -> Any:
-        """Send a file's rows: a DataFrame out for a `.json` file, a Table for an `.arrow` one.
+        """Send a file's rows, as `infer` does: a DataFrame out for a `.json` file, a Table for an `.arrow` one.
 
         The argument may also be called `filename`: notebooks use both.
         """
         rows = frames.load_rows(_one_of(path, filename, "path"))
-        return self.infer(rows, timeout, dataset, dataset_exclude, dataset_separator)
+        return self.infer(rows, timeout, dataset, dataset_exclude, dataset_separator, on_error=on_error)
 
     async def async_infer(
         self,
@@ -256,8 +265,8 @@ class Pipeline(PipelineState):
             self._client.say(TOO_MANY_BYTES.format(rows=table.num_rows) + "\n")
         elif status == "SchemaChange":
             self._client.say(_schema_changed(table) + "\n")
-        table = frames.rename(frames.as_answered(table), dataset_separator)
-        return table if arrow else frames.to_frame(table)
+        table = answers.rename(answers.as_answered(table), dataset_separator)
+        return table if arrow else answers.to_frame(table)
 
     def export_logs(
         self,
@@ -306,7 +315,7 @@ class Pipeline(PipelineState):
                     )
                 )
                 left -= table.num_rows
-                files.write(frames.as_answered(table))
+                files.write(answers.as_answered(table))
                 if status == "All" or cursor is None or (cursor == before and table.num_rows == 0):
                     return
         if cursor is not None:

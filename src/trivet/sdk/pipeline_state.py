@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from trivet.errors import NotFound
-from trivet.sdk import frames, operations
+from trivet.sdk import answers, frames, operations
 from trivet.sdk.calls import Operation
 from trivet.sdk.given_rows import given_rows, is_array
 from trivet.sdk.lists import table_of
+from trivet.sdk.row_errors import checked_on_error, split_answer
 from trivet.sdk.steps import Steps
 
 __all__ = ["DEPLOY_S", "INFER_S", "PipelineState", "PipelineVersion"]
@@ -128,19 +129,25 @@ class PipelineState:
         separator: str | None,
         *,
         retries: int,
+        on_error: str = "raise",
     ) -> Operation[Any]:
+        on_error = checked_on_error(on_error)
+        by_row = on_error != "raise"
         if self._infer_url is None:
             found = yield from operations.infer_url(self.name(), workspace=self.workspace)
             self._infer_url = found["url"]
             if self._infer_url is None:
                 raise NotFound(f"Pipeline {self.name()} is not deployed", fix="deploy it first")
         single = (yield from operations.single_input(self._infer_url)) if is_array(tensor) else None
-        given = given_rows(tensor, single=single)
+        given = given_rows(tensor, single=single, by_row=by_row)
         request = frames.request_of(
-            given.rows, url=self._infer_url, timeout_s=timeout, dataset=dataset, dataset_exclude=exclude
+            given.rows, url=self._infer_url, timeout_s=timeout, dataset=dataset, dataset_exclude=exclude, by_row=by_row
         )
         reply = yield from operations.ask(request, retries=retries)
-        answer = frames.answer_of(given.rows, reply, separator=separator, is_sorted=self.references_order)
+        if on_error == "split":
+            parts = split_answer(given.rows, reply, separator=separator, is_sorted=self.references_order)
+            return tuple(given.answer(each) for each in parts)
+        answer = answers.answer_of(given.rows, reply, separator=separator, is_sorted=self.references_order)
         return given.answer(answer)
 
     def _shown(self) -> dict[str, Any]:

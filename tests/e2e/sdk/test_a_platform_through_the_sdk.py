@@ -82,6 +82,42 @@ def test_an_answer_keeps_the_index_so_that_it_can_be_a_column(deployed):
     assert found["out.dense_1"].to_dict() == frame["pred"].to_dict()
 
 
+def test_one_bad_row_does_not_lose_the_others(deployed):
+    rows = [[1.0, 2.0], [3.0], [5.0, 6.0]]
+    frame = pd.DataFrame({"tensor": rows, "k": [7, 8, 9]}, index=["a", "b", "c"])
+    with pytest.raises(Invalid) as raised:
+        deployed.infer(frame)
+    assert raised.value.path == "[1].tensor"
+    found = deployed.infer(frame, on_error="null")
+    frame["pred"] = found["out.dense_1"]
+    assert frame["pred"].to_dict() == {"a": [-1.0, -2.0], "b": None, "c": [-5.0, -6.0]}
+    errors = [f"error.{name}" for name in ("message", "reason", "path", "fix")]
+    assert list(found.columns) == ["time", "in.tensor", "in.k", "out.dense_1", "anomaly.count", *errors]
+    assert found["error.path"].dropna().to_dict() == {"b": "[1].tensor"}
+    good, bad = deployed.infer(frame[["tensor", "k"]], on_error="split")
+    assert list(good.columns) == list(deployed.infer(frame.loc[["a"], ["tensor", "k"]]).columns)
+    assert (list(good.index), list(bad.index)) == (["a", "c"], ["b"])
+    assert list(bad.columns) == ["time", "in.tensor", "in.k", *errors]
+    assert bad["error.message"].item() == "expected 2 values, got 1"
+
+
+def test_errors_of_rows_have_the_form_of_what_was_sent(deployed):
+    table = pa.table({"tensor": pa.array([[1.0, 2.0], [3.0], [5.0, 6.0]], pa.list_(pa.float32()))})
+    good, bad = deployed.infer(table, on_error="split")
+    assert good.schema == deployed.infer(table.slice(0, 1)).schema
+    assert (good.num_rows, bad["error.path"].to_pylist()) == (2, ["[1].tensor"])
+    assert deployed.infer(table, on_error="null")["out.dense_1"].to_pylist() == [[-1.0, -2.0], None, [-5.0, -6.0]]
+    polars = pl.DataFrame({"tensor": [[1.0, 2.0], [3.0]]})
+    assert deployed.infer(polars, on_error="null")["out.dense_1"].to_list() == [[-1.0, -2.0], None]
+    good, bad = deployed.infer([{"tensor": [1, 2]}, {"tensor": "no"}], on_error="split")
+    assert [row["out.dense_1"] for row in good] == [[-1.0, -2.0]]
+    assert [(row["in.tensor"], row["error.path"]) for row in bad] == [("no", "[1].tensor")]
+    good, bad = deployed.infer(pd.DataFrame({"tensor": [[1.0]]}), on_error="split")
+    assert (len(good), list(good["out.dense_1"]), len(bad)) == (0, [], 1)
+    with pytest.raises(Invalid, match="on_error is 'ignore'"):
+        deployed.infer(table, on_error="ignore")
+
+
 def test_polars_frames_series_and_arrays_are_rows_too(deployed):
     frame = pl.DataFrame({"z": ["u"], "tensor": [[1.0, 2.0]], "a": [1]})
     found = deployed.infer(frame)

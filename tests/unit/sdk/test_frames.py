@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from trivet.errors import Internal, Invalid, NotFound, Unsupported
-from trivet.sdk import frames
+from trivet.sdk import answers, frames
 from trivet.sdk.calls import Reply
 
 
@@ -20,7 +20,7 @@ def request(data, **about):
 
 
 def answer(data, records, **about):
-    return frames.answer_of(data, Reply(status=200, content=json.dumps(records).encode()), **about)
+    return answers.answer_of(data, Reply(status=200, content=json.dumps(records).encode()), **about)
 
 
 def arrow_reply(table):
@@ -199,7 +199,7 @@ def test_a_table_comes_back_as_the_reference_has_it():
             ]
         ),
     )
-    found = frames.answer_of(sent, arrow_reply(answered), is_sorted=True)
+    found = answers.answer_of(sent, arrow_reply(answered), is_sorted=True)
     assert found.schema.to_string() == (
         "time: timestamp[ms]\n"
         "in.tensor: list<item: float>\n"
@@ -213,14 +213,14 @@ def test_a_table_comes_back_as_the_reference_has_it():
 @pytest.mark.parametrize("data", [FRAME, [{"a": 1}], pa.table({"a": [1]})])
 def test_an_invalid_answer_is_an_internal_error(data):
     with pytest.raises(Internal, match="answer is not"):
-        frames.answer_of(data, Reply(status=200, content=b"<html>"))
+        answers.answer_of(data, Reply(status=200, content=b"<html>"))
 
 
 def test_a_log_becomes_a_frame_with_lists():
     table = pa.table(
         {"time": pa.array([5], pa.timestamp("ms")), "out.x": pa.array([[1.0, 2.0]], pa.list_(pa.float32()))}
     )
-    found = frames.to_frame(table)
+    found = answers.to_frame(table)
     assert found["time"].dtype == "datetime64[ms]"
     assert found["out.x"][0] == [1.0, 2.0]
 

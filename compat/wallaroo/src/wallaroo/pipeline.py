@@ -8,6 +8,7 @@ import trivet
 from trivet.errors import Conflict, NotFound, TrivetError
 from trivet.sdk import pipeline as sdk
 from trivet.sdk.calls import Platform
+from trivet.sdk.row_errors import OnError
 from trivet.sdk.steps import Steps
 from wallaroo.deployment import Deployment
 from wallaroo.lists import Shown
@@ -158,15 +159,19 @@ class Pipeline(trivet.Pipeline):
         dataset: Sequence[str] | str | None = None,
         dataset_exclude: Sequence[str] | str | None = None,
         dataset_separator: str | None = ".",
+        *,
+        on_error: OnError = "raise",
     ) -> Any:
-        """Send rows: a DataFrame in, a DataFrame out; a Table in, a Table out.
+        """Send rows: a DataFrame in, a DataFrame with the same index out; a Table in, a Table out.
+
+        `on_error` is Trivet's: see `trivet.Pipeline.infer`.
 
         Raises:
             InferenceError: the rows do not fit, or the model failed on them.
             InferenceTimeoutError: it took longer than `timeout`.
         """
         try:
-            return super().infer(tensor, timeout, dataset, dataset_exclude, dataset_separator)
+            return super().infer(tensor, timeout, dataset, dataset_exclude, dataset_separator, on_error=on_error)
         except TrivetError as error:
             raise translated(error, INFERRING) from error
 
