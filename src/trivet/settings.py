@@ -61,6 +61,7 @@ class Settings:
         worker_read: files and folders that every worker may read, separated by commas (`TRIVET_WORKER_READ`).
         worker_network: `full`, or `none` to keep models from the network (`TRIVET_WORKER_NETWORK`).
         requirements_required: refuse a custom model without a `requirements.txt`; an empty one is fine (`TRIVET_REQUIREMENTS_REQUIRED`).
+        stand_in: load and run versions on this machine that are built for another processor or accelerator (`TRIVET_STAND_IN`).
         source_builds: build packages from source if an index has no wheel of them (`TRIVET_SOURCE_BUILDS`).
     """
 
@@ -92,6 +93,7 @@ class Settings:
     worker_read: tuple[Path, ...] = ()
     worker_network: str = "full"
     requirements_required: bool = True
+    stand_in: bool = False
     source_builds: bool = True
 
 
@@ -168,7 +170,7 @@ def _read(name: str, value: Any, *, source: str) -> Any:
         raise Invalid(f"unknown setting {name!r} in {source}", fix=fix)
     try:
         match name:
-            case "offline" | "requirements_required" | "source_builds" | "trust_native":
+            case "offline" | "requirements_required" | "source_builds" | "stand_in" | "trust_native":
                 return _flag(value)
             case "wheels" | "tls_cert" | "tls_key":
                 return Path(str(value)).expanduser()

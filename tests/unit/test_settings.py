@@ -34,6 +34,7 @@ ALL = Settings(
     worker_read=(Path("/data/weights"), Path("/data/more")),
     worker_network="none",
     requirements_required=False,
+    stand_in=True,
     source_builds=False,
 )
 

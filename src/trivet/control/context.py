@@ -13,6 +13,7 @@ from trivet.blobs import Blobs, settling
 from trivet.catalog import Catalog
 from trivet.control.streaming import UploadThreads
 from trivet.disk.peers import Peers
+from trivet.domain.machines import Machine
 from trivet.domain.pipeline import Validation
 from trivet.domain.statistics import PipelineStatistics
 from trivet.errors import TrivetError
@@ -40,6 +41,7 @@ class Control:
         statistics: what the gateway measured of each pipeline; None if it does not answer.
         probe: parts of the platform that do not answer, with the reason.
         is_stopping: whether requests that wait for events should end.
+        machine: what versions run on here.
         devices: names of the machine's GPUs.
         threads: receive uploads.
     """
@@ -52,6 +54,7 @@ class Control:
     check_validations: Callable[[Sequence[Validation], Mapping[str, pa.DataType]], None]
     flush_logs: Callable[[], None]
     probe: Callable[[], dict[str, str]]
+    machine: Machine
     statistics: Callable[[], tuple[PipelineStatistics, ...] | None] = lambda: None
     is_stopping: Callable[[], bool] = lambda: False
     devices: tuple[str, ...] = ()

@@ -95,7 +95,7 @@ def runtime_of(version: ModelVersion) -> str | None:
 def _why(version: ModelVersion) -> str | None:
     """Why a version runs where it does; None until it is loaded."""
     loaded = version.loaded
-    if loaded is None:
+    if loaded is None or loaded.is_untried:
         return None
     if not loaded.is_session:
         return "its code runs in workers only"
@@ -118,7 +118,7 @@ def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]
     loaded = version.loaded
     inputs = loaded.input_schema if loaded else version.settings.input_schema
     outputs = loaded.output_schema if loaded else version.settings.output_schema
-    batching, reason = (None, None) if loaded is None else batching_of(loaded, version.config)
+    batching, reason = (None, None) if loaded is None or loaded.is_untried else batching_of(loaded, version.config)
     return {
         "id": version.id,
         "uuid": version.uuid,
@@ -139,7 +139,7 @@ def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]
         "fault": fault_document(version.trouble),
         "answers": None if loaded is None else loaded.answered,
         "runtime": runtime_of(version),
-        "where": None if loaded is None else loaded.runtime,
+        "where": None if loaded is None or loaded.is_untried else loaded.runtime,
         "where_why": _why(version),
         "python_version": None if loaded is None else loaded.python_version,
         "packages": [] if loaded is None else list(loaded.packages),

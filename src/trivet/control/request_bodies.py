@@ -49,8 +49,12 @@ class NewUpload(_Body):
     example: list[dict[str, Any]] | None = Field(
         None, max_length=100, description="Rows that the model must answer before it is ready."
     )
-    arch: Architecture = Field(Architecture.X86, description="The intended processor; for information only.")
-    accel: Acceleration = Field(Acceleration.NONE, description="The intended accelerator; for information only.")
+    arch: Architecture | None = Field(
+        None, description="The processor that it is built for; null: this machine's. On another it is not run."
+    )
+    accel: Acceleration = Field(
+        Acceleration.NONE, description="The accelerator that it is built for. Without that it is not run."
+    )
     visibility: Literal["private", "public"] = Field(
         "private", description="The intended audience; for information only."
     )

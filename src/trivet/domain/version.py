@@ -167,6 +167,11 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
     @property
+    def is_untried(self) -> bool:
+        """Whether it was checked and not run, because it is built for another kind of machine."""
+        return self.refusal is not None and self.refusal.reason == "other_machine"
+
+    @property
     def examined(self) -> bool:
         """Whether its graph was examined; that of a version of an earlier release was not."""
         return self.bounds is not None or self.not_harmless is not None

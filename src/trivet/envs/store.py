@@ -30,7 +30,7 @@ from trivet.envs.uv_calls import Uv, uv_program
 from trivet.envs.uv_settings import UvSettings, uv_settings
 from trivet.envs.wheel_folder import digest_of_wheels
 from trivet.envs.worker_needs import modules_of, requirements_of_worker
-from trivet.errors import NotFound, Unavailable
+from trivet.errors import BadEnvironment, NotFound, Unavailable
 
 __all__ = ["EnvironmentInfo", "EnvironmentStore", "Infos"]
 
@@ -142,6 +142,56 @@ class EnvironmentStore:
                 why=f"the build has been running for more than {_WAIT_S / 3600:.0f} hours",
                 fix="end that process, then try again",
             ) from error
+
+    def resolve_for(
+        self,
+        spec: EnvironmentSpec,
+        *,
+        target: str,
+        offline: bool = False,
+        wheels: Path | None = None,
+        report: Progress = silent,
+    ) -> tuple[str, str, tuple[str, ...]]:
+        """Resolves a spec for another kind of machine, from wheels where they are enough. No environment is built.
+
+        Args:
+            spec: what the environment must hold.
+            target: uv's name of the platform: `aarch64-manylinux_2_28`.
+            offline: as for `ensure`.
+            wheels: the same.
+            report: receives progress.
+
+        Returns:
+            The lock, the version of the interpreter, and notes for the user.
+
+        Raises:
+            BadEnvironment: there is no solution: a package has neither a wheel for that platform nor a source that may be built.
+        """
+        want = self._want(spec, releases=(), offline=offline, wheels=wheels)
+        settings = want.settings.with_arguments("--python-platform", target)
+        refuses_builds = "--no-build" in settings.arguments
+        try:
+            only_wheels = settings if refuses_builds else settings.with_arguments("--no-build")
+            return self._resolve_for(want, only_wheels, report=report)
+        except BadEnvironment:
+            if refuses_builds:
+                raise
+        lock, python, notes = self._resolve_for(want, settings, report=report)
+        return lock, python, (*notes, f"a package has no wheel for {target}: it is built from source there")
+
+    def _resolve_for(self, want: _Want, settings: UvSettings, *, report: Progress) -> tuple[str, str, tuple[str, ...]]:
+        try:
+            with temporary_folder(self._root / "tmp") as space:
+                uv = Uv(program=uv_program(), settings=settings, temporary=space, confined=self._confined)
+                interpreters = find_interpreters(self._environ, uv=uv.program)
+                there = describe(interpreters)
+                about = Circumstances(folder=self._root, offline=want.offline, wheels=want.wheels, there=there)
+                found = resolve(
+                    want.spec, worker=self._worker, interpreters=interpreters, uv=uv, about=about, report=report
+                )
+        except OSError as error:
+            raise disk_error(error, folder=self._root) from error
+        return found.lock, found.interpreter.version_text, found.notes
 
     def find(self, digest: Digest) -> Environment | None:
         """The finished environment of a digest, or its replacement; None if there is neither.

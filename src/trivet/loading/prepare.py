@@ -23,7 +23,7 @@ from trivet.loading.steps import Identity, native_step
 from trivet.packaging import merge_settings, open_package
 from trivet.settings import Settings
 
-__all__ = ["prepare", "required_schema"]
+__all__ = ["opened", "prepare", "required_schema"]
 
 
 NOT_OPENED: Final = pa.schema([])
@@ -56,24 +56,10 @@ def prepare(
     Raises:
         BadPackage, BadEnvironment, Invalid, TooLarge: the package or a flag is wrong.
     """
-    report("inspecting", file_name or path.name)
-    package = open_package(
-        path,
-        store=settings.home / "packages",
-        file_name=file_name,
-        settings=flags,
-        requirements_required=settings.requirements_required,
-        report=lambda text: report("inspecting", text),
-    )
-    model = merge_settings(flags=flags, own=package.settings)
-    model = replace(model, name=check_name(model.name) if model.name else package.name)
+    package, model = opened(path, flags=flags, settings=settings, report=report, file_name=file_name)
     facts, contents = FRAMEWORKS[package.framework], package.contents
-    if not facts.tensor_fields:
-        _refuse_idle({"tensor_fields": model.tensor_fields}, why=f"{facts.title} has no tensors to rename")
     if facts.first_try is Runtime.NATIVE:
         return package, _session(package, model, settings=settings, report=report)
-    if model.runtime is Runtime.NATIVE:
-        raise only_in_workers(facts.title)
     if facts.adapter is None:
         raise Internal(f"{package.framework} models have no adapter")
     given = model.input_schema or contents.input_schema or model.suggested_schema
@@ -99,6 +85,33 @@ def prepare(
         python_version=environment.python_version,
         notes=environment.notes,
     )
+
+
+def opened(
+    path: Path, *, flags: ModelSettings, settings: Settings, report: Report, file_name: str | None = None
+) -> tuple[Package, ModelSettings]:
+    """A checked package, and its settings with its name. The arguments are those of `prepare`.
+
+    Raises:
+        BadPackage, Invalid, TooLarge: the package or a flag is wrong.
+    """
+    report("inspecting", file_name or path.name)
+    package = open_package(
+        path,
+        store=settings.home / "packages",
+        file_name=file_name,
+        settings=flags,
+        requirements_required=settings.requirements_required,
+        report=lambda text: report("inspecting", text),
+    )
+    model = merge_settings(flags=flags, own=package.settings)
+    model = replace(model, name=check_name(model.name) if model.name else package.name)
+    facts = FRAMEWORKS[package.framework]
+    if not facts.tensor_fields:
+        _refuse_idle({"tensor_fields": model.tensor_fields}, why=f"{facts.title} has no tensors to rename")
+    if facts.first_try is not Runtime.NATIVE and model.runtime is Runtime.NATIVE:
+        raise only_in_workers(facts.title)
+    return package, model
 
 
 def _session(package: Package, flags: ModelSettings, *, settings: Settings, report: Report) -> LoadedModel:

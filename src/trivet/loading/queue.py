@@ -228,6 +228,8 @@ class LoadQueue:
             path=str(file),
             file_name=version.file_name,
             flags=version.settings,
+            arch=version.arch,
+            accel=version.accel,
             settings=self._settings,
             parent=self._parent,
         )

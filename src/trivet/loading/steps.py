@@ -117,6 +117,8 @@ class Steps:
                 why=f"it is {version.status}",
                 fix="deploy a version that is ready",
             )
+        if loaded.refusal is not None and loaded.is_untried:
+            raise loaded.refusal.exception()
 
         report = _warnings_of(version)
         kept = loaded

@@ -16,7 +16,7 @@ import msgspec
 from trivet.domain.encoding import decode, encode
 from trivet.domain.fault import Fault
 from trivet.domain.package import ModelSettings
-from trivet.domain.version import LoadedModel
+from trivet.domain.version import Acceleration, Architecture, LoadedModel
 from trivet.errors import DeadlineExceeded, Internal, Unavailable
 
 __all__ = [
@@ -47,6 +47,8 @@ class TrialJob(msgspec.Struct, frozen=True, kw_only=True):
         path: the uploaded file; `file_name` is its owner's name for it. A trial that converts the model writes the converted
             file beside it, as `CONVERTED_FILE`.
         flags: the upload's settings.
+        arch: the processor that it is built for, and …
+        accel: … the accelerator.
         settings: from `settings_to_json`.
         parent: the process that started the trial, which ends with it.
     """
@@ -55,6 +57,8 @@ class TrialJob(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     file_name: str
     flags: ModelSettings
+    arch: Architecture
+    accel: Acceleration
     settings: str
     parent: int
 

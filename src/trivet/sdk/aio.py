@@ -216,7 +216,7 @@ class AsyncClient:
         output_schema: pa.Schema | None = None,
         example: Any = None,
         convert_wait: bool = True,
-        arch: Architecture | str = Architecture.X86,
+        arch: Architecture | str | None = None,
         accel: Acceleration | str = Acceleration.NONE,
         python: str | None = None,
         network: NetworkUse | None = None,

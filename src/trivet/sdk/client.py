@@ -204,7 +204,7 @@ class Client:
         output_schema: pa.Schema | None = None,
         example: Any = None,
         convert_wait: bool = True,
-        arch: Architecture | str = Architecture.X86,
+        arch: Architecture | str | None = None,
         accel: Acceleration | str = Acceleration.NONE,
         python: str | None = None,
         network: NetworkUse | None = None,
@@ -225,8 +225,8 @@ class Client:
             example: rows that are tried before the model is ready (a DataFrame, a Table, a list of records, or the path of a
                 file): the first ten. Where nothing else gives the input schema, it is made from all of them.
             convert_wait: wait until it is loaded.
-            arch: the processor that it is meant for.
-            accel: the accelerator that it is meant for.
+            arch: the processor that it is built for; by default the platform's. On another it is not run.
+            accel: the accelerator that it is built for; without that it is not run.
             python: the version of the interpreter, as in `3.10`.
             network: `none` keeps the model's code from the network.
             timeout: seconds to wait at most.

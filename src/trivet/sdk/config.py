@@ -71,7 +71,7 @@ class DeploymentConfigBuilder:
         return self
 
     def arch(self, arch: Any) -> Self:
-        """The processor; every model runs on this machine's."""
+        """The processor: a deploy on a machine with another one is refused."""
         self._engine["arch"] = str(getattr(arch, "value", arch))
         return self
 

@@ -37,7 +37,7 @@ from trivet.wiring.database_probe import Patient, database_problem, missing_pack
 from trivet.wiring.listening import hosts_of
 from trivet.wiring.parent_lines import ParentLines
 from trivet.wiring.process import event_loops
-from trivet.workers.devices import find_devices
+from trivet.workers.devices import find_devices, this_machine
 
 __all__ = ["run_control"]
 
@@ -105,6 +105,7 @@ def run_control(
         statistics=lambda: _statistics(peers),
         probe=probe,
         is_stopping=lambda: servers[0].should_exit,
+        machine=this_machine(os.environ),
         devices=find_devices(os.environ),
     )
     clear_uploads(control)

@@ -17,6 +17,7 @@ import msgspec
 from trivet.domain.answers import difference
 from trivet.domain.encoding import decode, encode
 from trivet.domain.fault import Fault
+from trivet.domain.machines import other_machine, refusal_elsewhere
 from trivet.domain.package import Package
 from trivet.domain.schema import format_schema
 from trivet.domain.version import CONVERTED_FILE, LoadedModel
@@ -26,6 +27,7 @@ from trivet.engine.pipeline import ServedPipeline
 from trivet.engine.served import Runner, predict
 from trivet.errors import Internal, ModelFailed, TrivetError
 from trivet.loading.convert import convert
+from trivet.loading.elsewhere import check_elsewhere
 from trivet.loading.environments import Report
 from trivet.loading.prepare import prepare
 from trivet.loading.trials import Stage, TrialFailed, TrialJob, TrialLoaded, TrialMessage
@@ -33,6 +35,7 @@ from trivet.settings import Settings, settings_from_json
 from trivet.wiring.conversions import keep_pandas_out
 from trivet.wiring.standalone import compared, given_rows, refusal_of, rows_of, run_tests, standalone
 from trivet.workers import RunningWorker
+from trivet.workers.devices import this_machine
 from trivet_worker.process import die_with_parent, read_line, take_streams
 
 __all__ = ["main", "try_out"]
@@ -86,9 +89,22 @@ def try_out(job: TrialJob, *, report: Report) -> LoadedModel:
         report(stage, detail, done, total)
 
     settings = settings_from_json(job.settings)
+    flags = replace(job.flags, name=job.name)
+    machine = this_machine(os.environ)
+    built_for = None if settings.stand_in else other_machine(job.arch, job.accel, machine)
+    if built_for is not None:
+        return check_elsewhere(
+            Path(job.path),
+            arch=job.arch,
+            refusal=refusal_elsewhere(built_for, machine),
+            flags=flags,
+            settings=settings,
+            report=report,
+            file_name=job.file_name,
+        )
     package, model = prepare(
         Path(job.path),
-        flags=replace(job.flags, name=job.name),
+        flags=flags,
         settings=settings,
         resolve_as_of=None,
         report=listen,

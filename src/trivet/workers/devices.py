@@ -1,9 +1,12 @@
 """The GPUs of this machine, and what a worker sees of them."""
 
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["VISIBLE", "find_devices"]
+from trivet.domain.machines import Machine, machine_of
+
+__all__ = ["VISIBLE", "find_devices", "this_machine"]
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -27,3 +30,8 @@ def find_devices(environ: Mapping[str, str], *, dev: Path = Path("/dev")) -> tup
             break
         found.append(name)
     return tuple(found)
+
+
+def this_machine(environ: Mapping[str, str]) -> Machine:
+    """The machine that this process runs on. The argument is that of `find_devices`."""
+    return machine_of(platform.machine(), has_cuda=bool(find_devices(environ)))

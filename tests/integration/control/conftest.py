@@ -21,10 +21,11 @@ from trivet.control.context import Control
 from trivet.control.streaming import UploadThreads
 from trivet.domain.access import OWNER, callers_of
 from trivet.domain.frameworks import Runtime
+from trivet.domain.machines import Machine
 from trivet.domain.own_hosts import OwnHosts
 from trivet.domain.pipeline import Validation
 from trivet.domain.schema import parse_schema
-from trivet.domain.version import LoadedModel, ModelVersion, VersionStatus
+from trivet.domain.version import Architecture, LoadedModel, ModelVersion, VersionStatus
 from trivet.errors import Invalid
 from trivet.settings import Settings
 from trivet_tests.peers import peers_in
@@ -187,6 +188,7 @@ def api(tmp_path: Path, empty_catalog: Path) -> Iterator[Api]:
         check_validations=check_validations,
         flush_logs=flush,
         probe=lambda: silent,
+        machine=Machine(arch=Architecture.X86),
         threads=UploadThreads(stall_s=5.0),
     )
     yield Api(control=control, silent=silent, flushes=flushes)

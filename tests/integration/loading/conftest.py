@@ -17,11 +17,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from trivet.domain.package import ModelSettings
-from trivet.domain.version import LoadedModel
+from trivet.domain.version import Acceleration, Architecture, LoadedModel
 from trivet.loading.trials import ProcessTrials, Stage, TrialJob
 from trivet.settings import Settings, settings_to_json
 from trivet.wiring.supervisor_process import TRIAL_PROGRAM
 from trivet.wiring.trial_process import try_out
+from trivet.workers.devices import this_machine
 
 NUMBERS = pa.schema([pa.field("x", pa.list_(pa.float32(), 3), nullable=False)])
 SUMS = pa.schema([pa.field("y", pa.float32())])
@@ -64,17 +65,19 @@ class Bench:
 
     Attributes:
         reports: of all trials, in order.
+        stand_in: whether this machine stands in for others.
         others: processes that this one had started before: servers that tests share.
     """
 
     folder: Path
     home: Path
+    stand_in: bool = False
     reports: list[Stage] = field(default_factory=list)
     others: set[psutil.Process] = field(default_factory=lambda: set(psutil.Process().children(recursive=True)))
 
     @property
     def settings(self) -> Settings:
-        return Settings(home=self.home)
+        return Settings(home=self.home, stand_in=self.stand_in)
 
     @property
     def trials(self) -> ProcessTrials:
@@ -109,12 +112,22 @@ class Bench:
         (self.folder / name).write_bytes(made.SerializeToString())
         return self.folder / name
 
-    def job(self, path: Path, *, file_name: str | None = None, **flags: object) -> TrialJob:
+    def job(
+        self,
+        path: Path,
+        *,
+        file_name: str | None = None,
+        arch: Architecture | None = None,
+        accel: Acceleration = Acceleration.NONE,
+        **flags: object,
+    ) -> TrialJob:
         return TrialJob(
             name="under-test",
             path=str(path),
             file_name=file_name or path.name,
             flags=ModelSettings(**flags),  # type: ignore[arg-type]
+            arch=arch or this_machine(os.environ).arch or Architecture.X86,
+            accel=accel,
             settings=settings_to_json(self.settings),
             parent=os.getpid(),
         )

@@ -154,7 +154,7 @@ class Client(trivet.Client):
                 output_schema=output_schema,
                 example=example,
                 convert_wait=convert_wait,
-                arch=str(arch or Architecture.X86),
+                arch=arch,
                 accel=str(accel or Acceleration._None),  # noqa: SLF001 - the reference's name
                 python=python,
                 network=network,
@@ -195,7 +195,7 @@ class Client(trivet.Client):
                 "framework": frameworks.taken(framework),
                 "python_version": PYTHON,
                 "requirements": [],
-                "arch": str(arch or Architecture.X86),
+                "arch": None if arch is None else str(arch),
                 "accel": str(accel or Acceleration._None),  # noqa: SLF001 - the reference's name
             },
             "input_schema": schema_text(input_schema, path="input_schema"),

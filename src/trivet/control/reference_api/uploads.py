@@ -64,7 +64,7 @@ def _of_metadata(fields: dict[str, str], file_name: str) -> NewUpload:
         visibility=metadata.get("visibility", "private"),
         input_schema=metadata.get("input_schema"),
         output_schema=metadata.get("output_schema"),
-        arch=conversion.get("arch") or "x86",
+        arch=conversion.get("arch"),
         accel=conversion.get("accel") or "none",
         tensor_fields=conversion.get("tensor_fields"),
         # The reference always sends "3.8" here: the requirements decide.

@@ -6,11 +6,12 @@ from typing import Any
 
 from trivet.domain.deployment import DeploymentConfig, Resources
 from trivet.domain.frameworks import FRAMEWORKS, Runtime
+from trivet.domain.machines import Machine
 from trivet.domain.quantities import check_cpus, check_gpus, check_replicas, parse_memory
 from trivet.domain.version import ModelVersion
-from trivet.errors import Invalid, Unsupported
+from trivet.errors import Conflict, Invalid, Unsupported
 
-__all__ = ["read_config"]
+__all__ = ["check_machine", "read_config"]
 
 TOP = {"engine", "enginelb", "engineAux", "node_selector", "workspace_id"}
 ENGINE = {"cpu", "gpu", "resources", "replicas", "arch", "accel", "node_selector", "autoscale", "image", "env"}
@@ -83,6 +84,28 @@ def read_config(
         sidekicks=sidekicks,
         log_inferences=log_inferences,
         document=document,
+    )
+
+
+def check_machine(document: dict[str, Any], machine: Machine) -> None:
+    """Check that a deployment that names its processor names this machine's.
+
+    Args:
+        document: that `read_config` has read.
+        machine: where it would run.
+
+    Raises:
+        Conflict: it names another.
+    """
+    arch = (document.get("engine") or {}).get("arch")
+    if arch is None or machine.arch in {None, str(arch).lower()}:
+        return
+    raise Conflict(
+        f"the deployment is configured for {_shown(str(arch))}",
+        why=f"this machine has {machine}",
+        fix="leave arch out, or deploy on a machine of that kind; TRIVET_STAND_IN=true lets this machine stand in",
+        path="engine.arch",
+        reason="other_machine",
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from trivet.control.context import Control
 from trivet.control.request_bodies import Deploy
-from trivet.control.use_cases.deployment_config import read_config
+from trivet.control.use_cases.deployment_config import check_machine, read_config
 from trivet.control.use_cases.steps import check_steps, newest_step, reconfigured, steps_of, validations_of
 from trivet.domain.access import Action, Caller, check
 from trivet.domain.deployment import Deployment
@@ -265,6 +265,8 @@ def _deploy(
     """Deploy the steps of a version, or steps that become a new one."""
     models = check_steps(control, steps)
     read = read_config(config, models, log_inferences=log_inferences, gpus=len(control.devices))
+    if not control.settings.stand_in:
+        check_machine(config, control.machine)
     new_steps = steps if version is None else None
     made, deployment = control.catalog.deployments.deploy(pipeline.id, version=version, steps=new_steps, config=read)
     control.wake_supervisor()

@@ -7,10 +7,11 @@ import msgspec
 from trivet.control.context import Control
 from trivet.control.request_bodies import CheckStepBody, Deploy
 from trivet.control.use_cases.models import schemas_of
+from trivet.domain.machines import other_machine
 from trivet.domain.pipeline import CheckStep, ModelStep, PipelineStep, Validation
 from trivet.domain.step_fit import check_fit
 from trivet.domain.version import ModelVersion
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Conflict, Invalid, NotFound
 
 __all__ = ["check_steps", "newest_step", "reconfigured", "steps_of", "validations_of"]
 
@@ -85,6 +86,7 @@ def check_steps(control: Control, steps: Sequence[PipelineStep]) -> list[ModelVe
                 _check_name(validation, path=f"steps[{index}]")
             continue
         version = control.catalog.models.version(step.version)
+        _check_machine(control, version)
         config = None if step.config_id is None else control.catalog.models.config(step.config_id)
         inputs, outputs = schemas_of(version, config)
         models.append(version)
@@ -98,6 +100,28 @@ def check_steps(control: Control, steps: Sequence[PipelineStep]) -> list[ModelVe
     }
     control.check_validations(validations_of(steps), kinds)
     return models
+
+
+def _check_machine(control: Control, version: ModelVersion) -> None:
+    """Refuse a version that is built for another kind of machine, or was not tried because of that."""
+    built_for = other_machine(version.arch, version.accel, control.machine)
+    loaded = version.loaded
+    untried = loaded is not None and loaded.is_untried
+    if not untried and (built_for is None or control.settings.stand_in):
+        return
+    if control.settings.stand_in or built_for is None:
+        why, fix = "it was not tried when it was uploaded", "upload it again"
+    else:
+        why = f"this machine has {control.machine}"
+        fix = (
+            "deploy it on a platform on a machine of that kind. To run it here all the same, start the platform with "
+            "TRIVET_STAND_IN=true"
+        )
+        fix += ", and upload it again" if untried else ""
+    kind = built_for or "another machine"
+    raise Conflict(
+        f"model {version.name!r} version {version.number} is built for {kind}", why=why, fix=fix, reason="other_machine"
+    )
 
 
 def validations_of(steps: Sequence[PipelineStep]) -> list[Validation]:

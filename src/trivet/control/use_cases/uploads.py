@@ -101,7 +101,7 @@ def _announce(control: Control, body: NewUpload, workspace: str | int) -> Upload
         workspace_id=workspace_id,
         size=body.size,
         sha256=body.sha256,
-        arch=body.arch,
+        arch=body.arch or control.machine.arch or Architecture.X86,
         accel=body.accel,
         visibility=body.visibility,
         settings=settings,

@@ -92,9 +92,9 @@ class NativeSession:
                 fix="check the file with onnx.checker.check_model, and that it is complete",
             ) from error
         self._single = single
-        self.inputs = _inputs(self._session, tensor_fields=tensor_fields, single=single)
+        self.inputs = input_tensors(self._session.get_inputs(), tensor_fields=tensor_fields, single=single)
         self._indices = range(len(self.inputs))
-        self._outputs = _outputs(self._session)
+        self._outputs = output_tensors(self._session.get_outputs())
         self._names = [output.name for output in self._outputs]
         fixed = {tensor.rows for tensor in self.inputs if isinstance(tensor.rows, int)}
         if any(tensor.rows == ABSENT for tensor in self.inputs) or len(fixed) > 1:
@@ -251,8 +251,18 @@ def _check_providers(path: Path, providers: Sequence[str]) -> None:
         )
 
 
-def _inputs(session: ort.InferenceSession, *, tensor_fields: Sequence[str] | None, single: bool) -> list[Tensor]:
-    nodes = session.get_inputs()
+def input_tensors(nodes: Sequence[Any], *, tensor_fields: Sequence[str] | None, single: bool) -> list[Tensor]:
+    """The inputs of a model.
+
+    Args:
+        nodes: each with a name, a type as ONNX Runtime writes it, and a shape.
+        tensor_fields: names for them, in their order.
+        single: whether each row is a call.
+
+    Raises:
+        BadPackage: rows cannot hold one of them.
+        Invalid: `tensor_fields` does not fit.
+    """
     names = [node.name for node in nodes]
     if tensor_fields is not None and len(tensor_fields) != len(names):
         raise Invalid(
@@ -268,9 +278,14 @@ def _inputs(session: ort.InferenceSession, *, tensor_fields: Sequence[str] | Non
     return [input_tensor(node, column=column, single=single) for node, column in zip(nodes, columns, strict=True)]
 
 
-def _outputs(session: ort.InferenceSession) -> list[Tensor]:
+def output_tensors(nodes: Sequence[Any]) -> list[Tensor]:
+    """The outputs of a model, as `input_tensors` takes its inputs.
+
+    Raises:
+        BadPackage: rows cannot hold one of them.
+    """
     tensors = []
-    for node in session.get_outputs():
+    for node in nodes:
         element, dtype = _element(node, "output")
         shape = dimensions(node)
         tensors.append(
