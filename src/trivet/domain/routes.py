@@ -105,6 +105,7 @@ class WorkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
         batch_config: which rows share a call; None is `whole`.
         must_answer: whether the made-up row has to be answered: it was, when the version was uploaded.
         workers: those that are ready now. They come and go without the route being another one.
+        stuck: why none will be ready soon, for the clients: their requests do not wait then. None if they may wait.
         max_batch_delay_ms, batch_size_target, batch_size_limit: see `ModelConfig`.
     """
 
@@ -123,6 +124,7 @@ class WorkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
     batch_size_target: int | None = None
     batch_size_limit: int | None = None
     workers: tuple[WorkerAddress, ...] = ()
+    stuck: str | None = None
 
 
 class ValidationStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="check"):

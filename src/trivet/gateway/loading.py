@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from trivet.domain.routes import NativeStep, Route, ValidationStep, WorkerAddress, WorkerStep
+from trivet.domain.routes import NativeStep, Route, ValidationStep, WorkerStep
 from trivet.engine.handover import Handover
 from trivet.engine.limits import EngineLimits
 from trivet.engine.native.shared import NativeSessions
@@ -26,19 +26,26 @@ LOOK_S = 0.1
 
 
 class _Fleet:
-    """The workers of one step."""
+    """The workers of one step.
 
-    def __init__(self, pool: WorkerPool, workers: RemoteWorkers) -> None:
+    Args:
+        pool: sends calls to them.
+        workers: the workers of all routes.
+        log: see `Loader`.
+    """
+
+    def __init__(self, pool: WorkerPool, workers: RemoteWorkers, *, log: str) -> None:
         self.pool = pool
         self._workers = workers
+        self._log = log
         self._attached: dict[str, RemoteWorker] = {}
 
     def __contains__(self, worker_id: str) -> bool:
         return worker_id in self._attached
 
-    def update(self, addresses: Sequence[WorkerAddress]) -> None:
-        """Send calls to these workers and to no others. A worker that the pool gave up is not attached again."""
-        current = {address.id: address for address in addresses}
+    def update(self, step: WorkerStep) -> None:
+        """Send calls to the step's workers and to no others. A worker that the pool gave up is not attached again."""
+        current = {address.id: address for address in step.workers}
         # New workers first, so that there is always one.
         for worker_id, address in current.items():
             if worker_id not in self._attached:
@@ -46,6 +53,16 @@ class _Fleet:
                 self.pool.attach(self._attached[worker_id])
         for worker_id in [each for each in self._attached if each not in current]:
             self.pool.detach(self._attached.pop(worker_id))
+        if step.stuck is not None:
+            self._refuse(step.stuck)
+
+    def _refuse(self, why: str) -> None:
+        """Refuse the calls that wait for a worker, and all until one is attached. It is not the fault of their callers."""
+        self.pool.fail(
+            Unavailable(
+                "no worker of the model can be started", why=why, fix=f"{self._log} says more", reason="worker_failed"
+            )
+        )
 
 
 class Loader:
@@ -111,18 +128,7 @@ class LoadedPipeline:
         for index, fleet in self._fleets.items():
             step = offer.steps[index]
             assert isinstance(step, WorkerStep)
-            fleet.update(step.workers)
-
-    def fail(self, cause: TrivetError) -> None:
-        """Fail the requests that wait for a worker, because none will start. It is not the fault of their callers."""
-        refusal = Unavailable(
-            "no worker of the model can be started",
-            why=cause.message.partition("\n")[0],
-            fix=f"{self._loader.log} says more",
-            reason="worker_failed",
-        )
-        for fleet in self._fleets.values():
-            fleet.pool.fail(refusal)
+            fleet.update(step)
 
     def retire(self) -> None:
         """Another version answers in its place, or none: no request waits for workers that are not ready."""
@@ -254,10 +260,10 @@ class LoadedPipeline:
             limits=_limits(step, self._loader.limits),
         )
         self._held.push_async_callback(pool.close)
-        fleet = self._fleets[index] = _Fleet(pool, self._loader.workers)
+        fleet = self._fleets[index] = _Fleet(pool, self._loader.workers, log=self._loader.log)
         newest = self.offer.steps[index]
         assert isinstance(newest, WorkerStep)
-        fleet.update(newest.workers)
+        fleet.update(newest)
         make = example_maker(step.example)
         if make is None:
             return Probe.made_up(pool, must_answer=step.must_answer)

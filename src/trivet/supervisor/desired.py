@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -169,12 +170,14 @@ def known_route(desired: DesiredPipeline, prepared: Mapping[StepKey, NativeStep 
     )
 
 
-def with_workers(known: KnownRoute, workers: Mapping[str, Sequence[WorkerAddress]]) -> Route:
-    """A route with the ready workers of its fleets."""
+def with_workers(
+    known: KnownRoute, workers: Mapping[str, Sequence[WorkerAddress]], stuck: Mapping[str, str] = MappingProxyType({})
+) -> Route:
+    """A route with the ready workers of its fleets, and why the fleets in `stuck` have none."""
     if known.fleets is None:
         return known.route
     steps = [
-        msgspec.structs.replace(step, workers=tuple(workers.get(fleet.key, ())))
+        msgspec.structs.replace(step, workers=tuple(workers.get(fleet.key, ())), stuck=stuck.get(fleet.key))
         if isinstance(step, WorkerStep) and fleet is not None
         else step
         for step, fleet in zip(known.route.steps, known.fleets, strict=True)

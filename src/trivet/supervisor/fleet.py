@@ -17,6 +17,7 @@ from trivet.loading.threads import in_thread
 from trivet.supervisor.restarts import Restarts
 from trivet.supervisor.states import FleetState, SlotState
 from trivet.workers.backoff import BackoffPolicy
+from trivet.workers.events import reason_for_clients
 from trivet.workers.launcher import Launcher, RunningWorker
 from trivet.workers.worker_set import Failed, Pausing, Ready, Starting, WorkerSet, WorkerState
 
@@ -89,9 +90,10 @@ class Fleet:
     @property
     def state(self) -> FleetState:
         """Its state."""
-        fault = self._fault
-        if fault is None and self._restarts.fault is not None:
-            fault = Fault.of(self._restarts.fault)
+        fault, stuck = self._fault, self._stuck
+        failure = self._restarts.fault or stuck
+        if fault is None and failure is not None:
+            fault = Fault.of(failure)
         if self._workers is not None:
             slots = tuple(self._slot(number, state) for number, state in enumerate(self._workers.states))
         else:
@@ -99,7 +101,19 @@ class Fleet:
             word = DeploymentState.STARTING if self._fault is None else DeploymentState.ERROR
             reason = None if self._fault is None else self._fault.message
             slots = adopted + (SlotState(status=word, reason=reason),) * (self._count - len(adopted))
-        return FleetState(slots=slots, fault=fault, kept=self._running is not None, generation=self._generation)
+        return FleetState(
+            slots=slots,
+            fault=fault,
+            stuck=None if stuck is None else reason_for_clients(stuck),
+            kept=self._running is not None,
+            generation=self._generation,
+        )
+
+    @property
+    def _stuck(self) -> TrivetError | None:
+        if self._workers is not None:
+            return self._workers.stuck
+        return None if self._fault is None else self._fault.exception()
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -238,9 +252,11 @@ class Fleet:
                 if struggles is not None:
                     # It answers meanwhile, but it is not expected to last.
                     slot = replace(slot, status=DeploymentState.ERROR, reason=struggles.message)
-            case Starting(error) | Pausing(error, _) | Failed(error) if error is not None:
-                word = DeploymentState.STARTING if struggles is None else DeploymentState.ERROR
-                slot = SlotState(status=word, reason=error.message)
+            case Starting(error) | Pausing(error) | Failed(error) if error is not None:
+                failed = struggles is not None or self._stuck is not None
+                slot = SlotState(
+                    status=DeploymentState.ERROR if failed else DeploymentState.STARTING, reason=error.message
+                )
             case _:
                 slot = SlotState()
         return replace(slot, ends=self._restarts.ends(place))

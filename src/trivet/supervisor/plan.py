@@ -71,7 +71,8 @@ def plan(desired: DesiredState, observed: Observed) -> Plan:
     known = [memory.routes[digest] for digest in chosen.values() if digest is not None]
     required = _required(known, targets, chosen, memory)
     counts = _counts(required, observed, memory)
-    routes = tuple(with_workers(each, _published(observed, counts)) for each in known)
+    published, stuck = _published(observed, counts), _stuck(required, observed)
+    routes = tuple(with_workers(each, published, stuck) for each in known)
     table = None if lost else _table(routes, observed)
     settled = observed.confirmed and table is None and not lost
     if not lost:
@@ -198,6 +199,20 @@ def _published(observed: Observed, counts: Mapping[str, int]) -> dict[str, tuple
         key: replace(state, slots=state.slots[: counts.get(key, len(state.slots))]).ready
         for key, state in observed.fleets.items()
     }
+
+
+def _stuck(required: Mapping[str, DesiredFleet], observed: Observed) -> dict[str, str]:
+    """Why clients need not wait for the fleets that have no worker, and will have none soon."""
+    found: dict[str, str] = {}
+    for key, fleet in required.items():
+        state, made = observed.fleets.get(key), observed.prepared.get(fleet.step)
+        if state is not None and state.kept:
+            why = None if state.ready else state.stuck
+        else:
+            why = made.fault.what if isinstance(made, NotPrepared) else None
+        if why is not None:
+            found[key] = why
+    return found
 
 
 def _table(routes: tuple[Route, ...], observed: Observed) -> RouteTable | None:

@@ -47,13 +47,15 @@ class FleetState:
 
     Attributes:
         slots: one for each worker, ready or not.
-        fault: why a worker repeatedly failed to start.
+        fault: why a worker repeatedly failed to start, or ended.
+        stuck: why no worker will be ready soon, for clients.
         kept: whether workers that end are replaced. Adopted ones are not, until the fleet is started.
         generation: of the deploy that started it last.
     """
 
     slots: tuple[SlotState, ...] = ()
     fault: Fault | None = None
+    stuck: str | None = None
     kept: bool = True
     generation: int = 0
 

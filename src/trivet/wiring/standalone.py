@@ -33,7 +33,7 @@ from trivet.loading.restore import sandbox_of, worker_files
 from trivet.loading.restoring_starts import RestoringStarts
 from trivet.loading.steps import Identity, native_step, work_of, worker_step
 from trivet.settings import Settings
-from trivet.workers import Failed, Launcher, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec, without_log
+from trivet.workers import Failed, Launcher, ProcessLauncher, RunningWorker, WorkerSet, WorkerSpec, reason_for_clients
 
 __all__ = ["NO_WORKSPACE", "compared", "given_rows", "refusal_of", "rows_of", "run_tests", "standalone"]
 
@@ -165,7 +165,8 @@ async def _workers(
     stopping = False
 
     def update() -> None:
-        current = msgspec.structs.replace(step, workers=tuple(ready.values()))
+        stuck = None if workers.stuck is None else reason_for_clients(workers.stuck)
+        current = msgspec.structs.replace(step, workers=tuple(ready.values()), stuck=stuck)
         loaded.update(msgspec.structs.replace(route, steps=(current,)))
 
     def add(worker: RunningWorker) -> None:
@@ -190,10 +191,11 @@ async def _workers(
         loader.workers.ended(WorkerEnded(id=address.id, ending=await worker.wait()))
 
     def changed() -> None:
+        if workers.stuck is not None:
+            update()
         failures = [state.error for state in workers.states if isinstance(state, Failed)]
         if failures and len(failures) == len(workers.states):
             report("warning", f"no worker is started any more: {failures[0].message}")
-            loaded.fail(without_log(failures[0]))
 
     loader.workers.on_end = lambda address: start(launcher.end(address))
     workers = WorkerSet(starts, spec, count=spec.workers, on_ready=add, on_gone=remove, on_state=changed)

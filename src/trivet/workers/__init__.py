@@ -1,7 +1,7 @@
 """Starts, watches and replaces model workers, and leaves nothing behind."""
 
 from trivet.workers.backoff import BackoffPolicy
-from trivet.workers.events import without_log
+from trivet.workers.events import reason_for_clients
 from trivet.workers.launcher import Adopted, Launcher, RunningWorker
 from trivet.workers.processes import Network, ProcessLauncher, Sandbox, WorkerFiles
 from trivet.workers.spec import WorkerSpec
@@ -24,5 +24,5 @@ __all__ = [
     "WorkerSet",
     "WorkerSpec",
     "WorkerState",
-    "without_log",
+    "reason_for_clients",
 ]

@@ -17,12 +17,14 @@ class BackoffPolicy:
         healthy_s: after a worker was ready this long, earlier ends do not count.
         give_up_after: the number of ends in a row before being ready, after which none is started. A worker that was ready and
             then died is always replaced: otherwise a client could switch a model off with fatal requests.
+        stuck_after: the number of failed starts in a row after which requests do not wait for the next start.
     """
 
     first_s: float = 0.1
     most_s: float = 30.0
     healthy_s: float = 60.0
     give_up_after: int = 8
+    stuck_after: int = 3
 
 
 @dataclass(frozen=True, slots=True)

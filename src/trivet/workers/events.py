@@ -20,7 +20,7 @@ __all__ = [
     "check_protocol",
     "error_of",
     "read_event",
-    "without_log",
+    "reason_for_clients",
 ]
 
 PROTOCOL = 2
@@ -28,6 +28,9 @@ PROTOCOL = 2
 
 OVER_MEMORY = 113
 """The exit code of a worker that its guardian ended because of its memory: see `trivet_worker.guardian`."""
+
+MOST_CHARACTERS = 500
+"""Of a reason that clients see."""
 
 # What the reasons of ends and of failed starts say before the last lines of a log.
 _LOG_FOLLOWS = "its log "
@@ -163,7 +166,8 @@ def error_of(failure: Failure, *, name: str, adapter: str, tail: str) -> TrivetE
     )
 
 
-def without_log(error: TrivetError) -> TrivetError:
-    """A failed start as clients see it: the lines of the worker's log may quote the rows of others."""
+def reason_for_clients(error: TrivetError) -> str:
+    """Why a worker failed to start, as clients see it: the lines of its log may quote the rows of others."""
     why = (error.why or "").partition(_LOG_FOLLOWS)[0].rstrip(" ;\n")
-    return type(error)(error.what, why=why or None, fix=error.fix, path=error.path, reason=error.reason)
+    reason = f"{error.what}: {why}" if why else error.what
+    return reason.partition("\n")[0][:MOST_CHARACTERS]

@@ -15,9 +15,10 @@ __all__ = ["Failed", "Pausing", "Ready", "Starting", "Stopped", "WorkerSet", "Wo
 
 @dataclass(frozen=True, slots=True)
 class Starting:
-    """It is being started. `error` says why there is none yet, if one was there before."""
+    """It is being started. `error` says why there is none yet, if one was there before; `failed_starts`, how many starts in a row failed."""
 
     error: TrivetError | None
+    failed_starts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Pausing:
 
     error: TrivetError
     delay_s: float
+    failed_starts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,12 @@ class WorkerSet:
     def ready(self) -> int:
         """The number of ready workers."""
         return sum(isinstance(state, Ready) for state in self._states)
+
+    @property
+    def stuck(self) -> TrivetError | None:
+        """Why no worker will be ready soon: each has failed to start several times in a row. None if that is not so."""
+        errors = [self._why_stuck(state) for state in self._states]
+        return errors[0] if errors and all(errors) else None
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -225,9 +233,9 @@ class WorkerSet:
                 self._set(slot, Failed(error))
                 return
             ends, failed_starts = decision.ends, decision.failed_starts
-            self._set(slot, Pausing(error, decision.delay_s))
+            self._set(slot, Pausing(error, decision.delay_s, failed_starts))
             await asyncio.sleep(decision.delay_s)
-            self._set(slot, Starting(error))
+            self._set(slot, Starting(error, failed_starts))
 
     async def _serve(self, slot: int, worker: RunningWorker) -> TrivetError:
         """Watch one worker until it ends; the error says how."""
@@ -238,6 +246,15 @@ class WorkerSet:
         finally:
             self._on_gone(worker)
             await worker.stop(self._grace_s)
+
+    def _why_stuck(self, state: WorkerState) -> TrivetError | None:
+        match state:
+            case Failed(error):
+                return error
+            case Starting(error, failed_starts) | Pausing(error, _, failed_starts):
+                return error if failed_starts >= self._policy.stuck_after else None
+            case _:
+                return None
 
     def _set(self, slot: int, state: WorkerState) -> None:
         self._states[slot] = state

@@ -94,7 +94,8 @@ class Offers:
             pipeline_version=f"version of {','.join(step.version for step in steps)}",
             digest="",
             steps=tuple(
-                msgspec.structs.replace(step, workers=()) if isinstance(step, WorkerStep) else step for step in steps
+                msgspec.structs.replace(step, workers=(), stuck=None) if isinstance(step, WorkerStep) else step
+                for step in steps
             ),
             log_inferences=False,
             **about,

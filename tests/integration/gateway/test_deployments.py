@@ -7,7 +7,6 @@ import msgspec
 
 from trivet.domain.memory_bounds import MemoryBounds
 from trivet.domain.routes import WorkerEnded
-from trivet.errors import BadPackage
 
 TIMES = "def process_data(input_data):\n    return {{'y': input_data['x'] * {factor}}}\n"
 SLOW = """
@@ -384,12 +383,19 @@ async def test_requests_for_a_dead_worker_move_to_the_new_version(stand, offers,
 async def test_a_worker_that_cannot_be_started_again_is_not_the_fault_of_callers(stand, offers, workers, isolated):
     async with stand() as here:
         (waiting,) = await _waiting_for_a_dead_worker(here, offers, workers, isolated, 1)
-        cause = BadPackage("a module of m fails on import", why="OSError: in use\n  its log ends with\nTraceback")
-        here.routing._deployments[1].serving.pipeline.fail(cause)
+        stuck = offers.route(isolated(stuck="a module of m fails on import: OSError: in use"))
+        here.routing.take(offers.table(2, stuck))
         for status, error in (await asyncio.wait_for(waiting, 10), await here.ask(2)):
             assert (status, error["reason"]) == (503, "worker_failed")
             message = "no worker of the model can be started: a module of m fails on import: OSError: in use"
             assert error["error"] == message
+        another, address = await workers.start(DEADLY)
+        try:
+            here.routing.take(offers.table(3, offers.route(isolated(address))))
+            assert (await here.ask(2))[0] == 200
+            assert here.state().serving == stuck.digest
+        finally:
+            await another.stop(0)
 
 
 async def test_a_request_for_a_dead_worker_of_a_removed_pipeline_is_refused(stand, offers, workers, isolated):

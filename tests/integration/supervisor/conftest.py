@@ -47,7 +47,7 @@ from trivet_tests.peers import peers_in
 
 NUMBERS = pa.schema([pa.field("x", pa.float32(), nullable=False)])
 RULES = FleetRules(
-    policy=BackoffPolicy(first_s=0.01, most_s=0.05, give_up_after=10**6),
+    policy=BackoffPolicy(first_s=0.01, most_s=0.05, healthy_s=0.1, give_up_after=10**6),
     struggling_s=0.04,
     first_retry_s=0.05,
     grace_s=0.1,

@@ -43,6 +43,8 @@ CUSTOM = """
     from mac.inference.creation import InferenceBuilder
     from mac.types import InferenceData
 
+    TOP
+
     class Times(Inference):
         @property
         def expected_model_types(self):
@@ -172,10 +174,12 @@ class Parent:
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
         return self.upload("native", path, Framework.ONNX)
 
-    def custom(self, factor: float, *, create: str = "pass") -> ModelVersion:
+    def custom(self, factor: float, *, create: str = "pass", top: str = "") -> ModelVersion:
         path = self.folder / f"custom-{factor:g}.zip"
         with zipfile.ZipFile(path, "w") as archive:
-            source = textwrap.dedent(CUSTOM).replace("FACTOR", str(factor)).replace("CREATE", create)
+            source = (
+                textwrap.dedent(CUSTOM).replace("FACTOR", str(factor)).replace("CREATE", create).replace("TOP", top)
+            )
             archive.writestr("custom_inference.py", source)
             archive.writestr("requirements.txt", "")
         return self.upload("custom", path, Framework.CUSTOM, input_schema=X, output_schema=Y)
@@ -435,6 +439,29 @@ def test_a_worker_killed_by_a_request_is_reported_and_replaced(parent: Parent) -
     parent.until(lambda: parent.infer("p").status_code == 200)
     parent.until(lambda: [event for event in parent.catalog.journal.events(limit=1000) if event.kind == "worker_ended"])
     assert parent.status("p").state is DeploymentState.RUNNING
+
+
+def test_requests_do_not_wait_for_a_worker_that_cannot_start_again(parent: Parent) -> None:
+    flag = parent.folder / "flag"
+    top = f"assert not os.path.exists({str(flag)!r}), 'address already in use: ' + __file__"
+    deployment = parent.deploy("p", parent.custom(2, top=top))
+    parent.until(lambda: parent.running(deployment))
+    flag.touch()
+    for pid in parent.workers().values():
+        os.kill(pid, signal.SIGKILL)
+    # Those that came before it was known waited for the next worker.
+    parent.until(lambda: parent.infer("p").json().get("reason") == "worker_failed")
+    started = time.monotonic()
+    answer = parent.infer("p")
+    assert time.monotonic() - started < 10.0
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+    reason = "a module of custom fails on import: AssertionError: address already in use: <package>/custom_inference.py"
+    assert f"no worker of the model can be started: {reason}" in answer.text
+    assert str(parent.home) not in answer.text
+    parent.until(lambda: parent.status("p").state is DeploymentState.ERROR)
+    flag.unlink()
+    parent.until(lambda: parent.infer("p").status_code == 200)
 
 
 def test_on_sighup_a_supervisor_leaves_its_workers_on_sigterm_it_ends_them(parent: Parent) -> None:

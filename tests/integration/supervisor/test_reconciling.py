@@ -185,12 +185,16 @@ def test_a_worker_that_dies_repeatedly_is_reported_and_others_continue(place: Ca
             here.launcher.living("m")[0].kill()
             await soon(lambda: any(each.status is DeploymentState.ERROR for each in here.status("p").workers))
             assert here.status("p").state is DeploymentState.RUNNING
+            route = here.pipelines["p"]
+            assert here.gateway.routes[route].steps[0].stuck is None
             here.launcher.living("m")[0].kill()
             await soon(lambda: here.status("p").state is DeploymentState.ERROR)
             assert "cannot be loaded" in here.status("p").fault.what
+            await soon(lambda: here.gateway.routes[route].steps[0].stuck == "the model of m cannot be loaded")
             assert here.status("q").state is DeploymentState.RUNNING
             here.launcher.broken.clear()
             await soon(lambda: here.status("p").state is DeploymentState.RUNNING)
+            await soon(lambda: here.gateway.routes[route].steps[0].stuck is None)
 
     asyncio.run(scenario())
 

@@ -3,8 +3,9 @@
 import pytest
 
 import trivet_worker.protocol
-from trivet.errors import BadEnvironment, BadPackage, Internal, ModelFailed
+from trivet.errors import BadEnvironment, BadPackage, Internal, ModelFailed, Unavailable
 from trivet.workers.events import (
+    MOST_CHARACTERS,
     PROTOCOL,
     Failure,
     LoadFailed,
@@ -13,7 +14,7 @@ from trivet.workers.events import (
     check_protocol,
     error_of,
     read_event,
-    without_log,
+    reason_for_clients,
 )
 
 
@@ -128,6 +129,9 @@ def test_a_worker_refuses_a_platform_of_another_release():
 )
 def test_clients_see_a_failed_start_without_the_log(why, shown):
     error = ModelFailed("it cannot be loaded", why=why, fix="fix it", path="a.py:3", reason="load_failed")
-    seen = without_log(error)
-    assert (type(seen), seen.what, seen.why) == (ModelFailed, "it cannot be loaded", shown)
-    assert (seen.fix, seen.path, seen.reason) == ("fix it", "a.py:3", "load_failed")
+    assert reason_for_clients(error) == (f"it cannot be loaded: {shown}" if shown else "it cannot be loaded")
+
+
+def test_the_reason_that_clients_see_is_one_bounded_line():
+    assert reason_for_clients(Unavailable("it ended", why="a line\nanother")) == "it ended: a line"
+    assert len(reason_for_clients(Unavailable("it ended", why="x" * 10_000))) == MOST_CHARACTERS

@@ -112,6 +112,28 @@ def test_one_that_fails_to_start_again_and_again_is_given_up():
     asyncio.run(main())
 
 
+def test_it_is_stuck_while_every_worker_keeps_failing_to_start():
+    async def main():
+        there = InProcessWorkers()
+        policy = BackoffPolicy(first_s=0.001, most_s=0.002, give_up_after=10**6)
+        workers, ready, _ = watching(there, count=2, policy=policy)
+        async with workers:
+            await until(lambda: workers.ready == 2)
+            assert workers.stuck is None
+            there.failing.add("m")
+            ready[0].kill()
+            await until(lambda: there.tries > 2 + 2 * policy.stuck_after)
+            assert workers.stuck is None  # the other one answers
+            ready[1].kill()
+            await until(lambda: workers.stuck is not None)
+            assert isinstance(workers.stuck, ModelFailed)
+            there.failing.clear()
+            await until(lambda: workers.ready)
+            assert workers.stuck is None
+
+    asyncio.run(main())
+
+
 def test_a_failed_first_start_is_reported_and_leaves_no_worker():
     async def main():
         there = InProcessWorkers()
