@@ -61,7 +61,7 @@ def test_the_demo_shows_three_packages_and_a_platform_and_can_be_run_again(examp
         assert said.stdout.index(before) < said.stdout.index(after)
         assert re.search(r"^Meanwhile [1-9]\d* requests were sent and all were answered", said.stdout, re.MULTILINE)
         assert re.search(r'^\{"time":\d+,"out.price":\[816600.0\]\}$', said.stdout, re.MULTILINE)
-        assert "houses\tRunning\t1" in said.stdout
+        assert re.search(r"^houses +Running +house-features@\d+ > house-price@\d+ +1/1 ", said.stdout, re.MULTILINE)
         assert "Stopped." in said.stdout
         assert left_over(free_home) == []
 

@@ -20,6 +20,7 @@ def test_it_says_its_version(shell):
         *("init --help", "schema --help", "up --help", "down --help", "doctor --help"),
         *("upload --help", "models --help", "pipelines --help", "deploy --help", "undeploy --help"),
         *("status --help", "infer --help", "logs --help"),
+        *("rollback --help", "describe --help", "events --help", "delete --help"),
     ],
 )
 def test_help(shell, snapshot, command):

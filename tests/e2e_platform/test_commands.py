@@ -189,7 +189,7 @@ def test_a_model_that_cannot_be_loaded_says_why_and_is_not_deployed(trivet, tmp_
         archive.writestr("step.py", "raise RuntimeError('no such luck')\n\ndef process_data(data):\n    return data\n")
         archive.writestr("requirements.txt", "")
     refused(trivet("upload", "broken", tmp_path / "step.zip", *STEP_FLAGS), "no such luck", "models broken --logs")
-    refused(trivet("deploy", "broken", "broken"), "not ready", "no such luck")
+    refused(trivet("deploy", "broken", "broken@2"), "not ready", "no such luck")
     assert "broken" not in done(trivet("pipelines"))
     assert "no such luck" in done(trivet("models", "broken", "--logs"))
     assert row_of(done(trivet("models", "broken")), "broken")[3] == "error"
@@ -231,6 +231,44 @@ def test_what_is_in_use_is_not_deleted(trivet, times):
     refused(trivet("models", "used", "--delete"), "model 'used' is deployed", "user")
     refused(trivet("pipelines", "user", "--delete"), "user")
     assert json.loads(done(trivet("infer", "user", "-", stdin=ROWS)))[0]["out.y"] == [3.0, 6.0]
+
+
+def test_a_pipeline_is_described_rolled_back_and_deleted(trivet, times):
+    for factor in (2, 3):
+        done(trivet("upload", "told", times(factor)))
+        done(trivet("deploy", "told", "told"))
+    described = done(trivet("describe", "pipeline", "told"))
+    assert re.search(r"^step +told@2, native$", described, re.MULTILINE)
+    assert re.search(r"^in pipelines +told$", done(trivet("describe", "model", "told@2")), re.MULTILINE)
+    assert json.loads(done(trivet("describe", "model", "told", "--json")))["pipelines"] == ["told"]
+    refused(trivet("rollback", "told"), "needs a confirmation", "standard input is not a terminal", "add --yes")
+    done(trivet("rollback", "told", "--yes"))
+    assert json.loads(done(trivet("infer", "told", "-", stdin=ROWS)))[0]["out.y"] == [2.0, 4.0]
+    refused(
+        trivet("delete", "model", "told@1", "--yes"), "is deployed", "pipeline 'told' uses it", "trivet undeploy told"
+    )
+    refused(trivet("delete", "pipeline", "told", "--yes"), "told", "undeploy")
+    done(trivet("delete", "model", "told@2", "--yes"))
+    done(trivet("undeploy", "told"))
+    refused(trivet("delete", "pipeline", "told"), "needs a confirmation")
+    done(trivet("delete", "pipeline", "told", "--yes"))
+    done(trivet("delete", "model", "told", "--yes"))
+    assert "told" not in done(trivet("models")) + done(trivet("pipelines"))
+    happened = done(trivet("events"))
+    assert re.search(r" pipeline told +deleted +pipeline told$", happened, re.MULTILINE)
+    assert json.loads(done(trivet("events", "--limit", "1", "--json")))[0]["kind"]
+
+
+def test_a_name_alone_is_the_newest_version_that_is_ready(trivet, step_times, tmp_path):
+    done(trivet("upload", "whole", step_times(3), *STEP_FLAGS))
+    with zipfile.ZipFile(tmp_path / "step.zip", "w") as archive:
+        archive.writestr("step.py", "raise RuntimeError('no such luck')\n\ndef process_data(data):\n    return data\n")
+        archive.writestr("requirements.txt", "")
+    assert trivet("upload", "whole", tmp_path / "step.zip", *STEP_FLAGS).returncode == 1
+    ran = trivet("deploy", "whole", "whole")
+    done(ran)
+    assert "whole is whole@1: whole@2 is not ready (error)" in ran.stderr
+    assert json.loads(done(trivet("infer", "whole", "-", stdin=ROWS)))[0]["out.x"] == [3.0, 6.0]
 
 
 def test_a_failed_update_is_reported_with_the_version_that_answers(trivet, times, tmp_path):

@@ -53,10 +53,14 @@ class Journal:
             number = connection.execute(events.insert().values(event).returning(events.c.id)).scalar_one()
             connection.execute(events.delete().where(events.c.id <= number - EVENTS_KEPT))
 
-    def events(self, *, after: int = 0, limit: int = 100, workspace_id: int | None = None) -> list[Event]:
-        """At most `limit` events after event `after`, the oldest first; of one workspace, if given."""
-        query = sa.select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
+    def events(
+        self, *, after: int = 0, limit: int = 100, workspace_id: int | None = None, newest: bool = False
+    ) -> list[Event]:
+        """At most `limit` events after event `after`, the oldest first: the first of them, or the last; of one workspace, if given."""
+        order = events.c.id.desc() if newest else events.c.id
+        query = sa.select(events).where(events.c.id > after).order_by(order).limit(limit)
         if workspace_id is not None:
             query = query.where(events.c.workspace_id == workspace_id)
         with self._database.reading() as connection:
-            return [Event(**row._asdict()) for row in connection.execute(query)]
+            found = [Event(**row._asdict()) for row in connection.execute(query)]
+        return found[::-1] if newest else found

@@ -81,10 +81,32 @@ class Models:
                 raise Conflict(
                     f"model {name!r} is deployed",
                     why=_users_text(users),
-                    fix="undeploy first, or deploy other steps",
+                    fix=_undeploy_text(users),
                     reason="model_in_use",
                 )
             connection.execute(models.delete().where(models.c.id == found.id))
+
+    def delete_version(self, uuid: str) -> ModelVersion:
+        """Delete a version with its configurations and its upload log; the model too, if it has no other version.
+
+        Raises:
+            NotFound: it does not exist.
+            Conflict: a deployment uses it; the error names its pipelines.
+        """
+        with self._database.writing() as connection:
+            found = _version(connection, uuid)
+            users = _pipelines_with(connection, {uuid})
+            if users:
+                raise Conflict(
+                    f"model {found.name!r} version {found.number} is deployed",
+                    why=_users_text(users),
+                    fix=_undeploy_text(users),
+                    reason="model_in_use",
+                )
+            connection.execute(model_versions.delete().where(model_versions.c.id == found.id))
+            others = sa.exists().where(model_versions.c.model_id == found.model_id)
+            connection.execute(models.delete().where(models.c.id == found.model_id, ~others))
+        return found
 
     def add_version(
         self,
@@ -329,3 +351,8 @@ def _users_text(users: list[str]) -> str:
         return f"pipeline {users[0]!r} uses it"
     rest = len(users) - NAMED
     return f"pipelines {', '.join(map(repr, users[:NAMED]))}{f' and {rest} more' if rest > 0 else ''} use it"
+
+
+def _undeploy_text(users: list[str]) -> str:
+    commands = " and ".join(f"trivet undeploy {name}" for name in users[:NAMED])
+    return f"undeploy first ({commands}), or deploy other steps"

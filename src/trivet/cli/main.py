@@ -10,13 +10,16 @@ import typer
 
 from trivet.cli import env
 from trivet.cli.check import check
+from trivet.cli.delete import delete
+from trivet.cli.describe import describe
 from trivet.cli.doctor import doctor
+from trivet.cli.events import events
 from trivet.cli.infer import infer
 from trivet.cli.init import init
 from trivet.cli.logs import logs
 from trivet.cli.models import models, upload
 from trivet.cli.output import show
-from trivet.cli.pipelines import deploy, pipelines, undeploy
+from trivet.cli.pipelines import deploy, pipelines, rollback, undeploy
 from trivet.cli.schema import schema
 from trivet.cli.serve import serve
 from trivet.cli.status import status
@@ -59,7 +62,7 @@ app.command()(up)
 app.command()(down)
 app.command()(reload)
 app.command()(doctor)
-for command in (upload, models, pipelines, deploy, undeploy, status, infer, logs):
+for command in (upload, models, pipelines, deploy, rollback, undeploy, status, describe, events, infer, logs, delete):
     app.command(rich_help_panel=PANEL)(command)
 app.add_typer(env.app, name="env")
 

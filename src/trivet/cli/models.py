@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,9 +29,13 @@ from trivet.cli.platform_client import (
     WorkspaceOption,
     connect,
 )
-from trivet.errors import TrivetError
+from trivet.errors import NotFound
 
-__all__ = ["models", "upload"]
+if TYPE_CHECKING:
+    from trivet.sdk.client import Client
+    from trivet.sdk.model import ModelVersion
+
+__all__ = ["find_version", "models", "upload"]
 
 SMALL = 8 * 2**20
 
@@ -222,21 +226,26 @@ def models(
                     show(f"  fix {fix}", to_stderr=True)
 
 
-def find_version(client: Any, given: str) -> Any:
-    """A model version, of `ccfraud`, `ccfraud@3` or `ccfraud@<uuid>`.
+def find_version(client: "Client", given: str) -> "ModelVersion":
+    """A model version, of `ccfraud`, `ccfraud@3` or `ccfraud@<uuid>`. The name alone is the newest version that is ready; if none
+    is, the newest.
 
     Raises:
         NotFound: it does not exist.
     """
     name, at, which = given.partition("@")
     newest = client.get_model(name)
-    if not at:
+    if not at and newest.document()["status"] == "ready":
         return newest
-    for each in newest.versions():
+    versions = newest.versions()
+    if not at:
+        found = next((each for each in versions if each.document()["status"] == "ready"), newest)
+        if found.number != newest.number:
+            status = newest.document()["status"]
+            show(f"{name} is {name}@{found.number}: {name}@{newest.number} is not ready ({status})", to_stderr=True)
+        return found
+    for each in versions:
         if which in (str(each.number), each.version()):
             return each
-    from trivet.errors import NotFound
-
-    known = ", ".join(f"{name}@{each.number}" for each in newest.versions())
-    error: TrivetError = NotFound(f"model {name!r} has no version {which!r}", fix=f"there are {known}")
-    raise error
+    known = ", ".join(f"{name}@{each.number}" for each in versions)
+    raise NotFound(f"model {name!r} has no version {which!r}", fix=f"there are {known}")

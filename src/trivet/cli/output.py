@@ -13,7 +13,7 @@ import orjson
 
 from trivet.errors import UNSAFE_CHARACTERS, visible
 
-__all__ = ["in_json", "print_json", "print_table", "show"]
+__all__ = ["in_json", "print_fields", "print_json", "print_table", "show"]
 
 _UNSAFE = re.compile(UNSAFE_CHARACTERS)
 
@@ -50,6 +50,14 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: s
     for row in (heads, *found):
         cells = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
+
+
+def print_fields(fields: Iterable[tuple[str, Any]]) -> None:
+    """Print a line for each field that has a value; further lines of a value are indented."""
+    found = [(name, visible(str(value))) for name, value in fields if value not in (None, "")]
+    width = max((len(name) for name, _ in found), default=0)
+    for name, value in found:
+        print(f"{name:<{width}}  " + value.replace("\n", "\n" + " " * (width + 2)))
 
 
 def _block(heads: Sequence[str], row: Sequence[str]) -> str:

@@ -1,10 +1,11 @@
-"""`trivet pipelines`, `deploy` and `undeploy`."""
+"""`trivet pipelines`, `deploy`, `rollback` and `undeploy`."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trivet.cli.delete import YesOption, confirm
 from trivet.cli.models import find_version
 from trivet.cli.output import print_json, print_table, show
 from trivet.cli.platform_client import (
@@ -21,7 +22,7 @@ from trivet.errors import Conflict, Invalid, NotFound
 if TYPE_CHECKING:
     from trivet.sdk.client import Client
 
-__all__ = ["deploy", "pipelines", "undeploy"]
+__all__ = ["deploy", "pipelines", "rollback", "undeploy"]
 
 RESOURCES = "Resources"
 
@@ -228,3 +229,31 @@ def undeploy(
     """
     with connect(url, home, workspace, quiet=False) as client:
         client.get_pipeline(name).undeploy(timeout=timeout)
+
+
+def rollback(
+    name: PipelineArgument,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it answers.")] = True,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Seconds to wait at most.")
+    ] = 120.0,
+    yes: YesOption = False,
+    workspace: WorkspaceOption = "default",
+    url: UrlOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Deploy the version before the one that is deployed, with the same configuration.
+
+    The current version answers until the earlier one is warm. `trivet deploy --version` deploys any other one.
+
+    Examples:
+
+      trivet rollback churn
+
+      trivet rollback churn --yes
+    """
+    with connect(url, home, workspace, quiet=False) as client:
+        pipeline = client.get_pipeline(name)
+        confirm(f"Deploy the previous version of pipeline {name}?", yes=yes)
+        pipeline.rollback(wait, timeout=timeout)
+        show(pipeline.url())

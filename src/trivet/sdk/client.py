@@ -316,8 +316,18 @@ class Client:
         found: list[dict[str, Any]] = self.run(operations.call("GET", "/v1/status", query=query))["pipelines"]
         return found
 
-    def events(self, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
-        """The events after a given one."""
-        query = {"after": after, "limit": limit}
-        found: list[dict[str, Any]] = self.run(operations.call("GET", "/v1/events", query=query))["events"]
+    def events(
+        self, after: int = 0, limit: int = 100, *, newest: bool = False, wait_s: float = 0.0
+    ) -> list[dict[str, Any]]:
+        """The events after a given one, the oldest first.
+
+        Args:
+            after: the `id` of the last known event.
+            limit: events at most.
+            newest: the last ones instead of the first.
+            wait_s: how long to wait if there is none, 30 seconds at most.
+        """
+        query = {"after": after, "limit": limit, "newest": str(newest).lower(), "wait_s": wait_s}
+        timeout = {"timeout_s": wait_s + 30.0} if wait_s else {}
+        found: list[dict[str, Any]] = self.run(operations.call("GET", "/v1/events", query=query, **timeout))["events"]
         return found

@@ -319,6 +319,14 @@ class ModelVersion(ModelState):
         """The lines logged while it loaded."""
         return self._client.run(upload_logs(self.version()))
 
+    def delete(self) -> None:
+        """Delete this version; the model too, if it has no other one.
+
+        Raises:
+            Conflict: a deployment uses it.
+        """
+        self._client.run(operations.call("DELETE", operations.at("versions", self.version())))
+
     def versions(self) -> list[Self]:
         """All versions of the same model, the newest first."""
         found = self._client.run(

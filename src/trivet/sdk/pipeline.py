@@ -99,6 +99,24 @@ class Pipeline(PipelineState):
         )
         return self
 
+    def rollback(self, wait_for_status: bool = True, *, timeout: float = DEPLOY_S) -> Self:
+        """Deploy the version before the one that is deployed, with the same configuration.
+
+        Args:
+            wait_for_status: wait until it answers.
+            timeout: seconds to wait at most.
+
+        Raises:
+            Conflict: it is not deployed, there is no earlier version, or that one cannot run.
+            DeadlineExceeded: it takes longer than `timeout`.
+        """
+        path = operations.at("pipelines", self.name(), "rollback")
+        answer = self._client.run(operations.call("POST", path, body={}, query={"workspace": self.workspace}))
+        if wait_for_status:
+            self.wait_until_running(answer["deployment"]["generation"], timeout=timeout)
+        self._refresh()
+        return self
+
     def undeploy(self, *, timeout: float = DEPLOY_S) -> Self:
         """Stop it after the requests in flight are answered."""
         self._client.run(waits.undeploy(self.name(), workspace=self.workspace, timeout_s=timeout, say=self._client.say))

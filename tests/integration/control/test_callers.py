@@ -40,6 +40,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "POST /v1/uploads": ("/v1/uploads", {"name": "new", "file_name": "new.onnx", "framework": "onnx"}),
     "PUT /v1/uploads/{upload_id}/content": ("/v1/uploads/UPLOAD/content", b"\x08\x08onnx"),
     "GET /v1/versions/{uuid}": ("/v1/versions/UUID", None),
+    "DELETE /v1/versions/{uuid}": ("/v1/versions/SPARE", None),
     "GET /v1/versions/{uuid}/logs": ("/v1/versions/UUID/logs", None),
     "POST /v1/versions/{uuid}/configurations": ("/v1/versions/UUID/configurations", {"tensor_fields": ["x"]}),
     "GET /v1/pipelines": ("/v1/pipelines", None),
@@ -51,6 +52,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
         {"steps": [{"step": "model", "version": "UUID"}]},
     ),
     "POST /v1/pipelines/{name}/undeploy": ("/v1/pipelines/pipe/undeploy", {}),
+    "POST /v1/pipelines/{name}/rollback": ("/v1/pipelines/pipe/rollback", {}),
     "GET /v1/pipelines/{name}/deployment": ("/v1/pipelines/pipe/deployment", None),
     "GET /v1/pipelines/{name}/status": ("/v1/pipelines/pipe/status", None),
     "GET /v1/pipelines/{name}/url": ("/v1/pipelines/pipe/url", None),
@@ -98,10 +100,11 @@ REQUESTS: dict[str, tuple[str, Any]] = {
 def prepared(api):
     """The platform, and texts that stand for something in `REQUESTS`."""
     version = api.ready("fraud")
-    api.upload("spare")
-    api.deploy("pipe", version)
+    spare = api.upload("spare")
+    for _ in range(2):
+        api.deploy("pipe", version)
     api.call("POST", "/v1/pipelines", json={"name": "idle"})
-    return api, {"UUID": version["uuid"], "UPLOAD": api.announce("announced")["id"]}
+    return api, {"UUID": version["uuid"], "SPARE": spare["uuid"], "UPLOAD": api.announce("announced")["id"]}
 
 
 def request_to(route: str, texts: dict[str, str]) -> tuple[str, str, dict[str, Any]]:

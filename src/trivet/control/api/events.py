@@ -10,7 +10,7 @@ from trivet.control.api import MOST_ID
 from trivet.control.context import Control
 from trivet.control.http.access import CurrentCaller
 from trivet.control.use_cases import platform
-from trivet.domain.events import Event
+from trivet.control.use_cases.platform import NamedEvent
 
 __all__ = ["event_routes"]
 
@@ -31,12 +31,13 @@ def event_routes(control: Control) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=MOST_EVENTS, description="Events at most.")] = 100,
         wait_s: Annotated[float, Query(ge=0, le=MOST_WAIT_S, description="How long to wait if there is none.")] = 0,
         workspace: Annotated[str | None, Query(description="A workspace's name; all workspaces by default.")] = None,
+        newest: Annotated[bool, Query(description="The last ones instead of the first.")] = False,
     ) -> dict[str, Any]:
         """What happened, the oldest first: uploads, deploys, workers."""
         until = time.monotonic() + wait_s
         while True:
             found = await asyncio.to_thread(
-                platform.list_events, control, caller, workspace=workspace, after=after, limit=limit
+                platform.list_events, control, caller, workspace=workspace, after=after, limit=limit, newest=newest
             )
             left_s = until - time.monotonic()
             if found or left_s <= 0 or control.is_stopping() or await request.is_disconnected():
@@ -46,13 +47,15 @@ def event_routes(control: Control) -> APIRouter:
     return routes
 
 
-def _document(event: Event) -> dict[str, Any]:
+def _document(found: NamedEvent) -> dict[str, Any]:
+    event, pipeline = found
     return {
         "id": event.id,
         "at": event.at.isoformat(),
         "workspace_id": event.workspace_id,
         "subject": event.subject,
         "subject_id": event.subject_id,
+        "pipeline": pipeline,
         "kind": event.kind,
         "text": event.text,
     }

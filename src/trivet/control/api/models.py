@@ -82,6 +82,11 @@ def model_routes(control: Control) -> APIRouter:
         version, workspace = models.get_version(control, caller, uuid)
         return version_document(version, workspace=workspace.name)
 
+    @routes.delete("/versions/{uuid}")
+    def delete_version(caller: CurrentCaller, uuid: Version) -> dict[str, Any]:
+        """Delete a version; the model too, if it has no other one. Refused while a deployment uses it."""
+        return {"deleted": models.delete_version(control, caller, uuid).uuid}
+
     @routes.get("/versions/{uuid}/logs")
     def upload_logs(
         caller: CurrentCaller,

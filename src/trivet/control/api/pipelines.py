@@ -70,6 +70,15 @@ def pipeline_routes(control: Control) -> APIRouter:
         deployment = pipelines.undeploy(control, caller, workspace=workspace, name=name)
         return {"deployment": deployment_document(deployment)}
 
+    @routes.post("/pipelines/{name}/rollback", status_code=202)
+    def rollback(caller: CurrentCaller, name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
+        """Deploy the version before the one that is deployed, with the same configuration."""
+        version, deployment = pipelines.rollback(control, caller, workspace=workspace, name=name)
+        return {
+            "pipeline_version": pipeline_version_document(version),
+            "deployment": deployment_document(deployment),
+        }
+
     @routes.get("/pipelines/{name}/deployment")
     def get_deployment(caller: CurrentCaller, name: PipelineName, workspace: Workspace = "default") -> dict[str, Any]:
         """A pipeline's deployment and its last status."""

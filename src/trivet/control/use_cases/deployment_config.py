@@ -11,7 +11,7 @@ from trivet.domain.quantities import check_cpus, check_gpus, check_replicas, par
 from trivet.domain.version import ModelVersion
 from trivet.errors import Conflict, Invalid, Unsupported
 
-__all__ = ["check_machine", "read_config"]
+__all__ = ["check_machine", "config_for", "read_config"]
 
 TOP = {"engine", "enginelb", "engineAux", "node_selector", "workspace_id"}
 ENGINE = {"cpu", "gpu", "resources", "replicas", "arch", "accel", "node_selector", "autoscale", "image", "env"}
@@ -107,6 +107,15 @@ def check_machine(document: dict[str, Any], machine: Machine) -> None:
         path="engine.arch",
         reason="other_machine",
     )
+
+
+def config_for(document: dict[str, Any], models: Sequence[ModelVersion]) -> dict[str, Any]:
+    """A configuration that was read before, for other versions of the models: resources of a model stay those of its name."""
+    aux = _mapping(document.get("engineAux"), "engineAux")
+    images = _mapping(aux.get("images"), "engineAux.images")
+    by_name = {key.rpartition("-")[0]: image for key, image in images.items()}
+    kept = {f"{each.name}-{each.id}": by_name[each.name] for each in models if each.name in by_name}
+    return {**document, "engineAux": {**aux, "images": kept}} if images else document
 
 
 def _resources(given: dict[str, Any], path: str) -> Resources:

@@ -24,6 +24,7 @@ from trivet.packaging import discard_package
 __all__ = [
     "configure",
     "delete_model",
+    "delete_version",
     "find_versions",
     "forget_bytes",
     "get_model",
@@ -243,6 +244,30 @@ def delete_model(control: Control, caller: Caller, *, workspace: str, name: str)
         kind="deleted",
         text=f"{name} with {len(versions)} {'version' if len(versions) == 1 else 'versions'}",
     )
+
+
+def delete_version(control: Control, caller: Caller, uuid: str) -> ModelVersion:
+    """Delete a version, and the bytes that no other version has; the model too, if it has no other version.
+
+    Raises:
+        NotFound: there is no such version.
+        Conflict: a deployment uses it.
+    """
+    check(caller, Action.DELETE_MODEL)
+    version = control.catalog.models.version(uuid)
+    check(caller, Action.DELETE_MODEL, version.workspace_id)
+    with control.settling():
+        control.catalog.models.delete_version(version.uuid)
+        forget_bytes(control, _bytes_of(version))
+    control.wake_supervisor()
+    control.add_event(
+        workspace_id=version.workspace_id,
+        subject="version",
+        subject_id=version.uuid,
+        kind="deleted",
+        text=f"{version.name} version {version.number}",
+    )
+    return version
 
 
 def _bytes_of(version: ModelVersion) -> Iterable[Digest]:

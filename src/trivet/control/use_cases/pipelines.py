@@ -5,7 +5,7 @@ from typing import Any
 
 from trivet.control.context import Control
 from trivet.control.request_bodies import Deploy
-from trivet.control.use_cases.deployment_config import check_machine, read_config
+from trivet.control.use_cases.deployment_config import check_machine, config_for, read_config
 from trivet.control.use_cases.steps import check_steps, newest_step, reconfigured, steps_of, validations_of
 from trivet.domain.access import Action, Caller, check
 from trivet.domain.deployment import Deployment
@@ -26,6 +26,7 @@ __all__ = [
     "get_pipeline",
     "get_status",
     "list_pipelines",
+    "rollback",
     "undeploy",
     "undeploy_by_id",
 ]
@@ -212,6 +213,37 @@ def deploy_version(
     steps = reconfigured(control, version.steps, config_ids)
     same = version.uuid if steps == version.steps else None
     return _deploy(control, pipeline, steps, version=same, config=config, log_inferences=True)[1]
+
+
+def rollback(control: Control, caller: Caller, *, workspace: str, name: str) -> tuple[PipelineVersion, Deployment]:
+    """Deploy the version before the one that is deployed, with the same configuration.
+
+    Raises:
+        NotFound: there is no such pipeline, or a model version of it was deleted.
+        Conflict: it is not deployed, there is no earlier version, or its steps cannot run.
+    """
+    check(caller, Action.DEPLOY, workspace)
+    pipeline = _pipeline(control, workspace, name)
+    deployment = control.catalog.deployments.of(pipeline.id)
+    if deployment is None or deployment.wanted == "stopped":
+        raise Conflict(f"Pipeline {name} is not deployed", fix="deploy it first", reason="not_deployed")
+    current = next(each for each in pipeline.versions if each.uuid == deployment.pipeline_version)
+    earlier = next((each for each in pipeline.versions if each.number < current.number and each.steps), None)
+    if earlier is None:
+        raise Conflict(
+            f"pipeline {name!r} has no version before {current.number}",
+            fix=f"its versions are in `trivet pipelines {name}`",
+            reason="no_earlier_version",
+        )
+    models = [control.catalog.models.version(step.version) for step in earlier.steps if isinstance(step, ModelStep)]
+    return _deploy(
+        control,
+        pipeline,
+        earlier.steps,
+        version=earlier.uuid,
+        config=config_for(deployment.config.document, models),
+        log_inferences=deployment.config.log_inferences,
+    )
 
 
 def undeploy(control: Control, caller: Caller, *, workspace: str, name: str) -> Deployment:
