@@ -1,12 +1,14 @@
 """Reads the desired state from the catalog."""
 
+import contextlib
 from dataclasses import dataclass, field
 
 import msgspec
 
 from trivet.catalog import Catalog
 from trivet.domain.deployment import Deployment, DeploymentStatus
-from trivet.domain.pipeline import PipelineVersion
+from trivet.domain.pipeline import ModelStep, PipelineVersion
+from trivet.errors import NotFound
 from trivet.supervisor.desired import DesiredPipeline, DesiredState, Stopping
 
 __all__ = ["CatalogReader", "Reading"]
@@ -37,6 +39,8 @@ class CatalogReader:
         self._catalog = catalog
         self._last: Reading | None = None
         self._versions: dict[str, PipelineVersion] = {}
+        # Pipeline versions whose models are all loaded, or failed to load: that is final.
+        self._loaded: set[str] = set()
 
     def read(self) -> Reading | None:
         """The desired state; None if nothing has changed since the last call.
@@ -60,10 +64,15 @@ class CatalogReader:
         self._versions = {
             uuid: self._versions.get(uuid) or self._catalog.pipelines.version(uuid) for uuid in sorted(versions)
         }
+        self._loaded &= self._versions.keys()
         self._last = Reading(
             revision=revision,
             desired=DesiredState(
-                running=tuple(self._desired(each) for each in deployments if each.wanted == "running"),
+                running=tuple(
+                    desired
+                    for each in deployments
+                    if each.wanted == "running" and (desired := self._running(each)) is not None
+                ),
                 stopped=tuple(
                     Stopping(deployment_id=each.id, generation=each.generation)
                     for each in deployments
@@ -79,6 +88,24 @@ class CatalogReader:
             },
         )
         return self._last
+
+    def _running(self, deployment: Deployment) -> DesiredPipeline | None:
+        """What is to run: while a model of the newest version is loading, the version that answered last, or nothing."""
+        if not self._is_loading(deployment.pipeline_version):
+            return self._desired(deployment)
+        answered = deployment.status.answered
+        return None if answered is None else self._desired_before(deployment, answered)
+
+    def _is_loading(self, version: str) -> bool:
+        if version in self._loaded:
+            return False
+        for step in self._versions[version].steps:
+            # A version that was deleted is an error of the deployment, which its preparation reports.
+            with contextlib.suppress(NotFound):
+                if isinstance(step, ModelStep) and not self._catalog.models.version(step.version).status.is_final:
+                    return True
+        self._loaded.add(version)
+        return False
 
     def _desired_before(self, deployment: Deployment, version: str | None) -> DesiredPipeline:
         # Of an earlier generation, so that a client that waits for the newest one does not take it for that.

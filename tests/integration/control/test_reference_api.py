@@ -9,6 +9,7 @@ import pytest
 
 from trivet.control.reference_api import ABSENT
 from trivet.domain.deployment import DeploymentState, DeploymentStatus
+from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Runtime
 from trivet.domain.schema import parse_schema
 from trivet.domain.version import LoadedModel, VersionStatus
@@ -408,3 +409,40 @@ def test_the_one_user_is_found_and_another_is_not(api) -> None:
     )
     api.refused(404, "POST", "/v1/api/workspaces/list_users", json={"workspace_id": 9})
     api.refused(400, "POST", "/v1/api/users/activate", json={})
+
+
+def test_a_deploy_is_taken_while_the_model_is_loading(api) -> None:
+    version = api.upload()
+    steps = [{"ModelInference": {"models": [{"name": "fraud", "version": version["uuid"], "sha": version["sha"]}]}}]
+    body = {"pipeline_id": "pipe", "workspace_id": 1, "definition": {"steps": steps}}
+    made = post(api, "pipelines/create", body)
+    asked = {"pipeline_id": made["pipeline_pk_id"], "pipeline_version_pk_id": made["pipeline_variant_pk_id"]}
+    deployment = post(api, "pipelines/deploy", {"deploy_id": "pipe", **asked})
+    status = post(api, "status/get_deployment", {"name": f"pipe-{deployment['id']}"})
+    assert status["status"] == "Starting"
+    # The native API and its clients check all that can be checked, and so wait for the model first.
+    native = {"steps": [{"step": "model", "version": version["uuid"]}]}
+    refusal = api.refused(409, "POST", "/v1/pipelines/pipe/deploy", json=native)
+    assert "is not ready" in refusal["error"]
+
+
+def test_a_deploy_of_a_model_that_failed_to_load_is_refused(api) -> None:
+    version = api.upload()
+    fault = Fault(error="BadPackage", what="it is broken")
+    api.control.catalog.models.set_status(version["id"], VersionStatus.ERROR, fault=fault)
+    steps = [{"ModelInference": {"models": [{"version": version["uuid"]}]}}]
+    body = {"pipeline_id": "pipe", "workspace_id": 1, "definition": {"steps": steps}}
+    made = post(api, "pipelines/create", body)
+    asked = {"pipeline_id": made["pipeline_pk_id"], "pipeline_version_pk_id": made["pipeline_variant_pk_id"]}
+    assert "is not ready" in api.refused(409, "POST", "/v1/api/pipelines/deploy", json=asked)["msg"]
+
+
+def test_a_log_in_arrow_has_a_struct_for_each_part(api) -> None:
+    api.deploy("pipe", api.ready())
+    body = {"pipeline_name": "pipe", "workspace_id": 1}
+    arrow = {"Accept": "application/vnd.apache.arrow.file"}
+    answer = api.ask("POST", "/v1/api/pipelines/get_logs", json=body, headers=arrow)
+    table = pa.ipc.open_file(answer.content).read_all()
+    assert table.column_names == ["time", "in", "out", "anomaly", "metadata"]
+    assert [field.name for field in table.schema.field("in").type] == ["x"]
+    assert table.num_rows == 0

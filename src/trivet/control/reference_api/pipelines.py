@@ -67,7 +67,9 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
 
     @routes.post("/pipelines/deploy")
     def deploy(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008
-        """Deploy a version: `{"pipeline_id", "pipeline_version_pk_id", "model_configs"?, "engine_config"?}`."""
+        """Deploy a version: `{"pipeline_id", "pipeline_version_pk_id", "model_configs"?, "engine_config"?}`. A model that is still
+        loading is waited for: until then the deployment is `Starting`.
+        """
         configs = optional(body, "model_configs", list) or []
         deployment = pipelines.deploy_version(
             control,
@@ -114,7 +116,7 @@ def add_pipeline_routes(routes: APIRouter, control: Control) -> None:
             cursor=optional(body, "cursor", str),
             dataset=("time", "in", "out", "anomaly", "metadata"),
         )
-        return log_answer(page, request.headers.get("accept", ""), usual=RECORDS)
+        return log_answer(page, request.headers.get("accept", ""), usual=RECORDS, is_nested=True)
 
     @routes.post("/status/get_deployment")
     def get_deployment(caller: CurrentCaller, body: Document = Body()) -> Document:  # noqa: B008

@@ -189,7 +189,8 @@ def deploy_version(
     config_ids: Sequence[int],
     config: dict[str, Any],
 ) -> Deployment:
-    """Deploy a version of a pipeline, or its steps under other configurations of the same model versions.
+    """Deploy a version of a pipeline, or its steps under other configurations of the same model versions. A model that is still
+    loading is waited for by the deployment.
 
     Args:
         control: the parts.
@@ -212,7 +213,8 @@ def deploy_version(
         raise NotFound(f"Pipeline version {version_id} not found in this workspace", fix="create it first")
     steps = reconfigured(control, version.steps, config_ids)
     same = version.uuid if steps == version.steps else None
-    return _deploy(control, pipeline, steps, version=same, config=config, log_inferences=True)[1]
+    made = _deploy(control, pipeline, steps, version=same, config=config, log_inferences=True, may_load=True)
+    return made[1]
 
 
 def rollback(control: Control, caller: Caller, *, workspace: str, name: str) -> tuple[PipelineVersion, Deployment]:
@@ -293,9 +295,10 @@ def _deploy(
     config: dict[str, Any],
     log_inferences: bool,
     version: str | None = None,
+    may_load: bool = False,
 ) -> tuple[PipelineVersion, Deployment]:
     """Deploy the steps of a version, or steps that become a new one."""
-    models = check_steps(control, steps)
+    models = check_steps(control, steps, may_load=may_load)
     read = read_config(config, models, log_inferences=log_inferences, gpus=len(control.devices))
     if not control.settings.stand_in:
         check_machine(config, control.machine)
