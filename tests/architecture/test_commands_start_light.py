@@ -99,6 +99,16 @@ def test_help_is_shown_without_anything_heavy(words: tuple[str, ...]) -> None:
     assert modules & HEAVY == set()
 
 
+@pytest.mark.parametrize("command", ["status", "infer"])
+def test_commands_of_a_platform_start_without_arrow_and_rich(command: str, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.json"
+    rows.write_text("[]")
+    words = ("p", str(rows)) if command == "infer" else ()
+    modules = imported("main()", command, *words, "--home", str(tmp_path))
+    assert "trivet.sdk.client" in modules
+    assert modules & {"numpy", "pyarrow", "pandas", "polars", "rich", "trivet.domain.version"} == set()
+
+
 def test_serve_needs_nothing_of_the_control_plane() -> None:
     modules = modules_of(SERVING)
     assert "trivet.wiring.serving" in modules

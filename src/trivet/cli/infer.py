@@ -57,18 +57,20 @@ def infer(
     """
     if out is not None and str(out) != "-" and out.suffix not in (".json", ".arrow"):
         raise typer.BadParameter(f"{out} ends in neither .json nor .arrow", param_hint="--out")
-    import pyarrow as pa
+    from trivet.sdk.frames import is_table
 
     rows = _rows(file)
     with connect(url, home, workspace) as client:
         answer = client.get_pipeline(name).infer(rows, timeout=timeout, dataset=dataset)
-    if isinstance(answer, pa.Table) and (out is None or out.suffix != ".arrow"):
+    if is_table(answer) and (out is None or out.suffix != ".arrow"):
         answer = plain_rows(answer)
     if out is None or str(out) == "-":
         show(in_json(answer))
         return
     try:
         if out.suffix == ".arrow":
+            import pyarrow as pa
+
             table = answer if isinstance(answer, pa.Table) else pa.Table.from_pylist(answer)
             with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table)

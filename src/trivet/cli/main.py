@@ -88,6 +88,8 @@ def main() -> None:
     """Run a command; a user's mistake is an error message, never a traceback."""
     # ONNX Runtime reports every session to its maker unless this is set before it is imported.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    # httpx also imports a command line of its own, with rich and pygments: longer than all that is used of it.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     for number in (signal.SIGTERM, signal.SIGHUP):
         # `nohup` has SIGHUP ignored, and so it stays.
         if signal.getsignal(number) is not signal.SIG_IGN:

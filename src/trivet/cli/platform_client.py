@@ -54,14 +54,16 @@ def connect(url: str | None, home: Path | None, workspace: str = "default", *, q
         Unavailable: no platform runs from the given home.
     """
     from trivet.sdk.client import Client
-    from trivet.wiring.platform import read_platform
 
     folder = read_settings(os.environ, home=home).home
     if home is not None and url == os.environ.get("TRIVET_URL"):
         url = None
-    if home is not None and url is None and read_platform(folder) is None:
+    if home is not None and url is None:
+        from trivet.wiring.platform import read_platform
+
         # The platform at the usual address may belong to another home.
-        raise Unavailable(f"no platform runs from {folder}", fix=f"start it: trivet up --home {folder}")
+        if read_platform(folder) is None:
+            raise Unavailable(f"no platform runs from {folder}", fix=f"start it: trivet up --home {folder}")
     client = Client(url, home=folder, workspace=workspace, quiet=quiet)
     # Progress goes to stderr: scripts read stdout.
     if not quiet:

@@ -4,15 +4,13 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
-import pyarrow as pa
 
 from trivet.domain.batching import Batching
 from trivet.domain.frameworks import Framework
 from trivet.domain.network import NetworkUse
-from trivet.domain.version import Acceleration, Architecture
 from trivet.sdk import answers, operations, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation
 from trivet.sdk.config import DynamicBatchingConfig
@@ -21,6 +19,11 @@ from trivet.sdk.model import ModelState, configuration, upload_logs
 from trivet.sdk.packing import as_file, guess_framework
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState
 from trivet.sdk.row_errors import OnError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from trivet.domain.version import Acceleration, Architecture
 
 __all__ = ["AsyncClient", "AsyncModelVersion", "AsyncPipeline"]
 
@@ -48,8 +51,8 @@ class AsyncModelVersion(ModelState):
         *,
         batching: Batching | None = None,
         network: NetworkUse | None = None,
-        input_schema: pa.Schema | None = None,
-        output_schema: pa.Schema | None = None,
+        input_schema: "pa.Schema | None" = None,
+        output_schema: "pa.Schema | None" = None,
         dynamic_batching_config: DynamicBatchingConfig | None = None,
         runtime: Literal["native", "isolated"] | None = None,
     ) -> "AsyncModelVersion":
@@ -212,12 +215,12 @@ class AsyncClient:
         path: str | Path,
         framework: Framework | str | None = None,
         *,
-        input_schema: pa.Schema | None = None,
-        output_schema: pa.Schema | None = None,
+        input_schema: "pa.Schema | None" = None,
+        output_schema: "pa.Schema | None" = None,
         example: Any = None,
         convert_wait: bool = True,
-        arch: Architecture | str | None = None,
-        accel: Acceleration | str = Acceleration.NONE,
+        arch: "Architecture | str | None" = None,
+        accel: "Acceleration | str" = "none",
         python: str | None = None,
         network: NetworkUse | None = None,
         within_s: float = 600.0,

@@ -2,21 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from trivet.domain.short_floats import with_short_floats
 from trivet.errors import Internal
 from trivet.sdk.calls import Reply
-from trivet.sdk.frames import is_frame, pandas
+from trivet.sdk.frames import is_frame, is_table, pandas
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "answer_of",
     "answered_table",
     "as_answered",
     "frame_of",
-    "is_table",
     "order_columns",
     "read_records",
     "read_table",
@@ -43,17 +42,14 @@ def answer_of(data: Any, reply: Reply, *, separator: str | None = ".", is_sorted
     return frame_of(records, data.index, separator=separator, is_sorted=is_sorted) if is_frame(data) else records
 
 
-def is_table(data: Any) -> bool:
-    """Whether it is Arrow."""
-    return isinstance(data, pa.Table | pa.RecordBatch)
-
-
-def read_table(reply: Reply) -> pa.Table:
+def read_table(reply: Reply) -> "pa.Table":
     """The table of an answer.
 
     Raises:
         Internal: it is not one.
     """
+    import pyarrow as pa
+
     try:
         return pa.ipc.open_file(pa.py_buffer(reply.content)).read_all()
     except pa.ArrowException as error:
@@ -119,8 +115,10 @@ def _with_nulls(values: list[Any], column: Any) -> Any:
         return pd.Series(values, index=column.index, dtype=object)
 
 
-def answered_table(table: pa.Table, *, is_sorted: bool) -> pa.Table:
+def answered_table(table: "pa.Table", *, is_sorted: bool) -> "pa.Table":
     """In the reference's form: no metadata; `time` and `in.*` are nullable, `out.*` is not."""
+    import pyarrow as pa
+
     columns, fields = [], []
     for name in order_columns(table.column_names, is_sorted=is_sorted):
         column = table[name].cast(pa.timestamp("ms")) if name == "time" else table[name]
@@ -130,7 +128,7 @@ def answered_table(table: pa.Table, *, is_sorted: bool) -> pa.Table:
     return pa.table(columns, schema=pa.schema(fields))
 
 
-def rename(table: pa.Table, separator: str | None) -> pa.Table:
+def rename(table: "pa.Table", separator: str | None) -> "pa.Table":
     """The columns with another separator between part and name."""
     if not separator or separator == ".":
         return table
@@ -149,12 +147,16 @@ def order_columns(names: Any, *, is_sorted: bool) -> list[str]:
     return sorted(names, key=place)
 
 
-def to_frame(table: pa.Table) -> Any:
+def to_frame(table: "pa.Table") -> Any:
     """A table as a DataFrame: lists are lists, times have milliseconds.
 
     Raises:
         Unsupported: pandas is not installed.
     """
+    import pyarrow as pa
+
+    from trivet.domain.short_floats import with_short_floats
+
     pd = pandas()
     table = with_short_floats(table)
     columns = {name: table[name].to_pylist() for name in table.column_names if name != "time"}
@@ -165,8 +167,10 @@ def to_frame(table: pa.Table) -> Any:
     return frame
 
 
-def as_answered(table: pa.Table) -> pa.Table:
+def as_answered(table: "pa.Table") -> "pa.Table":
     """Fixed-size lists as lists, and nullable fields, as in answers."""
+    import pyarrow as pa
+
     columns, fields = [], []
     for name in table.column_names:
         kind = _variable(table[name].type, "item" if name.startswith("in.") else "inner")
@@ -176,7 +180,9 @@ def as_answered(table: pa.Table) -> pa.Table:
     return pa.table(columns, schema=pa.schema(fields))
 
 
-def _variable(kind: pa.DataType, item: str) -> pa.DataType:
+def _variable(kind: "pa.DataType", item: str) -> "pa.DataType":
+    import pyarrow as pa
+
     if pa.types.is_fixed_size_list(kind):
         return pa.list_(pa.field(item, _variable(kind.value_type, item), nullable=item == "item"))
     return kind

@@ -3,14 +3,12 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import httpx
-import pyarrow as pa
 
 from trivet.domain.frameworks import Framework
 from trivet.domain.network import NetworkUse
-from trivet.domain.version import Acceleration, Architecture
 from trivet.errors import NotFound, Unauthorized
 from trivet.sdk import operations, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation, SyncDriver
@@ -21,6 +19,11 @@ from trivet.sdk.model import ModelVersion
 from trivet.sdk.packing import as_file, guess_framework
 from trivet.sdk.pipeline import Pipeline
 from trivet.sdk.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from trivet.domain.version import Acceleration, Architecture
 
 __all__ = ["Client"]
 
@@ -200,12 +203,12 @@ class Client:
         path: str | Path,
         framework: Framework | str | None = None,
         *,
-        input_schema: pa.Schema | None = None,
-        output_schema: pa.Schema | None = None,
+        input_schema: "pa.Schema | None" = None,
+        output_schema: "pa.Schema | None" = None,
         example: Any = None,
         convert_wait: bool = True,
-        arch: Architecture | str | None = None,
-        accel: Acceleration | str = Acceleration.NONE,
+        arch: "Architecture | str | None" = None,
+        accel: "Acceleration | str" = "none",
         python: str | None = None,
         network: NetworkUse | None = None,
         timeout: float = 600.0,

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow as pa
 
 from trivet.errors import Invalid, NotFound, Unsupported
 from trivet.sdk.calls import Call
 
-__all__ = ["ARROW", "RECORDS", "finite", "is_frame", "load_rows", "names_of", "pandas", "request_of"]
+__all__ = ["ARROW", "RECORDS", "finite", "is_frame", "is_table", "load_rows", "names_of", "pandas", "request_of"]
 
 ARROW = "application/vnd.apache.arrow.file"
 RECORDS = "application/json; format=pandas-records"
@@ -28,6 +27,13 @@ def is_frame(data: Any) -> bool:
     """Whether it is a pandas DataFrame, without importing pandas."""
     return any(
         kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas" for kind in type(data).__mro__
+    )
+
+
+def is_table(data: Any) -> bool:
+    """Whether it is Arrow, without importing pyarrow."""
+    return any(
+        kind.__module__ == "pyarrow.lib" and kind.__name__ in {"Table", "RecordBatch"} for kind in type(data).__mro__
     )
 
 
@@ -55,7 +61,9 @@ def request_of(
     """
     if is_frame(data):
         content, kind = _json_of(data, by_row=by_row), RECORDS
-    elif isinstance(data, pa.Table | pa.RecordBatch):
+    elif is_table(data):
+        import pyarrow as pa
+
         table = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data.combine_chunks()
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
@@ -189,6 +197,8 @@ def load_rows(path: str | Path) -> Rows:
         Invalid: it does not hold rows.
         Unsupported: it has another suffix.
     """
+    import pyarrow as pa
+
     path = Path(path)
     try:
         if path.suffix == ".arrow":

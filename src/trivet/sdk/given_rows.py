@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from trivet.errors import Invalid
 from trivet.sdk import frames
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Given", "given_rows", "is_array", "join_answers", "split_rows"]
 
@@ -54,8 +54,8 @@ def given_rows(data: Any, *, single: str | None = None, by_row: bool = False) ->
 
 
 def is_array(data: Any) -> bool:
-    """Whether it is a numpy array."""
-    return isinstance(data, np.ndarray)
+    """Whether it is a numpy array, without importing numpy."""
+    return any(kind.__module__ == "numpy" and kind.__name__ == "ndarray" for kind in type(data).__mro__)
 
 
 def _kind(data: Any) -> tuple[str, str] | None:
@@ -85,7 +85,7 @@ def _of_series(series: Any) -> Any:
     )
 
 
-def _of_array(array: np.ndarray, single: str | None) -> Any:
+def _of_array(array: "np.ndarray", single: str | None) -> Any:
     if array.ndim == 0:
         raise Invalid("an array without dimensions holds no rows", fix="its first dimension counts the rows")
     if array.dtype.names is not None:
@@ -118,7 +118,7 @@ def _polars(records: list[dict[str, Any]]) -> Any:
 
 def split_rows(data: Any) -> list[Any]:
     """Each row of a DataFrame, Table or Series as its own frame."""
-    if isinstance(data, pa.Table):
+    if frames.is_table(data):
         return [data.slice(index, 1) for index in range(data.num_rows)]
     kind = _kind(data)
     if kind == ("polars", "DataFrame"):
@@ -138,7 +138,9 @@ def join_answers(answers: Sequence[Any]) -> Any:
     """
     if not answers:
         raise Invalid("there are no rows to send", fix="give at least one row")
-    if isinstance(answers[0], pa.Table):
+    if frames.is_table(answers[0]):
+        import pyarrow as pa
+
         return pa.concat_tables(answers)
     if _kind(answers[0]) == ("polars", "DataFrame"):
         import polars as pl

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, Self
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from trivet.domain.batching import Batching
-from trivet.domain.encoding import schema_from_text
 from trivet.domain.network import NetworkUse
 from trivet.errors import Invalid
 from trivet.sdk import operations, waits
 from trivet.sdk.calls import Operation, Platform
 from trivet.sdk.config import DynamicBatchingConfig
 from trivet.sdk.lists import shown_time, table_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["ModelConfig", "ModelState", "ModelVersion", "configuration"]
 
@@ -61,11 +61,11 @@ class ModelConfig:
         """Whether the model's code may use the network, `full` or `none`, if that is configured."""
         return self._config.get("network")
 
-    def input_schema(self) -> pa.Schema | None:
+    def input_schema(self) -> "pa.Schema | None":
         """The schema of the input."""
         return _schema(self._config.get("input_schema") or self._version.get("input_schema"))
 
-    def output_schema(self) -> pa.Schema | None:
+    def output_schema(self) -> "pa.Schema | None":
         """The schema of the output."""
         return _schema(self._config.get("output_schema") or self._version.get("output_schema"))
 
@@ -77,7 +77,9 @@ class ModelConfig:
         return f"ModelConfig({self.to_dict()})"
 
 
-def _schema(text: str | None) -> pa.Schema | None:
+def _schema(text: str | None) -> "pa.Schema | None":
+    from trivet.domain.encoding import schema_from_text
+
     return None if text is None else schema_from_text(text)
 
 
@@ -88,8 +90,8 @@ def configuration(
     batching: Batching | None,
     runtime: str | None = None,
     network: NetworkUse | None = None,
-    input_schema: pa.Schema | None,
-    output_schema: pa.Schema | None,
+    input_schema: "pa.Schema | None",
+    output_schema: "pa.Schema | None",
     dynamic_batching_config: DynamicBatchingConfig | None,
 ) -> dict[str, Any]:
     """A configuration as JSON."""
@@ -185,12 +187,12 @@ class ModelState:
         return dict(self._document)
 
     @property
-    def input_schema(self) -> pa.Schema | None:
+    def input_schema(self) -> "pa.Schema | None":
         """The schema of the input, as configured; None until it is loaded, unless it was given with the upload."""
         return self.config().input_schema()
 
     @property
-    def output_schema(self) -> pa.Schema | None:
+    def output_schema(self) -> "pa.Schema | None":
         """The schema of the output, likewise."""
         return self.config().output_schema()
 
@@ -276,8 +278,8 @@ class ModelVersion(ModelState):
         *,
         batching: Batching | None = None,
         network: NetworkUse | None = None,
-        input_schema: pa.Schema | None = None,
-        output_schema: pa.Schema | None = None,
+        input_schema: "pa.Schema | None" = None,
+        output_schema: "pa.Schema | None" = None,
         dynamic_batching_config: DynamicBatchingConfig | None = None,
     ) -> Self:
         """The version under another configuration, for use in pipelines.

@@ -4,14 +4,15 @@ import base64
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import pyarrow as pa
 
 from trivet.errors import Internal, Invalid, NotFound, Unavailable
 from trivet.sdk.calls import Call, Operation, Pause, Reply, checked, document
 from trivet.sdk.frames import names_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "ask",
@@ -81,7 +82,7 @@ def find_version(name: str, version: str | None, *, workspace: str) -> Operation
     )
 
 
-def schema_text(schema: pa.Schema | str | None, *, path: str = "schema") -> str | None:
+def schema_text(schema: "pa.Schema | str | None", *, path: str = "schema") -> str | None:
     """A schema as text.
 
     Args:
@@ -91,10 +92,12 @@ def schema_text(schema: pa.Schema | str | None, *, path: str = "schema") -> str 
     Raises:
         Invalid: it is neither.
     """
-    if isinstance(schema, pa.Schema):
-        return base64.b64encode(schema.serialize().to_pybytes()).decode()
     if schema is None or isinstance(schema, str):
         return schema
+    import pyarrow as pa
+
+    if isinstance(schema, pa.Schema):
+        return base64.b64encode(schema.serialize().to_pybytes()).decode()
     raise Invalid(
         f"{repr(schema)[:80]} is not a schema",
         why=f"it is a {type(schema).__name__}",
@@ -158,7 +161,7 @@ def logs(
     exclude: Sequence[str] | str | None,
     reverses_rows: bool = False,
     cursor: str | None = None,
-) -> Operation[tuple[pa.Table, str, str | None]]:
+) -> "Operation[tuple[pa.Table, str, str | None]]":
     """A page of the log: its rows, why it ends, and the next page's cursor. A limit of 0 returns only the columns."""
     if (start is None) != (end is None):
         raise Invalid("start_datetime and end_datetime are required together", fix="give both, or neither")
@@ -180,6 +183,8 @@ def logs(
         timeout_s=60.0,
     )
     reply = checked((yield request))
+    import pyarrow as pa
+
     try:
         table = pa.ipc.open_stream(pa.py_buffer(reply.content)).read_all()
     except pa.ArrowException as error:

@@ -6,19 +6,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from trivet.errors import Invalid, NotFound
 from trivet.sdk import answers, frames, operations, waits
 from trivet.sdk.calls import Platform
 from trivet.sdk.given_rows import join_answers, split_rows
-from trivet.sdk.log_files import LogFiles, read_size
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState, PipelineVersion
 from trivet.sdk.row_errors import OnError
 
 if TYPE_CHECKING:
     import httpx
+    import pyarrow as pa
 
 __all__ = ["Pipeline", "PipelineVersion"]
 
@@ -313,6 +310,8 @@ class Pipeline(PipelineState):
             arrow: Arrow files rather than JSON.
         """
         prefix = file_prefix or self.name()
+        from trivet.sdk.log_files import LogFiles, read_size
+
         most_bytes = read_size(data_size_limit or "100MB")
         left = EXPORT_ROWS if limit is None else limit
         cursor: str | None = None
@@ -362,7 +361,9 @@ def _one_of(first: Any, second: Any, name: str) -> Any:
     return second if first is None else first
 
 
-def _schema_changed(table: pa.Table) -> str:
+def _schema_changed(table: "pa.Table") -> str:
+    import pyarrow.compute as pc
+
     newest = pc.max(table["time"]).as_py() if table.num_rows and "time" in table.column_names else None
     return (
         f"Pipeline log schema has changed over the logs requested {table.num_rows} newest records retrieved successfully, "

@@ -1,13 +1,13 @@
 """What becomes of rows that fail: `on_error` of `infer`."""
 
-from typing import Any, Literal, TypeAlias, get_args
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from trivet.errors import Invalid
 from trivet.sdk import answers, frames
 from trivet.sdk.calls import Reply
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["OnError", "checked_on_error", "split_answer"]
 
@@ -43,7 +43,9 @@ def split_answer(data: Any, reply: Reply, *, separator: str | None, is_sorted: b
         separator: between a part and a column.
         is_sorted: see `answers.answer_of`.
     """
-    if answers.is_table(data):
+    if frames.is_table(data):
+        import pyarrow.compute as pc
+
         table = answers.read_table(reply)
         failed = pc.is_valid(table[MESSAGE])
         tables = (_without(table.filter(pc.invert(failed)), "error"), _without(table.filter(failed), *RESULTS))
@@ -65,5 +67,5 @@ def split_answer(data: Any, reply: Reply, *, separator: str | None, is_sorted: b
     return made[0], made[1]
 
 
-def _without(table: pa.Table, *parts: str) -> pa.Table:
+def _without(table: "pa.Table", *parts: str) -> "pa.Table":
     return table.select([name for name in table.column_names if name.partition(".")[0] not in parts])

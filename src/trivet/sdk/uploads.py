@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from trivet.domain.example_rows import Example, example_of
 from trivet.domain.frameworks import Framework
 from trivet.domain.network import NetworkUse
-from trivet.domain.version import Acceleration, Architecture
 from trivet.errors import Invalid, ModelUploadError, NotFound, TrivetError, Unavailable
 from trivet.sdk.calls import Call, Operation, Reply, document
 from trivet.sdk.operations import at, call, schema_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from trivet.domain.example_rows import Example
+    from trivet.domain.version import Acceleration, Architecture
 
 __all__ = ["announcement", "upload"]
 
@@ -24,10 +26,10 @@ def announcement(
     framework: Framework | str,
     *,
     workspace: str,
-    input_schema: pa.Schema | str | None,
-    output_schema: pa.Schema | str | None,
-    arch: Architecture | str | None,
-    accel: Acceleration | str,
+    input_schema: "pa.Schema | str | None",
+    output_schema: "pa.Schema | str | None",
+    arch: "Architecture | str | None",
+    accel: "Acceleration | str",
     python: str | None,
     network: NetworkUse | None = None,
     example: Any = None,
@@ -37,7 +39,7 @@ def announcement(
     Raises:
         Invalid: a schema is not valid, or the example suggests none.
     """
-    shown = None if example is None else example if isinstance(example, Example) else example_of(example)
+    shown = _example(example)
     return {
         "name": name,
         "framework": str(getattr(framework, "value", framework)),
@@ -51,6 +53,14 @@ def announcement(
         "suggested_schema": None if shown is None else schema_text(shown.schema, path="example"),
         "example": None if shown is None else list(shown.rows),
     }
+
+
+def _example(given: Any) -> "Example | None":
+    if given is None:
+        return None
+    from trivet.domain.example_rows import Example, example_of
+
+    return given if isinstance(given, Example) else example_of(given)
 
 
 def upload(
