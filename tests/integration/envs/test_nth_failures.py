@@ -66,7 +66,7 @@ def usual(bench: Bench, make_wheel) -> set[str]:
     return bench.files(bench.ensure("usual"))
 
 
-@pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "EMFILE"])
+@pytest.mark.parametrize("kind", ["ENOSPC", pytest.param("EIO", marks=pytest.mark.slow), "EMFILE"])
 def test_any_failed_operation_has_a_fix_and_the_next_build_succeeds(nth_failure, bench, usual, kind):
     seen = set()
     for fault in nth_failure.each(kind):
@@ -98,6 +98,7 @@ def test_any_failed_operation_has_a_fix_and_the_next_build_succeeds(nth_failure,
     assert len(seen) > 3
 
 
+@pytest.mark.slow
 def test_wherever_the_builder_dies_the_next_build_goes_through(nth_failure, bench, usual):
     seen = set()
     for fault in nth_failure.each("crash"):
