@@ -109,11 +109,11 @@ def test_limits_from_the_settings_hold(doomed):
 
 @pytest.mark.parametrize("how", ["sleep", "spin", "deadlock", "stop"])
 def test_a_call_that_hangs_is_cut_at_its_deadline_and_the_worker_replaced(doomed, make, how):
-    with doomed("--timeout", "1.5") as server:
+    with doomed("--timeout", "3") as server:
         before = [process.pid for process in server.model_processes()]
         answer = ask(server, how, 1000.0)
         assert (answer.status_code, answer.json()["reason"]) == (504, "deadline_exceeded")
-        assert "no answer within 1.5 s" in answer.json()["error"]
+        assert "no answer within 3 s" in answer.json()["error"]
         assert answer.json()["fix"]
         # On a busy machine the next worker may need longer to start than a request may wait.
         make.eventually(lambda: ask(server, "answer", 4.0).status_code == 200)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+WORKERS = 1_950_000_000
 TRIVET = Path(sys.executable).with_name("trivet")
 STEP_FLAGS = ("--framework", "python", "--input-schema", "x: float32[2]", "--output-schema", "x: float32[2]")
 
@@ -26,10 +27,10 @@ def trivet(*words: str | Path, home: Path) -> str:
 
 
 def open_to_others(home: Path) -> list[str]:
-    """Everything below a home that its group or others have rights to.
+    """Everything below a home that others have rights to, or a group that users can be in.
 
-    Environments are shared between tests, and lie elsewhere. A stored package has rights of its own, the same whoever stored
-    it: it is the folder of all of them that is closed.
+    Environments are shared between tests, and lie elsewhere. A stored package has fixed rights: it is the
+    folder of all of them that is closed. The workers of one model append to its log, through a group that they alone have.
     """
     found = []
     for folder, folders, files in os.walk(home, followlinks=False):
@@ -37,8 +38,9 @@ def open_to_others(home: Path) -> list[str]:
             folders.clear()
         for name in (*folders, *files):
             path = Path(folder, name)
-            mode = path.lstat().st_mode
-            if not stat.S_ISLNK(mode) and mode & 0o077:
+            about = path.lstat()
+            mode, to_workers = about.st_mode, stat.S_IWGRP if about.st_gid == WORKERS else 0
+            if not stat.S_ISLNK(mode) and mode & 0o077 & ~to_workers:
                 found.append(f"{stat.filemode(mode)} {path.relative_to(home)}")
     return sorted(found)
 
