@@ -64,7 +64,10 @@ class Batch:
     @property
     def nbytes(self) -> int:
         """About how many bytes the columns hold."""
-        return sum(column.nbytes for column in self.columns)
+        nbytes = 0
+        for column in self.columns:
+            nbytes += column.nbytes
+        return nbytes
 
     @staticmethod
     def of_record_batch(record_batch: pa.RecordBatch) -> "Batch":

@@ -12,7 +12,7 @@ from typing import Final, Self
 from trivet.domain.held_bytes import HeldBytes
 from trivet.errors import TooLarge
 
-__all__ = ["MOST_TIMES", "SMALL", "Allowance", "too_large"]
+__all__ = ["MOST_TIMES", "SMALL", "Allowance", "too_large", "uncounted_rows"]
 
 MOST_TIMES: Final = 100
 FREE: Final = 2**20
@@ -33,6 +33,11 @@ def too_large(max_bytes: int) -> TooLarge:
         f"the body is larger than {max_bytes / 2**20:g} MiB",
         fix="send fewer rows at once, send Arrow, or raise --max-body",
     )
+
+
+def uncounted_rows(bytes_a_row: int) -> int:
+    """How many rows of so many bytes, outputs included, `Allowance.hold_rows` does not count."""
+    return SMALL // max(1, bytes_a_row)
 
 
 class Allowance:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from trivet.errors import NotAcceptable, TrivetError
-from trivet.gateway.allowance import Allowance
+from trivet.gateway.allowance import Allowance, uncounted_rows
 from trivet.gateway.answer import Answer
 from trivet.gateway.doors.door import Find, OpenExchange, Page, PageMaker, Source
 from trivet.gateway.doors.reference_addresses import (
@@ -184,10 +184,13 @@ class _Exchanges:
     def _reader(self, came: Format, encoding: bytes) -> Callable[[bytes, Allowance], EchoedInputs]:
         decode = self._records.decode if came is Format.RECORDS else self._decode_arrow
         bytes_a_row, column_bytes = self._output_bytes, self._input_bytes
+        few = 0 if column_bytes is None else uncounted_rows(column_bytes + bytes_a_row)
 
         def read(body: bytes, allowance: Allowance) -> EchoedInputs:
             inputs = decode(inflate(body, encoding, allowance) if encoding else body, allowance)
             batch = inputs.batch
+            if batch.rows <= few:
+                return inputs
             columns = batch.nbytes if column_bytes is None else batch.rows * column_bytes
             allowance.hold_rows(batch.rows, columns=columns, bytes_a_row=bytes_a_row)
             return inputs

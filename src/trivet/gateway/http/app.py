@@ -26,6 +26,7 @@ from trivet.gateway.http.pages import Pages
 from trivet.gateway.http.rate_limited_log import RateLimitedLog
 from trivet.gateway.http.raw_answers import BegunOnce, send_raw
 from trivet.gateway.http.responses import Send, respond
+from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
 from trivet.gateway.live_pipeline import RawReader
 from trivet.gateway.pipelines import Abandoned, Pipelines, Taken
 
@@ -74,7 +75,7 @@ class GatewayApp:
         self._access = access
         self._hosts = hosts or OwnHosts()
         self._faults = RateLimitedLog(logging.getLogger(__name__))
-        self._id_prefix = secrets.token_hex(6)
+        self._id_prefix = secrets.token_hex(6).encode()
         self._id_count = itertools.count(1)
 
     def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
@@ -91,88 +92,61 @@ class GatewayApp:
             return self._refuse(error, scope, send)
         address = self._addresses.by_path.get(scope["path"])
         if address is not None and scope["method"] == "POST":
-            return self._answer_prediction(address, caller, scope, receive, send, headers=headers)
+            return self._answer_prediction(address, caller, scope, receive, send, headers)
         return self._answer_page(scope, headers, send)
 
-    async def _answer_prediction(
+    # One coroutine for all of it, and no keywords: the time that they take counts beside a small model's.
+    async def _answer_prediction(  # noqa: PLR0917
         self,
         address: Address,
         caller: Caller | None,
         scope: Mapping[str, Any],
-        receive: Receive,
-        send: Send,
-        *,
-        headers: Mapping[bytes, bytes],
-    ) -> None:
-        with Allowance(max_bytes=self._max_body, held=self._held) as allowance:
-            await self._answer_within(allowance, address, caller, scope, receive=receive, send=send, headers=headers)
-
-    async def _answer_within(
-        self,
-        allowance: Allowance,
-        address: Address,
-        caller: Caller | None,
-        scope: Mapping[str, Any],
-        *,
         receive: Receive,
         send: Send,
         headers: Mapping[bytes, bytes],
     ) -> None:
         request_id = self._request_id(headers.get(b"x-request-id"))
-        try:
-            with Taken(self._pipelines, address.pipeline, caller) as taken:
-                scope["state"]["on_left"] = taken.on_left()
-                length = headers.get(b"content-length", b"")
-                if len(length) >= self._long_digits:
-                    allowance.expect(int(length))
-                exchange = address.exchange(scope["path"], scope["query_string"], headers)
-                body = await read_body(receive, allowance, within_s=self._client_timeout_s)
-                answers, answered = True, None
-                while answered is None:
-                    if taken.moved(answers=answers):
-                        newer = self._addresses.exchange(address.door, taken.pipeline)
-                        exchange = newer(scope["path"], scope["query_string"], headers)
-                    try:
-                        if isinstance(exchange, RawReader):
-                            # An error after the first piece has no page: `_answer_error` logs it, and the connection is cut.
-                            send = BegunOnce(send)
-                            ask = partial(taken.pipeline.answer_raw, exchange, body, allowance)
-                            await self._send_raw(send, taken, ask, request_id)
-                            return
-                        answered = await taken.pipeline.answer(exchange, body, allowance), exchange.content_type
-                    except Replaced:
-                        answers = False
-                        allowance.decode_again()
-        except Abandoned:
-            return
-        except asyncio.CancelledError:
-            # Nothing but a stop that ran out of time cancels a request whose client is there.
-            stopped = Unavailable("the server stopped before this was answered", fix="send it again once one is up")
-            await self._answer_error(stopped, request_id, send, door=address.door)
-            return
-        except Exception as error:  # noqa: BLE001 - the edge: whatever happened becomes an answer
-            await self._answer_error(error, request_id, send, door=address.door)
-            return
-        content, content_type = answered
-        is_large = len(content) > LARGE_ANSWER
-        if is_large:
-            allowance.hold_anyway(len(content))
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"content-type", content_type),
-                    (b"content-length", b"%d" % len(content)),
-                    (b"x-request-id", request_id),
-                    (b"x-content-type-options", b"nosniff"),
-                ],
-            }
-        )
-        if is_large:
-            await _send_in_pieces(send, memoryview(content), taken)
-        else:
-            await send({"type": "http.response.body", "body": content})
+        connection: GatewayProtocol | None = scope["state"].get("connection")
+        with Allowance(0, self._max_body, self._held) as allowance:
+            try:
+                with Taken(self._pipelines, address.pipeline, caller) as taken:
+                    scope["state"]["on_left"] = taken.on_left()
+                    length = headers.get(b"content-length", b"")
+                    if len(length) >= self._long_digits:
+                        allowance.expect(int(length))
+                    exchange = address.exchange(scope["path"], scope["query_string"], headers)
+                    body = None if connection is None else connection.whole_body(allowance)
+                    if body is None:
+                        body = await read_body(receive, allowance, within_s=self._client_timeout_s)
+                    answers, content, content_type = True, None, b""
+                    while content is None:
+                        if taken.moved(answers=answers):
+                            newer = self._addresses.exchange(address.door, taken.pipeline)
+                            exchange = newer(scope["path"], scope["query_string"], headers)
+                        try:
+                            if isinstance(exchange, RawReader):
+                                # An error after the first piece has no page: `_answer_error` logs it, and the connection is cut.
+                                send = BegunOnce(send)
+                                ask = partial(taken.pipeline.answer_raw, exchange, body, allowance)
+                                await self._send_raw(send, taken, ask, request_id)
+                                return
+                            content_type = exchange.content_type
+                            content = await taken.pipeline.answer(exchange, body, allowance)
+                        except Replaced:
+                            answers = False
+                            allowance.decode_again()
+            except Abandoned:
+                return
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the edge: whatever happened becomes an answer
+                await self._answer_error(error, request_id, send, door=address.door)
+                return
+            if len(content) > LARGE_ANSWER:
+                allowance.hold_anyway(len(content))
+                await send(_ok_head(content, content_type, request_id))
+                await _send_in_pieces(send, memoryview(content), taken)
+            elif connection is None or not connection.answer(content, content_type, request_id):
+                await send(_ok_head(content, content_type, request_id))
+                await send({"type": "http.response.body", "body": content})
 
     async def _send_raw(
         self, send: Send, taken: Taken, ask: Callable[[], Awaitable[RawAnswer]], request_id: bytes
@@ -187,11 +161,11 @@ class GatewayApp:
     def _request_id(self, given: bytes | None) -> bytes:
         if given is not None and REQUEST_ID.fullmatch(given):
             return given
-        return f"{self._id_prefix}-{next(self._id_count):x}".encode()
+        return b"%b-%x" % (self._id_prefix, next(self._id_count))
 
     async def _answer_error(
         self,
-        error: Exception,
+        error: BaseException,
         request_id: bytes,
         send: Send,
         *,
@@ -201,6 +175,9 @@ class GatewayApp:
         headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         shown = request_id.decode()
+        if isinstance(error, asyncio.CancelledError):
+            # Nothing but a stop that ran out of time cancels a request whose client is there.
+            error = Unavailable("the server stopped before this was answered", fix="send it again once one is up")
         if not isinstance(error, TrivetError):
             self._faults.say(logging.ERROR, f"request {shown} failed", key=_place_of(error), exc_info=error)
             fix = "the server's log says more, under this request id or one shortly before it"
@@ -261,6 +238,19 @@ class GatewayApp:
         is_html = content_type.startswith(b"text/html")
         more = [(b"content-security-policy", CONTENT_SECURITY_POLICY)] if is_html else []
         await respond(send, status, content, content_type, more, head=method == "HEAD")
+
+
+def _ok_head(content: bytes | memoryview, content_type: bytes, request_id: bytes) -> dict[str, Any]:
+    return {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % len(content)),
+            (b"x-request-id", request_id),
+            (b"x-content-type-options", b"nosniff"),
+        ],
+    }
 
 
 async def _send_in_pieces(send: Send, content: memoryview, taken: Taken) -> None:

@@ -3,8 +3,8 @@
 uvicorn writes the head of an answer and its body separately, and each write is a system call that wakes the reader. Here what is
 written within one turn of the event loop leaves together.
 
-It uses attributes that uvicorn does not promise (`scope`, `cycle`, `timeout_keep_alive_task`, `_start_asgi_task`), and so does `draining`
-(`server_state`): pyproject.toml bounds uvicorn's version for that reason.
+It uses attributes that uvicorn does not promise (`scope`, `cycle`, `timeout_keep_alive_task`, `_start_asgi_task`, those of a cycle), and
+so does `draining` (`server_state`): pyproject.toml bounds uvicorn's version for that reason.
 """
 
 import asyncio
@@ -15,12 +15,16 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from trivet.domain.held_bytes import HeldBytes
+from trivet.gateway.allowance import Allowance
 
 __all__ = ["GatewayProtocol", "connections"]
 
 MOST_HEAD_BYTES = 2**19
 # A client that reads this much within the time is slow, and not gone.
 LEAST_READ_BYTES = 2**18
+# A copy of so few bytes takes less time than a second buffer.
+SMALL_CONTENT = 2**13
+OK_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\nx-content-type-options: nosniff\r\n\r\n"
 TOO_MUCH_HELD = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -54,10 +58,15 @@ class _GatheringTransport:
 
     def _flush(self) -> None:
         held, self._held = self._held, []
-        if held and not self._transport.is_closing():
-            self._written += sum(map(len, held))
-            self._transport.writelines(held)
-            if self._unread_timer is None and self._transport.get_write_buffer_size():
+        transport = self._transport
+        if held and not transport.is_closing():
+            if len(held) == 1:
+                self._written += len(held[0])
+                transport.write(held[0])
+            else:
+                self._written += sum(map(len, held))
+                transport.writelines(held)
+            if self._unread_timer is None and transport.get_write_buffer_size():
                 self._watch_reader()
 
     def _watch_reader(self) -> None:
@@ -80,6 +89,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     uvicorn's parser would keep a head without end, and a connection on which none ever comes.
 
+    ASGI's messages take a small request as long as the model does, because uvicorn checks each of them. An application finds this
+    object as `connection` in the `state` of a scope, and uses `whole_body` and `answer` where nothing has to be waited for.
+
     Args:
         about: uvicorn's own arguments.
         held: what all requests of the process hold: heads and answers that are not read count here.
@@ -95,6 +107,43 @@ class GatewayProtocol(HttpToolsProtocol):
         super().__init__(**about)
         self._held = held
         self._client_timeout_s = client_timeout_s
+        self.app_state = {**self.app_state, "connection": self}
+
+    def whole_body(self, allowance: Allowance) -> bytes | None:
+        """The body of the request that is being answered, if it has come as a whole; None if `receive` has to wait.
+
+        Raises as `Allowance.arrive` does.
+        """
+        cycle = self._answering
+        if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
+            return None
+        self.flow.resume_reading()
+        cycle.message_event.clear()
+        body = bytes(cycle.body)
+        cycle.body = bytearray()
+        allowance.arrive(len(body), is_whole=True)
+        return body
+
+    def answer(self, content: bytes | memoryview, content_type: bytes, request_id: bytes) -> bool:
+        """Answer the request with status 200. Neither the type nor the id may hold what HTTP does not allow in a header.
+
+        Returns:
+            False if `send` has to do it: it waits for a client that does not read, and closes the connection.
+        """
+        cycle = self._answering
+        if cycle is None or cycle.disconnected or not cycle.keep_alive or self.flow.write_paused:
+            return False
+        cycle.response_started = True
+        head = OK_HEAD % (content_type, len(content), request_id)
+        if len(content) <= SMALL_CONTENT:
+            self.transport.write(head + content)
+        else:
+            self.transport.write(head)
+            self.transport.write(content)
+        cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected."""
@@ -128,7 +177,8 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._hold_head(0)
             # Empty lines after an answer end uvicorn's own waiting for the next request, and begin none.
             if not self.cycle.response_complete or self.timeout_keep_alive_task is not None:
-                self._stop_head_timer()
+                if self._head_timer is not None:
+                    self._stop_head_timer()
             else:
                 self._start_head_timer()
             return
