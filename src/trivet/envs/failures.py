@@ -8,7 +8,16 @@ from typing import NamedTuple
 
 from trivet.errors import BadEnvironment
 
-__all__ = ["WHAT", "Circumstances", "disk_error", "explanation", "is_about_python", "is_disk_full", "uv_error"]
+__all__ = [
+    "WHAT",
+    "Circumstances",
+    "disk_error",
+    "explanation",
+    "is_about_python",
+    "is_disk_full",
+    "uv_error",
+    "without_wheels",
+]
 
 WHAT = "Could not pip install user provided requirements.txt"
 
@@ -25,6 +34,7 @@ _CHATTER = re.compile(
 _PYTHON = re.compile(
     r"Python (ABI )?(tag|version|implementation)|does not satisfy Python|requires? Python|Requires-Python|Python[<>]=?\d"
 )
+_NO_WHEEL = re.compile(r"Because (\S+?)==\S+ has no (?:usable )?wheels|Wheels are required for `([^`]+)`")
 _DISK = re.compile(r"No space left on device|\(os error (28|122|27)\)|File too large|Disk quota|SIGXFSZ")
 
 
@@ -146,6 +156,11 @@ def is_about_python(stderr: str) -> bool:
     if "No solution found" in stderr:
         return _PYTHON.search(stderr) is not None
     return "Failed to build" in stderr or "Failed to download and build" in stderr
+
+
+def without_wheels(stderr: str) -> tuple[str, ...]:
+    """The packages of which uv says that they have no wheel, and that it may not build."""
+    return tuple(dict.fromkeys(match[1] or match[2] for match in _NO_WHEEL.finditer(stderr)))
 
 
 def is_disk_full(text: str) -> bool:

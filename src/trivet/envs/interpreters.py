@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trivet.errors import BadEnvironment
 
-__all__ = ["OLDEST", "OWN_MINOR", "Interpreter", "choose", "find_interpreters", "nearest_first", "parse_wanted"]
+__all__ = ["OLDEST", "OWN_MINOR", "Interpreter", "choose", "find_interpreters", "newest_first", "parse_wanted"]
 
 OLDEST = (3, 8)
 OWN_MINOR = (sys.version_info.major, sys.version_info.minor)
@@ -210,10 +210,7 @@ def describe(interpreters: Iterable[Interpreter]) -> str:
     return ", ".join(".".join(map(str, version)) for version in versions) or "none at all"
 
 
-def nearest_first(interpreters: Sequence[Interpreter], *, minor: tuple[int, int]) -> tuple[Interpreter, ...]:
-    """One interpreter for each minor release other than `minor`: the nearest first, of two as near the older."""
-    others = sorted(
-        {found.minor for found in interpreters if found.minor != minor},
-        key=lambda other: (abs(other[1] - minor[1]), other),
-    )
+def newest_first(interpreters: Sequence[Interpreter], *, besides: tuple[int, int]) -> tuple[Interpreter, ...]:
+    """One interpreter for each minor release other than `besides`."""
+    others = sorted({found.minor for found in interpreters if found.minor != besides}, reverse=True)
     return tuple(choose(interpreters, other) for other in others)

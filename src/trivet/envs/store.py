@@ -310,7 +310,7 @@ class EnvironmentStore:
         )
         inputs = [
             spec,
-            spec.python or OWN_MINOR,
+            spec.python or [*OWN_MINOR, "or a Python with wheels"],
             _platform(),
             self._worker,
             repr(KNOWN_BAD),

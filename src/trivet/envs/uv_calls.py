@@ -23,6 +23,7 @@ from trivet.envs.confined import (
     uv_cache,
     uv_reads,
 )
+from trivet.envs.failures import without_wheels
 from trivet.envs.interpreters import Interpreter
 from trivet.envs.processes import Finished, run
 from trivet.envs.uv_settings import UvSettings
@@ -37,7 +38,6 @@ _IMPORT_LIMIT_S = 300.0
 
 # What uv says of a build when it may not start programs, and of an install when it may not build.
 _REFUSED = re.compile(r"os error 13|Permission denied|Failed to (download and )?build|build backend")
-_NO_WHEEL = re.compile(r"Because (\S+?)==\S+ has no (?:usable )?wheels|Wheels are required for `([^`]+)`")
 
 
 class UvFailedError(Exception):
@@ -64,7 +64,14 @@ class Uv:
         return self._space / "environment"
 
     def compile(
-        self, requirements: Sequence[str], *, constraints: Sequence[str], python: Interpreter, as_of: date | None
+        self,
+        requirements: Sequence[str],
+        *,
+        constraints: Sequence[str],
+        python: Interpreter,
+        as_of: date | None,
+        only_wheels: Sequence[str] = (),
+        dependencies: bool = True,
     ) -> str:
         """Resolves requirements to a lock with hashes.
 
@@ -73,6 +80,8 @@ class Uv:
             constraints: PEP 508 lines that limit versions without requesting packages.
             python: the interpreter to resolve for.
             as_of: the last day (UTC) whose releases count.
+            only_wheels: names of packages that must not be built from source.
+            dependencies: whether the packages' own requirements are resolved too.
 
         Raises:
             UvFailedError: there is no solution, or the index is not readable.
@@ -85,6 +94,10 @@ class Uv:
             # uv would read a date alone in this machine's time zone.
             midnight = datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC) + timedelta(days=1)
             arguments += ["--exclude-newer", midnight.isoformat()]
+        for name in only_wheels:
+            arguments += ["--only-binary", name]
+        if not dependencies:
+            arguments.append("--no-deps")
         if not self.confined.active or not self.settings.source_builds:
             return self._uv(arguments, limit_s=_RESOLVE_LIMIT_S).stdout
         # uv asks an interpreter about itself once, and must start it for that.
@@ -123,10 +136,10 @@ class Uv:
                 self._install(packages.values(), "--no-build", on_tick=on_tick)
                 break
             except UvFailedError as error:
-                name = _without_wheel(error.stderr)
-                if error.timed_out or name not in packages:
+                names = [name for name in without_wheels(error.stderr) if name in packages]
+                if error.timed_out or not names:
                     raise
-                sources[name] = packages.pop(name)
+                sources |= {name: packages.pop(name) for name in names}
         if sources or not confined:
             rest = sources if confined else packages
             self._install(rest.values(), on_tick=on_tick, python=python.path if confined else None)
@@ -267,12 +280,6 @@ def _packages(lock: str) -> dict[str, str]:
     """The parts of a lock by the packages' names."""
     parts = re.split(r"^(?=\S)", lock, flags=re.MULTILINE)
     return {re.split(r"[=<>!~ @\[;]", part, maxsplit=1)[0]: part.rstrip("\n") for part in parts if part.strip()}
-
-
-def _without_wheel(stderr: str) -> str:
-    """The package for which uv refuses an install without builds."""
-    match = _NO_WHEEL.search(stderr)
-    return "" if match is None else match[1] or match[2]
 
 
 def _signal(code: int) -> str:

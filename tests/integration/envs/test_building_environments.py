@@ -172,7 +172,7 @@ def test_a_wanted_python_is_used(store, wheels, environ):
     assert answer(environment, "import sys, alpha; print('%d.%d' % sys.version_info[:2])") == minor
 
 
-def test_the_nearest_python_that_fits_is_chosen_and_named(store, wheels, make_wheel, environ):
+def test_the_newest_python_that_fits_is_chosen_and_named(store, wheels, make_wheel, environ):
     others = {found.minor for found in find_interpreters(environ, uv=uv_program())} - {OWN_MINOR}
     if not others:
         pytest.skip("there is only one Python here")
@@ -180,8 +180,7 @@ def test_the_nearest_python_that_fits_is_chosen_and_named(store, wheels, make_wh
     for major, minor in others:
         make_wheel(wheels, "fussy", "1.0", tag=f"cp{major}{minor}-none-any")
     environment = store.ensure(EnvironmentSpec(requirements=("fussy==1.0",)), offline=True, wheels=wheels)
-    nearest = min(others, key=lambda minor: (abs(minor[1] - OWN_MINOR[1]), minor))
-    assert environment.python_version.startswith(".".join(map(str, nearest)) + ".")
+    assert environment.python_version.startswith(".".join(map(str, max(others))) + ".")
     assert environment.notes[0].startswith(f"Python {environment.python_version} was chosen in place of {own}.")
 
 

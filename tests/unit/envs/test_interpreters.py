@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trivet.envs.interpreters import OWN_MINOR, Interpreter, choose, find_interpreters, nearest_first, parse_wanted
+from trivet.envs.interpreters import OWN_MINOR, Interpreter, choose, find_interpreters, newest_first, parse_wanted
 from trivet.errors import BadEnvironment
 
 NO_UV = Path("/nowhere/uv")
@@ -36,9 +36,9 @@ def test_a_missing_one_says_which_there_are_and_how_to_get_it():
     )
 
 
-def test_others_are_tried_nearest_first_and_the_older_of_two_as_near():
+def test_other_interpreters_are_tried_newest_first():
     found = tuple(fake(3, minor, 1) for minor in (8, 9, 10, 11, 12, 13))
-    assert [other.minor[1] for other in nearest_first(found, minor=(3, 11))] == [10, 12, 9, 13, 8]
+    assert [other.minor[1] for other in newest_first(found, besides=(3, 11))] == [13, 12, 10, 9, 8]
 
 
 def test_our_own_interpreter_is_found_without_path_and_home():
