@@ -104,6 +104,8 @@ def upload(
 
       trivet upload features my_step/       (a folder with a trivet.yaml needs no flags)
     """
+    from trivet.domain.schema import format_schema
+
     flags = model_flags(
         framework=framework,
         input_schema=input_schema,
@@ -132,7 +134,8 @@ def upload(
                 name,
                 path,
                 framework=flags.framework,
-                input_schema=flags.input_schema,
+                # A schema of a text or a file is typed: `?` means what it says.
+                input_schema=flags.input_schema and format_schema(flags.input_schema),
                 output_schema=flags.output_schema,
                 example=rows,
                 python=python,

@@ -147,6 +147,7 @@ def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]
         "output_schema": _schema(outputs),
         "input_schema_text": _text(inputs),
         "output_schema_text": _text(outputs),
+        "allow_nulls": version.settings.allow_nulls,
         "batching": batching,
         "batching_reason": reason,
         "network": None if loaded is None else network_of(loaded, version.config),

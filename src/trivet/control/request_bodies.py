@@ -62,6 +62,10 @@ class NewUpload(_Body):
     tensor_fields: list[str] | None = Field(None, description=_TENSOR_FIELDS)
     batch_config: Batching | None = Field(None, description=_BATCH_CONFIG)
     network: NetworkUse | None = Field(None, description=_NETWORK)
+    allow_nulls: bool | None = Field(
+        None,
+        description="Whether a Python step takes nulls where its schema is nullable. Null: only if the schema is a text.",
+    )
 
 
 class Configure(_Body):

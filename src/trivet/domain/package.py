@@ -85,6 +85,7 @@ class ModelSettings:
     Attributes:
         suggested_schema: of the input, from the owner's example data; for a model that has no input schema else.
         example: rows to try before the model is ready.
+        allow_nulls: whether a Python step takes nulls where the schema of its upload is nullable.
     """
 
     name: str | None = None
@@ -101,6 +102,7 @@ class ModelSettings:
     timeout_s: float | None = None
     memory_bytes: int | None = None
     open_files: int | None = None
+    allow_nulls: bool | None = None
     example: tuple[dict[str, Any], ...] = ()
     tests: tuple[TestCase, ...] = ()
 

@@ -223,6 +223,7 @@ class AsyncClient:
         accel: "Acceleration | str" = "none",
         python: str | None = None,
         network: NetworkUse | None = None,
+        allow_nulls: bool | None = None,
         within_s: float = 600.0,
     ) -> AsyncModelVersion:
         """Upload a model: see `Client.upload_model`."""
@@ -230,6 +231,7 @@ class AsyncClient:
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
             arch=arch, accel=accel, python=python, network=network, example=example,
+            allow_nulls=allow_nulls,
         )  # fmt: skip
         opened = as_file(path)
         # Zipping a folder may take long.

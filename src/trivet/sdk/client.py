@@ -211,6 +211,7 @@ class Client:
         accel: "Acceleration | str" = "none",
         python: str | None = None,
         network: NetworkUse | None = None,
+        allow_nulls: bool | None = None,
         timeout: float = 600.0,
         progress: Callable[[int, int], None] | None = None,
     ) -> ModelVersion:
@@ -232,6 +233,8 @@ class Client:
             accel: the accelerator that it is built for; without that it is not run.
             python: the version of the interpreter, as in `3.10`.
             network: `none` keeps the model's code from the network.
+            allow_nulls: whether a Python step takes nulls where `input_schema` is nullable. By default it does if the schema is
+                a text, where nullable is typed (`?`), and not if it is pyarrow's, where nullable is the default.
             timeout: seconds to wait at most.
             progress: called with the number of bytes sent and the total.
 
@@ -244,6 +247,7 @@ class Client:
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
             arch=arch, accel=accel, python=python, network=network, example=example,
+            allow_nulls=allow_nulls,
         )  # fmt: skip
         with as_file(path) as (file, file_name):
             version = self.run(uploads.upload(file=file, file_name=file_name, fields=fields, progress=progress))

@@ -33,6 +33,7 @@ def announcement(
     python: str | None,
     network: NetworkUse | None = None,
     example: Any = None,
+    allow_nulls: bool | None = None,
 ) -> dict[str, Any]:
     """The description of a file that is sent before its bytes.
 
@@ -52,6 +53,7 @@ def announcement(
         "network": network,
         "suggested_schema": None if shown is None else schema_text(shown.schema, path="example"),
         "example": None if shown is None else list(shown.rows),
+        "allow_nulls": allow_nulls,
     }
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from trivet.control.streaming import UploadThreads
 from trivet.control.use_cases.uploads import clear_uploads
+from trivet.domain.encoding import schema_to_text
 from trivet.domain.frameworks import Runtime
 from trivet.domain.version import LoadedModel, VersionStatus
 from trivet.errors import NotFound, TrivetError, Unavailable
@@ -56,6 +57,30 @@ def test_an_upload_becomes_a_version_that_waits_to_be_loaded(api) -> None:
     assert api.call("GET", f"/v1/versions/{version['uuid']}") == version
     kept = api.control.catalog.models.version(version["uuid"]).settings
     assert (kept.tensor_fields, kept.batch_config, kept.network) == (("tensor",), "single", "none")
+
+
+EMPTY_ZIP = b"PK\x05\x06" + b"\0" * 18
+NULLABLE = pa.schema([pa.field("text", pa.string()), pa.field("size", pa.int32(), nullable=False)])
+
+
+@pytest.mark.parametrize(
+    ("framework", "schema", "allow_nulls", "stored", "text"),
+    [
+        ("python", schema_to_text(NULLABLE), None, False, "text: string; size: int32"),
+        ("python", schema_to_text(NULLABLE), True, True, "text: string?; size: int32"),
+        ("python", "text: string?; size: int32", None, True, "text: string?; size: int32"),
+        ("python", "text: string?; size: int32", False, False, "text: string; size: int32"),
+        ("custom", schema_to_text(NULLABLE), None, None, "text: string?; size: int32"),
+    ],
+    ids=["pyarrow", "pyarrow-allowed", "typed", "typed-refused", "custom"],
+)
+def test_a_step_with_a_schema_of_pyarrow_refuses_nulls(api, framework, schema, allow_nulls, stored, text) -> None:
+    version = api.upload(
+        content=EMPTY_ZIP, file_name="step.zip", framework=framework, input_schema=schema, allow_nulls=allow_nulls
+    )
+    assert version["allow_nulls"] is stored
+    assert version["input_schema_text"] == text
+    assert api.control.catalog.models.version(version["uuid"]).settings.allow_nulls is stored
 
 
 def test_versions_are_counted_and_the_newest_comes_first(api) -> None:

@@ -132,6 +132,7 @@ class Client(trivet.Client):
         Framework: frameworks.Framework | str | None = None,  # noqa: N803 - so it is in the reference's documents
         python: str | None = None,
         network: Literal["full", "none"] | None = None,
+        allow_nulls: bool | None = None,
         timeout: float = 600.0,
         progress: Callable[[int, int], None] | None = None,
     ) -> trivet.ModelVersion:
@@ -158,6 +159,7 @@ class Client(trivet.Client):
                 accel=str(accel or Acceleration._None),  # noqa: SLF001 - the reference's name
                 python=python,
                 network=network,
+                allow_nulls=allow_nulls,
                 timeout=timeout,
                 progress=progress,
             )

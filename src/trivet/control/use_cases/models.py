@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from trivet.control.context import Control
 from trivet.control.request_bodies import Configure
-from trivet.control.use_cases.schemas import read_schema
+from trivet.control.use_cases.schemas import read_rows, read_schema
 from trivet.domain.access import Action, Caller, check
 from trivet.domain.digest import Digest
 from trivet.domain.events import UploadLogLine
@@ -171,12 +171,15 @@ def configure(control: Control, caller: Caller, id_or_uuid: int | str, body: Con
         raise Invalid(
             f"a target of {target} rows with a limit of {limit}", fix="raise the limit", path="batch_size_target"
         )
+    # A version that allows nulls, or was not asked, takes the schema as it is.
+    allow_nulls = True if version.settings.allow_nulls is not False else None
+    input_schema, _ = read_rows(body.input_schema, framework=version.framework, allow_nulls=allow_nulls)
     config = ModelConfig(
         id=0,
         version_id=version.id,
         tensor_fields=None if body.tensor_fields is None else tuple(body.tensor_fields),
         batch_config=body.batch_config,
-        input_schema=read_schema(body.input_schema, which="input"),
+        input_schema=input_schema,
         output_schema=read_schema(body.output_schema, which="output"),
         max_batch_delay_ms=body.max_batch_delay_ms,
         batch_size_target=body.batch_size_target,

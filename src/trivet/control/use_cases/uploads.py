@@ -15,7 +15,7 @@ import msgspec
 from trivet.control.context import Control
 from trivet.control.request_bodies import NewUpload
 from trivet.control.use_cases.models import forget_bytes
-from trivet.control.use_cases.schemas import read_schema
+from trivet.control.use_cases.schemas import read_rows, read_schema
 from trivet.disk.errors import disk_error
 from trivet.disk.replace import replace_file
 from trivet.domain.access import Action, Caller, check
@@ -82,9 +82,10 @@ def _announce(control: Control, body: NewUpload, workspace: str | int) -> Upload
     workspace_id = control.catalog.workspaces.get(workspace).id
     if body.size is not None:
         _check_size(control, body.size)
+    input_schema, allow_nulls = read_rows(body.input_schema, framework=body.framework, allow_nulls=body.allow_nulls)
     settings = ModelSettings(
         framework=body.framework,
-        input_schema=read_schema(body.input_schema, which="input"),
+        input_schema=input_schema,
         output_schema=read_schema(body.output_schema, which="output"),
         suggested_schema=read_schema(body.suggested_schema, which="input"),
         example=tuple(body.example or ()),
@@ -92,6 +93,7 @@ def _announce(control: Control, body: NewUpload, workspace: str | int) -> Upload
         batch_config=body.batch_config,
         network=body.network,
         python=body.python,
+        allow_nulls=allow_nulls,
     )
     upload = Upload(
         id=uuid.uuid4().hex,
