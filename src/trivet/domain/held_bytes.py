@@ -1,10 +1,12 @@
 """How many bytes all requests of a process hold together, up to a limit."""
 
 import threading
+from types import TracebackType
+from typing import Self
 
 from trivet.errors import Overloaded, TooLarge
 
-__all__ = ["HeldBytes"]
+__all__ = ["HeldBytes", "Hold"]
 
 
 class HeldBytes:
@@ -64,6 +66,49 @@ class HeldBytes:
         """Count what is held already, beyond the limit too; below 0, what is not held any more."""
         with self._lock:
             self.held += nbytes
+
+
+class Hold:
+    """What one request holds. As a `with` block it is the time in which the request holds memory.
+
+    Args:
+        held: what all requests of the process hold; by default without a limit.
+    """
+
+    __slots__ = ("_all", "_held")
+
+    def __init__(self, held: HeldBytes | None = None) -> None:
+        self._all = held or HeldBytes()
+        self._held = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._held:
+            self._all.add(-self._held)
+            self._held = 0
+
+    def hold(self, nbytes: int) -> None:
+        """Count what the request holds until its end.
+
+        Raises:
+            TooLarge, Overloaded: there is no room for it.
+        """
+        self._all.hold(nbytes, besides=self._held)
+        self._held += nbytes
+
+    def hold_anyway(self, nbytes: int) -> None:
+        """Count what is there already, beyond the limit too."""
+        self._all.add(nbytes)
+        self._held += nbytes
+
+    def give_back(self, nbytes: int) -> None:
+        """Count what the request does not hold any more."""
+        self._all.add(-nbytes)
+        self._held -= nbytes
 
 
 def _mib(nbytes: int) -> int:

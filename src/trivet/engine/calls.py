@@ -8,6 +8,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from trivet.domain.held_bytes import Hold
 from trivet.engine.batch import Batch
 from trivet.errors import TrivetError
 from trivet_worker.tensors import OutputMismatch, fixed_shape, form_of
@@ -115,6 +116,8 @@ class RawAnswer:
         nbytes: of the body; None where it comes in several pieces.
         pieces: the body, in pieces as they come, none of them empty. Iterating raises `TrivetError` where the rest does not come.
         leave: to be called when no more pieces are needed: the model then ends the answer.
+        count: counts the pieces that have arrived and were not passed on, from now on. Raises as `Hold.hold` does; if there is no
+            room for a later piece, iterating raises that.
     """
 
     status: int
@@ -123,6 +126,7 @@ class RawAnswer:
     nbytes: int | None
     pieces: AsyncIterator[bytes]
     leave: Callable[[], None]
+    count: Callable[[Hold], None]
 
     async def body(self) -> bytes:
         """All pieces together. Raises as iterating them does."""
@@ -135,10 +139,28 @@ class ArrivingAnswer:
     def __init__(self) -> None:
         # Without a limit of its own: the link bounds the answer, and a slow client must not hold up the model.
         self._arrived: asyncio.Queue[Outcome] = asyncio.Queue()
+        self._nbytes = 0
+        self._hold: Hold | None = None
 
     def deliver(self, piece: Outcome) -> None:
         """Take the next piece, or the error that ends the answer."""
+        if isinstance(piece, Piece):
+            try:
+                if self._hold is not None:
+                    self._hold.hold(len(piece.data))
+                self._nbytes += len(piece.data)
+            except TrivetError as error:
+                piece = error
         self._arrived.put_nowait(piece)
+
+    def _count(self, hold: Hold) -> None:
+        hold.hold(self._nbytes)
+        self._hold = hold
+
+    def _passed_on(self, piece: Piece) -> None:
+        self._nbytes -= len(piece.data)
+        if self._hold is not None:
+            self._hold.give_back(len(piece.data))
 
     async def _next(self) -> Piece:
         piece = await self._arrived.get()
@@ -161,19 +183,27 @@ class ArrivingAnswer:
         except BaseException:
             leave()
             raise
+
+        def left() -> None:
+            # The request ends, and its count with it.
+            self._hold = None
+            leave()
+
         return RawAnswer(
             status=first.status,
             content_type=first.content_type,
             headers=first.headers,
             nbytes=len(first.data) if first.last else None,
             pieces=self._pieces(first),
-            leave=leave,
+            leave=left,
+            count=self._count,
         )
 
     async def _pieces(self, piece: Piece) -> AsyncIterator[bytes]:
         while True:
             if piece.data:
                 yield piece.data
+            self._passed_on(piece)
             if piece.last:
                 return
             piece = await self._next()

@@ -6,10 +6,9 @@ stand for gigabytes: compressed buffers, bits, values without bytes, one batch t
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from trivet.domain.held_bytes import HeldBytes
+from trivet.domain.held_bytes import HeldBytes, Hold
 from trivet.errors import TooLarge
 
 __all__ = ["MOST_TIMES", "SMALL", "Allowance", "too_large", "uncounted_rows"]
@@ -40,10 +39,8 @@ def uncounted_rows(bytes_a_row: int) -> int:
     return SMALL // max(1, bytes_a_row)
 
 
-class Allowance:
-    """What one request may still allocate: a hundred times of what was sent, at least a few mebibytes.
-
-    As a `with` block it is the time in which the request holds memory: it counts among what all requests hold.
+class Allowance(Hold):
+    """What one request may still allocate: a hundred times of what was sent, at least a few mebibytes; and what it holds.
 
     Args:
         sent: bytes of the body as it arrived, compressed or not.
@@ -55,25 +52,14 @@ class Allowance:
         max_bytes: as given.
     """
 
-    __slots__ = ("_all", "_body", "_held", "_spent", "max_bytes", "sent")
+    __slots__ = ("_body", "_spent", "max_bytes", "sent")
 
     def __init__(self, sent: int = 0, max_bytes: int = 2**62, held: HeldBytes | None = None) -> None:
+        super().__init__(held)
         self.sent = sent
         self.max_bytes = max_bytes
         self._spent = 0
-        self._held = 0
         self._body = 0
-        self._all = held or HeldBytes()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if self._held:
-            self._all.add(-self._held)
-            self._held = 0
 
     def expect(self, nbytes: int) -> None:
         """Refuse a body of a length that is known before it arrives.
@@ -94,24 +80,10 @@ class Allowance:
             self.hold(nbytes)
             self._body = self._held
 
-    def hold(self, nbytes: int) -> None:
-        """Count what the request holds until its end.
-
-        Raises:
-            TooLarge, Overloaded: there is no room for it.
-        """
-        self._all.hold(nbytes, besides=self._held)
-        self._held += nbytes
-
     def keep(self, nbytes: int) -> None:
         """Count what the request holds beside its body, as long as that. Raises as `hold` does."""
         self.hold(nbytes)
         self._body = self._held
-
-    def hold_anyway(self, nbytes: int) -> None:
-        """Count what is there already, beyond the limit too."""
-        self._all.add(nbytes)
-        self._held += nbytes
 
     @contextmanager
     def holding(self, nbytes: int) -> Iterator[None]:
@@ -120,13 +92,11 @@ class Allowance:
         try:
             yield
         finally:
-            self._all.add(-nbytes)
-            self._held -= nbytes
+            self.give_back(nbytes)
 
     def decode_again(self) -> None:
         """What was decoded is not held any more: another version decodes the body."""
-        self._all.add(self._body - self._held)
-        self._held = self._body
+        self.give_back(self._held - self._body)
         self._spent = 0
 
     @property

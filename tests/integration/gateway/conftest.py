@@ -31,6 +31,7 @@ from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.loading import Loader
 from trivet.gateway.pipelines import Pipelines
 from trivet.workers import ProcessLauncher, WorkerFiles, WorkerSpec
+from trivet_tests.asgi import request_scope
 
 X = pa.schema([pa.field("x", pa.int64(), nullable=False)])
 Y = pa.schema([pa.field("y", pa.int64(), nullable=False)])
@@ -140,15 +141,7 @@ class Stand:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        scope = {
-            "type": "http",
-            "state": {},
-            "method": "POST",
-            "path": path,
-            "query_string": query.encode(),
-            "headers": [(b"content-type", b"application/json")],
-        }
-        await self.app(scope, receive, send)
+        await self.app(request_scope(path, query=query.encode()), receive, send)
         return sent[0]["status"], json.loads(bytes(sent[1]["body"]))
 
     async def get(self, path: str) -> tuple[int, Any]:
@@ -158,8 +151,7 @@ class Stand:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
-        await self.app(scope, None, send)
+        await self.app(request_scope(path, method="GET", headers=()), None, send)
         return sent[0]["status"], json.loads(bytes(sent[1]["body"]))
 
     async def until(self, condition: Callable[[], Any], *, within_s: float = 60.0) -> None:

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 import zstandard
 
+from trivet_tests.asgi import request_scope
+
 RECORDS = "application/json; format=pandas-records"
 FILE = "application/vnd.apache.arrow.file"
 STREAM = "application/vnd.apache.arrow.stream"
@@ -135,17 +137,8 @@ def test_a_disconnected_client_does_no_harm(server):
     async def send(message):
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "state": {},
-        "method": "POST",
-        "path": "/infer",
-        "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
-    }
-
     async def call():
-        await server.app(scope, receive, send)
+        await server.app(request_scope(), receive, send)
 
     asyncio.run(call())
     assert sent == []

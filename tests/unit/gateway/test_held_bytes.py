@@ -14,6 +14,7 @@ from trivet.gateway.allowance import Allowance
 from trivet.gateway.doors.table import open_doors
 from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.pipelines import Pipelines
+from trivet_tests.asgi import request_scope
 
 MIB = 2**20
 SCHEMA = parse_schema("x: float64")
@@ -47,14 +48,7 @@ class Client:
         headers = [(b"content-type", content_type)]
         headers += [(b"content-length", b"%d" % length)] if length else []
         headers += [(b"content-encoding", encoding)] if encoding else []
-        self.scope = {
-            "type": "http",
-            "state": {},
-            "method": "POST",
-            "path": "/infer",
-            "query_string": b"",
-            "headers": headers,
-        }
+        self.scope = request_scope(headers=headers)
         self.task = asyncio.ensure_future(app(self.scope, self._receive, self._send))
 
     async def _receive(self):

@@ -15,6 +15,7 @@ from trivet.gateway.doors.table import open_doors
 from trivet.gateway.formats.json_text import NUMBERS_AT_ONCE, column_texts
 from trivet.gateway.http.app import LARGE_ANSWER, PIECE_BYTES, GatewayApp
 from trivet.gateway.pipelines import Pipelines
+from trivet_tests.asgi import request_scope
 
 SCHEMA = parse_schema("x: int64")
 WIDE = parse_schema("y: float32[500000]")
@@ -45,15 +46,7 @@ def ask(make_pipeline):
             )
         )
         app = GatewayApp(pipelines, open_doors(pipelines, partition=""), max_body=2**20, held=held)
-        headers = [(b"content-type", b"application/json")]
-        scope = {
-            "type": "http",
-            "state": {},
-            "method": "POST",
-            "path": "/infer",
-            "query_string": b"",
-            "headers": headers,
-        }
+        scope = request_scope()
 
         async def receive():
             return {"type": "http.request", "body": b'[{"x": 1}]'}

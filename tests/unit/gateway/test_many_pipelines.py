@@ -13,6 +13,7 @@ from trivet.engine.batch import Batch
 from trivet.errors import Kind, NotFound, Unavailable
 from trivet.gateway.access import GatewayAccess
 from trivet.gateway.pipelines import Pipelines, Place
+from trivet_tests.asgi import request_scope
 
 X = "x: int64"
 ONE = b'[{"x": 1}]'
@@ -256,15 +257,7 @@ class Ask:
     def __init__(self, app, path):
         self.sent = []
         self.body = asyncio.Event()
-        scope = {
-            "type": "http",
-            "state": {},
-            "method": "POST",
-            "path": path,
-            "query_string": b"",
-            "headers": [(b"content-type", b"application/json")],
-        }
-        self.task = asyncio.ensure_future(app(scope, self.receive, self.send))
+        self.task = asyncio.ensure_future(app(request_scope(path), self.receive, self.send))
 
     async def receive(self):
         await self.body.wait()

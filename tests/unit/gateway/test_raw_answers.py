@@ -6,15 +6,17 @@ from functools import partial
 
 import pytest
 
+from trivet.domain.held_bytes import HeldBytes, Hold
 from trivet.domain.schema import parse_schema
 from trivet.engine.calls import ArrivingAnswer, Piece
 from trivet.engine.checks.checks import Checks
 from trivet.engine.checks.timed import TimedChecks
-from trivet.errors import DeadlineExceeded, Kind, Unsupported
+from trivet.errors import DeadlineExceeded, Kind, TooLarge, Unsupported
 from trivet.gateway.doors.table import open_doors
 from trivet.gateway.http.app import GatewayApp
-from trivet.gateway.http.raw_answers import send_raw
+from trivet.gateway.http.raw_answers import PIECE_BYTES, send_raw
 from trivet.gateway.pipelines import Pipelines
+from trivet_tests.asgi import request_scope
 
 SCHEMA = parse_schema("x: float32")
 FIRST = Piece(data=b"one", last=False, status=200, content_type="text/plain")
@@ -59,14 +61,7 @@ def post(pipeline_around):
         async def send(message):
             sent.append(message)
 
-        scope = {
-            "type": "http",
-            "state": {},
-            "method": "POST",
-            "path": "/raw/model",
-            "query_string": b"",
-            "headers": [],
-        }
+        scope = request_scope("/raw/model", headers=())
         return asyncio.create_task(app(scope, receive, send)), live, sent, scope["state"]
 
     return start
@@ -93,10 +88,69 @@ def test_a_client_that_does_not_read_is_given_up():
             sent.append(message)
 
         with pytest.raises(DeadlineExceeded) as caught:
-            await send_raw(send, partial(model.answer, None), b"7", slowest_piece_s=0.05)
+            await send_raw(send, partial(model.answer, None), b"7", held=Hold(), slowest_piece_s=0.05)
         assert str(caught.value) == "the client did not read a piece of the answer within 0.05 s"
         assert kinds(sent) == ["start", "body"]
         assert model.left
+
+    asyncio.run(story())
+
+
+def test_pieces_that_a_client_does_not_read_are_counted_until_it_does():
+    async def story():
+        model = RawModel(FIRST)
+        held, reads = HeldBytes(most=1000), asyncio.Event()
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+            await reads.wait()
+
+        async def answer():
+            with Hold(held) as hold:
+                await send_raw(send, partial(model.answer, None), b"7", held=hold, slowest_piece_s=60)
+
+        task = asyncio.create_task(answer())
+        await until(lambda: sent)
+        for _ in range(3):
+            model.arriving.deliver(Piece(data=bytes(100), last=False))
+        assert held.held == 303
+        reads.set()
+        await until(lambda: len(sent) == 5)
+        await until(lambda: held.held == 0)
+        # Beyond the limit the answer ends: its rest is not kept.
+        reads.clear()
+        for _ in range(20):
+            model.arriving.deliver(Piece(data=bytes(100), last=False))
+        assert held.held == 1000
+        reads.set()
+        with pytest.raises(TooLarge):
+            await task
+        assert (model.left, held.held) == (True, 0)
+        # What arrives later is not kept for a client.
+        model.arriving.deliver(Piece(data=bytes(100), last=True))
+        assert held.held == 0
+
+    asyncio.run(story())
+
+
+def test_a_large_answer_in_one_piece_is_sent_in_pieces_and_counted():
+    async def story():
+        content = bytes(range(256)) * (PIECE_BYTES // 128)
+        model = RawModel(replace(FIRST, data=content, last=True))
+        held, counts, sent = HeldBytes(), [], []
+
+        async def send(message):
+            counts.append(held.held)
+            sent.append(message)
+
+        with Hold(held) as hold:
+            await send_raw(send, partial(model.answer, None), b"7", held=hold, slowest_piece_s=60)
+        assert kinds(sent) == ["start", "body", "body"]
+        assert b"".join(bytes(message["body"]) for message in sent[1:]) == content
+        assert (b"content-length", b"%d" % len(content)) in sent[0]["headers"]
+        assert counts == [len(content)] * 3
+        assert held.held == 0
 
     asyncio.run(story())
 

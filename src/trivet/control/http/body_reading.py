@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from trivet.control.http.errors import error_response
-from trivet.domain.held_bytes import HeldBytes
+from trivet.domain.held_bytes import HeldBytes, Hold
 from trivet.errors import Invalid, TooLarge, TrivetError
 
 __all__ = ["MOST_BYTES", "STREAMED", "JsonBodies"]
@@ -22,6 +22,8 @@ MOST_BYTES = 8 * 2**20
 WITHIN_S = 60.0
 # The body itself, the same JSON in its plain form, and what the application decodes it to.
 DECODED_TIMES = 8
+# A larger body is not checked in the event loop.
+LARGE = 2**20
 
 STREAMED = re.compile(r"PUT /v1/uploads/[^/]+/content|POST /v1/api/models/(upload_and_convert|upload_stream)")
 """Method and path of routes that read their body in pieces, and limit it themselves."""
@@ -55,13 +57,10 @@ class JsonBodies:
         if scope["type"] != "http" or STREAMED.fullmatch(f"{scope['method']} {scope['path']}"):
             await self._app(scope, receive, send)
             return
-        held = _Held(self._all)
-        try:
+        with Hold(self._all) as held:
             await self._pass_on(scope, receive, send, held)
-        finally:
-            held.end()
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, held: "_Held") -> None:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, held: Hold) -> None:
         try:
             if "\0" in scope["path"] or b"%00" in scope.get("query_string", b""):
                 raise Invalid("a NUL character in the address", fix="leave it out")
@@ -86,13 +85,13 @@ class JsonBodies:
                     )
                     await error_response(refusal, status=415)(scope, receive, send)
                     return
-                body = plain_json(body)
+                body = plain_json(body) if len(body) <= LARGE else await asyncio.to_thread(plain_json, body)
         except TrivetError as error:
             await error_response(error)(scope, receive, send)
             return
         await self._app({**scope, "headers": _with_length(scope["headers"], body)}, _replayed(body, receive), send)
 
-    async def _read(self, receive: Receive, held: "_Held") -> bytes | None:
+    async def _read(self, receive: Receive, held: Hold) -> bytes | None:
         """The whole body; None if the client disconnected."""
         pieces, size = [], 0
         while True:
@@ -101,7 +100,7 @@ class JsonBodies:
                 return None
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
-            held.hold(len(pieces[-1]))
+            held.hold(DECODED_TIMES * len(pieces[-1]))
             if size > self._most_bytes:
                 raise TooLarge(
                     "the body is too large",
@@ -110,22 +109,6 @@ class JsonBodies:
                 )
             if not message.get("more_body", False):
                 return b"".join(pieces)
-
-
-class _Held:
-    """What one request holds."""
-
-    def __init__(self, held: HeldBytes) -> None:
-        self._all = held
-        self._nbytes = 0
-
-    def hold(self, nbytes: int) -> None:
-        """Count a piece of the body, and the JSON that it becomes. Raises as `HeldBytes.hold` does."""
-        self._all.hold(DECODED_TIMES * nbytes, besides=self._nbytes)
-        self._nbytes += DECODED_TIMES * nbytes
-
-    def end(self) -> None:
-        self._all.add(-self._nbytes)
 
 
 def plain_json(body: bytes) -> bytes:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from trivet.domain.access import Caller
-from trivet.domain.held_bytes import HeldBytes
+from trivet.domain.held_bytes import HeldBytes, Hold
 from trivet.domain.own_hosts import OwnHosts, UnknownHost, headers_by_name
 from trivet.engine.calls import RawAnswer
 from trivet.engine.pool import Replaced
@@ -24,7 +24,7 @@ from trivet.gateway.http.docs_page import CONTENT_SECURITY_POLICY
 from trivet.gateway.http.errors import STATUS, error_headers
 from trivet.gateway.http.pages import Pages
 from trivet.gateway.http.rate_limited_log import RateLimitedLog
-from trivet.gateway.http.raw_answers import BegunOnce, send_raw
+from trivet.gateway.http.raw_answers import PIECE_BYTES, BegunOnce, send_raw
 from trivet.gateway.http.responses import Send, respond
 from trivet.gateway.http.uvicorn_protocol import GatewayProtocol
 from trivet.gateway.live_pipeline import RawReader
@@ -36,7 +36,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 
 LONG_DIGITS = 6
 # Larger answers are sent in pieces.
-LARGE_ANSWER, PIECE_BYTES = 2**20, 2**18
+LARGE_ANSWER = 2**20
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -128,7 +128,7 @@ class GatewayApp:
                                 # An error after the first piece has no page: `_answer_error` logs it, and the connection is cut.
                                 send = BegunOnce(send)
                                 ask = partial(taken.pipeline.answer_raw, exchange, body, allowance)
-                                await self._send_raw(send, taken, ask, request_id)
+                                await self._send_raw(send, taken, ask, request_id, held=allowance)
                                 return
                             content_type = exchange.content_type
                             content = await taken.pipeline.answer(exchange, body, allowance)
@@ -149,11 +149,11 @@ class GatewayApp:
                 await send({"type": "http.response.body", "body": content})
 
     async def _send_raw(
-        self, send: Send, taken: Taken, ask: Callable[[], Awaitable[RawAnswer]], request_id: bytes
+        self, send: Send, taken: Taken, ask: Callable[[], Awaitable[RawAnswer]], request_id: bytes, *, held: Hold
     ) -> None:
         """Send what the model answers. A client that leaves has as much of it as it needs."""
         try:
-            await send_raw(send, ask, request_id, slowest_piece_s=self._client_timeout_s)
+            await send_raw(send, ask, request_id, held=held, slowest_piece_s=self._client_timeout_s)
         except asyncio.CancelledError:
             if not taken.left:
                 raise

@@ -5,11 +5,12 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from trivet.domain.held_bytes import Hold
 from trivet.engine.calls import RawAnswer
 from trivet.errors import DeadlineExceeded, ModelFailed
 from trivet.gateway.http.responses import Send
 
-__all__ = ["BegunOnce", "send_raw"]
+__all__ = ["PIECE_BYTES", "BegunOnce", "send_raw"]
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # Of these the gateway sends its own: how long a body is and where it ends belongs to the connection, not to the model.
@@ -27,6 +28,8 @@ OWN_HEADERS: Final = frozenset(
     ]
 )
 WITHOUT_BODY: Final = (204, 304)
+PIECE_BYTES: Final = 2**18
+"""Of a large answer that is sent in pieces, so that the connection keeps one at a time."""
 
 
 class BegunOnce:
@@ -48,7 +51,7 @@ class BegunOnce:
 
 
 async def send_raw(
-    send: Send, ask: Callable[[], Awaitable[RawAnswer]], request_id: bytes, *, slowest_piece_s: float
+    send: Send, ask: Callable[[], Awaitable[RawAnswer]], request_id: bytes, *, held: Hold, slowest_piece_s: float
 ) -> None:
     """Ask for an answer, and send its pieces as they come.
 
@@ -56,26 +59,34 @@ async def send_raw(
         send: to the client; waits while the connection is full.
         ask: gives the answer once it has begun.
         request_id: goes into the answer's head.
+        held: counts what of the answer is not sent yet.
         slowest_piece_s: how long the client may take to read a piece.
 
     Raises:
         ModelFailed: it has a header that HTTP does not allow.
         DeadlineExceeded: the client does not read.
+        TooLarge, Overloaded: there is no room for what the client has not read.
         TrivetError: there is no answer, or the rest of it does not come.
     """
     answer = await ask()
     try:
+        answer.count(held)
         await send({"type": "http.response.start", "status": answer.status, "headers": _headers(answer, request_id)})
         if answer.nbytes is None and answer.status not in WITHOUT_BODY:
             async for piece in answer.pieces:
                 await _send_piece(send, piece, within_s=slowest_piece_s)
         content = b"" if answer.nbytes is None or answer.status in WITHOUT_BODY else await answer.body()
-        await send({"type": "http.response.body", "body": content})
+        held.hold_anyway(len(content))
+        view, start = memoryview(content), 0
+        while len(content) - start > PIECE_BYTES:
+            await _send_piece(send, view[start : start + PIECE_BYTES], within_s=slowest_piece_s)
+            start += PIECE_BYTES
+        await send({"type": "http.response.body", "body": view[start:] if start else content})
     finally:
         answer.leave()
 
 
-async def _send_piece(send: Send, piece: bytes, *, within_s: float) -> None:
+async def _send_piece(send: Send, piece: bytes | memoryview, *, within_s: float) -> None:
     try:
         async with asyncio.timeout(within_s):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
