@@ -57,3 +57,14 @@ def test_type_and_message_are_bounded_in_worker_and_gateway():
     sent = ModelError(reason="model_error", type="T" * 10**6, message="m" * 10**6, path="p" * 10**6)
     seen = error_of(sent)
     assert len(seen.message) + len(seen.path or "") < 10_000
+
+
+def test_a_path_in_tmp_that_is_closed_has_a_hint():
+    hide = hide_paths(**FOLDERS)
+    closed = "[Errno 13] Permission denied: '/tmp/mark'"
+    hint = ". A worker may not use /tmp: write to tempfile.gettempdir() or $TMPDIR, a folder of its own"
+    assert message_of(PermissionError(13, "Permission denied", "/tmp/mark"), hide) == closed + hint
+    assert message_of(PermissionError(13, "Permission denied", "/srv/x"), hide).endswith("'/srv/x'")
+    mine = PermissionError(13, "Permission denied", f"{FOLDERS['scratch']}/x")
+    assert message_of(mine, hide).endswith("'<scratch>/x'")
+    assert message_of(FileNotFoundError(2, "No such file", "/tmp/mark"), hide).endswith("'/tmp/mark'")

@@ -64,11 +64,18 @@ def message_of(error: BaseException, hide: HidePaths) -> str:
     """The exception's own text, or a replacement if `__str__` fails."""
     try:
         # A subclass of str may have methods of its own.
-        text = str.__getitem__(str(error), slice(_MAX_READ))
-        hint = hint_for(error)
+        text = hide(str.__getitem__(str(error), slice(_MAX_READ)))
+        hint = hint_for(error) or _hint_for_closed(error, text)
     except BaseException:
         text, hint = "(its message cannot be shown: __str__ failed)", None
-    return printable(hide(text)[:_MAX_MESSAGE]) + (". " + hint if hint else "")
+    return printable(text[:_MAX_MESSAGE]) + (". " + hint if hint else "")
+
+
+def _hint_for_closed(error: BaseException, shown: str) -> Optional[str]:
+    """What to do about a path in `/tmp`, which the sandbox closes: Python says no more than that it is not permitted."""
+    if isinstance(error, PermissionError) and "/tmp/" in shown:  # noqa: S108 - a text
+        return "A worker may not use /tmp: write to tempfile.gettempdir() or $TMPDIR, a folder of its own"
+    return None
 
 
 def type_of(error: BaseException) -> str:
