@@ -1,10 +1,12 @@
 """The contract of adapters, for each framework that workers run."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 
 from contracts.adapters import AdapterContract, Behaviour
 from trivet.domain.frameworks import FRAMEWORKS, Framework
@@ -108,6 +110,46 @@ class TestOnnxModels(AdapterContract):
         file = folder / "model.onnx"
         file.write_bytes(b"not a model" if behaviour == "does not load" else model.SerializeToString())
         return file
+
+
+# A neighbour's answer is exact, and the encoder refuses what it was not trained with.
+NEIGHBOURS = """
+import sys, joblib, numpy as np
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OrdinalEncoder
+
+behaviour, file = sys.argv[1:]
+x = np.arange(1000).reshape(-1, 1)
+x = np.hstack([x, x]) if behaviour == "does not load" else x
+y = x[:, 0] * 2
+joblib.dump(
+    make_pipeline(OrdinalEncoder(), KNeighborsClassifier(1)).fit(x, y.astype(str) if behaviour == "other type" else y), file
+)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+class TestScikitLearnModels(AdapterContract):
+    framework = Framework.SKLEARN
+    refusal = "unknown categories"
+    load_failure = "takes 2 features"
+    requirements = ("scikit-learn==1.9.1", "joblib>=1.2", "pandas")
+
+    def write(self, folder: Path, behaviour: Behaviour) -> Path:
+        file = folder / "model.joblib"
+        words = [str(self.python), "-I", "-W", "ignore", "-c", NEIGHBOURS, behaviour, str(file)]
+        done = subprocess.run(words, capture_output=True, check=False, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return file
+
+    # Its classes answer each row, and the fields are those of the schema.
+    @pytest.mark.parametrize(("behaviour", "path"), [("other type", "y")])
+    def test_an_answer_that_the_schema_does_not_allow_is_refused(
+        self, tmp_path: Path, behaviour: Behaviour, path: str
+    ) -> None:
+        super().test_an_answer_that_the_schema_does_not_allow_is_refused(tmp_path, behaviour, path)
 
 
 def test_every_framework_that_workers_run_has_a_suite() -> None:

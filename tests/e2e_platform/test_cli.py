@@ -151,7 +151,7 @@ def test_a_folder_is_uploaded_without_saying_what_it_is(trivet, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "texts"),
     [
-        ("model.pkl", b"\x80\x04N.", ["model.pkl is a pickle"]),
+        ("model.pkl", b"\x80\x04N.", ["is not a model of scikit-learn"]),
         ("model.zip", b"PK\x03\x04", ["called a zip"]),
         ("model.onnx", b"no such model", ["model.onnx"]),
     ],

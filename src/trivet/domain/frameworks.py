@@ -12,6 +12,7 @@ __all__ = [
     "FRAMEWORKS",
     "NOT_TAKEN",
     "NOT_YET",
+    "ZIPPED",
     "Facts",
     "Framework",
     "NotTaken",
@@ -29,6 +30,7 @@ class Framework(StrEnum):
     ONNX = "onnx"
     CUSTOM = "custom"
     PYTHON = "python"
+    SKLEARN = "sklearn"
 
 
 class Runtime(StrEnum):
@@ -88,6 +90,15 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             schemas="own",
             tensor_fields=True,
         ),
+        Framework.SKLEARN: Facts(
+            title="a scikit-learn model",
+            needs="is a .pkl, .pickle, .joblib or .skops file",
+            absent="there is no .pkl, .joblib or .skops file",
+            inspector="sklearn",
+            suffixes=(".pkl", ".pickle", ".joblib", ".skops"),
+            adapter="sklearn",
+            first_try=Runtime.ISOLATED,
+        ),
         Framework.CUSTOM: Facts(
             title="a custom model",
             needs="has a class that extends Inference, one that extends InferenceBuilder, and a requirements.txt",
@@ -141,6 +152,9 @@ class NotTaken:
     fix: str
 
 
+ZIPPED: Final = frozenset({".keras", ".pt", ".pth", ".skops"})
+"""Suffixes of model files that are zips in themselves, and not zips of a package."""
+
 ACCEPTED: Final = f"give {listed_suffixes()}, a .zip, or a folder with the package's files"
 NOT_YET: Final = (
     "export the model to ONNX, or put it into a package of the framework custom, which runs any Python model"
@@ -152,8 +166,6 @@ _UNPACK: Final = "unpack it, and give the folder or a .zip of it"
 
 NOT_TAKEN: Final[Mapping[str, NotTaken]] = MappingProxyType(
     {
-        **dict.fromkeys((".pkl", ".pickle"), NotTaken(what="a pickle", fix=_WRAP)),
-        ".joblib": NotTaken(what="a pickle that joblib wrote", fix=_WRAP),
         **dict.fromkeys((".pt", ".pth"), NotTaken(what="a file that PyTorch wrote", fix=_WRAP)),
         **dict.fromkeys((".h5", ".hdf5"), NotTaken(what="an HDF5 file", fix=_WRAP)),
         ".keras": NotTaken(what="a file that Keras wrote", fix=_WRAP),

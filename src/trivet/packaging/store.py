@@ -21,7 +21,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from trivet.domain.digest import Digest, digest_of_bytes
-from trivet.domain.frameworks import ACCEPTED
+from trivet.domain.frameworks import ACCEPTED, ZIPPED
 from trivet.domain.package import Manifest, PackageFile
 from trivet.errors import BadPackage, NotFound
 from trivet.packaging import store_folder
@@ -94,18 +94,18 @@ def put_file(path: Path, *, store: Path, limits: Limits, name: str | None = None
 
     Raises:
         NotFound: there is no such file.
-        BadPackage: it cannot be read, it is a ZIP archive, or it changes while it is read.
+        BadPackage: it cannot be read, it is a ZIP archive and its suffix says otherwise, or it changes while it is read.
         TooLarge: beyond a limit.
         Unavailable: the store cannot be written to.
     """
     name = name or path.name
     with _opened(path) as file:
-        if looks_like_zip(os.pread(file.fileno(), 4, 0)):
+        suffix = PurePath(name).suffix.lower()
+        if suffix not in ZIPPED and looks_like_zip(os.pread(file.fileno(), 4, 0)):
             raise BadPackage(
                 f"{shown(name)!r} is a ZIP archive", fix="give it a name that ends in .zip", path=shown(name)
             )
         digest, size = _digest(file, path=path, name=name, limits=limits)
-        suffix = PurePath(name).suffix.lower()
         kept = "model" + (suffix if _SUFFIX.fullmatch(suffix) else "")
         files = (PackageFile(path=kept, size=size, sha256=digest),)
         record = store_folder.find(store, digest=digest, form="file")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from trivet.domain.frameworks import FRAMEWORKS, NOT_TAKEN, Framework, frameworks_of
+from trivet.domain.frameworks import FRAMEWORKS, NOT_TAKEN, ZIPPED, Framework, frameworks_of
 from trivet.errors import Invalid, NotFound
 
 __all__ = ["as_file", "guess_framework"]
@@ -16,8 +16,6 @@ LEFT_OUT = {"__pycache__", ".git", ".venv", ".DS_Store", "__MACOSX", ".ipynb_che
 STEP = re.compile(rb"^def process_data\(", re.MULTILINE)
 MOST_CODE = 4 * 2**20
 EPOCH = (1980, 1, 1, 0, 0, 0)
-# These are zips, but not packages.
-ZIPPED_BY_THEIR_OWN = {".pt", ".pth", ".keras"}
 
 
 @contextmanager
@@ -77,7 +75,7 @@ def guess_framework(path: str | Path) -> Framework:
         files = [each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file()]
         return _of_files(files, lambda name: (path / name).read_bytes())
     suffix = path.suffix.lower()
-    if suffix not in ZIPPED_BY_THEIR_OWN and zipfile.is_zipfile(path):
+    if suffix not in ZIPPED and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             sizes = {each.filename: each.file_size for each in archive.infolist() if not each.is_dir()}
             return _of_files(list(sizes), lambda name: archive.read(name) if sizes[name] < MOST_CODE else b"")

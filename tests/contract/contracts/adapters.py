@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from trivet.domain.digest import digest_of_bytes
+from trivet.domain.environment import EnvironmentSpec
 from trivet.domain.frameworks import FRAMEWORKS, Framework
 from trivet.domain.onnx_calls import OnnxCalls
 from trivet.domain.package import ModelSettings
@@ -19,6 +20,7 @@ from trivet.engine.batch import Batch
 from trivet.engine.limits import EngineLimits
 from trivet.engine.pool import WorkerPool
 from trivet.engine.served import predict
+from trivet.envs import EnvironmentStore
 from trivet.errors import BadPackage, ModelFailed
 from trivet.packaging import open_package
 from trivet.workers import ProcessLauncher, WorkerFiles, WorkerSpec
@@ -39,6 +41,16 @@ class AdapterContract:
     refusal: ClassVar[str] = "out of bounds"
     load_failure: ClassVar[str] = "not today"
     onnx: ClassVar[OnnxCalls | None] = None
+    requirements: ClassVar[tuple[str, ...]] = ()
+    """What its models need in their environment; empty if the tests' own has it."""
+    python = Path(sys.executable)
+
+    @pytest.fixture(autouse=True)
+    def environment(self, request: pytest.FixtureRequest) -> None:
+        """The interpreter of the environment, which is built once and kept in the shared home."""
+        if self.requirements:
+            store = EnvironmentStore(request.getfixturevalue("shared_home") / "envs", environ=os.environ)
+            self.python = store.ensure(EnvironmentSpec(requirements=self.requirements)).python
 
     def write(self, folder: Path, behaviour: Behaviour) -> Path:
         """A package of the framework whose model takes INPUTS and answers OUTPUTS.
@@ -117,7 +129,7 @@ class AdapterContract:
                 launcher = ProcessLauncher(
                     environ=dict(os.environ),
                     home=folder / "home",
-                    files=lambda _: WorkerFiles(python=Path(sys.executable), package=package.root),
+                    files=lambda _: WorkerFiles(python=self.python, package=package.root),
                     temporary=Path(short),
                 )
                 worker = await launcher.start(spec)

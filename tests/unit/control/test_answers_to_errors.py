@@ -40,18 +40,18 @@ def test_an_error_that_quotes_half_a_character_can_be_sent() -> None:
     assert orjson.loads(error_response(Invalid("\ud800 is no name")).body)["what"] == "? is no name"
 
 
-@pytest.mark.parametrize("said", ["onxx", "ONNX", "Onnx ", "pyhton", "costum"])
+@pytest.mark.parametrize("said", ["onxx", "ONNX", "Onnx ", "pyhton", "costum", "skleran"])
 def test_a_misspelt_framework_gets_the_nearest_name(said: str) -> None:
     error = of_details([{"type": "enum", "loc": ("body", "framework"), "input": said, "msg": ""}])
-    nearest = {"p": "python", "c": "custom"}.get(said[0], "onnx")
+    nearest = {"p": "python", "c": "custom", "s": "sklearn"}.get(said[0], "onnx")
     assert str(error) == (
-        f"unknown framework {said!r}: known are onnx, custom and python\n"
+        f"unknown framework {said!r}: known are onnx, custom, python and sklearn\n"
         "  at  framework\n"
         f"  fix did you mean {nearest!r}?"
     )
 
 
-@pytest.mark.parametrize("said", ["sklearn", "pytorch", "tensorflow", "keras", "xgboost"])
+@pytest.mark.parametrize("said", ["lightgbm", "pytorch", "tensorflow", "keras", "xgboost"])
 def test_a_framework_that_is_not_there_yet_is_not_taken_for_another(said: str) -> None:
     error = of_details([{"type": "enum", "loc": ("body", "framework"), "input": said, "msg": ""}])
     assert error.what == f"the framework {said!r} is not supported yet"

@@ -25,11 +25,16 @@ def test_what_workers_run_has_an_adapter(framework: Framework) -> None:
     assert facts.adapter is not None or facts.first_try is Runtime.NATIVE
 
 
-@pytest.mark.parametrize(("file", "found"), [("A.ONNX", (Framework.ONNX,)), ("m.pkl", ()), ("onnx", ()), ("", ())])
+@pytest.mark.parametrize(
+    ("file", "found"),
+    [("A.ONNX", (Framework.ONNX,)), ("m.pkl", (Framework.SKLEARN,)), ("m.pt", ()), ("onnx", ()), ("", ())],
+)
 def test_a_suffix_says_which_frameworks_wrote_a_file(file: str, found: tuple[Framework, ...]) -> None:
     assert frameworks_of(file) == found
 
 
 def test_no_file_is_both_taken_and_not_taken() -> None:
     assert not [suffix for suffix in NOT_TAKEN if frameworks_of(f"m{suffix}")]
-    assert ACCEPTED == "give an .onnx file, a .zip, or a folder with the package's files"
+    assert ACCEPTED == (
+        "give a .joblib file, an .onnx file, a .pickle file, a .pkl file, a .skops file, a .zip, or a folder with the package's files"
+    )

@@ -161,7 +161,7 @@ def test_a_given_framework_wins_over_a_detected_one(tmp_path: Path, store: Path)
 def test_an_onnx_file_is_not_a_custom_model(tmp_path: Path, store: Path) -> None:
     path = folder_of(tmp_path, {"m.onnx": onnx_bytes()}) / "m.onnx"
     error = refusal(path, store, settings=ModelSettings(framework=Framework.CUSTOM))
-    assert error.what == "'m.onnx' is an ONNX model, and not a custom package"
+    assert error.what == "'m.onnx' is an ONNX model, and not a custom model"
 
 
 def test_errors_about_a_single_file_use_its_name(tmp_path: Path, store: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_missing_path_proposes_the_nearest_name(tmp_path: Path, store: Path) -
     ("name", "fix"),
     [
         (
-            "model.pkl",
+            "model.pt",
             "export it to ONNX, or put it into a folder with a custom model that loads it, and give that folder",
         ),
         ("model.py", "put it into a folder, and give that"),

@@ -53,7 +53,7 @@ def test_the_uploaded_name_decides_the_framework(step: Path, identity: Path, sto
 @pytest.mark.parametrize(
     ("file_name", "text"),
     [
-        ("model.pkl", "'model.pkl' is not a package: files of type '.pkl' are not supported"),
+        ("model.pt", "'model.pt' is not a package: files of type '.pt' are not supported"),
         ("model", "'model' is not a package: the file name has no suffix"),
         ("model.onnx", "'model.onnx' is a ZIP archive"),
     ],

@@ -175,9 +175,7 @@ def test_the_examples_of_schemas_in_errors_are_schemas():
 @pytest.mark.parametrize(
     ("name", "what", "fix"),
     [
-        ("m.pkl", "m.pkl is a pickle", "custom model"),
-        ("m.PICKLE", "m.PICKLE is a pickle", "custom model"),
-        ("m.joblib", "joblib", "custom model"),
+        ("m.PTH", "m.PTH is a file that PyTorch wrote", "custom model"),
         ("m.pt", "PyTorch", "custom model"),
         ("m.h5", "HDF5", "custom model"),
         ("m.keras", "Keras", "custom model"),
@@ -200,6 +198,8 @@ def test_an_unknown_file_is_refused_with_a_fix(tmp_path, name, what, fix):
     ("files", "framework"),
     [
         (["model.onnx"], Framework.ONNX),
+        (["model.joblib"], Framework.SKLEARN),
+        (["model.joblib", "requirements.txt"], Framework.SKLEARN),
         (["model.onnx", "trivet.yaml"], Framework.ONNX),
         (["model.onnx", "custom_inference.py"], Framework.CUSTOM),
         (["lib/model.onnx"], Framework.CUSTOM),

@@ -39,7 +39,15 @@ def run(config: Config, events: Events, *, stop: int, started: float) -> None:
     input_schema = pa.ipc.read_schema(pa.py_buffer(config.input_schema))
     output_schema = pa.ipc.read_schema(pa.py_buffer(config.output_schema))
     hide = hide_paths(home=config.home, package=root, scratch=config.scratch)
-    adapter = _load(config, root, events, hide)
+    package = PackageFiles(
+        root=root,
+        entry=config.entry,
+        files=config.files,
+        options=config.options,
+        input_schema=input_schema,
+        output_schema=output_schema,
+    )
+    adapter = _load(config, package, events, hide)
     if adapter is None:
         _end(1)
     else:
@@ -69,7 +77,7 @@ def run(config: Config, events: Events, *, stop: int, started: float) -> None:
         _end(0)
 
 
-def _load(config: Config, root: str, events: Events, hide: HidePaths) -> Optional[Adapter]:
+def _load(config: Config, package: PackageFiles, events: Events, hide: HidePaths) -> Optional[Adapter]:
     """The adapter; None after a reported failure."""
     stages = ["importing"]
 
@@ -78,17 +86,13 @@ def _load(config: Config, root: str, events: Events, hide: HidePaths) -> Optiona
         events.send(name)
 
     events.send("importing", pid=os.getpid())
-    open_package_folder(root)
+    open_package_folder(package.root)
     allow_absent_names()
     try:
-        return load_adapter(
-            config.adapter,
-            PackageFiles(root=root, entry=config.entry, files=config.files, options=config.options),
-            stage=stage,
-        )
+        return load_adapter(config.adapter, package, stage=stage)
     except BaseException as error:
         reason = "import_failed" if stages[-1] == "importing" else "load_failed"
-        report = report_of(error, root, reason=reason, hide=hide)
+        report = report_of(error, package.root, reason=reason, hide=hide)
         sys.stderr.write(report["trace"])
         events.send("failed", error=report)
         return None

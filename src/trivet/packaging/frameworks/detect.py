@@ -31,7 +31,7 @@ def inspect_package(package: Unpacked, *, framework: Framework | None) -> tuple[
         framework = certain[0] if len(certain) == 1 else _by_evidence(package, certain or tuple(FRAMEWORKS))
     elif certain and framework not in certain:
         raise BadPackage(
-            f"{package.name!r} is {FRAMEWORKS[certain[0]].title}, and not a {framework} package",
+            f"{package.name!r} is {FRAMEWORKS[certain[0]].title}, and not {FRAMEWORKS[framework].title}",
             fix=f"remove the framework, or put the file into a zip with a {framework} model that loads it",
             path=package.name,
         )

@@ -4,6 +4,7 @@ import importlib
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from trivet_worker.protocol import Entry
 from trivet_worker.raw import RawAnswer, RawRequest
@@ -17,6 +18,7 @@ ADAPTERS = {
     "custom": "trivet_worker.adapters.custom:load",
     "python": "trivet_worker.adapters.python_step:load",
     "onnx": "trivet_worker.adapters.onnx_session:load",
+    "sklearn": "trivet_worker.adapters.sklearn_model:load",
 }
 """A framework's name, and the function that loads its packages."""
 
@@ -49,13 +51,15 @@ class AnswersRaw(Protocol):
 class PackageFiles(NamedTuple):
     """A package on disk: its folder (no links in the path), and by role its entry points and the paths of files in it.
 
-    `options` is what else the adapter needs to know, as the platform found it.
+    `options` is what else the adapter needs to know, as the platform found it. The schemas are those of the model's rows and answers.
     """
 
     root: str
     entry: Mapping[str, Entry]
     files: Mapping[str, str]
     options: Mapping[str, Any]
+    input_schema: pa.Schema
+    output_schema: pa.Schema
 
 
 def load_adapter(name: str, package: PackageFiles, *, stage: Callable[[str], None]) -> Adapter:

@@ -1,0 +1,87 @@
+"""scikit-learn models: a pickle, a joblib file or a skops file, beside a requirements.txt or alone."""
+
+import json
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from trivet.domain.frameworks import Framework, frameworks_of
+from trivet.domain.package import Contents
+from trivet.errors import BadPackage
+from trivet.packaging.frameworks.inspection import Evidence, Unpacked, model_file
+from trivet.packaging.frameworks.pickled import check_pickle
+from trivet.packaging.requirements import REQUIREMENTS, names_project, parse_requirements
+from trivet.packaging.sources.resolve import Sources
+
+__all__ = ["detect", "inspect"]
+
+PROJECT: Final = "scikit-learn"
+MAX_SKOPS_SCHEMA: Final = 64 << 20
+_VERSION_IN_SKOPS: Final = re.compile(r'"_sklearn_version",?.{0,200}?\\"(\d+(?:\.\d+)+[a-z0-9.]*)\\"', re.DOTALL)
+
+
+def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code does not matter
+    """See `Inspector.detect`."""
+    found = [each for each in files if Framework.SKLEARN in frameworks_of(each)]
+    return Evidence(why=f"{found[0]} is a file of scikit-learn", place=found[0]) if found else None
+
+
+def inspect(package: Unpacked) -> Contents:
+    """See `Inspector.inspect`. The environment has the release that wrote the file, unless a requirements.txt says another."""
+    file = model_file(package, Framework.SKLEARN)
+    lone = len(package.paths) == 1
+    shown = package.name if lone else file
+    path = package.root / file
+    notes: list[str] = []
+    version: str | None
+    needs: tuple[str, ...]
+    if file.lower().endswith(".skops"):
+        version, needs = _version_in_skops(path, shown=shown), ("skops",)
+    else:
+        facts = check_pickle(path, names="sklearn", shown=shown)
+        version, needs = facts.sklearn, ("joblib>=1.2", *(("lz4",) if facts.container == "lz4" else ()))
+        if version is None:
+            raise BadPackage(
+                f"{shown!r} is not a model of scikit-learn",
+                why="no estimator of scikit-learn is in it",
+                fix="save the fitted estimator itself, as in joblib.dump(model, 'model.joblib')",
+                path=shown,
+                reason="no_model",
+            )
+        notes.append(f"a .skops file is safer than {shown}: skops.io.dump(model, 'model.skops') writes one")
+    requirements: tuple[str, ...] = ()
+    if REQUIREMENTS in package.paths:
+        requirements = parse_requirements(package.root, package.manifest, report=notes.append)
+    # pandas: a model that was trained with a DataFrame gets one.
+    for need in (f"{PROJECT}=={version}", *needs, "pandas"):
+        if not any(names_project(line, re.split("[=>]", need)[0]) for line in requirements):
+            requirements = (*requirements, need)
+    return Contents(files={"model": file}, requirements=requirements, notes=tuple(notes))
+
+
+def _version_in_skops(path: Path, *, shown: str) -> str:
+    """The release that wrote a skops file: a zip with a JSON document of the model's tree."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("schema.json") as file:
+            text = file.read(MAX_SKOPS_SCHEMA)
+        json.loads(text)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, NotImplementedError, RecursionError) as error:
+        raise BadPackage(
+            f"{shown!r} is not a skops file",
+            why=str(error),
+            fix="write it with skops.io.dump(model, 'model.skops')",
+            path=shown,
+            reason="no_model",
+        ) from error
+    found = _VERSION_IN_SKOPS.search(text.decode("utf-8", "replace"))
+    if found is None:
+        raise BadPackage(
+            f"{shown!r} is not a model of scikit-learn",
+            why="it does not say which release of scikit-learn wrote it",
+            fix="write a fitted estimator with skops.io.dump(model, 'model.skops')",
+            path=shown,
+            reason="no_model",
+        )
+    return found[1]
