@@ -5,6 +5,7 @@ reads the answer and hands that to the event loop. A raw call goes alone, over a
 """
 
 import threading
+import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import closing
 from functools import partial
@@ -83,6 +84,10 @@ _LEFT = Unavailable("the client has gone")
 _decode_metadata = msgspec.json.Decoder(_AnswerMetadata).decode
 
 
+# Longer calls are worth more than the way to a worker: the next one is ready when they end.
+QUICK_S = 0.002
+
+
 class Link:
     """The streams to one worker.
 
@@ -94,6 +99,10 @@ class Link:
         done: called in the link's thread with jobs and their outcomes.
         piece: called in the link's thread with a job and a piece of its answer that is not the last.
         lost: called in the link's thread with the jobs that the worker held when the stream broke.
+
+    Attributes:
+        busy: set by `take` with the jobs, and cleared before `done`.
+        is_quick: whether the last call took little time.
     """
 
     def __init__(
@@ -113,6 +122,8 @@ class Link:
         self.held: Job | None = None
         self.closing = False
         self.cut = False
+        self.busy = False
+        self.is_quick = False
         self._input_schema = input_schema
         self._output_schema = output_schema
         self._most_rows = most_rows
@@ -147,9 +158,13 @@ class Link:
                 with closing(writer), closing(raw):
                     writer.begin(self._input_schema)
                     while jobs := self._take(self):
-                        self._done(self, jobs, self._answer(jobs, writer, reader, raw))
+                        began = time.perf_counter()
+                        outcomes = self._answer(jobs, writer, reader, raw)
+                        self.is_quick = time.perf_counter() - began < QUICK_S
+                        self.busy = False
+                        self._done(self, jobs, outcomes)
                         # No reference to the last answer is kept while the next jobs are waited for.
-                        jobs = []
+                        jobs, outcomes = [], []
         except (pa.ArrowException, msgspec.MsgspecError, OSError, Broken, StopIteration):
             self._lost(self, jobs)
 

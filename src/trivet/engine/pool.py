@@ -48,7 +48,7 @@ class WorkerPool:
         self._batching = batching
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._arrivals: Arrivals[Job] = Arrivals(self._loop, self._queue.put)
+        self._arrivals: Arrivals[Job] = Arrivals(self._loop, self._queue.put, self._is_busy)
         self._links: dict[Worker, Link] = {}
         self._gathering = threading.Lock()
         self._live: dict[Job, None] = {}
@@ -104,6 +104,7 @@ class WorkerPool:
         )
         self._links[worker] = link
         link.start()
+        self._arrivals.release()
 
     def detach(self, worker: Worker) -> None:
         """A worker has ended or is about to: it gets no more calls."""
@@ -201,6 +202,10 @@ class WorkerPool:
         if self._explanations:
             await asyncio.wait(self._explanations, timeout=CLOSE_S)
 
+    def _is_busy(self) -> bool:
+        """Whether each link has a call that will soon be answered. Then `_done` or `_lost` follows for each."""
+        return bool(self._links) and all(link.busy and link.is_quick for link in self._links.values())
+
     # Below: called by the links' threads.
 
     def _take(self, link: Link) -> list[Job]:
@@ -231,6 +236,7 @@ class WorkerPool:
             )
             for job in jobs:
                 job.link = link
+            link.busy = True
             return jobs
 
     def _next_waiting(self, first: Job, rows: int) -> Job | None:
@@ -298,6 +304,7 @@ class WorkerPool:
 
     def _bury(self, link: Link, jobs: list[Job]) -> None:
         self._links.pop(link.worker, None)
+        self._arrivals.release()
         self._give_back()
         task = self._loop.create_task(self._explain(link, jobs))
         self._explanations.add(task)

@@ -80,3 +80,54 @@ def test_what_is_held_can_be_released_at_once() -> None:
         assert passed == [1, 2, 3, 4]
 
     in_a_loop(story)
+
+
+def test_what_comes_during_a_quick_call_waits_for_the_clients_of_that() -> None:
+    passed: list[int] = []
+    busy = False
+
+    async def story() -> None:
+        nonlocal busy
+        arrivals = Arrivals(asyncio.get_running_loop(), passed.append, lambda: busy)
+        arrivals.add(1)
+        await turns(1)
+        assert passed == [1]
+        busy = True
+        arrivals.add(2)
+        arrivals.add(3)
+        await turns(3 * QUIET_TURNS)
+        assert passed == [1]
+        busy = False
+        arrivals.answered(1)
+        await turns(QUIET_TURNS - 2)
+        assert passed == [1]
+        arrivals.add(4)
+        await turns(2)
+        assert passed == [1, 2, 3, 4]
+        # The call of three is answered: its clients do not come again, and who came during it does not wait for long.
+        busy = True
+        arrivals.add(5)
+        await turns(2)
+        busy = False
+        arrivals.answered(3)
+        await turns(2 * QUIET_TURNS)
+        assert passed == [1, 2, 3, 4, 5]
+
+    asyncio.run(story())
+
+
+def test_what_is_held_during_a_call_is_released_when_its_worker_is_lost() -> None:
+    passed: list[int] = []
+
+    async def story() -> None:
+        arrivals = Arrivals(asyncio.get_running_loop(), passed.append, lambda: True)
+        arrivals.add(1)
+        await turns(3)
+        assert passed == []
+        arrivals.release()
+        assert passed == [1]
+        arrivals.add(2)
+        await turns(3)
+        assert passed == [1]
+
+    asyncio.run(story())

@@ -1,6 +1,6 @@
 """One call of a model: columns in, a checked record batch or an error out; or a raw request in, the pieces of an answer out.
 
-The model runs in the main thread.
+The model runs in the main thread, because code of its author may need that. An adapter without such code may say that it does not.
 """
 
 # ruff: noqa: PTH109 - a plain string is enough to compare the working folder
@@ -94,6 +94,8 @@ class Model:
     ) -> None:
         self._predict = adapter.predict
         self._answer = getattr(adapter, "answer", None)
+        self.any_thread: bool = getattr(adapter, "any_thread", False)
+        self._turn = threading.Lock()
         self._inputs = [(field.name, field) for field in input_schema]
         self._outputs: List[pa.Field] = list(output_schema)
         self._output_schema = output_schema
@@ -119,6 +121,15 @@ class Model:
             answer = self._failure(error)
         self._return_to_folder()
         return answer
+
+    def predict_here(self, batch: pa.RecordBatch) -> Answer:
+        """Predict in this thread, one call at a time: only if `any_thread`. Two changes of threads take longer than a small call."""
+        with self._turn:
+            return self.predict(batch)
+
+    def finish(self) -> None:
+        """Wait for the current call of `predict_here`, and begin no other."""
+        self._turn.acquire()
 
     def answer(self, request: RawRequest, reply: RawReply) -> None:
         """Answer a raw request. Errors are as in `predict`; an error after the first piece ends the answer."""

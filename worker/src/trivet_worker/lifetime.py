@@ -59,6 +59,7 @@ def run(config: Config, events: Events, *, stop: int, started: float) -> None:
             token=config.token,
             identity=None if config.certificate is None else (config.certificate, config.key or ""),
             calls=calls,
+            predict=model.predict_here if model.any_thread else None,
             input_schema=input_schema,
             output_schema=output_schema,
         )
@@ -73,6 +74,7 @@ def run(config: Config, events: Events, *, stop: int, started: float) -> None:
             port=server.tcp_port,
         )
         run_calls(model, calls)
+        model.finish()
         server.settle(1.0)
         _end(0)
 

@@ -59,6 +59,7 @@ class RecordsWriter:
         self._pieces = _merged(_layout(selection, outputs, stamp, checks))
         self._bytes_a_row = sum(len(piece) for piece in self._pieces if isinstance(piece, bytes))
         self._echoes = selection.touches("in")
+        self._chooses = Slot.IN_COLUMNS in self._pieces
         # If the selection leaves no input columns, there is no `in`, as in Arrow.
         self._without_in = _merged(_layout(selection, outputs, stamp, checks, without="in"))
 
@@ -69,7 +70,7 @@ class RecordsWriter:
             echoed = answer.inputs.text_bytes() if self._echoes else 0
             answer.inputs.allowance.check_answer(rows, bytes_a_row=self._bytes_a_row, echoed=echoed)
         texts: list[Text] = []
-        chosen = self._in_columns(answer) if Slot.IN_COLUMNS in self._pieces else None
+        chosen = self._in_columns(answer) if self._chooses else None
         for piece in self._without_in if chosen == [] else self._pieces:
             if isinstance(piece, bytes):
                 texts.append(piece)

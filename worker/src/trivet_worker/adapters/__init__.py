@@ -24,7 +24,7 @@ ADAPTERS = {
 
 
 class Adapter(Protocol):
-    """A loaded model."""
+    """A loaded model. One whose `any_thread` is true may be called in any thread, though in one at a time."""
 
     def predict(self, columns: Columns) -> Any:
         """Answer a batch: arrays by field name, one row for each row.

@@ -28,6 +28,8 @@ class OnnxAdapter:
             `shapes` of the outputs that change shape.
     """
 
+    any_thread = True
+
     def __init__(self, session: Any, calls: Mapping[str, Any]) -> None:
         inputs = [
             input_tensor(node, column=column, single=calls["single"])
