@@ -22,7 +22,9 @@ An error knows its kind; only an edge (HTTP, gRPC, the command line) knows what 
 """
 
 import re
+import sys
 from enum import StrEnum
+from types import TracebackType
 from typing import ClassVar, Final
 
 __all__ = [
@@ -122,6 +124,21 @@ class TrivetError(Exception):
         if self.fix:
             lines.append(f"  fix {self.fix}")
         return visible("\n".join(lines))
+
+    def _render_traceback_(self) -> list[str]:
+        """The traceback that IPython shows: without the last frames if they ask to be hidden, which IPython itself does not do."""
+        shell = sys.modules["IPython"].get_ipython()
+        trace, frames = self.__traceback__, []
+        while trace is not None:
+            frames.append(trace)
+            trace = trace.tb_next
+        while len(frames) > 1 and frames[-1].tb_frame.f_locals.get("__tracebackhide__"):
+            frames.pop()
+        shown = None
+        for frame in reversed(frames):
+            shown = TracebackType(shown, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+        lines: list[str] = shell.InteractiveTB.structured_traceback(type(self), self, shown)
+        return lines
 
 
 class Invalid(TrivetError):

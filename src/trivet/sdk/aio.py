@@ -11,7 +11,7 @@ import httpx
 from trivet.domain.batching import Batching
 from trivet.domain.frameworks import Framework
 from trivet.domain.network import NetworkUse
-from trivet.sdk import answers, operations, uploads, waits
+from trivet.sdk import answers, operations, progress, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation
 from trivet.sdk.config import DynamicBatchingConfig
 from trivet.sdk.connecting import find_token, find_url, trusted
@@ -19,6 +19,7 @@ from trivet.sdk.model import ModelState, configuration, upload_logs
 from trivet.sdk.packing import as_file, guess_framework
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState
 from trivet.sdk.row_errors import OnError
+from trivet.sdk.short_tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +31,7 @@ __all__ = ["AsyncClient", "AsyncModelVersion", "AsyncPipeline"]
 T = TypeVar("T")
 
 
+@short_tracebacks
 class AsyncModelVersion(ModelState):
     """One upload of a model."""
 
@@ -76,6 +78,7 @@ class AsyncModelVersion(ModelState):
         return await self._client.run(upload_logs(self.version()))
 
 
+@short_tracebacks
 class AsyncPipeline(PipelineState):
     """Steps under a name."""
 
@@ -170,6 +173,7 @@ class AsyncPipeline(PipelineState):
         return table if arrow else answers.to_frame(table)
 
 
+@short_tracebacks
 class AsyncClient:
     """A platform, for programs with an event loop.
 
@@ -195,7 +199,7 @@ class AsyncClient:
     ) -> None:
         self.url = find_url(url)
         self._workspace = workspace
-        self.say: Callable[[str], None] = operations.say_nothing if quiet else operations.say_on_stdout
+        self.say: Callable[[str], None] = progress.say_nothing if quiet else progress.say_on_stdout
         self._http = httpx.AsyncClient(verify=trusted(verify), trust_env=False)
         self._driver = AsyncDriver(self.url, find_token(token, url=self.url), self._http)
 

@@ -10,7 +10,7 @@ import httpx
 from trivet.domain.frameworks import Framework
 from trivet.domain.network import NetworkUse
 from trivet.errors import NotFound, Unauthorized
-from trivet.sdk import operations, uploads, waits
+from trivet.sdk import operations, progress, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation, SyncDriver
 from trivet.sdk.connecting import find_token, find_url, trusted
 from trivet.sdk.lists import ModelVersionList, PipelineList, WorkspaceList
@@ -18,6 +18,7 @@ from trivet.sdk.local import local_platform
 from trivet.sdk.model import ModelVersion
 from trivet.sdk.packing import as_file, guess_framework
 from trivet.sdk.pipeline import Pipeline
+from trivet.sdk.short_tracebacks import short_tracebacks
 from trivet.sdk.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = ["Client"]
 T = TypeVar("T")
 
 
+@short_tracebacks
 class Client:
     """A connection to a platform.
 
@@ -69,7 +71,7 @@ class Client:
         folder = None if home is None else Path(home)
         self.url = find_url(url, folder)
         self._workspace = workspace
-        self.say: Callable[[str], None] = operations.say_nothing if quiet else operations.say_on_stdout
+        self.say: Callable[[str], None] = progress.say_nothing if quiet else progress.say_on_stdout
         self._home = folder
         self._verify_with = verify
         self._connect(find_token(token, folder, url=self.url), request_timeout)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from trivet.domain.batching import Batching
 from trivet.domain.network import NetworkUse
 from trivet.errors import Invalid
-from trivet.sdk import operations, waits
+from trivet.sdk import operations, progress, waits
 from trivet.sdk.calls import Operation, Platform
 from trivet.sdk.config import DynamicBatchingConfig
 from trivet.sdk.lists import shown_time, table_of
+from trivet.sdk.short_tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,6 +127,7 @@ def configuration(
     return {name: value for name, value in fields.items() if value is not None}
 
 
+@short_tracebacks
 class ModelState:
     """A model version's facts, without a request."""
 
@@ -247,6 +249,7 @@ class ModelState:
         )
 
 
+@short_tracebacks
 class ModelVersion(ModelState):
     """One upload of a model, as `Client.upload_model` and `Client.get_model` return it."""
 
@@ -266,7 +269,7 @@ class ModelVersion(ModelState):
             DeadlineExceeded: it takes longer than `timeout` seconds.
         """
         self._document = self._client.run(
-            waits.wait_until_loaded(self.document(), timeout_s=timeout, say=operations.say_nothing)
+            waits.wait_until_loaded(self.document(), timeout_s=timeout, say=progress.say_nothing)
         )
         return self
 

@@ -1,7 +1,6 @@
 """The SDK's requests as operations, shared by the sync and async clients. `uploads` and `waits` have more."""
 
 import base64
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,6 @@ __all__ = [
     "find_version",
     "infer_url",
     "logs",
-    "say_nothing",
-    "say_on_stdout",
     "schema_text",
     "single_input",
 ]
@@ -105,16 +102,6 @@ def schema_text(schema: "pa.Schema | str | None", *, path: str = "schema") -> st
         "'x: float32[2]; label: string'",
         path=path,
     )
-
-
-def say_nothing(_text: str) -> None:
-    """Print nothing."""
-
-
-def say_on_stdout(text: str) -> None:
-    """Print text for the user of a script or notebook, without adding a line's end."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def infer_url(name: str, *, workspace: str) -> Operation[dict[str, Any]]:

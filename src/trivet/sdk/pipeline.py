@@ -12,6 +12,7 @@ from trivet.sdk.calls import Platform
 from trivet.sdk.given_rows import join_answers, split_rows
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState, PipelineVersion
 from trivet.sdk.row_errors import OnError
+from trivet.sdk.short_tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     import httpx
@@ -28,6 +29,7 @@ MORE_TO_EXPORT = "Warning: There are more logs available. Please set a larger li
 EXPORT_ROWS = 1_000_000
 
 
+@short_tracebacks
 class Pipeline(PipelineState):
     """Steps under a name, as `Client.build_pipeline` and `Client.get_pipeline` return them."""
 

@@ -10,6 +10,7 @@ from trivet.sdk.calls import Operation
 from trivet.sdk.given_rows import given_rows, is_array
 from trivet.sdk.lists import table_of
 from trivet.sdk.row_errors import checked_on_error, split_answer
+from trivet.sdk.short_tracebacks import short_tracebacks
 from trivet.sdk.steps import Steps
 
 __all__ = ["DEPLOY_S", "INFER_S", "PipelineState", "PipelineVersion"]
@@ -50,6 +51,7 @@ class PipelineVersion:
         return f"PipelineVersion({self._pipeline!r}, {self.name()!r})"
 
 
+@short_tracebacks
 class PipelineState:
     """A pipeline's facts without a request, and its steps, which stay local until they are deployed.
 

@@ -10,13 +10,13 @@ from trivet.errors import Conflict, DeadlineExceeded, NotFound, TrivetError, Una
 from trivet.sdk.calls import Operation, Pause
 from trivet.sdk.config import LOG
 from trivet.sdk.operations import at, call
+from trivet.sdk.progress import Say, one_line
 
 __all__ = ["deploy", "deployment_error", "undeploy", "wait_for_deployment", "wait_until_loaded"]
 
 FIRST_PAUSE_S = 0.02
 MOST_PAUSE_S = 0.5
 POLL_S = 10.0
-Say = Callable[[str], None]
 
 
 def wait_until_loaded(known: Mapping[str, Any], *, timeout_s: float, say: Say) -> Operation[dict[str, Any]]:
@@ -30,6 +30,7 @@ def wait_until_loaded(known: Mapping[str, Any], *, timeout_s: float, say: Say) -
     Raises:
         DeadlineExceeded: it takes longer than `timeout_s`.
     """
+    say = one_line(say)
     say(f"Waiting for model loading - this will take up to {timeout_s / 60:.1f}min.\n")
     seen, named = "", "it"
 
@@ -153,6 +154,7 @@ def undeploy(name: str, *, workspace: str, timeout_s: float, say: Say) -> Operat
     """Undeploy a pipeline, and wait until it has stopped."""
     answer = yield from call("POST", at("pipelines", name, "undeploy"), query={"workspace": workspace})
     generation = answer["deployment"]["generation"]
+    say = one_line(say)
     say(f"Waiting for undeployment - this will take up to {timeout_s:g}s ")
 
     def is_stopped(deployment: Mapping[str, Any]) -> bool:
@@ -174,6 +176,7 @@ def wait_for_deployment(
         Conflict: it cannot run, and the previous version keeps running; or another client stopped it.
         DeadlineExceeded: it takes longer than `timeout_s`.
     """
+    say = one_line(say)
     say(f"Waiting for deployment - this will take up to {timeout_s:g}s ")
 
     def is_settled(deployment: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from trivet.sdk import operations
 from trivet.sdk.calls import Platform
 from trivet.sdk.lists import table_of
 from trivet.sdk.pipeline import Pipeline
+from trivet.sdk.short_tracebacks import short_tracebacks
 
 __all__ = ["Workspace"]
 
@@ -20,6 +21,7 @@ class _Client(Platform, Protocol):
         """The class of its pipelines."""
 
 
+@short_tracebacks
 class Workspace:
     """The owner of models and pipelines."""
 

@@ -14,6 +14,7 @@ from trivet.sdk import operations
 from trivet.sdk.calls import Operation
 from trivet.sdk.operations import schema_text
 from trivet.sdk.pipeline import PipelineVersion
+from trivet.sdk.short_tracebacks import short_tracebacks
 from trivet.sdk.steps import Steps
 from wallaroo import framework as frameworks
 from wallaroo import object as errors
@@ -42,6 +43,7 @@ REQUEST_S = 45.0
 PYTHON = "3.10"
 
 
+@short_tracebacks
 class Client(trivet.Client):
     """A Trivet platform, under the names of the Wallaroo SDK.
 

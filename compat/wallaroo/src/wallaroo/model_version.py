@@ -7,12 +7,14 @@ import pyarrow as pa
 import trivet
 from trivet.errors import Invalid
 from trivet.sdk.model import ModelConfig
+from trivet.sdk.short_tracebacks import short_tracebacks
 from wallaroo.lists import Shown
 from wallaroo.object import LABELS, LANGUAGE_MODELS, NotThereYetError, absent
 
 __all__ = ["ModelConfig", "ModelVersion", "ModelVersionList"]
 
 
+@short_tracebacks
 class ModelVersion(trivet.ModelVersion):
     """One upload of a model."""
 

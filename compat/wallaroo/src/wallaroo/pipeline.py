@@ -9,6 +9,7 @@ from trivet.errors import Conflict, NotFound, TrivetError
 from trivet.sdk import pipeline as sdk
 from trivet.sdk.calls import Platform
 from trivet.sdk.row_errors import OnError
+from trivet.sdk.short_tracebacks import short_tracebacks
 from trivet.sdk.steps import Steps
 from wallaroo.deployment import Deployment
 from wallaroo.lists import Shown
@@ -47,6 +48,7 @@ class PipelineVersion(sdk.PipelineVersion):
         return self.id()
 
 
+@short_tracebacks
 class Pipeline(trivet.Pipeline):
     """Steps under a name."""
 
