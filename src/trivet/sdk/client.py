@@ -13,7 +13,7 @@ from trivet.errors import NotFound, Unauthorized
 from trivet.sdk import operations, progress, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation, SyncDriver
 from trivet.sdk.connecting import find_token, find_url, trusted
-from trivet.sdk.lists import ModelVersionList, PipelineList, WorkspaceList
+from trivet.sdk.lists import ModelVersionList, PipelineList, WorkspaceList, table_of
 from trivet.sdk.local import local_platform
 from trivet.sdk.model import ModelVersion
 from trivet.sdk.packing import as_file, guess_framework
@@ -149,6 +149,9 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self.url!r}, workspace={self._workspace!r})"
+
+    def _repr_html_(self) -> str:
+        return table_of({"address": self.url, "workspace": self._workspace})
 
     def auth_header(self) -> dict[str, str]:
         """The header that requests to the control API need, and to a gateway beyond this machine."""

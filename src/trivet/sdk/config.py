@@ -115,6 +115,9 @@ class DeploymentConfigBuilder:
         self._log = wanted
         return self
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.build()})"
+
     def build(self) -> dict[str, Any]:
         """The configuration, as a dictionary."""
         engine = copy.deepcopy(self._engine)

@@ -208,7 +208,13 @@ class ModelState:
         return {"step": "model", "version": self.version(), "config_id": config, "name": self.name(), "sha": self.sha()}
 
     def __repr__(self) -> str:
-        shown = {**self._shown(), "status": self._document["status"]}
+        shown = {
+            **self._shown(),
+            "number": self.number,
+            "framework": self.framework(),
+            **self._schemas(),
+            "status": self._document["status"],
+        }
         if self.error_summary() is not None:
             shown["error_summary"] = self.error_summary()
         return str(shown)
@@ -228,12 +234,22 @@ class ModelState:
             "last_update_time": self.last_update_time(),
         }
 
+    def _schemas(self) -> dict[str, str | None]:
+        """Its schemas as short texts; None until it is loaded."""
+        schemas = {"input_schema": self.input_schema, "output_schema": self.output_schema}
+        from trivet.domain.schema_format import format_schema
+
+        return {name: None if schema is None else format_schema(schema) for name, schema in schemas.items()}
+
     def _repr_html_(self) -> str:
         document = self._document
         return table_of(
             {
                 "Name": self.name(),
+                "Number": self.number,
                 "Version": self.version(),
+                "Framework": self.framework(),
+                **{name.replace("_", " ").title(): schema for name, schema in self._schemas().items()},
                 "File Name": self.file_name(),
                 "SHA": self.sha(),
                 "Status": document["status"],

@@ -6,11 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Invalid, NotFound, TrivetError
 from trivet.sdk import answers, frames, operations, waits
 from trivet.sdk.calls import Platform
 from trivet.sdk.given_rows import join_answers, split_rows
-from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState, PipelineVersion
+from trivet.sdk.lists import table_of
+from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState, PipelineVersion, live_facts
 from trivet.sdk.row_errors import OnError
 from trivet.sdk.short_tracebacks import short_tracebacks
 
@@ -339,6 +340,17 @@ class Pipeline(PipelineState):
                     return
         if cursor is not None:
             self._client.say(MORE_TO_EXPORT + "\n")
+
+    def _repr_html_(self) -> str:
+        shown = self._shown()
+        try:
+            self._refresh()
+            shown = self._shown()
+            shown |= self._client.run(live_facts(self.name(), self._document, workspace=self.workspace))
+        except TrivetError as error:
+            # A notebook shows what is known without the platform, too.
+            shown["live"] = error.message
+        return table_of(shown)
 
     def _generation(self) -> int:
         answer = self._client.run(

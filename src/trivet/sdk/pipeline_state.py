@@ -13,7 +13,7 @@ from trivet.sdk.row_errors import checked_on_error, split_answer
 from trivet.sdk.short_tracebacks import short_tracebacks
 from trivet.sdk.steps import Steps
 
-__all__ = ["DEPLOY_S", "INFER_S", "PipelineState", "PipelineVersion"]
+__all__ = ["DEPLOY_S", "INFER_S", "PipelineState", "PipelineVersion", "live_facts"]
 
 DEPLOY_S = 45.0
 INFER_S = 15.0
@@ -48,7 +48,39 @@ class PipelineVersion:
         return Steps(self._document["steps"]).shown()
 
     def __repr__(self) -> str:
-        return f"PipelineVersion({self._pipeline!r}, {self.name()!r})"
+        return f"PipelineVersion({self._pipeline!r}, {self.name()!r}, number={self.number})"
+
+    def _repr_html_(self) -> str:
+        steps = ", ".join(step["name"] for step in self._document["steps"] if step["step"] == "model")
+        return table_of(
+            {
+                "pipeline": self._pipeline,
+                "number": self.number,
+                "version": self.name(),
+                "created": self.create_time(),
+                "steps": steps,
+            }
+        )
+
+
+def live_facts(name: str, document: Mapping[str, Any], *, workspace: str) -> Operation[dict[str, Any]]:
+    """The number of the version that answers requests, its state, and the pipeline's address.
+
+    Args:
+        name: the pipeline's.
+        document: the platform's, about the pipeline.
+        workspace: its workspace.
+    """
+    if not document["deployed"]:
+        return {"live version": None, "address": None}
+    query = {"workspace": workspace}
+    deployment = (yield from operations.call("GET", operations.at("pipelines", name, "deployment"), query=query))[
+        "deployment"
+    ]
+    numbers = {each["uuid"]: each["number"] for each in document["versions"]}
+    found = yield from operations.infer_url(name, workspace=workspace)
+    status = deployment["status"]
+    return {"live version": numbers.get(status["serving"]), "state": status["state"], "address": found["url"]}
 
 
 @short_tracebacks

@@ -308,6 +308,20 @@ def test_lists_are_tables_in_a_notebook_and_a_model_has_its_schemas(client, depl
     assert model.output_schema == model.config().output_schema()
 
 
+def test_a_pipeline_in_a_notebook_has_its_live_version_and_address(client, negated):
+    model = client.upload_model("negated-live", negated(gives="live"))
+    pipeline = client.build_pipeline("live").add_model_step(model)
+    assert "<td>live version</td><td>None</td>" in pipeline._repr_html_()
+    pipeline.deploy()
+    pipeline.deploy()
+    version = pipeline.versions()[0]
+    page = pipeline._repr_html_()
+    assert f"<td>live version</td><td>{version.number}</td>" in page
+    assert f"<td>address</td><td>{pipeline.url()}</td>" in page
+    assert f"<td>number</td><td>{version.number}</td>" in version._repr_html_()
+    pipeline.undeploy()
+
+
 def test_each_workspace_has_its_own(client, negated):
     before = client.get_current_workspace()
     other = client.set_current_workspace(client.get_workspace("other-team", create_if_not_exist=True))

@@ -75,6 +75,8 @@ HOLDERS = {
 }
 MOMENT = "2025-05-21T17:41:25+00:00"
 VERSION: dict[str, Any] = {
+    "number": 1,
+    "framework": "onnx",
     "id": 1,
     "uuid": "d0cb7d27",
     "name": "ccfraud",

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trivet
-from trivet import DeploymentConfigBuilder
+from trivet import Client, DeploymentConfigBuilder
 from trivet.control.use_cases.schemas import read_schema
 from trivet.domain.frameworks import Framework
 from trivet.errors import Invalid, NotFound, Unsupported
@@ -125,7 +125,17 @@ def test_a_model_version_is_shown_as_the_reference_shows_it():
         "'accel': 'none', 'last_update_time': datetime.datetime(2024, 7, 22, 20, 45, 56, tzinfo=datetime.timezone.utc)}"
     )
     page = MODEL._repr_html_()
-    for cell in ("Name", "SHA", "Error Summary", "Image Path", "2024-22-Jul 20:45:56", "Workspace name"):
+    for cell in (
+        "Name",
+        "Number",
+        "Framework",
+        "Input Schema",
+        "SHA",
+        "Error Summary",
+        "Image Path",
+        "2024-22-Jul 20:45:56",
+        "Workspace name",
+    ):
         assert f"<td>{cell}</td>" in page
 
 
@@ -133,6 +143,24 @@ def test_a_printed_model_version_has_its_status_and_error():
     assert repr(MODEL).endswith(", 'status': 'ready'}")
     failed = ModelState({**VERSION, "status": "error", "error_summary": "Not a valid ONNX file"})
     assert repr(failed).endswith(", 'status': 'error', 'error_summary': 'Not a valid ONNX file'}")
+
+
+def test_a_printed_model_version_has_its_number_framework_and_schemas():
+    text = schema_text(pa.schema([pa.field("x", pa.list_(pa.float32(), 2), nullable=False)]))
+    shown = repr(ModelState({**VERSION, "input_schema": text, "number": 3}))
+    assert "'number': 3, 'framework': 'onnx', 'input_schema': 'x: float32[2]', 'output_schema': None" in shown
+
+
+def test_what_a_notebook_shows_is_escaped():
+    page = ModelState({**VERSION, "error_summary": "<script>alert(1)</script>"})._repr_html_()
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+    assert "<td>&lt;b&gt;</td>" in Client("http://127.0.0.1:9", workspace="<b>")._repr_html_()
+
+
+def test_a_printed_configuration_is_what_it_builds():
+    builder = DeploymentConfigBuilder().replica_count(2)
+    assert repr(builder) == f"DeploymentConfigBuilder({builder.build()})"
 
 
 def test_a_model_version_says_what_goes_in_and_comes_out():
