@@ -74,3 +74,13 @@ def test_example_rows_that_differ_are_refused_before_other_work(shell, make, tmp
     assert (checked.code, checked.stdout) == (1, "")
     assert "column 'x' has values of several types" in checked.stderr
     assert "inspecting" not in checked.stderr
+
+
+def test_a_file_opened_by_a_relative_path_is_named_with_its_place(shell, make, tmp_path):
+    code = 'names = open("names.txt").read()\n\n\ndef process_data(data):\n    return {"y": data["x"].sum(axis=1)}\n'
+    step = make.step(tmp_path / "step", code)
+    (step / "names.txt").write_text("a")
+    checked = shell.run("check", step)
+    assert checked.code == 1
+    assert "fix the package has names.txt: open it as " in checked.stderr
+    assert "Path(__file__).parent / 'names.txt'" in checked.stderr

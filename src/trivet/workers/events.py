@@ -66,13 +66,14 @@ class WorkerReady(msgspec.Struct, frozen=True, tag_field="event", tag="ready"):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """An exception in a worker: its type's name, its text, `file.py:12` in the package, its traceback."""
+    """An exception in a worker: its type's name, its text, `file.py:12` in the package, its traceback, and the fix if known."""
 
     reason: str
     type: str
     message: str
     trace: str = ""
     path: str | None = None
+    fix: str | None = None
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag_field="event", tag="failed"):
@@ -155,12 +156,17 @@ def error_of(failure: Failure, *, name: str, adapter: str, tail: str) -> TrivetE
         if failure.type == "ModuleNotFoundError":
             fix = "add the distribution that holds the missing module to requirements.txt, or the module to the package"
         return BadPackage(
-            f"a module of {name} fails on import", why=cause, fix=fix, path=failure.path, reason="import_failed"
+            f"a module of {name} fails on import",
+            why=cause,
+            fix=failure.fix or fix,
+            path=failure.path,
+            reason="import_failed",
         )
+    fix = f"{'load it' if facts is None else facts.to_load} in an environment from the same requirements.txt"
     return ModelFailed(
         f"the model of {name} cannot be loaded",
         why=cause,
-        fix=f"{'load it' if facts is None else facts.to_load} in an environment from the same requirements.txt",
+        fix=failure.fix or fix,
         path=failure.path,
         reason="load_failed",
     )

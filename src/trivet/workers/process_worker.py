@@ -116,7 +116,8 @@ class ProcessWorker:
             raise Unavailable(
                 f"the worker of {spec.name} ended while it was loading the model",
                 why=await self._ending_soon(),
-                fix="fix the cause in its log; if a library ended the process, use another version of it or more memory",
+                fix="fix the cause in its log; model code must not end its process (os._exit); if a library ended it, use another "
+                "version of that library or more memory",
                 reason="worker_died",
             )
         if isinstance(event, LoadFailed):

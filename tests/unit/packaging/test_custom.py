@@ -9,6 +9,7 @@ from trivet.domain.digest import digest_of_bytes
 from trivet.domain.package import Contents, EntryPoint, Manifest, PackageFile
 from trivet.errors import BadPackage
 from trivet.packaging.frameworks.custom import inspect
+from trivet.packaging.frameworks.detect import inspect_package
 from trivet.packaging.frameworks.inspection import Unpacked
 
 HEAD = """\
@@ -49,7 +50,7 @@ def source(*parts: str) -> str:
 GOOD = source(HEAD, INFERENCE, BUILDER)
 
 
-def inspected(root: Path, files: dict[str, str | bytes]) -> Contents:
+def unpacked(root: Path, files: dict[str, str | bytes]) -> Unpacked:
     files = {"requirements.txt": "", **files}
     listed = []
     for name, content in files.items():
@@ -58,7 +59,11 @@ def inspected(root: Path, files: dict[str, str | bytes]) -> Contents:
         (root / name).write_bytes(data)
         listed.append(PackageFile(path=name, size=len(data), sha256=digest_of_bytes(data)))
     manifest = Manifest(files=tuple(sorted(listed, key=lambda each: each.path)))
-    return inspect(Unpacked(root=root, manifest=manifest, name="clusters.zip"))
+    return Unpacked(root=root, manifest=manifest, name="clusters.zip")
+
+
+def inspected(root: Path, files: dict[str, str | bytes]) -> Contents:
+    return inspect(unpacked(root, files))
 
 
 def refusal(root: Path, files: dict[str, str | bytes]) -> BadPackage:
@@ -297,6 +302,20 @@ def test_a_broken_module_beside_good_ones_is_reported(tmp_path: Path) -> None:
     notes = inspected(tmp_path, {"model.py": GOOD, "python2.py": "print 'x'\n"}).notes
     assert len(notes) == 1
     assert notes[0].startswith("python2.py:1 is ignored: SyntaxError: Missing parentheses")
+
+
+def test_a_broken_module_that_the_model_always_imports_is_an_error(tmp_path: Path) -> None:
+    files = {"model.py": "import steps\n" + GOOD, "steps.py": "from helper import f\n", "helper.py": "def f(:\n"}
+    with pytest.raises(BadPackage) as error:
+        inspect_package(unpacked(tmp_path, files), framework=None)
+    assert error.value.message.startswith("helper.py cannot be read, and the model imports it: SyntaxError: ")
+    assert error.value.path == "helper.py:1"
+
+
+def test_a_broken_module_behind_a_condition_is_reported(tmp_path: Path) -> None:
+    files = {"model.py": "try:\n    import fast\nexcept Exception:\n    fast = None\n" + GOOD, "fast.py": "print 'x'\n"}
+    _, contents = inspect_package(unpacked(tmp_path, files), framework=None)
+    assert contents.notes[0].startswith("fast.py:1 is ignored: SyntaxError")
 
 
 def test_no_class_that_extends_inference(tmp_path: Path) -> None:

@@ -70,6 +70,12 @@ def test_a_failed_load_says_what_its_framework_says(adapter, fix):
     assert error_of(failure, name="n", adapter=adapter, tail="").fix == fix
 
 
+@pytest.mark.parametrize("reason", ["load_failed", "import_failed"])
+def test_what_the_worker_knows_of_the_cause_is_the_fix(reason):
+    failure = Failure(reason=reason, type="OSError", message="m", fix="open it elsewhere")
+    assert error_of(failure, name="n", adapter="custom", tail="").fix == "open it elsewhere"
+
+
 @pytest.mark.parametrize(
     ("adapter", "fix"),
     [

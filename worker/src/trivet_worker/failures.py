@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Callable, Dict, Optional
 
 from trivet_worker.absent import hint_for
+from trivet_worker.hints import fix_for
 
 __all__ = [
     "HidePaths",
@@ -115,12 +116,14 @@ def trace_of(error: BaseException, root: str) -> str:
 
 def report_of(error: BaseException, root: str, *, reason: str, hide: HidePaths) -> Dict[str, Any]:
     """The whole report, as an event has it."""
+    fix = fix_for(error, root)
     return {
         "reason": reason,
         "type": type_of(error),
         "message": message_of(error, hide),
         "trace": trace_of(error, root),
         "path": place_of(error, root),
+        "fix": None if fix is None else printable(fix),
     }
 
 

@@ -35,7 +35,19 @@ def inspect_package(package: Unpacked, *, framework: Framework | None) -> tuple[
             fix=f"remove the framework, or put the file into a zip with a {framework} model that loads it",
             path=package.name,
         )
-    return framework, inspector_of(framework).inspect(package)
+    contents = inspector_of(framework).inspect(package)
+    broken = (
+        package.sources.needed_broken([entry.file for entry in contents.entry.values()]) if contents.entry else None
+    )
+    if broken is not None:
+        raise BadPackage(
+            f"{broken.file} cannot be read, and the model imports it",
+            why=broken.why,
+            fix="fix the file, or, if it needs a newer Python, run Trivet on that Python",
+            path=broken.place,
+            reason="no_modules",
+        )
+    return framework, contents
 
 
 def no_such_model(model: str, names: Sequence[str], *, where: str) -> BadPackage:

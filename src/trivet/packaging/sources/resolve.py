@@ -6,7 +6,7 @@ Names are followed through imports, aliases and re-exports inside the package. W
 
 import ast
 import builtins
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -60,6 +60,21 @@ class Sources:
                 if isinstance(base, ClassSource):
                     children.setdefault(base, []).append(each)
         return children
+
+    def needed_broken(self, files: Iterable[str]) -> Broken | None:
+        """A file that cannot be read and that the imports of these files always reach; None if there is none."""
+        broken = {each.file: each for each in self.broken}
+        seen: set[str] = set()
+        waiting = list(files)
+        while waiting:
+            file = waiting.pop()
+            if file in broken:
+                return broken[file]
+            if file not in seen and file in self.modules:
+                seen.add(file)
+                names = self.modules[file].needed
+                waiting += [path for name in names for path in (f"{name}.py", f"{name}/__init__.py")]
+        return None
 
     def bases(self, source: ClassSource) -> tuple[Meaning, ...]:
         """What a class extends: classes of the package, and dotted names of others."""

@@ -77,6 +77,7 @@ class Module:
         stars: the modules of `from x import *`.
         aliases: values assigned to names.
         libraries: the top names of all absolute imports, also those inside functions, with the first line of each.
+        needed: those of imports that always run when the module is imported.
     """
 
     file: str
@@ -86,6 +87,7 @@ class Module:
     functions: dict[str, Member] = field(default_factory=dict)
     aliases: dict[str, list[ast.expr]] = field(default_factory=dict)
     libraries: dict[str, int] = field(default_factory=dict)
+    needed: set[str] = field(default_factory=set)
 
     def names_used(self) -> Iterator[str]:
         """The dotted names that it imports."""
@@ -139,15 +141,19 @@ def read_module(path: Path, file: str) -> Module | Broken:
     for statement in _statements(tree.body):
         _note(statement, module)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names = [node.module or ""]
-        else:
-            continue
-        for name in names:
-            module.libraries.setdefault(name.partition(".")[0], node.lineno)
+        for name in _imported(node):
+            module.libraries.setdefault(name, node.lineno)  # type: ignore[attr-defined]
+    module.needed.update(name for node in tree.body for name in _imported(node))
     return module
+
+
+def _imported(node: ast.AST) -> list[str]:
+    """The top names that an absolute import names; none of other statements."""
+    if isinstance(node, ast.Import):
+        return [alias.name.partition(".")[0] for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        return [(node.module or "").partition(".")[0]]
+    return []
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:

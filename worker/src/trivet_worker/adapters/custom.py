@@ -35,9 +35,12 @@ def load(package: PackageFiles, stage: Callable[[str], None]) -> CustomAdapter:
         made = builder.inference
         if callable(made) and not isinstance(made, type) and not hasattr(made, "predict"):
             made = made()
-        if isinstance(made, type):
+        # A new object each time is not the one that `create` filled in.
+        is_new = builder.inference is not made and getattr(made, "_model", made) is None
+        if isinstance(made, type) or is_new:
             raise PackageError(
-                f"{builder_class.__name__}.create gave None, not a {inference_class.__name__} with its model"
+                f"{builder_class.__name__}.create gave None, not a {inference_class.__name__} with its model: "
+                "end it with `return inference`"
             )
     if isinstance(made, type):
         made = made()
