@@ -63,6 +63,8 @@ class Settings:
         requirements_required: refuse a custom model without a `requirements.txt`; an empty one is fine (`TRIVET_REQUIREMENTS_REQUIRED`).
         stand_in: load and run versions on this machine that are built for another processor or accelerator (`TRIVET_STAND_IN`).
         source_builds: build packages from source if an index has no wheel of them (`TRIVET_SOURCE_BUILDS`).
+        cuda_packages: whether packages that only a GPU uses are installed: `auto` where the machine has a GPU, or `always`
+            (`TRIVET_CUDA_PACKAGES`).
     """
 
     home: Path
@@ -95,11 +97,12 @@ class Settings:
     requirements_required: bool = True
     stand_in: bool = False
     source_builds: bool = True
+    cuda_packages: str = "auto"
 
 
 _NAMES = [each.name for each in fields(Settings) if each.name != "home"]
 
-_WORDS = {"sandbox": ("on", "required", "off"), "worker_network": ("full", "none")}
+_WORDS = {"sandbox": ("on", "required", "off"), "worker_network": ("full", "none"), "cuda_packages": ("auto", "always")}
 
 
 def read_settings(environ: Mapping[str, str], **arguments: Any) -> Settings:
@@ -176,7 +179,7 @@ def _read(name: str, value: Any, *, source: str) -> Any:
                 return Path(str(value)).expanduser()
             case "host" | "database_url" | "blob_url":
                 return str(value)
-            case "sandbox" | "worker_network":
+            case "sandbox" | "worker_network" | "cuda_packages":
                 return _one_of(value, *_WORDS[name])
             case "worker_read":
                 return tuple(Path(path).expanduser() for path in _listed(value))

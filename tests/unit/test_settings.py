@@ -36,6 +36,7 @@ ALL = Settings(
     requirements_required=False,
     stand_in=True,
     source_builds=False,
+    cuda_packages="always",
 )
 
 

@@ -18,13 +18,14 @@ from trivet.domain.digest import Digest, digest_of_bytes
 from trivet.domain.environment import Environment, EnvironmentSpec
 from trivet.envs.build import RECORD, build
 from trivet.envs.confined import Confined
+from trivet.envs.cuda_only import asks_for_cuda_only, without_cuda_only
 from trivet.envs.failures import Circumstances, disk_error
 from trivet.envs.interpreters import OWN_MINOR, Interpreter, describe, find_interpreters
 from trivet.envs.known_bad import KNOWN_BAD
 from trivet.envs.pip_config import read_pip_config
 from trivet.envs.progress import Progress, silent
 from trivet.envs.records import EnvironmentRecord, LockRecord, ReplacementRecord, read_record, write_record
-from trivet.envs.resolve import resolve
+from trivet.envs.resolve import checked_requirements, resolve
 from trivet.envs.unchanged import changed_file
 from trivet.envs.uv_calls import Uv, uv_program
 from trivet.envs.uv_settings import UvSettings, uv_settings
@@ -89,6 +90,7 @@ class EnvironmentStore:
         worker_requirements: added to every environment; None reads them from the trivet-worker distribution.
         source_builds: whether packages without a wheel may be built, which runs their code.
         confined: what code of packages is kept to meanwhile.
+        cuda: whether packages that only a GPU uses are installed.
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class EnvironmentStore:
         worker_requirements: tuple[str, ...] | None = None,
         source_builds: bool = True,
         confined: Confined | None = None,
+        cuda: bool = True,
     ) -> None:
+        self._cuda = cuda
         self._confined = confined or Confined()
         self._source_builds = source_builds
         self._root = root.absolute()
@@ -321,6 +325,7 @@ class EnvironmentStore:
             if wheels is not None
             else None,
             *([releases] if releases else []),
+            *([] if self._cuda or not asks_for_cuda_only(checked_requirements(spec.requirements)) else ["no cuda"]),
         ]
         if wheels is not None:
             settings = settings.with_wheels(wheels)
@@ -378,12 +383,17 @@ class EnvironmentStore:
                 constraints=want.releases,
             )
             interpreter = resolved.interpreter
+            locked = resolved.lock
+            left_out: tuple[str, ...] = ()
+            if not self._cuda:
+                requirements = checked_requirements(want.spec.requirements)
+                locked, left_out = without_cuda_only(resolved.lock, requirements=requirements)
             lock = LockRecord(
-                environment=_environment_digest(resolved.lock, interpreter),
-                lock=resolved.lock,
+                environment=_environment_digest(locked, interpreter),
+                lock=locked,
                 interpreter=str(interpreter.path),
                 python_version=interpreter.version_text,
-                notes=resolved.notes,
+                notes=(*resolved.notes, *left_out),
             )
             write_record(self._lock_record(want.key), lock, drafts=uv.temporary.path)
 

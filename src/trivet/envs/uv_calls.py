@@ -29,7 +29,7 @@ from trivet.envs.processes import Finished, run
 from trivet.envs.uv_settings import UvSettings
 from trivet.errors import Internal
 
-__all__ = ["Uv", "UvFailedError", "uv_program"]
+__all__ = ["Uv", "UvFailedError", "packages_in", "uv_program"]
 
 # A resolve asks an index for some hundred pages; an install may fetch gigabytes and build from source.
 _RESOLVE_LIMIT_S = 1800.0
@@ -128,7 +128,7 @@ class Uv:
         Raises:
             UvFailedError: a file is missing or differs from the locked one, or the disk is full.
         """
-        packages = _packages(lock)
+        packages = packages_in(lock)
         sources: dict[str, str] = {}
         confined = self.confined.active and self.settings.source_builds
         while confined and packages:
@@ -276,7 +276,7 @@ class Uv:
         return file
 
 
-def _packages(lock: str) -> dict[str, str]:
+def packages_in(lock: str) -> dict[str, str]:
     """The parts of a lock by the packages' names."""
     parts = re.split(r"^(?=\S)", lock, flags=re.MULTILINE)
     return {re.split(r"[=<>!~ @\[;]", part, maxsplit=1)[0]: part.rstrip("\n") for part in parts if part.strip()}

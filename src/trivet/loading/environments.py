@@ -4,6 +4,7 @@ from typing import Protocol
 
 from trivet.envs import Confined, EnvironmentStore
 from trivet.settings import Settings, process_environ
+from trivet.workers.devices import find_devices
 
 __all__ = ["Report", "environment_store"]
 
@@ -21,5 +22,6 @@ def environment_store(settings: Settings) -> EnvironmentStore:
         settings.home / "envs",
         environ=process_environ(),
         source_builds=settings.source_builds,
+        cuda=settings.cuda_packages == "always" or bool(find_devices(process_environ())),
         confined=Confined(mode=settings.sandbox, hidden=settings.home, readable=settings.worker_read),
     )

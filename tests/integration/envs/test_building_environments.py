@@ -283,3 +283,15 @@ def test_a_root_that_is_a_link_is_the_same_store(store, root, environ, wheels, t
     link: Path = tmp_path / "link"
     link.symlink_to(root, target_is_directory=True)
     assert EnvironmentStore(link, environ=environ).ensure(ALPHA, offline=True, wheels=wheels).digest == first.digest
+
+
+def test_a_machine_without_a_gpu_gets_no_package_that_only_gpus_use(root, environ, wheels, make_wheel):
+    make_wheel(wheels, "nvidia_nccl_cu12", "2.21.5")
+    make_wheel(wheels, "xgboost", "2.1.4", requires=("nvidia-nccl-cu12",))
+    spec = EnvironmentSpec(requirements=("xgboost",))
+    without = EnvironmentStore(root, environ=environ, cuda=False).ensure(spec, offline=True, wheels=wheels)
+    assert ("xgboost==2.1.4" in without.lock, "nvidia" in without.lock) == (True, False)
+    assert [note.partition(":")[0] for note in without.notes] == ["nvidia-nccl-cu12 2.21.5 is left out"]
+    assert answer(without, "import xgboost; print(xgboost.VERSION)") == "2.1.4"
+    whole = EnvironmentStore(root, environ=environ).ensure(spec, offline=True, wheels=wheels)
+    assert ("nvidia-nccl-cu12==2.21.5" in whole.lock, whole.notes) == (True, ())

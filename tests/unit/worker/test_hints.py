@@ -28,7 +28,7 @@ def missing(name, number=errno.ENOENT):
         ("./model.pkl", "config.model_path / 'model.pkl'"),
         ("data/table.csv", "config.model_path / 'data' / 'table.csv'"),
         ("table.csv", "Path(__file__).parent / 'data' / 'table.csv'"),
-        ("/home/me/churn/data/table.csv", "config.model_path / 'data' / 'table.csv'"),
+        ("/elsewhere/churn/data/table.csv", "config.model_path / 'data' / 'table.csv'"),
         (b"model.pkl", "config.model_path / 'model.pkl'"),
     ],
 )
@@ -40,7 +40,7 @@ def test_a_file_that_the_package_has_is_opened_by_the_packages_folder(root, name
 
 
 def test_a_file_of_another_machine_belongs_into_the_package(root):
-    assert fix_for(missing("/home/me/gone.pkl"), root).startswith("put gone.pkl into the package, and open it as ")
+    assert fix_for(missing("/elsewhere/gone.pkl"), root).startswith("put gone.pkl into the package, and open it as ")
 
 
 def test_what_is_not_known_has_no_fix(root):
