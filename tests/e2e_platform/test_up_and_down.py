@@ -272,6 +272,18 @@ def test_however_the_platform_ends_no_process_is_left(
     assert gone(pids)
 
 
+def test_a_platform_whose_run_folder_is_removed_ends_with_the_reason(platform_in: Callable[..., Any], free_home: Path):
+    platform = platform_in().start()
+    pids = [process.pid for process in platform.processes()]
+    shutil.rmtree(free_home / "run")
+    assert platform.process.wait(timeout=60) == 1, platform.log()
+    assert f"error: {free_home / 'run'} was removed while the platform ran from it" in platform.log()
+    assert "start the platform again: `trivet up`" in platform.log()
+    assert "Traceback" not in platform.log()
+    assert gone(pids)
+    assert platform.start().stop() == 0
+
+
 @pytest.mark.parametrize("role", ["control", "supervisor", "gateway"])
 def test_a_process_that_is_killed_is_started_again_and_predictions_go_on(platform: Any, times: Any, role: str):
     platform.deploy("triple", platform.upload("triple", times(3)))

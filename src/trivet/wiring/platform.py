@@ -88,6 +88,7 @@ class _Platform:
     probe_url: str
     anyone: bool
     lifeline: tuple[int, int]
+    lock: int
     reloads: Reloads
     secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     children: list[_Child] = field(default_factory=lambda: [_Child(role) for role in ROLES])
@@ -113,7 +114,8 @@ def run_platform(
     Raises:
         Conflict: a platform already runs from this home, or a port is in use.
         Invalid: it would be reachable from other machines without TLS, or its certificate or token cannot be used.
-        Unavailable: the home is not writable or full, or a process could not be started; its output is on stderr.
+        Unavailable: the home is not writable or full, a process could not be started (its output is on stderr), or the home's
+            `run` was removed.
     """
     # Children inherit it: files below the home are their owner's only, whatever the home's own permissions.
     os.umask(0o077)
@@ -122,7 +124,7 @@ def run_platform(
         with disk(settings.home, reason="home_not_writable"):
             run.mkdir(parents=True, exist_ok=True, mode=0o700)
             settings.home.chmod(0o700)
-            stack.enter_context(_only_one(settings.home))
+            lock = stack.enter_context(_only_one(settings.home))
             _forget_another_home(run)
         listeners = stack.enter_context(listening(settings, roles=ROLES))
         for listener in listeners.values():
@@ -140,6 +142,7 @@ def run_platform(
             probe_url=_url(listeners["control"], settings, here=True),
             anyone=anyone,
             lifeline=os.pipe(),
+            lock=lock,
             reloads=Reloads(credentials, run / RELOADS),
         )
         stack.callback((run / RELOADS).unlink, missing_ok=True)
@@ -153,6 +156,7 @@ def run_platform(
         report("starting", "control, supervisor, gateway")
         _wait_until_ready(platform, wake, info, on_ready)
         while not platform.stops:
+            _check_lock(platform)
             _turn(platform, wake, report)
         report("stopping", "requests in flight are answered first")
 
@@ -191,7 +195,7 @@ def stop_platform(home: Path, *, within_s: float) -> bool:
     """
     if not _is_locked(home):
         return False
-    pid = int((home / "run" / "up.lock").read_text())
+    pid = int(_lock_of(home).read_text())
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + within_s
@@ -215,13 +219,13 @@ def reload_platform(home: Path) -> None:
     """
     if not _is_locked(home):
         raise NotFound(f"no platform runs from {home}", fix="start it: `trivet up`")
-    request_reload(int((home / "run" / "up.lock").read_text()), home / "run" / RELOADS)
+    request_reload(int(_lock_of(home).read_text()), home / "run" / RELOADS)
 
 
 @contextlib.contextmanager
-def _only_one(home: Path) -> Iterator[None]:
-    """Allow one platform a home: the kernel releases the lock when this process ends."""
-    path = home / "run" / "up.lock"
+def _only_one(home: Path) -> Iterator[int]:
+    """Allow one platform a home: the kernel releases the lock, whose descriptor this gives, when this process ends."""
+    path = _lock_of(home)
     with contextlib.ExitStack() as stack:
         try:
             descriptor = stack.enter_context(held(path))
@@ -234,11 +238,37 @@ def _only_one(home: Path) -> Iterator[None]:
             ) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        yield
+        yield descriptor
+
+
+def _lock_of(home: Path) -> Path:
+    return home / "run" / "up.lock"
+
+
+def _check_lock(platform: _Platform) -> None:
+    """Check that the lock that this platform holds is still the one of its home.
+
+    Raises:
+        Unavailable: the home's `run` was removed.
+    """
+    path = _lock_of(platform.settings.home)
+    try:
+        if os.path.samestat(path.stat(), os.fstat(platform.lock)):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError:  # a disk that fails for a moment
+        return
+    raise Unavailable(
+        f"{path.parent} was removed while the platform ran from it",
+        why="its processes do not find each other without it, and another platform could start from the same home",
+        fix="start the platform again: `trivet up`",
+        reason="run_folder_removed",
+    )
 
 
 def _is_locked(home: Path) -> bool:
-    path = home / "run" / "up.lock"
+    path = _lock_of(home)
     if not path.exists():
         return False
     try:
