@@ -22,6 +22,7 @@ from trivet.cli.options import (
     RuntimeOption,
     TensorFieldsOption,
     TimeoutOption,
+    TrustOption,
     WheelsOption,
     WorkersOption,
     describe_example,
@@ -84,6 +85,7 @@ def check(
     workers: WorkersOption = None,
     timeout: TimeoutOption = None,
     python: PythonOption = None,
+    trust: TrustOption = False,
     offline: OfflineOption = None,
     wheels: WheelsOption = None,
     resolve_as_of: ResolveAsOfOption = None,
@@ -120,6 +122,7 @@ def check(
             workers=workers,
             timeout=timeout,
             python=python,
+            trust=trust,
             example=rows,
         )
         settings = read_settings(os.environ, home=home, offline=offline, wheels=wheels)

@@ -16,6 +16,7 @@ from trivet.cli.options import (
     PythonOption,
     RuntimeOption,
     TensorFieldsOption,
+    TrustOption,
     describe_example,
     model_flags,
     read_example,
@@ -83,6 +84,7 @@ def upload(
     network: NetworkOption = None,
     runtime: RuntimeOption = None,
     python: PythonOption = None,
+    trust: TrustOption = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is loaded.")] = True,
     timeout: Annotated[
         float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Seconds to wait at most.")
@@ -118,6 +120,7 @@ def upload(
         workers=None,
         timeout=None,
         python=python,
+        trust=trust,
     )
     configured = flags.tensor_fields or flags.batch_config or flags.runtime
     if not wait and configured:
@@ -140,6 +143,7 @@ def upload(
                 example=rows,
                 python=python,
                 network=flags.network,
+                trust=trust,
                 convert_wait=wait,
                 timeout=timeout,
                 progress=bar,

@@ -32,6 +32,7 @@ __all__ = [
     "RuntimeOption",
     "TensorFieldsOption",
     "TimeoutOption",
+    "TrustOption",
     "WheelsOption",
     "WorkersOption",
     "describe_example",
@@ -151,6 +152,15 @@ WheelsOption = Annotated[
         show_default=False,
     ),
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Load a pickle that the check refuses: its code runs in a worker.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
 ResolveAsOfOption = Annotated[
     str | None,
     typer.Option(
@@ -181,6 +191,7 @@ def model_flags(
     workers: int | None,
     timeout: float | None,
     python: str | None,
+    trust: bool = False,
     example: "Example | None" = None,
 ) -> "ModelSettings":
     """What flags say about a model.
@@ -206,6 +217,7 @@ def model_flags(
         tensor_fields=fields,
         batch_config=cast("Batching | None", batch_config),
         network=cast("NetworkUse | None", network),
+        trust=trust or None,
         runtime=runtime,
         python=python,
         workers=workers,

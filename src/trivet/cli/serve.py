@@ -22,6 +22,7 @@ from trivet.cli.options import (
     RuntimeOption,
     TensorFieldsOption,
     TimeoutOption,
+    TrustOption,
     WheelsOption,
     WorkersOption,
     describe_example,
@@ -70,6 +71,7 @@ def serve(
     workers: WorkersOption = None,
     timeout: TimeoutOption = None,
     python: PythonOption = None,
+    trust: TrustOption = False,
     offline: OfflineOption = None,
     wheels: WheelsOption = None,
     resolve_as_of: ResolveAsOfOption = None,
@@ -106,6 +108,7 @@ def serve(
         workers=workers,
         timeout=timeout,
         python=python,
+        trust=trust,
         example=rows,
     )
     as_of = parse_date(resolve_as_of)

@@ -55,6 +55,10 @@ class NewUpload(_Body):
     accel: Acceleration = Field(
         Acceleration.NONE, description="The accelerator that it is built for. Without that it is not run."
     )
+    trust: bool = Field(
+        False,
+        description="Load a pickle that the check refuses: its code runs in a worker. The upload log has what it names.",
+    )
     visibility: Literal["private", "public"] = Field(
         "private", description="The intended audience; for information only."
     )

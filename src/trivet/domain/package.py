@@ -86,6 +86,7 @@ class ModelSettings:
         suggested_schema: of the input, from the owner's example data; for a model that has no input schema else.
         example: rows to try before the model is ready.
         allow_nulls: whether a Python step takes nulls where the schema of its upload is nullable.
+        trust: load a pickle that the check refuses. Only flags say it, because a package cannot vouch for itself.
     """
 
     name: str | None = None
@@ -103,6 +104,7 @@ class ModelSettings:
     memory_bytes: int | None = None
     open_files: int | None = None
     allow_nulls: bool | None = None
+    trust: bool | None = None
     example: tuple[dict[str, Any], ...] = ()
     tests: tuple[TestCase, ...] = ()
 

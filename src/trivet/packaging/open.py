@@ -55,7 +55,7 @@ def open_package(
             `model` names that file; in a folder its `model` may name a `.zip` or a model's file in that folder.
         store: where packages are kept, by digest.
         file_name: the uploaded file's name, if the path has another one; then nothing beside it is read.
-        settings: from flags; only `framework` is used here.
+        settings: from flags; only `framework` and `trust` are used here.
         limits: on what is unpacked.
         requirements_required: refuse a custom model without a `requirements.txt`.
         report: called with each warning.
@@ -91,6 +91,7 @@ def open_package(
             name=stored.file_name,
             model=model,
             requirements_required=requirements_required,
+            trust=bool(settings.trust),
         ),
         framework=settings.framework or own.framework,
     )

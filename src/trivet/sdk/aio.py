@@ -228,13 +228,14 @@ class AsyncClient:
         python: str | None = None,
         network: NetworkUse | None = None,
         allow_nulls: bool | None = None,
+        trust: bool = False,
         within_s: float = 600.0,
     ) -> AsyncModelVersion:
         """Upload a model: see `Client.upload_model`."""
         fields = uploads.announcement(
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
-            arch=arch, accel=accel, python=python, network=network, example=example,
+            arch=arch, accel=accel, python=python, network=network, trust=trust, example=example,
             allow_nulls=allow_nulls,
         )  # fmt: skip
         opened = as_file(path)

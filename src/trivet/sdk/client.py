@@ -217,6 +217,7 @@ class Client:
         python: str | None = None,
         network: NetworkUse | None = None,
         allow_nulls: bool | None = None,
+        trust: bool = False,
         timeout: float = 600.0,
         progress: Callable[[int, int], None] | None = None,
     ) -> ModelVersion:
@@ -240,6 +241,7 @@ class Client:
             network: `none` keeps the model's code from the network.
             allow_nulls: whether a Python step takes nulls where `input_schema` is nullable. By default it does if the schema is
                 a text, where nullable is typed (`?`), and not if it is pyarrow's, where nullable is the default.
+            trust: load a pickle that the check refuses: its code runs in a worker. The upload log has what it names.
             timeout: seconds to wait at most.
             progress: called with the number of bytes sent and the total.
 
@@ -251,7 +253,7 @@ class Client:
         fields = uploads.announcement(
             name, framework or guess_framework(path),
             workspace=self._workspace, input_schema=input_schema, output_schema=output_schema,
-            arch=arch, accel=accel, python=python, network=network, example=example,
+            arch=arch, accel=accel, python=python, network=network, trust=trust, example=example,
             allow_nulls=allow_nulls,
         )  # fmt: skip
         with as_file(path) as (file, file_name):

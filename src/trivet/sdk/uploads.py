@@ -32,6 +32,7 @@ def announcement(
     accel: "Acceleration | str",
     python: str | None,
     network: NetworkUse | None = None,
+    trust: bool = False,
     example: Any = None,
     allow_nulls: bool | None = None,
 ) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def announcement(
         "accel": str(getattr(accel, "value", accel)),
         "python": python,
         "network": network,
+        "trust": trust,
         "suggested_schema": None if shown is None else schema_text(shown.schema, path="example"),
         "example": None if shown is None else list(shown.rows),
         "allow_nulls": allow_nulls,

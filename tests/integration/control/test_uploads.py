@@ -44,7 +44,12 @@ class Broken:
 
 def test_an_upload_becomes_a_version_that_waits_to_be_loaded(api) -> None:
     version = api.upload(
-        content=ONNX, input_schema="x: float32[2]", tensor_fields=["tensor"], batch_config="single", network="none"
+        content=ONNX,
+        input_schema="x: float32[2]",
+        tensor_fields=["tensor"],
+        batch_config="single",
+        network="none",
+        trust=True,
     )
     assert version["name"] == "fraud"
     assert version["number"] == 1
@@ -56,7 +61,7 @@ def test_an_upload_becomes_a_version_that_waits_to_be_loaded(api) -> None:
     assert api.blobs_kept() == [version["sha"]]
     assert api.call("GET", f"/v1/versions/{version['uuid']}") == version
     kept = api.control.catalog.models.version(version["uuid"]).settings
-    assert (kept.tensor_fields, kept.batch_config, kept.network) == (("tensor",), "single", "none")
+    assert (kept.tensor_fields, kept.batch_config, kept.network, kept.trust) == (("tensor",), "single", "none", True)
 
 
 EMPTY_ZIP = b"PK\x05\x06" + b"\0" * 18

@@ -78,6 +78,15 @@ def test_a_file_that_runs_other_code_is_refused_with_its_name(tmp_path: Path, co
     )
 
 
+def test_a_trusted_file_passes_and_says_what_it_would_run(tmp_path: Path) -> None:
+    package = opened(tmp_path, {"m.joblib": SYSTEM + b"\x00"}, settings=ModelSettings(trust=True))
+    assert package.contents.requirements == ("scikit-learn", "joblib>=1.2", "pandas")
+    assert package.contents.notes[:2] == (
+        "m.joblib is trusted: loading it calls or names os.system",
+        "m.joblib is trusted, although it cannot be checked to its end: opcode 0x00 is not expected there at byte 81",
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "data", "what", "why"),
     [

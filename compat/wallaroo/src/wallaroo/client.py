@@ -135,6 +135,7 @@ class Client(trivet.Client):
         python: str | None = None,
         network: Literal["full", "none"] | None = None,
         allow_nulls: bool | None = None,
+        trust: bool = False,
         timeout: float = 600.0,
         progress: Callable[[int, int], None] | None = None,
     ) -> trivet.ModelVersion:
@@ -162,6 +163,7 @@ class Client(trivet.Client):
                 python=python,
                 network=network,
                 allow_nulls=allow_nulls,
+                trust=trust,
                 timeout=timeout,
                 progress=progress,
             )

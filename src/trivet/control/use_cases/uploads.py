@@ -94,6 +94,7 @@ def _announce(control: Control, body: NewUpload, workspace: str | int) -> Upload
         network=body.network,
         python=body.python,
         allow_nulls=allow_nulls,
+        trust=body.trust or None,
     )
     upload = Upload(
         id=uuid.uuid4().hex,

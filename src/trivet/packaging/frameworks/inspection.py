@@ -27,6 +27,7 @@ class Unpacked:
         name: the package's name, for messages.
         model: the file that its settings name, if any.
         requirements_required: whether a custom model must have a `requirements.txt`.
+        trust: load a pickle that the check refuses.
     """
 
     root: Path
@@ -34,6 +35,7 @@ class Unpacked:
     name: str
     model: str | None = None
     requirements_required: bool = True
+    trust: bool = False
 
     @cached_property
     def paths(self) -> tuple[str, ...]:

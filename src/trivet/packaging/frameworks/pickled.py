@@ -1,5 +1,6 @@
 """Model files that are pickles: what they hold, or why they are refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from trivet.errors import BadPackage, visible
@@ -10,30 +11,38 @@ __all__ = ["check_pickle"]
 MAX_LISTED = 5
 
 
-def check_pickle(path: Path, *, names: str, shown: str) -> PickleFacts:
+def check_pickle(path: Path, *, names: str, shown: str, trust: bool, report: Callable[[str], None]) -> PickleFacts:
     """Read a pickle file to its last byte.
 
     Args:
         path: the file.
         names: the framework's list of names.
         shown: its name in messages.
+        trust: let it pass all the same.
+        report: called with what was let pass.
 
     Raises:
         BadPackage: it names what the framework's models do not, or cannot be followed.
         TooLarge: it is compressed, and holds too much.
     """
     facts = read_pickle(path, allowed=allowed_of("arrays", names))
-    if facts.forbidden:
-        listed = ", ".join(facts.forbidden[:MAX_LISTED])
-        more = len(facts.forbidden) - MAX_LISTED
+    listed = ", ".join(facts.forbidden[:MAX_LISTED])
+    more = len(facts.forbidden) - MAX_LISTED
+    calls = visible(f"loading it calls or names {listed}" + (f" and {more} more" if more > 0 else ""))
+    if trust:
+        if facts.forbidden:
+            report(f"{shown} is trusted: {calls}")
+        if facts.broken is not None:
+            report(f"{shown} is trusted, although it cannot be checked to its end: {facts.broken}")
+    elif facts.forbidden:
         raise BadPackage(
             f"{shown!r} would run code that a model of {names} does not need",
-            why=visible(f"loading it calls or names {listed}" + (f" and {more} more" if more > 0 else "")),
-            fix="if the model has classes of your own, put it into a folder with a custom model that loads it, and give that folder",
+            why=calls,
+            fix="if you trust its author, load it all the same, in a worker: --trust, or trust=True",
             path=shown,
             reason="forbidden_pickle",
         )
-    if facts.broken is not None:
+    elif facts.broken is not None:
         raise BadPackage(
             f"{shown!r} is not a pickle that can be checked",
             why=facts.broken,

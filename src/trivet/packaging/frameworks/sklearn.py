@@ -40,9 +40,9 @@ def inspect(package: Unpacked) -> Contents:
     if file.lower().endswith(".skops"):
         version, needs = _version_in_skops(path, shown=shown), ("skops",)
     else:
-        facts = check_pickle(path, names="sklearn", shown=shown)
+        facts = check_pickle(path, names="sklearn", shown=shown, trust=package.trust, report=notes.append)
         version, needs = facts.sklearn, ("joblib>=1.2", *(("lz4",) if facts.container == "lz4" else ()))
-        if version is None:
+        if version is None and not package.trust:
             raise BadPackage(
                 f"{shown!r} is not a model of scikit-learn",
                 why="no estimator of scikit-learn is in it",
@@ -55,7 +55,7 @@ def inspect(package: Unpacked) -> Contents:
     if REQUIREMENTS in package.paths:
         requirements = parse_requirements(package.root, package.manifest, report=notes.append)
     # pandas: a model that was trained with a DataFrame gets one.
-    for need in (f"{PROJECT}=={version}", *needs, "pandas"):
+    for need in (PROJECT if version is None else f"{PROJECT}=={version}", *needs, "pandas"):
         if not any(names_project(line, re.split("[=>]", need)[0]) for line in requirements):
             requirements = (*requirements, need)
     return Contents(files={"model": file}, requirements=requirements, notes=tuple(notes))
