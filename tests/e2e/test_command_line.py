@@ -136,7 +136,7 @@ def test_commands_and_options_are_completed(shell):
         said = shell.run(_TRIVET_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(position))
         return said.stdout.split()
 
-    assert completed("trivet s", 1) == ["serve", "status"]
+    assert completed("trivet s", 1) == ["serve", "schema", "status"]
     assert completed("trivet env ", 2) == ["list", "prune"]
     assert "--input-schema" in completed("trivet serve --in", 2)
 
