@@ -271,6 +271,30 @@ def test_a_name_alone_is_the_newest_version_that_is_ready(trivet, step_times, tm
     assert json.loads(done(trivet("infer", "whole", "-", stdin=ROWS)))[0]["out.x"] == [3.0, 6.0]
 
 
+def test_the_output_and_tracebacks_of_a_model_are_shown(trivet, tmp_path):
+    with zipfile.ZipFile(tmp_path / "step.zip", "w") as archive:
+        archive.writestr(
+            "step.py",
+            "print('\\x1b[31mloaded', flush=True)\n\n\n"
+            "def process_data(data):\n    if data['x'].max() > 90:\n        raise ValueError('too large')\n    return data\n",
+        )
+        archive.writestr("requirements.txt", "")
+    done(trivet("upload", "noisy", tmp_path / "step.zip", *STEP_FLAGS))
+    done(trivet("deploy", "noisy", "noisy"))
+    refused(trivet("infer", "noisy", "-", stdin='[{"x": [1.0, 99.0]}]'), "ValueError: too large")
+    written = done(trivet("logs", "--model", "noisy@1", "--since", "1h"))
+    assert "\\x1b[31mloaded" in written
+    assert "Traceback (most recent call last):" in written
+    assert written.rstrip().endswith(" ValueError: too large")
+    records = [json.loads(line) for line in done(trivet("logs", "--model", "noisy", "-n", "1", "--json")).splitlines()]
+    assert [record["text"] for record in records] == ["ValueError: too large"]
+    found = json.loads(done(trivet("status", "noisy", "--json")))
+    assert (found["last_error"]["of"], found["last_error"]["text"]) == ("request", "ValueError: too large")
+    assert found["statistics"]["error_rate"] > 0
+    refused(trivet("logs", "--model", "noisy", "--since", "soon"), "30s, 10m, 2h or 1d", code=2)
+    refused(trivet("logs"), "give a pipeline, or a model", code=2)
+
+
 def test_a_failed_update_is_reported_with_the_version_that_answers(trivet, times, tmp_path):
     done(trivet("upload", "steady", times(3)))
     done(trivet("deploy", "steady", "steady"))

@@ -274,6 +274,11 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
     @property
+    def log_name(self) -> str:
+        """The name of its workers' log: the log of one version does not explain the failure of another."""
+        return f"{self.name}-{self.uuid[:8]}"
+
+    @property
     def trouble(self) -> Fault | None:
         """Why its status is `error`, or why it is ready without having answered a row."""
         return self.fault or (self.loaded.refusal if self.loaded else None)

@@ -138,8 +138,6 @@ class Steps:
             step = worker_step(Identity.of(version), loaded, config)
         # Build a missing environment now, and not during the wait for workers.
         environment_of(loaded, self._settings, report)
-        # Each version of a model has its own log: the log of one does not explain the failure of another.
-        log_name = f"{version.name}-{version.uuid[:8]}"
         return step, work_of(
             step,
             loaded,
@@ -147,7 +145,7 @@ class Steps:
             root=root,
             settings=self._settings,
             report=report,
-            log_name=log_name,
+            log_name=version.log_name,
         )
 
     def _session(

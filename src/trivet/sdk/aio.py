@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -15,7 +15,7 @@ from trivet.sdk import answers, operations, progress, uploads, waits
 from trivet.sdk.calls import AsyncDriver, Operation
 from trivet.sdk.config import DynamicBatchingConfig
 from trivet.sdk.connecting import find_token, find_url, trusted
-from trivet.sdk.model import ModelState, configuration, upload_logs
+from trivet.sdk.model import ModelState, configuration, runtime_logs, shown_line, upload_logs
 from trivet.sdk.packing import as_file, guess_framework
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState
 from trivet.sdk.row_errors import OnError
@@ -76,6 +76,11 @@ class AsyncModelVersion(ModelState):
     async def get_upload_logs(self) -> str:
         """The lines logged while it loaded."""
         return await self._client.run(upload_logs(self.version()))
+
+    async def logs(self, limit: int = 200, *, since: timedelta | float | None = None) -> str:
+        """What its workers wrote: see `ModelVersion.logs`."""
+        found = await self._client.run(runtime_logs(self.version(), limit=limit, since=since))
+        return "\n".join(shown_line(line) for line in found["lines"])
 
 
 @short_tracebacks

@@ -1,7 +1,7 @@
 """Model versions."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from trivet.domain.batching import Batching
@@ -16,7 +16,7 @@ from trivet.sdk.short_tracebacks import short_tracebacks
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ModelConfig", "ModelState", "ModelVersion", "configuration"]
+__all__ = ["ModelConfig", "ModelState", "ModelVersion", "configuration", "runtime_logs", "shown_line"]
 
 REFERENCES_RUNTIMES: Final = frozenset({"onnx", "tensorflow", "flight", "mlflow"})
 """The reference's names of runtimes. They change nothing, because Trivet decides where a model runs."""
@@ -348,6 +348,17 @@ class ModelVersion(ModelState):
         """
         self._client.run(operations.call("DELETE", operations.at("versions", self.version())))
 
+    def logs(self, limit: int = 200, *, since: timedelta | float | None = None) -> str:
+        """What its workers wrote: output, warnings, the tracebacks of its errors. Each line begins with its time, where that is
+        known, a few seconds exact.
+
+        Args:
+            limit: the number of last lines, 10,000 at most.
+            since: only lines of the last so many seconds, or of a `timedelta`.
+        """
+        found = self._client.run(runtime_logs(self.version(), limit=limit, since=since))
+        return "\n".join(shown_line(line) for line in found["lines"])
+
     def versions(self) -> list[Self]:
         """All versions of the same model, the newest first."""
         found = self._client.run(
@@ -364,6 +375,21 @@ def upload_logs(uuid: str) -> Operation[str]:
     """The lines logged while a version loaded."""
     found = yield from operations.call("GET", f"/v1/versions/{uuid}/logs")
     return "\n".join(f"{line['at']} {line['level']} {line['stage']}: {line['text']}" for line in found["lines"])
+
+
+def runtime_logs(
+    uuid: str, *, limit: int, since: timedelta | float | None = None, after: int | None = None
+) -> Operation[dict[str, Any]]:
+    """The platform's answer with the last lines that a version's workers wrote, or those after the `end` of an earlier answer."""
+    seconds = since.total_seconds() if isinstance(since, timedelta) else since
+    query = {"limit": limit, "since_s": seconds, "after": after}
+    found: dict[str, Any] = yield from operations.call("GET", f"/v1/versions/{uuid}/runtime-logs", query=query)
+    return found
+
+
+def shown_line(line: Mapping[str, Any]) -> str:
+    """A line of a runtime log, after its time."""
+    return f"{line['at'] or '-'} {line['text']}"
 
 
 Progress = Callable[[int, int], None]

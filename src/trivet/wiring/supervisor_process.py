@@ -10,15 +10,18 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from trivet.blobs import Blobs, open_blobs, settling
 from trivet.catalog import Catalog
 from trivet.disk.errors import disk
 from trivet.disk.peers import Peers, PeerSocket
+from trivet.disk.worker_logs import stamp_logs
 from trivet.domain.routes import WorkerAddress, WorkerEnded
 from trivet.loading.queue import LoadQueue, LoadQueueLimits
 from trivet.loading.restore import sandbox_of, scratch_folder, worker_files
@@ -52,6 +55,8 @@ LOAD_MARGIN_S = 60.0
 # How long a stop waits for workers that the gateway gave up.
 END_S = 10.0
 MOST_LINE_BYTES = 2**16
+# The lines in the logs of workers get times that are so exact.
+STAMP_S = 2.0
 ALIVE = b"alive\n"
 """Its answer to a connection."""
 
@@ -158,11 +163,13 @@ async def _run(settings: Settings, *, peers: Peers, lifeline: int, catalog: Cata
             writer.write(ALIVE)
             await writer.drain()
 
+    stamping = asyncio.create_task(_stamp_logs(settings.home / "logs"))
     async with PeerSocket(peers, "supervisor", serve=answer, most_line_bytes=MOST_LINE_BYTES):
         working = asyncio.create_task(supervisor.run())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
+        stamping.cancel()
         failed = working.done()
         working.cancel()
         await asyncio.wait([working])
@@ -175,6 +182,12 @@ async def _run(settings: Settings, *, peers: Peers, lifeline: int, catalog: Cata
         # Ending this event loop in order would end its workers.
         logging.shutdown()
         os._exit(1 if failed else 0)
+
+
+async def _stamp_logs(folder: Path) -> None:
+    while True:
+        await asyncio.to_thread(stamp_logs, folder, now_s=time.time())
+        await asyncio.sleep(STAMP_S)
 
 
 def load_queue(

@@ -42,6 +42,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/versions/{uuid}": ("/v1/versions/UUID", None),
     "DELETE /v1/versions/{uuid}": ("/v1/versions/SPARE", None),
     "GET /v1/versions/{uuid}/logs": ("/v1/versions/UUID/logs", None),
+    "GET /v1/versions/{uuid}/runtime-logs": ("/v1/versions/UUID/runtime-logs", None),
     "POST /v1/versions/{uuid}/configurations": ("/v1/versions/UUID/configurations", {"tensor_fields": ["x"]}),
     "GET /v1/pipelines": ("/v1/pipelines", None),
     "POST /v1/pipelines": ("/v1/pipelines", {"name": "new"}),

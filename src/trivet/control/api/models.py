@@ -1,6 +1,7 @@
 """Routes for models, their versions, and uploads."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -11,9 +12,11 @@ from trivet.control.documents import config_document, model_document, version_do
 from trivet.control.http.access import CurrentCaller
 from trivet.control.request_bodies import Configure, NewUpload
 from trivet.control.use_cases import models, uploads
+from trivet.control.use_cases.runtime_logs import runtime_log
 
 __all__ = ["model_routes"]
 
+MOST_LINES = 10_000
 Version = Annotated[str, Path(description="The version's UUID.")]
 
 
@@ -102,9 +105,31 @@ def model_routes(control: Control) -> APIRouter:
             ]
         }
 
+    @routes.get("/versions/{uuid}/runtime-logs")
+    def runtime_logs(
+        caller: CurrentCaller,
+        uuid: Version,
+        limit: Annotated[int, Query(ge=1, le=MOST_LINES, description="Lines at most.")] = 200,
+        since_s: Annotated[float | None, Query(ge=0, le=MOST_ID, description="Only lines of so many seconds.")] = None,
+        after: Annotated[int | None, Query(ge=0, le=MOST_ID, description="The `end` of the answer before.")] = None,
+    ) -> dict[str, Any]:
+        """The last lines that the version's workers wrote, the oldest first: output, warnings, and the tracebacks of errors. Times
+        are a few seconds exact.
+        """
+        found = runtime_log(control, caller, uuid, limit=limit, since_s=since_s, after=after)
+        return {
+            "lines": [{"at": None if at_s is None else _time(at_s), "text": text} for at_s, text in found.lines],
+            "end": found.end,
+            "note": found.note,
+        }
+
     @routes.post("/versions/{uuid}/configurations", status_code=201)
     def configure(caller: CurrentCaller, uuid: Version, body: Configure) -> dict[str, Any]:
         """Add a configuration to a version. Deploys that name it use it."""
         return config_document(models.configure(control, caller, uuid, body))
 
     return routes
+
+
+def _time(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds")
