@@ -57,6 +57,7 @@ class Settings:
         max_upload_mib: largest upload, in MiB (`TRIVET_MAX_UPLOAD_MIB`).
         inference_log_mib: what the inference log of one pipeline may take, in MiB; 0 keeps none (`TRIVET_INFERENCE_LOG_MIB`).
         inference_log_days: how long it is kept, in days (`TRIVET_INFERENCE_LOG_DAYS`).
+        access_log: write a line for each prediction request to `logs/access.jsonl` in the home (`TRIVET_ACCESS_LOG`).
         sandbox: keeps workers to their own files: `on` where the kernel has it, `required`, or `off` (`TRIVET_SANDBOX`).
         worker_read: files and folders that every worker may read, separated by commas (`TRIVET_WORKER_READ`).
         worker_network: `full`, or `none` to keep models from the network (`TRIVET_WORKER_NETWORK`).
@@ -91,6 +92,7 @@ class Settings:
     max_upload_mib: float = 16384.0
     inference_log_mib: float = 512.0
     inference_log_days: float = 30.0
+    access_log: bool = False
     sandbox: str = "on"
     worker_read: tuple[Path, ...] = ()
     worker_network: str = "full"
@@ -173,7 +175,7 @@ def _read(name: str, value: Any, *, source: str) -> Any:
         raise Invalid(f"unknown setting {name!r} in {source}", fix=fix)
     try:
         match name:
-            case "offline" | "requirements_required" | "source_builds" | "stand_in" | "trust_native":
+            case "access_log" | "offline" | "requirements_required" | "source_builds" | "stand_in" | "trust_native":
                 return _flag(value)
             case "wheels" | "tls_cert" | "tls_key":
                 return Path(str(value)).expanduser()

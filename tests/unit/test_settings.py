@@ -30,6 +30,7 @@ ALL = Settings(
     max_upload_mib=5.0,
     inference_log_mib=0.0,
     inference_log_days=6.0,
+    access_log=True,
     sandbox="required",
     worker_read=(Path("/data/weights"), Path("/data/more")),
     worker_network="none",

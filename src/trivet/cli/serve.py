@@ -56,6 +56,16 @@ MaxBodyOption = Annotated[
     ),
 ]
 
+AccessLogOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--access-log",
+        help="Write a JSON line for each request to logs/access.jsonl in the home.",
+        rich_help_panel=SERVER,
+        show_default=False,
+    ),
+]
+
 
 def serve(
     path: PathArgument,
@@ -79,6 +89,7 @@ def serve(
     host: HostOption = "127.0.0.1",
     http_port: PortOption = 8080,
     max_body: MaxBodyOption = None,
+    access_log: AccessLogOption = None,
 ) -> None:
     """Serve a model package over HTTP.
 
@@ -120,6 +131,7 @@ def serve(
         host=host,
         http_port=http_port,
         max_body_mib=max_body,
+        access_log=access_log,
     )
     log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
     with contextlib.ExitStack() as stack:

@@ -80,6 +80,15 @@ def up(
             rich_help_panel=LISTENERS,
         ),
     ] = False,
+    access_log: Annotated[
+        bool | None,
+        typer.Option(
+            "--access-log",
+            help="Write a JSON line for each prediction request to logs/access.jsonl in the home.",
+            show_default=False,
+            rich_help_panel=KEEPS,
+        ),
+    ] = None,
     database_url: Annotated[
         str | None,
         typer.Option(
@@ -130,6 +139,7 @@ def up(
         blob_url=blob_url,
         offline=offline,
         wheels=wheels,
+        access_log=access_log,
     )
     from trivet.wiring.log_lines import log_to_stderr
     from trivet.wiring.platform import run_platform

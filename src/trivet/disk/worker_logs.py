@@ -16,6 +16,8 @@ __all__ = ["LogLine", "LogLines", "read_log", "stamp_logs"]
 
 ROTATED: Final = ".1"
 TIMES: Final = ".times"
+# The platform's own log, in the same folder, has times.
+PLATFORM: Final = "platform.log"
 MOST_READ_BYTES: Final = 4 * 2**20
 MOST_LINE_BYTES: Final = 4096
 # Fewer new bytes than this wait for a later stamp, so that the times of a log are never larger than the log …
@@ -52,7 +54,7 @@ class LogLines(NamedTuple):
 def stamp_logs(folder: Path, *, now_s: float) -> None:
     """Note the size of each log that has grown. A log that cannot be stamped has no times."""
     try:
-        logs = [entry for entry in os.scandir(folder) if entry.name.endswith(".log") and entry.is_file()]
+        logs = [each for each in os.scandir(folder) if each.name.endswith(".log") and each.name != PLATFORM]
     except OSError:
         return
     for entry in logs:

@@ -11,6 +11,7 @@ from trivet.domain.own_hosts import OwnHosts
 from trivet.gateway.access import GatewayAccess
 from trivet.gateway.certificates import ServerTls
 from trivet.gateway.doors.door import Door
+from trivet.gateway.json_lines import JsonLines
 from trivet.gateway.pipelines import Pipelines
 
 __all__ = ["SERVERS", "GatewayParts", "Server", "open_servers"]
@@ -33,6 +34,7 @@ class GatewayParts:
         hosts: what requests over HTTP may name; by default the loopback names.
         held: what all requests hold, over all servers; by default without a limit.
         client_timeout_s: how long a client may take to send a head and a body, and to read a piece of its answer.
+        access_log: gets a line for each request over HTTP; None keeps none.
     """
 
     pipelines: Pipelines
@@ -42,6 +44,7 @@ class GatewayParts:
     hosts: OwnHosts = field(default_factory=OwnHosts)
     held: HeldBytes = field(default_factory=HeldBytes)
     client_timeout_s: float = 60.0
+    access_log: JsonLines | None = None
 
 
 class Server(Protocol):

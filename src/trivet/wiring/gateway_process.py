@@ -37,6 +37,7 @@ from trivet.gateway.statistics import Statistics
 from trivet.gateway.supervisor_socket import GatewaySocket
 from trivet.inference_log import LogLimits
 from trivet.settings import Settings
+from trivet.wiring.access_log import open_access_log
 from trivet.wiring.conversions import load_conversions
 from trivet.wiring.credentials import Credentials, follow_credentials, server_tls
 from trivet.wiring.listening import hosts_of, is_loopback, with_kinds
@@ -135,6 +136,7 @@ async def _run(
         hosts=hosts,
         held=HeldBytes(int(settings.max_held_mib * 2**20)),
         client_timeout_s=settings.client_timeout_s,
+        access_log=open_access_log(settings),
     )
     servers = open_servers(
         parts,
@@ -190,6 +192,8 @@ async def _run(
         settling.cancel()
         sampling.cancel()
         await deployments.close()
+    if parts.access_log is not None:
+        await parts.access_log.close()
     if answers is not None:
         await asyncio.to_thread(answers.close, CLOSE_S)
 

@@ -14,6 +14,7 @@ from trivet.gateway.servers import GatewayParts, open_servers
 from trivet.loading.environments import Report
 from trivet.packaging import package_in_use
 from trivet.settings import Settings
+from trivet.wiring.access_log import open_access_log
 from trivet.wiring.conversions import load_conversions
 from trivet.wiring.listening import hosts_of, with_kinds
 from trivet.wiring.process import StopSignals, event_loops, process_name
@@ -77,6 +78,7 @@ async def _serve(
         hosts=hosts_of(settings, listeners.values()),
         held=HeldBytes(int(settings.max_held_mib * 2**20)),
         client_timeout_s=settings.client_timeout_s,
+        access_log=open_access_log(settings),
     )
 
     def count_exit() -> None:
@@ -104,6 +106,8 @@ async def _serve(
             gc.freeze()
             on_ready()
             await stop.finish(pipelines, stop_delay_s=settings.stop_delay_s)
+            if parts.access_log is not None:
+                await parts.access_log.close()
     except asyncio.CancelledError:
         if not stop.requested:
             raise

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from trivet.disk.log_file import LogFile
 from trivet.domain.routes import WorkerAddress
 from trivet.errors import BadEnvironment, Unavailable
 from trivet.workers.adopt import AdoptedWorker, adopt_workers, end_process
@@ -20,7 +21,7 @@ from trivet.workers.devices import VISIBLE
 from trivet.workers.events import PROTOCOL
 from trivet.workers.folders import PrivateFolder, make_private_folder, sweep_stale_folders, worker_code
 from trivet.workers.launcher import Adopted
-from trivet.workers.log import FileLog, LogFile, WorkerLog
+from trivet.workers.log import FileLog, WorkerLog
 from trivet.workers.process_worker import ProcessWorker
 from trivet.workers.records import process_lives
 from trivet.workers.spec import WorkerSpec

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.workers.log import LogFile, WorkerLog
+from trivet.disk.log_file import LogFile
+from trivet.workers.log import WorkerLog
 
 
 def test_lines_are_put_together_from_pieces(tmp_path):

@@ -7,6 +7,7 @@ import uvicorn
 
 from trivet.errors import Conflict
 from trivet.gateway.certificates import ServerTls
+from trivet.gateway.http.access_log import AccessLog
 from trivet.gateway.http.app import GatewayApp
 from trivet.gateway.http.draining import DrainingServer
 from trivet.gateway.http.uvicorn_protocol import connections
@@ -34,16 +35,17 @@ class HttpServer:
         tls: ServerTls | None = None,
     ) -> None:
         self._listener = listener
+        app = GatewayApp(
+            parts.pipelines,
+            parts.doors,
+            max_body=parts.max_body,
+            access=parts.access,
+            hosts=parts.hosts,
+            held=parts.held,
+            client_timeout_s=parts.client_timeout_s,
+        )
         config = uvicorn.Config(
-            GatewayApp(
-                parts.pipelines,
-                parts.doors,
-                max_body=parts.max_body,
-                access=parts.access,
-                hosts=parts.hosts,
-                held=parts.held,
-                client_timeout_s=parts.client_timeout_s,
-            ),
+            app if parts.access_log is None else AccessLog(app, parts.access_log),
             interface="asgi3",
             loop="none",
             http=connections(held=parts.held, client_timeout_s=parts.client_timeout_s),
