@@ -188,13 +188,15 @@ class Probe:
             what, fix = "the model refuses the row that it answered when it was uploaded", "fix what it needs to answer"
         else:
             return None
-        return ModelFailed(
+        error = ModelFailed(
             what,
             why=refusal.message,
             fix=f"{fix}; {log} has the traceback",
             path=refusal.path,
             reason="canned_row_failed",
         )
+        error.trace = refusal.trace
+        return error
 
     def made_up_refusal(self, *, row: str) -> ModelFailed | None:
         """Why the model did not answer its made-up row, with how to give one that it answers; None if it answered.

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -39,6 +40,8 @@ __all__ = ["NO_WORKSPACE", "compared", "given_rows", "refusal_of", "rows_of", "r
 
 NO_WORKSPACE = 0
 MOST_SHOWN = 300
+MOST_WARNING = 500
+WARNING = re.compile(r"^ *\S.*?:\d+: (\w*Warning: .+)$", re.MULTILINE)
 NO_DEPLOYMENT = 0
 MODEL_NAMESPACE = uuid.UUID("6a7c2e0e-6f5d-4c62-9d5c-0d3c1f3a9b11")
 
@@ -98,6 +101,14 @@ async def standalone(
     def warming_up(probe: Probe) -> None:
         report("warming up", "a canned row" if probe.synthetic else "the example row")
 
+    started: list[RunningWorker] = []
+    launcher: ProcessLauncher | None = None
+
+    def ready(worker: RunningWorker) -> None:
+        if not started:
+            started.append(worker)
+        on_ready(worker)
+
     async with AsyncExitStack() as stack:
         stack.callback(loader.close)
         if isinstance(step, WorkerStep):
@@ -118,7 +129,7 @@ async def standalone(
                     loader,
                     starts=RestoringStarts(launcher, work),
                     report=report,
-                    on_ready=on_ready,
+                    on_ready=ready,
                     on_exit=on_exit,
                 )
             )
@@ -126,13 +137,26 @@ async def standalone(
             report("loading", model.native_file or "")
         # Close it before the workers stop, so that their streams end in order.
         stack.push_async_callback(loaded.close)
-        pipeline = await loaded.load(on_warm_up=warming_up)
+        try:
+            pipeline = await loaded.load(on_warm_up=warming_up)
+        except TrivetError as error:
+            if error.trace:
+                report("traceback", error.trace.rstrip())
+            raise
+        if launcher is not None:
+            for warning in warnings_in(await launcher.logs(started[0].address)):
+                report("warning", f"while it loaded: {warning}")
         refusal = refusal_of(pipeline)
         if refusal is not None:
             report("warning", f"{refusal.message}. To fix this: {refusal.fix}")
             if refusal.trace:
                 report("traceback", refusal.trace.rstrip())
         yield pipeline
+
+
+def warnings_in(log: str) -> list[str]:
+    """The Python warnings at the end of a worker's log, each once: `UserWarning: …`."""
+    return list(dict.fromkeys(found.group(1)[:MOST_WARNING] for found in WARNING.finditer(log)))
 
 
 def refusal_of(pipeline: ServedPipeline) -> ModelFailed | None:

@@ -173,6 +173,16 @@ def test_a_model_that_raises_on_its_own_example_is_an_error(bench) -> None:
     with pytest.raises(ModelFailed, match="the model refuses its own example row") as caught:
         bench.run(package, **SCHEMAS)
     assert (caught.value.reason, caught.value.why) == ("canned_row_failed", "ZeroDivisionError: division by zero")
+    (trace,) = [reported.detail for reported in bench.reports if reported.stage == "traceback"]
+    assert trace.startswith("Traceback (most recent call last):\n")
+    assert "custom_inference.py" in trace
+
+
+def test_warnings_while_it_loads_are_notes_of_the_version(bench) -> None:
+    warn = "import warnings; [warnings.warn(f'pickled by {name} 1.0') for name in ('scikit-learn', 'scikit-learn', 'numpy')]"
+    loaded = bench.run(bench.custom(create=warn), **SCHEMAS)
+    found = [note for note in loaded.notes if "Warning" in note]
+    assert found == [f"while it loaded: UserWarning: pickled by {name} 1.0" for name in ("scikit-learn", "numpy")]
 
 
 def test_a_custom_model_without_a_model_object_answers(bench) -> None:
