@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
 
@@ -288,6 +290,21 @@ def test_the_output_and_tracebacks_of_a_model_are_shown(trivet, tmp_path):
     assert written.rstrip().endswith(" ValueError: too large")
     records = [json.loads(line) for line in done(trivet("logs", "--model", "noisy", "-n", "1", "--json")).splitlines()]
     assert [record["text"] for record in records] == ["ValueError: too large"]
+    answer = httpx.post(
+        json.loads(done(trivet("status", "noisy", "--json")))["url"],
+        json=[{"x": [1.0, 99.0]}],
+        headers={"X-Request-Id": "the-large-one"},
+    )
+    assert (answer.status_code, answer.json()["request_id"]) == (500, "the-large-one")
+    for _ in range(600):
+        ran = trivet("logs", "--model", "noisy", "--request-id", "the-large-one")
+        if done(ran):
+            break
+        # The gateway writes a quarter of a second later.
+        assert "no error of request the-large-one with a traceback is known" in ran.stderr
+        time.sleep(0.1)
+    assert "request the-large-one of pipeline noisy" in ran.stdout
+    assert ran.stdout.rstrip().endswith(" ValueError: too large")
     found = json.loads(done(trivet("status", "noisy", "--json")))
     assert (found["last_error"]["of"], found["last_error"]["text"]) == ("request", "ValueError: too large")
     assert found["statistics"]["error_rate"] > 0

@@ -41,6 +41,15 @@ def logs(
             metavar="10m", help="Only lines of the last 30s, 10m, 2h or 1d.", rich_help_panel=OUTPUT, show_default=False
         ),
     ] = None,
+    request_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Only the tracebacks of this request; its answer has the id.",
+            rich_help_panel=OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with new lines, until Ctrl-C.", rich_help_panel=OUTPUT)
     ] = False,
@@ -84,20 +93,26 @@ def logs(
       trivet logs ccfraud --start 2026-01-31T12:00:00 --end 2026-01-31T13:00:00
 
       trivet logs --model churn@2 --since 10m --follow
+
+      trivet logs --model churn@2 --request-id 5f0c2a9b1d3e-2a
     """
     if (name is None) == (model is None):
         raise typer.BadParameter("give a pipeline, or a model with --model", param_hint="PIPELINE")
     of_requests = start is not None or end is not None or dataset is not None
     if model is not None and of_requests:
         raise typer.BadParameter("--start, --end and --dataset are for a pipeline's requests", param_hint="--model")
-    if model is None and (since is not None or follow):
-        raise typer.BadParameter("--since and --follow need --model", param_hint="--model")
+    if model is None and (since is not None or follow or request_id is not None):
+        raise typer.BadParameter("--since, --follow and --request-id need --model", param_hint="--model")
+    if request_id is not None and (since is not None or follow):
+        raise typer.BadParameter("one request has one time", param_hint="--request-id")
     if (start is None) != (end is None):
         raise typer.BadParameter("--start and --end are required together", param_hint="--start")
     since_s = None if since is None else _seconds(since)
     with connect(url, home, workspace) as client:
         if model is not None:
-            _show_output(client, model, limit=limit, since_s=since_s, follow=follow, as_json=as_json)
+            _show_output(
+                client, model, limit=limit, since_s=since_s, request_id=request_id, follow=follow, as_json=as_json
+            )
         elif name is not None:
             _show_requests(client, name, limit=limit, start=start, end=end, dataset=dataset)
 
@@ -110,7 +125,14 @@ def _seconds(text: str) -> float:
 
 
 def _show_output(
-    client: "Client", model: str, *, limit: int, since_s: float | None, follow: bool, as_json: bool
+    client: "Client",
+    model: str,
+    *,
+    limit: int,
+    since_s: float | None,
+    request_id: str | None,
+    follow: bool,
+    as_json: bool,
 ) -> None:
     from trivet.sdk.model import runtime_logs, shown_line
 
@@ -119,7 +141,7 @@ def _show_output(
             show(in_json(line) if as_json else shown_line(line))
 
     uuid = find_version(client, model).version()
-    found = client.run(runtime_logs(uuid, limit=min(limit, MOST_LINES), since=since_s))
+    found = client.run(runtime_logs(uuid, limit=min(limit, MOST_LINES), since=since_s, request_id=request_id))
     show_lines(found)
     if found["note"] is not None:
         show(f"{model}: {found['note']}", to_stderr=True)

@@ -4,18 +4,21 @@ Workers write straight to their files, so that no process between loses or delay
 `stamp_logs` is called each few seconds, a file of offsets and times lies beside each log.
 """
 
+import json
 import os
 import struct
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-__all__ = ["LogLine", "LogLines", "read_log", "stamp_logs"]
+__all__ = ["FAILURES", "LogLine", "LogLines", "find_failures", "read_log", "stamp_logs"]
 
 ROTATED: Final = ".1"
 TIMES: Final = ".times"
+FAILURES: Final = "failures.jsonl"
+"""The gateway's records of errors of models, by request id."""
 # The platform's own log, in the same folder, has times.
 PLATFORM: Final = "platform.log"
 MOST_READ_BYTES: Final = 4 * 2**20
@@ -120,6 +123,37 @@ def read_log(log: Path, *, limit: int, since_s: float | None = None, after: int 
     kept.extend(found)
     lines = [line for line in kept if since_s is None or line.at_s is None or line.at_s >= since_s]
     return LogLines(lines, end)
+
+
+def find_failures(folder: Path, request_id: str, *, version: str) -> list[LogLine]:
+    """The tracebacks of a request, as lines; of pipelines that run a version.
+
+    Args:
+        folder: of the logs.
+        request_id: of the request.
+        version: the UUID of a model version.
+    """
+    wanted = request_id.encode()
+    found: list[LogLine] = []
+    for path in (folder / (FAILURES + ROTATED), folder / FAILURES):
+        try:
+            lines = path.read_bytes().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            record = _record(line) if wanted in line else None
+            if record is not None and record["request_id"] == request_id and version in record["versions"]:
+                text = f"request {request_id} of pipeline {record['pipeline']}\n{record['trace']}"
+                found.extend(LogLine(record["at_s"], each) for each in text.splitlines())
+    return found
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(line)
+        return record if record.keys() >= {"request_id", "versions", "pipeline", "trace", "at_s"} else None
+    except (ValueError, AttributeError):
+        return None
 
 
 def _lines(log: Path, begin: int, size: int | None) -> tuple[list[LogLine], int]:

@@ -11,6 +11,7 @@ from trivet.domain.own_hosts import OwnHosts
 from trivet.gateway.access import GatewayAccess
 from trivet.gateway.certificates import ServerTls
 from trivet.gateway.doors.door import Door
+from trivet.gateway.failures import Failures
 from trivet.gateway.json_lines import JsonLines
 from trivet.gateway.pipelines import Pipelines
 
@@ -35,6 +36,7 @@ class GatewayParts:
         held: what all requests hold, over all servers; by default without a limit.
         client_timeout_s: how long a client may take to send a head and a body, and to read a piece of its answer.
         access_log: gets a line for each request over HTTP; None keeps none.
+        failures: gets the errors of models; None keeps none.
     """
 
     pipelines: Pipelines
@@ -45,6 +47,7 @@ class GatewayParts:
     held: HeldBytes = field(default_factory=HeldBytes)
     client_timeout_s: float = 60.0
     access_log: JsonLines | None = None
+    failures: Failures | None = None
 
 
 class Server(Protocol):

@@ -77,9 +77,11 @@ class AsyncModelVersion(ModelState):
         """The lines logged while it loaded."""
         return await self._client.run(upload_logs(self.version()))
 
-    async def logs(self, limit: int = 200, *, since: timedelta | float | None = None) -> str:
+    async def logs(
+        self, limit: int = 200, *, since: timedelta | float | None = None, request_id: str | None = None
+    ) -> str:
         """What its workers wrote: see `ModelVersion.logs`."""
-        found = await self._client.run(runtime_logs(self.version(), limit=limit, since=since))
+        found = await self._client.run(runtime_logs(self.version(), limit=limit, since=since, request_id=request_id))
         return "\n".join(shown_line(line) for line in found["lines"])
 
 

@@ -348,15 +348,16 @@ class ModelVersion(ModelState):
         """
         self._client.run(operations.call("DELETE", operations.at("versions", self.version())))
 
-    def logs(self, limit: int = 200, *, since: timedelta | float | None = None) -> str:
+    def logs(self, limit: int = 200, *, since: timedelta | float | None = None, request_id: str | None = None) -> str:
         """What its workers wrote: output, warnings, the tracebacks of its errors. Each line begins with its time, where that is
         known, a few seconds exact.
 
         Args:
             limit: the number of last lines, 10,000 at most.
             since: only lines of the last so many seconds, or of a `timedelta`.
+            request_id: only the tracebacks of this request; the answer to it has the id, in `X-Request-Id`.
         """
-        found = self._client.run(runtime_logs(self.version(), limit=limit, since=since))
+        found = self._client.run(runtime_logs(self.version(), limit=limit, since=since, request_id=request_id))
         return "\n".join(shown_line(line) for line in found["lines"])
 
     def versions(self) -> list[Self]:
@@ -378,11 +379,16 @@ def upload_logs(uuid: str) -> Operation[str]:
 
 
 def runtime_logs(
-    uuid: str, *, limit: int, since: timedelta | float | None = None, after: int | None = None
+    uuid: str,
+    *,
+    limit: int,
+    since: timedelta | float | None = None,
+    after: int | None = None,
+    request_id: str | None = None,
 ) -> Operation[dict[str, Any]]:
     """The platform's answer with the last lines that a version's workers wrote, or those after the `end` of an earlier answer."""
     seconds = since.total_seconds() if isinstance(since, timedelta) else since
-    query = {"limit": limit, "since_s": seconds, "after": after}
+    query = {"limit": limit, "since_s": seconds, "after": after, "request_id": request_id}
     found: dict[str, Any] = yield from operations.call("GET", f"/v1/versions/{uuid}/runtime-logs", query=query)
     return found
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from trivet.disk.peers import Peers
 from trivet.disk.pulse import LOOP_SLOT, Pulse
 from trivet.disk.replace import replace_file
+from trivet.disk.worker_logs import FAILURES
 from trivet.domain.encoding import encode
 from trivet.domain.held_bytes import HeldBytes
 from trivet.domain.released_forms import decode_released
@@ -28,8 +29,10 @@ from trivet.gateway.access import GatewayAccess
 from trivet.gateway.certificates import ServerTls
 from trivet.gateway.deployments import ServedDeployments
 from trivet.gateway.doors.table import open_doors
+from trivet.gateway.failures import Failures
 from trivet.gateway.formats.examples import example_maker
 from trivet.gateway.inference_log import InferenceLog
+from trivet.gateway.json_lines import JsonLines
 from trivet.gateway.loading import Loader
 from trivet.gateway.pipelines import Pipelines
 from trivet.gateway.servers import GatewayParts, open_servers
@@ -54,6 +57,9 @@ HOLD_S = 5.0
 CLOSE_S = 5.0
 FLUSH_S = 10.0
 BEAT_S = 0.1
+FAILURES_BYTES = 8 * 2**20
+# In a quarter of a second: a model that fails each request does not keep the disk busy.
+FAILURES_MOST = 50
 
 
 def run_gateway(
@@ -128,6 +134,7 @@ async def _run(
     max_body = int(settings.max_body_mib * 2**20)
     doors = open_doors(pipelines, partition=process_name())
     hosts = hosts_of(settings, listeners.values())
+    failures = JsonLines(settings.home / "logs" / FAILURES, max_bytes=FAILURES_BYTES, most=FAILURES_MOST)
     parts = GatewayParts(
         pipelines=pipelines,
         doors=doors,
@@ -137,6 +144,7 @@ async def _run(
         held=HeldBytes(int(settings.max_held_mib * 2**20)),
         client_timeout_s=settings.client_timeout_s,
         access_log=open_access_log(settings),
+        failures=Failures(failures),
     )
     servers = open_servers(
         parts,
@@ -192,8 +200,9 @@ async def _run(
         settling.cancel()
         sampling.cancel()
         await deployments.close()
-    if parts.access_log is not None:
-        await parts.access_log.close()
+    for lines in (failures, parts.access_log):
+        if lines is not None:
+            await lines.close()
     if answers is not None:
         await asyncio.to_thread(answers.close, CLOSE_S)
 

@@ -1,10 +1,11 @@
 """The lines of workers' logs, with their times."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from trivet.disk.worker_logs import MOST_READ_BYTES, read_log, stamp_logs
+from trivet.disk.worker_logs import FAILURES, MOST_READ_BYTES, find_failures, read_log, stamp_logs
 
 
 @pytest.fixture
@@ -97,3 +98,17 @@ def test_odd_bytes_and_long_lines_are_shown_as_text(log: Path) -> None:
 def test_a_log_that_is_not_there_is_empty(log: Path) -> None:
     assert read_log(log, limit=10) == ([], 0)
     stamp_logs(log.parent / "nowhere", now_s=1.0)
+
+
+def test_the_traceback_of_a_request_is_found_by_its_id_and_version(log: Path) -> None:
+    records = [
+        {"at_s": 1.0, "request_id": "r1", "pipeline": "p", "versions": ["v"], "error": "no", "trace": "Traceback\nno"},
+        {"at_s": 2.0, "request_id": "r2", "pipeline": "p", "versions": ["v"], "error": "no", "trace": "r1"},
+        {"at_s": 3.0, "request_id": "r1", "pipeline": "q", "versions": ["w"], "error": "no", "trace": "other"},
+    ]
+    lines = "\n".join(map(json.dumps, records))
+    (log.parent / FAILURES).write_text(f'{lines}\n{{"half r1')
+    found = find_failures(log.parent, "r1", version="v")
+    assert found == [(1.0, "request r1 of pipeline p"), (1.0, "Traceback"), (1.0, "no")]
+    assert find_failures(log.parent, "r", version="v") == []
+    assert find_failures(log.parent / "nowhere", "r1", version="v") == []

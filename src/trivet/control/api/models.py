@@ -112,11 +112,14 @@ def model_routes(control: Control) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=MOST_LINES, description="Lines at most.")] = 200,
         since_s: Annotated[float | None, Query(ge=0, le=MOST_ID, description="Only lines of so many seconds.")] = None,
         after: Annotated[int | None, Query(ge=0, le=MOST_ID, description="The `end` of the answer before.")] = None,
+        request_id: Annotated[
+            str | None, Query(max_length=128, description="Only the tracebacks of this request.")
+        ] = None,
     ) -> dict[str, Any]:
         """The last lines that the version's workers wrote, the oldest first: output, warnings, and the tracebacks of errors. Times
         are a few seconds exact.
         """
-        found = runtime_log(control, caller, uuid, limit=limit, since_s=since_s, after=after)
+        found = runtime_log(control, caller, uuid, limit=limit, since_s=since_s, after=after, request_id=request_id)
         return {
             "lines": [{"at": None if at_s is None else _time(at_s), "text": text} for at_s, text in found.lines],
             "end": found.end,

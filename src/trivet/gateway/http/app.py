@@ -18,6 +18,7 @@ from trivet.errors import Internal, NotFound, TrivetError, Unauthorized, Unavail
 from trivet.gateway.access import GatewayAccess
 from trivet.gateway.allowance import Allowance
 from trivet.gateway.doors.door import Door, Source
+from trivet.gateway.failures import Failures
 from trivet.gateway.http.addresses import Address, Addresses
 from trivet.gateway.http.bodies import read_body
 from trivet.gateway.http.docs_page import CONTENT_SECURITY_POLICY
@@ -51,6 +52,7 @@ class GatewayApp:
         hosts: what requests may name; by default the loopback names.
         held: what all requests of the process hold; by default without a limit.
         client_timeout_s: how long a client may take to send its body, and to read a piece of an answer that the model writes.
+        failures: gets the errors of models; None keeps none.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class GatewayApp:
         hosts: OwnHosts | None = None,
         held: HeldBytes | None = None,
         client_timeout_s: float = 60.0,
+        failures: Failures | None = None,
     ) -> None:
         self._pipelines = pipelines
+        self._failures = failures
         self._addresses = Addresses(doors, pipelines)
         self._pages = Pages(pipelines)
         self._max_body = max_body
@@ -138,6 +142,8 @@ class GatewayApp:
             except Abandoned:
                 return
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the edge: whatever happened becomes an answer
+                if self._failures is not None:
+                    self._failures.add(error, request_id=request_id, live=address.pipeline)
                 await self._answer_error(error, request_id, send, door=address.door)
                 return
             if len(content) > LARGE_ANSWER:

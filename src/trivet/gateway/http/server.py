@@ -43,6 +43,7 @@ class HttpServer:
             hosts=parts.hosts,
             held=parts.held,
             client_timeout_s=parts.client_timeout_s,
+            failures=parts.failures,
         )
         config = uvicorn.Config(
             app if parts.access_log is None else AccessLog(app, parts.access_log),
