@@ -244,17 +244,21 @@ def test_a_pipeline_is_described_rolled_back_and_deleted(trivet, times):
     assert re.search(r"^in pipelines +told$", done(trivet("describe", "model", "told@2")), re.MULTILINE)
     assert json.loads(done(trivet("describe", "model", "told", "--json")))["pipelines"] == ["told"]
     refused(trivet("rollback", "told"), "needs a confirmation", "standard input is not a terminal", "add --yes")
-    done(trivet("rollback", "told", "--yes"))
+    again = json.loads(done(trivet("rollback", "told", "--yes", "--json")))
+    assert (again["status"], [step["version"] for step in again["steps"]]) == ("Running", [1])
     assert json.loads(done(trivet("infer", "told", "-", stdin=ROWS)))[0]["out.y"] == [2.0, 4.0]
     refused(
         trivet("delete", "model", "told@1", "--yes"), "is deployed", "pipeline 'told' uses it", "trivet undeploy told"
     )
     refused(trivet("delete", "pipeline", "told", "--yes"), "told", "undeploy")
     done(trivet("delete", "model", "told@2", "--yes"))
-    done(trivet("undeploy", "told"))
+    assert json.loads(done(trivet("undeploy", "told", "--json")))["status"] == "not deployed"
     refused(trivet("delete", "pipeline", "told"), "needs a confirmation")
     done(trivet("delete", "pipeline", "told", "--yes"))
-    done(trivet("delete", "model", "told", "--yes"))
+    assert json.loads(done(trivet("delete", "model", "told", "--yes", "--json"))) == {
+        "deleted": "told",
+        "kind": "model",
+    }
     assert "told" not in done(trivet("models")) + done(trivet("pipelines"))
     happened = done(trivet("events"))
     assert re.search(r" pipeline told +deleted +pipeline told$", happened, re.MULTILINE)

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from trivet.cli.models import find_version
-from trivet.cli.output import show
-from trivet.cli.platform_client import HomeOption, UrlOption, WorkspaceOption, connect
+from trivet.cli.output import print_json, show
+from trivet.cli.platform_client import HomeOption, JsonOption, UrlOption, WorkspaceOption, connect
 from trivet.errors import Invalid, visible
 
 __all__ = ["Subject", "SubjectArgument", "YesOption", "confirm", "delete"]
@@ -49,6 +49,7 @@ def delete(
     workspace: WorkspaceOption = "default",
     url: UrlOption = None,
     home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete a model with all its versions, one version of it, or a pipeline. Refused while it is deployed.
 
@@ -73,7 +74,10 @@ def delete(
             count = len(client.get_model(name).versions())
             confirm(f"Delete model {name} with {_counted(count)}?", yes=yes)
             client.delete_model(name)
-    show(f"{name} is deleted.")
+    if as_json:
+        print_json({"deleted": name, "kind": kind})
+    else:
+        show(f"{name} is deleted.")
 
 
 def _counted(versions: int) -> str:

@@ -203,7 +203,7 @@ def models(
             print_json([each.document() for each in found])
             return
         print_table(
-            ("name", "version", "uuid", "status", "framework", "runtime", "runs", "batching", "takes", "answers"),
+            ("name", "version", "uuid", "status", "framework", "runs", "batching", "takes", "answers"),
             [
                 (
                     each.name(),
@@ -211,7 +211,6 @@ def models(
                     each.version(),
                     each.document()["status"],
                     each.framework(),
-                    each.document()["runtime"] or "",
                     each.document()["where"] or "",
                     each.document().get("batching") or "",
                     each.document()["input_schema_text"] or "",

@@ -21,6 +21,7 @@ from trivet.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
     from trivet.sdk.client import Client
+    from trivet.sdk.pipeline import Pipeline
 
 __all__ = ["deploy", "pipelines", "rollback", "undeploy"]
 
@@ -124,6 +125,7 @@ def deploy(
     workspace: WorkspaceOption = "default",
     url: UrlOption = None,
     home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run models, one after another, as a pipeline.
 
@@ -182,6 +184,13 @@ def deploy(
                 with suppress(Conflict):
                     client.delete_pipeline(name)
             raise
+        _show_deployed(client, pipeline, as_json=as_json)
+
+
+def _show_deployed(client: "Client", pipeline: "Pipeline", *, as_json: bool) -> None:
+    if as_json:
+        print_json(client.status(pipeline.name())[0])
+    else:
         show(pipeline.url())
 
 
@@ -220,6 +229,7 @@ def undeploy(
     workspace: WorkspaceOption = "default",
     url: UrlOption = None,
     home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Stop a pipeline. Requests in flight are answered first.
 
@@ -229,6 +239,8 @@ def undeploy(
     """
     with connect(url, home, workspace, quiet=False) as client:
         client.get_pipeline(name).undeploy(timeout=timeout)
+        if as_json:
+            print_json(client.status(name)[0])
 
 
 def rollback(
@@ -241,6 +253,7 @@ def rollback(
     workspace: WorkspaceOption = "default",
     url: UrlOption = None,
     home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Deploy the version before the one that is deployed, with the same configuration.
 
@@ -256,4 +269,4 @@ def rollback(
         pipeline = client.get_pipeline(name)
         confirm(f"Deploy the previous version of pipeline {name}?", yes=yes)
         pipeline.rollback(wait, timeout=timeout)
-        show(pipeline.url())
+        _show_deployed(client, pipeline, as_json=as_json)
