@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBearer
 
@@ -52,13 +52,20 @@ def openapi_document() -> dict[str, Any]:
 def routes_of(control: Control) -> FastAPI:
     """Every route, without the check of a token: only the application of `build_app` may be served."""
     app = FastAPI(
-        title="Trivet's control API", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
+        title="Trivet's control API",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # Of the server that the document is from.
+        servers=[{"url": "/"}],
     )
     add_error_answers(app)
 
     @app.get("/docs", include_in_schema=False)
-    def docs() -> HTMLResponse:
-        return HTMLResponse(docs_page(app.openapi()), headers={"content-security-policy": DOCS_POLICY})
+    def docs(request: Request) -> HTMLResponse:
+        url = str(request.base_url).rstrip("/")
+        return HTMLResponse(docs_page(app.openapi(), url=url), headers={"content-security-policy": DOCS_POLICY})
 
     with_token = [Depends(TOKEN)]
     app.include_router(platform_routes(control, TOKEN))

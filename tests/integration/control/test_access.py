@@ -206,6 +206,8 @@ def test_every_answer_forbids_sniffing_keeping_and_framing(api) -> None:
 
 def test_the_docs_page_loads_nothing_and_runs_nothing(api) -> None:
     page = api.ask("GET", "/docs").text
+    assert "This is <code>http://localhost</code>" in page
+    assert api.call("GET", "/openapi.json")["servers"] == [{"url": "/"}]
     assert "<script" not in page
     assert not re.findall(r"(?:src|href)='(?:https?:)?//", page)
     assert "/v1/pipelines/{name}/deploy" in page

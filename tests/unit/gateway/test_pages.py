@@ -230,3 +230,11 @@ def test_the_documentation_of_every_type_can_be_made(serve):
     page = get(serve(EVERY_TYPE), "/docs").body.decode()
     for kind in ("float32[2,3]", "timestamp[us, UTC]", "duration[ns]", "struct{x: int8, y: string?}[]"):
         assert kind in page
+
+
+def test_the_pages_name_the_server(serve):
+    server = serve("k: int64")
+    assert get(server, "/openapi.json").json["servers"] == [{"url": "http://localhost:8080"}]
+    page = get(server, "/docs").body.decode()
+    assert "This is <code>http://localhost:8080</code>" in page
+    assert "curl -X POST http://localhost:8080/infer" in page

@@ -8,8 +8,8 @@ __all__ = ["DOCS_POLICY", "docs_page"]
 DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 
 
-def docs_page(document: dict[str, Any]) -> str:
-    """The routes as a page without any script."""
+def docs_page(document: dict[str, Any], *, url: str) -> str:
+    """The routes as a page without any script, with the address of the server."""
     rows = []
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -22,7 +22,8 @@ def docs_page(document: dict[str, Any]) -> str:
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
         "td{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}</style></head><body>"
-        "<h1>Trivet's control API</h1><p>Every route but <code>/healthz</code>, <code>/readyz</code>, this page and "
+        f"<h1>Trivet's control API</h1><p>This is <code>{html.escape(url)}</code>.</p>"
+        "<p>Every route but <code>/healthz</code>, <code>/readyz</code>, this page and "
         "<a href='/openapi.json'>/openapi.json</a> requires <code>Authorization: Bearer &lt;token&gt;</code>.</p>"
         f"<table>{''.join(rows)}</table></body></html>"
     )

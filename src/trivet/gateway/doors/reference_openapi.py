@@ -151,13 +151,15 @@ def describe(pipeline: ServedPipeline, *, path: str) -> dict[str, Any]:
             "version": pipeline.version,
             "description": "; then ".join(steps),
         },
+        # Of the server that the document is from.
+        "servers": [{"url": "/"}],
         "paths": {path: {"post": _operation(pipeline, name="infer")}},
         "components": {"schemas": {"Error": ERROR_SCHEMA}},
     }
 
 
-def describe_all(pipelines: Sequence[ServedPipeline]) -> dict[str, Any]:
-    """An OpenAPI 3.1 document of everything that a gateway answers."""
+def describe_all(pipelines: Sequence[ServedPipeline], *, url: str) -> dict[str, Any]:
+    """An OpenAPI 3.1 document of everything that a gateway answers, at this address."""
     if len(pipelines) == 1 and pipelines[0].deployment_id is None:
         document = describe(pipelines[0], path=INFER)
     else:
@@ -175,6 +177,7 @@ def describe_all(pipelines: Sequence[ServedPipeline]) -> dict[str, Any]:
             "components": {"schemas": {"Error": ERROR_SCHEMA}},
         }
     document["paths"] |= _pages()
+    document["servers"] = [{"url": url}]
     return document
 
 

@@ -53,6 +53,7 @@ class GatewayApp:
         held: what all requests of the process hold; by default without a limit.
         client_timeout_s: how long a client may take to send its body, and to read a piece of an answer that the model writes.
         failures: gets the errors of models; None keeps none.
+        url: of the server, for its pages.
     """
 
     def __init__(
@@ -66,11 +67,12 @@ class GatewayApp:
         held: HeldBytes | None = None,
         client_timeout_s: float = 60.0,
         failures: Failures | None = None,
+        url: str = "http://localhost:8080",
     ) -> None:
         self._pipelines = pipelines
         self._failures = failures
         self._addresses = Addresses(doors, pipelines)
-        self._pages = Pages(pipelines)
+        self._pages = Pages(pipelines, url=url)
         self._max_body = max_body
         # A length of so many digits is looked at before the body arrives.
         self._long_digits = min(LONG_DIGITS, len(str(max_body)))

@@ -26,6 +26,7 @@ pre {{ background: #f4f4f4; padding: .8rem; overflow-x: auto; }} code {{ font-fa
 @media (prefers-color-scheme: dark) {{ body {{ background: #1b1b1b; color: #ddd; }} pre {{ background: #2a2a2a; }} }}
 </style></head><body>
 {body}
+<p>This is <code>{url}</code>, Trivet's gateway for predictions.</p>
 <p>Choose parts with <code>?dataset[]=out</code>; send and get Arrow with
 <code>application/vnd.apache.arrow.file</code> or <code>.stream</code>.</p>
 <p><a href="/openapi.json">OpenAPI</a> · <a href="/pipelines">pipelines</a> · <a href="/models">models</a> ·
@@ -44,23 +45,19 @@ STEP = "<p>{what} model, {runtime} runtime, version <code>{version}</code>, sha2
 LONGEST_ROW = 600
 
 
-def docs_page(pipelines: Sequence[ServedPipeline]) -> bytes:
-    """What goes in, what comes out, a command to try: for each pipeline."""
+def docs_page(pipelines: Sequence[ServedPipeline], *, url: str) -> bytes:
+    """What goes in, what comes out, a command to try: for each pipeline that answers at this address."""
     title = pipelines[0].name if len(pipelines) == 1 else "Deployed pipelines"
-    body = "".join(_section(pipeline) for pipeline in pipelines) or "<h1>Nothing is deployed</h1>"
-    return PAGE.format(title=html.escape(title), body=body).encode()
+    body = "".join(_section(pipeline, url) for pipeline in pipelines) or "<h1>Nothing is deployed</h1>"
+    return PAGE.format(title=html.escape(title), body=body, url=html.escape(url)).encode()
 
 
-def _section(pipeline: ServedPipeline) -> str:
+def _section(pipeline: ServedPipeline, url: str) -> str:
     row = json.dumps([example_row(pipeline)])
     if len(row) > LONGEST_ROW:
         row = row[:LONGEST_ROW] + " …"
     path = full_path(Place.of(pipeline)) or INFER
-    curl = (
-        f"curl -X POST localhost:8080{path} \\\n"
-        "  -H 'Content-Type: application/json; format=pandas-records' \\\n"
-        f"  -d '{row}'"
-    )
+    curl = f"curl -X POST {url}{path} \\\n  -H 'Content-Type: application/json; format=pandas-records' \\\n  -d '{row}'"
     alone = len(pipeline.steps) == 1
     steps = [
         STEP.format(

@@ -22,14 +22,16 @@ class Pages:
 
     Args:
         pipelines: what they are about.
+        url: of the server.
 
     Attributes:
         by_path: what makes each of them.
         public: those that a request without a token gets, and less of them.
     """
 
-    def __init__(self, pipelines: Pipelines) -> None:
+    def __init__(self, pipelines: Pipelines, *, url: str) -> None:
         self._pipelines = pipelines
+        self._url = url
         self._prometheus = PrometheusPage(pipelines.metrics)
         self.by_path: Mapping[str, PageMaker] = {
             "/models": self._models,
@@ -96,10 +98,11 @@ class Pages:
         return Page(200, self._prometheus.text(), METRICS_TYPE)
 
     async def _openapi(self) -> Page:
-        return _json(describe_all([live.pipeline for live in self._pipelines]))
+        return _json(describe_all([live.pipeline for live in self._pipelines], url=self._url))
 
     async def _docs(self) -> Page:
-        return Page(200, docs_page([live.pipeline for live in self._pipelines]), b"text/html; charset=utf-8")
+        page = docs_page([live.pipeline for live in self._pipelines], url=self._url)
+        return Page(200, page, b"text/html; charset=utf-8")
 
 
 def _json(value: Any, *, status: int = 200) -> Page:

@@ -44,6 +44,7 @@ class HttpServer:
             held=parts.held,
             client_timeout_s=parts.client_timeout_s,
             failures=parts.failures,
+            url=_url(listener, encrypted=tls is not None),
         )
         config = uvicorn.Config(
             app if parts.access_log is None else AccessLog(app, parts.access_log),
@@ -84,3 +85,11 @@ class HttpServer:
         """Cut what is still in flight."""
         self._server.should_exit = True
         self._server.force_exit = True
+
+
+def _url(listener: socket.socket, *, encrypted: bool) -> str:
+    """Where the listener is reached from this machine."""
+    host, port = listener.getsockname()[:2]
+    if host in {"0.0.0.0", "::", "127.0.0.1", "::1"}:  # noqa: S104 - compared, not listened on
+        host = "localhost"
+    return f"http{'s' if encrypted else ''}://{f'[{host}]' if ':' in host else host}:{port}"
