@@ -55,10 +55,9 @@ class Statistics:
         for metrics, samples in self._samples.items():
             while len(samples) > 1 and samples[1].at_s <= now - WINDOW_S:
                 samples.popleft()
-            made = _sample(metrics, now)
             # Without requests in between, the sample before says the same.
-            if made[1:] != samples[-1][1:]:
-                samples.append(made)
+            if sum(metrics.outcomes.values()) != samples[-1].ended:
+                samples.append(_sample(metrics, now))
 
     def all(self) -> tuple[PipelineStatistics, ...]:
         """The statistics of every pipeline, up to this moment."""

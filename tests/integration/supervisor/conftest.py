@@ -83,10 +83,11 @@ class ProcesslessWorker:
 
 
 class ProcesslessLauncher:
-    """Starts workers, but those of the models in `broken`."""
+    """Starts workers, but those of the models in `broken`; those of the models in `dying` end as soon as they are ready."""
 
     def __init__(self) -> None:
         self.broken: set[str] = set()
+        self.dying: set[str] = set()
         self.tries = 0
         self.workers: list[ProcesslessWorker] = []
         self._numbers = itertools.count(1)
@@ -98,6 +99,8 @@ class ProcesslessLauncher:
             raise ModelFailed(f"the model of {spec.name} cannot be loaded", reason="load_failed")
         worker = ProcesslessWorker(next(self._numbers), spec)
         self.workers.append(worker)
+        if spec.name in self.dying:
+            worker.kill()
         return worker
 
     async def end(self, address: WorkerAddress) -> None:

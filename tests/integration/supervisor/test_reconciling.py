@@ -199,6 +199,30 @@ def test_a_worker_that_dies_repeatedly_is_reported_and_others_continue(place: Ca
     asyncio.run(scenario())
 
 
+def test_a_worker_that_ends_whenever_it_is_ready_is_not_running(place: Callable[[], Any], soon: Any) -> None:
+    async def scenario() -> None:
+        here = place()
+        async with here.gateway.answering(), here.supervised():
+            here.deploy("p", here.model("m"))
+            await soon(lambda: here.status("p").state is DeploymentState.RUNNING)
+            here.launcher.dying.add("m")
+            here.launcher.living("m")[0].kill()
+            await soon(lambda: here.status("p").state is DeploymentState.ERROR)
+            before = here.status("p").workers[0].restarts
+            await soon(lambda: here.status("p").workers[0].restarts > before + 5)
+            kinds = [each.kind for each in here.catalog.journal.events() if each.kind in {"running", "error"}]
+            assert kinds[-1] == "error"
+            assert kinds.count("running") == 1
+            worker = here.status("p").workers[0]
+            assert "SIGKILL" in worker.last_error
+            assert worker.last_error_at is not None
+            here.launcher.dying.clear()
+            await soon(lambda: here.status("p").state is DeploymentState.RUNNING)
+            assert here.status("p").workers[0].restarts >= worker.restarts
+
+    asyncio.run(scenario())
+
+
 def test_a_new_supervisor_takes_the_workers_of_one_that_was_killed(place: Callable[[], Any], soon: Any) -> None:
     async def scenario() -> None:
         here = place()
