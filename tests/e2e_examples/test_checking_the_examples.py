@@ -63,6 +63,7 @@ def test_a_model_that_a_script_writes_will_serve(check, tmp_path, *, example, fl
     assert checked.details("loaded") == ["native runtime"]
     assert checked.details("takes") == [takes]
     assert checked.details("answers") == [answers]
+    assert "opset ai.onnx" in checked.details("file")[0]
 
 
 @pytest.mark.parametrize("example", ["optional_inputs", "preprocess_step"])

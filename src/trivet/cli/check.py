@@ -128,7 +128,7 @@ def check(
         settings = read_settings(os.environ, home=home, offline=offline, wheels=wheels)
         import asyncio
 
-        from trivet.loading.prepare import prepare
+        from trivet.loading.prepare import file_facts, prepare
         from trivet.wiring.log_lines import log_to_stderr
 
         log_to_stderr("%(levelname)s: %(message)s")
@@ -142,6 +142,8 @@ def check(
                 f"{package.framework} model {model.settings.name!r}, {count} file{'s' if count != 1 else ''}, "
                 f"sha256 {package.digest[:12]}",
             )
+            for fact in file_facts(package):
+                findings.add("file", fact)
             if model.environment is not None:
                 findings.add("environment", f"Python {model.python_version}, {len(model.packages)} packages locked")
                 for note in model.notes:

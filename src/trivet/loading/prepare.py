@@ -9,7 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from trivet.domain.environment import EnvironmentSpec
-from trivet.domain.frameworks import FRAMEWORKS, Facts, Runtime
+from trivet.domain.frameworks import FRAMEWORKS, Facts, Framework, Runtime
 from trivet.domain.names import check_name
 from trivet.domain.package import ModelSettings, Package
 from trivet.domain.runtimes import only_in_workers, runtime_of
@@ -20,10 +20,10 @@ from trivet.errors import BadPackage, Internal, Invalid
 from trivet.loading.environments import Report, environment_store
 from trivet.loading.runtimes import examined, in_workers
 from trivet.loading.steps import Identity, native_step
-from trivet.packaging import merge_settings, open_package
+from trivet.packaging import merge_settings, onnx_facts, open_package
 from trivet.settings import Settings
 
-__all__ = ["opened", "prepare", "required_schema"]
+__all__ = ["file_facts", "opened", "prepare", "required_schema"]
 
 
 NOT_OPENED: Final = pa.schema([])
@@ -112,6 +112,11 @@ def opened(
     if facts.first_try is not Runtime.NATIVE and model.runtime is Runtime.NATIVE:
         raise only_in_workers(facts.title)
     return package, model
+
+
+def file_facts(package: Package) -> tuple[str, ...]:
+    """What the model's file says about itself, if it is an ONNX file."""
+    return onnx_facts(package.root / package.contents.files["model"]) if package.framework is Framework.ONNX else ()
 
 
 def _session(package: Package, flags: ModelSettings, *, settings: Settings, report: Report) -> LoadedModel:

@@ -1,5 +1,6 @@
 """Turns a path into a checked package, without running any of it."""
 
+from trivet.packaging.frameworks.onnx_facts import onnx_facts
 from trivet.packaging.limits import Limits
 from trivet.packaging.open import open_package, unpack_again
 from trivet.packaging.settings import load_settings, merge_settings
@@ -11,6 +12,7 @@ __all__ = [
     "find_package",
     "load_settings",
     "merge_settings",
+    "onnx_facts",
     "open_package",
     "package_in_use",
     "unpack_again",

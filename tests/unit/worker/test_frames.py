@@ -105,6 +105,35 @@ def test_a_step_that_asks_for_a_frame_gets_one(function):
     assert frame["k"].dtype == np.int64
 
 
+def asks_for_a_table(table: pa.Table) -> pa.Table:
+    return table
+
+
+def asks_for_a_table_as_text(table: "pyarrow.Table"):  # noqa: F821 - as an author writes it for a type checker
+    return table
+
+
+@pytest.mark.parametrize("function", [asks_for_a_table, asks_for_a_table_as_text])
+def test_a_step_that_asks_for_a_table_gets_one(function):
+    arrays = {
+        "x": np.arange(12, dtype=np.float32).reshape(2, 3, 2),
+        "k": np.array([1, 2], np.int32),
+        "s": np.array(["a", None], object),
+        "ragged": np.array([np.array([1.5]), np.array([2.5, 3.5])], object),
+        "empty": np.zeros((2, 0), np.float32),
+    }
+    table = PythonStepAdapter(function).predict(arrays)
+    assert table.schema.field("x").type == pa.list_(pa.list_(pa.float32()))
+    assert table.schema.field("k").type == pa.int32()
+    assert table.to_pydict() == {
+        "x": [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [10, 11]]],
+        "k": [1, 2],
+        "s": ["a", None],
+        "ragged": [[1.5], [2.5, 3.5]],
+        "empty": [[], []],
+    }
+
+
 @pytest.mark.parametrize("function", [lambda df: df, max, dict])
 def test_any_other_step_gets_arrays_by_name(function):
     columns = {"x": np.ones(2)}

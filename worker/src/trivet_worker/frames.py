@@ -1,4 +1,4 @@
-"""Frames and lists of model code: what a model returns as columns by name, and a DataFrame for a step that asks for one.
+"""Frames and lists of model code: what a model returns as columns by name, and a DataFrame or Arrow table for a step that asks.
 
 pandas is looked at only if model code has imported it.
 """
@@ -11,6 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 __all__ = ["columns_of", "frame_maker"]
+
+# As an author writes them where the names are only imported for a type checker.
+_ARROW_NAMES = ("pa.Table", "pyarrow.Table")
 
 
 def columns_of(output: Any, names: Sequence[str]) -> "Optional[Mapping[Any, Any]]":
@@ -32,7 +35,7 @@ def columns_of(output: Any, names: Sequence[str]) -> "Optional[Mapping[Any, Any]
 
 
 def frame_maker(function: Callable[..., Any]) -> "Optional[Callable[[Dict[str, Any]], Any]]":
-    """What makes a function's argument of arrays by name, if its annotation asks for a pandas DataFrame; None if not."""
+    """What makes a function's argument of arrays by name, if its annotation asks for a DataFrame or an Arrow table; else None."""
     try:
         first = next(iter(inspect.signature(function).parameters.values()))
     except (ValueError, TypeError, StopIteration):
@@ -41,6 +44,8 @@ def frame_maker(function: Callable[..., Any]) -> "Optional[Callable[[Dict[str, A
         annotation = typing.get_type_hints(function).get(first.name)
     except Exception:  # a name that only a type checker knows
         annotation = first.annotation
+    if annotation is pa.Table or annotation in _ARROW_NAMES:
+        return _table
     if not isinstance(annotation, type) or not _is_pandas(annotation, "DataFrame"):
         return None
     frame: Any = annotation
@@ -50,6 +55,20 @@ def frame_maker(function: Callable[..., Any]) -> "Optional[Callable[[Dict[str, A
         return frame({name: column if column.ndim == 1 else list(column) for name, column in columns.items()})
 
     return make
+
+
+def _table(columns: Dict[str, Any]) -> pa.Table:
+    return pa.table({name: _arrow_column(column) for name, column in columns.items()})
+
+
+def _arrow_column(column: Any) -> Any:
+    """An array as Arrow: of a tensor, each row is a list."""
+    values = pa.array(column.reshape(-1))
+    rows = column.size
+    for size in reversed(column.shape[1:]):
+        rows = rows // size if size else len(column)
+        values = pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * size, pa.int32()), values)
+    return values
 
 
 def _is_pandas(kind: type, name: str) -> bool:
