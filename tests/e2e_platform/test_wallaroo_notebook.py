@@ -161,7 +161,7 @@ ModelUploadError Model failed to upload: [400] Bad request: Not a valid ZIP file
 NotThereYetError Framework.KERAS is not supported yet
 NotThereYetError assays are not supported yet
 NotThereYetError publishing pipelines is not supported yet
-InferenceError the model has none of the fields 'nonsense': it takes 'x', all optional
+InferenceError row 0 lacks the field 'x'
 """
 
 
