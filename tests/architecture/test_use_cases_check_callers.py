@@ -9,7 +9,15 @@ import pytest
 import trivet.control.use_cases
 
 USE_CASES = Path(trivet.control.use_cases.__file__).parent
-PLATFORM_WIDE = {"list_workspaces", "list_workspaces_with_contents", "get_platform", "list_users", "find_user"}
+PLATFORM_WIDE = {
+    "list_workspaces",
+    "list_workspaces_with_contents",
+    "get_platform",
+    "list_users",
+    "find_user",
+    "list_tags",
+    "create_tag",
+}
 """They are about all workspaces."""
 
 

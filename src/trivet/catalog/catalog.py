@@ -12,6 +12,7 @@ from trivet.catalog.journal import Journal
 from trivet.catalog.models import Models
 from trivet.catalog.pipelines import Pipelines
 from trivet.catalog.tables import catalog_state
+from trivet.catalog.tags import Tags
 from trivet.catalog.workspaces import Workspaces
 
 __all__ = ["Catalog", "open_catalog"]
@@ -41,6 +42,7 @@ class Catalog:
         self.models = Models(self._database)
         self.pipelines = Pipelines(self._database)
         self.deployments = Deployments(self._database)
+        self.tags = Tags(self._database)
         self.journal = Journal(self._database)
 
     @property

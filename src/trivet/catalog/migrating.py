@@ -13,7 +13,7 @@ from trivet.errors import Conflict, Unsupported
 
 __all__ = ["HEAD", "VERSION_TABLE", "migrate", "revisions"]
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that this release works with."""
 
 VERSION_TABLE = "catalog_version"

@@ -215,6 +215,32 @@ deployments = sa.Table(
     sqlite_autoincrement=True,
 )
 
+tags = sa.Table(
+    "tags",
+    metadata,
+    _id(),
+    _text("tag"),
+    _moment("created_at"),
+    sa.UniqueConstraint("tag"),
+    sqlite_autoincrement=True,
+)
+
+model_tags = sa.Table(
+    "model_tags",
+    metadata,
+    _of("tags", "tag_id", cascade=True),
+    _of("model_versions", "version_id", cascade=True),
+    sa.PrimaryKeyConstraint("tag_id", "version_id"),
+)
+
+pipeline_tags = sa.Table(
+    "pipeline_tags",
+    metadata,
+    _of("tags", "tag_id", cascade=True),
+    _of("pipelines", "pipeline_id", cascade=True),
+    sa.PrimaryKeyConstraint("tag_id", "pipeline_id"),
+)
+
 events = sa.Table(
     "events",
     metadata,

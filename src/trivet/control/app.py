@@ -12,6 +12,7 @@ from trivet.control.api.models import model_routes
 from trivet.control.api.pipelines import pipeline_routes
 from trivet.control.api.platform import platform_routes
 from trivet.control.api.status import status_routes
+from trivet.control.api.tags import tag_routes
 from trivet.control.api.workspaces import workspace_routes
 from trivet.control.context import Control
 from trivet.control.http.access import Access, App
@@ -73,6 +74,7 @@ def routes_of(control: Control) -> FastAPI:
     app.include_router(model_routes(control), prefix="/v1", dependencies=with_token, tags=["Models"])
     app.include_router(pipeline_routes(control), prefix="/v1", dependencies=with_token, tags=["Pipelines"])
     app.include_router(status_routes(control), prefix="/v1", dependencies=with_token, tags=["Platform"])
+    app.include_router(tag_routes(control), prefix="/v1", dependencies=with_token, tags=["Tags"])
     app.include_router(event_routes(control), prefix="/v1", dependencies=with_token, tags=["Platform"])
     app.include_router(
         mlops_routes(control), prefix="/v1/api", dependencies=with_token, tags=["The reference's MLOps API"]

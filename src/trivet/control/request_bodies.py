@@ -9,7 +9,7 @@ from trivet.domain.frameworks import Framework, Runtime, listed_frameworks
 from trivet.domain.network import NetworkUse
 from trivet.domain.version import Acceleration, Architecture
 
-__all__ = ["Configure", "Deploy", "NewPipeline", "NewUpload", "NewWorkspace", "StepBody", "ValidationBody"]
+__all__ = ["Configure", "Deploy", "NewPipeline", "NewTag", "NewUpload", "NewWorkspace", "StepBody", "ValidationBody"]
 
 _SCHEMA_FORM = "as base64 of Arrow's IPC form or as short text"
 _TENSOR_FIELDS = "Column names for the inputs, in the model's order."
@@ -28,6 +28,12 @@ class NewWorkspace(_Body):
     """A workspace."""
 
     name: str = Field(description="Its name: letters, digits, dots, dashes and underscores.")
+
+
+class NewTag(_Body):
+    """A tag."""
+
+    tag: str = Field(description="Its text: at most 200 printable characters.")
 
 
 class NewUpload(_Body):

@@ -118,6 +118,9 @@ def fill(catalog: Catalog) -> None:
     catalog.deployments.deploy(stopped.id, steps=(), config=DeploymentConfig())
     catalog.deployments.undeploy(stopped.id)
     catalog.pipelines.create(team.id, "never-deployed")
+    tag = catalog.tags.create("of the bank")
+    catalog.tags.add_to_model(tag, native.id)
+    catalog.tags.add_to_pipeline(tag, pipeline.id)
     catalog.journal.add_event(
         workspace_id=1, subject="version", subject_id=native.uuid, kind="ready", text="ccfraud is ready"
     )
@@ -136,6 +139,7 @@ def everything(catalog: Catalog) -> dict[str, Any]:
         "deployments": catalog.deployments.all(),
         "upload_logs": [line for version in versions for line in catalog.journal.upload_logs(version.id)],
         "events": catalog.journal.events(),
+        "tags": catalog.tags.all(),
         "revision": catalog.revision(),
     }
     return {name: json.loads(encode(value)) for name, value in answers.items()}

@@ -61,7 +61,7 @@ def contents(catalog) -> dict[str, list[tuple]]:
     """Every row of every table."""
     with catalog._database.engine.connect() as connection:
         return {
-            table.name: [tuple(row) for row in connection.execute(sa.select(table).order_by(table.c.id))]
+            table.name: [tuple(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key))]
             for table in metadata.sorted_tables
         }
 

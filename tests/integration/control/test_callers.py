@@ -58,6 +58,12 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/pipelines/{name}/status": ("/v1/pipelines/pipe/status", None),
     "GET /v1/pipelines/{name}/url": ("/v1/pipelines/pipe/url", None),
     "GET /v1/pipelines/{name}/logs": ("/v1/pipelines/pipe/logs", None),
+    "GET /v1/tags": ("/v1/tags", None),
+    "POST /v1/tags": ("/v1/tags", {"tag": "new"}),
+    "PUT /v1/tags/{tag_id}/models/{version_id}": ("/v1/tags/1/models/1", None),
+    "DELETE /v1/tags/{tag_id}/models/{version_id}": ("/v1/tags/1/models/1", None),
+    "PUT /v1/tags/{tag_id}/pipelines/{pipeline_id}": ("/v1/tags/1/pipelines/1", None),
+    "DELETE /v1/tags/{tag_id}/pipelines/{pipeline_id}": ("/v1/tags/1/pipelines/1", None),
     "POST /v1/api/models/list": ("/v1/api/models/list", {"workspace_id": 1}),
     "POST /v1/api/models/list_versions": ("/v1/api/models/list_versions", {"model_id": "fraud"}),
     "POST /v1/api/models/get_version_by_id": ("/v1/api/models/get_version_by_id", {"model_version_id": 1}),
@@ -105,6 +111,7 @@ def prepared(api):
     for _ in range(2):
         api.deploy("pipe", version)
     api.call("POST", "/v1/pipelines", json={"name": "idle"})
+    api.call("POST", "/v1/tags", json={"tag": "label"})
     return api, {"UUID": version["uuid"], "SPARE": spare["uuid"], "UPLOAD": api.announce("announced")["id"]}
 
 

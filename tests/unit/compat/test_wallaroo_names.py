@@ -42,23 +42,25 @@ MODULES = {
     "wallaroo.continuous_batching_config": ["ContinuousBatchingConfig"],
     "wallaroo.openai_config": ["OpenaiConfig"],
     "wallaroo.assay_config": ["Aggregation", "BinMode", "Metric"],
-    "wallaroo.tag": ["Tag"],
+    "wallaroo.tag": ["Tag", "TagList"],
 }
 THERE = {
     "Client": """upload_model get_workspace set_current_workspace get_current_workspace create_workspace list_workspaces
         build_pipeline get_pipeline get_model model_by_name pipelines_by_name list_models list_pipelines search_models
         search_model_versions search_pipelines generate_upload_model_api_command mlops list_users get_current_user
-        get_user_by_email activate_user""",
+        get_user_by_email activate_user create_tag list_tags""",
     "Pipeline": """status undeploy add_model_step deploy infer clear infer_from_file logs id name _url url export_logs
-        versions steps add_validations replace_with_model_step parallel_infer async_infer remove_step""",
-    "ModelVersion": "status configure id name version config get_upload_logs versions sha file_name arch accel",
+        versions steps add_validations replace_with_model_step parallel_infer async_infer remove_step tags add_tag remove_tag""",
+    "ModelVersion": """status configure id name version config get_upload_logs versions sha file_name arch accel tags add_tag
+        remove_tag""",
     "Workspace": "id name models pipelines users owners add_user add_owner",
     "DeploymentConfigBuilder": """replica_count cpus memory gpus arch deployment_label sidekick_cpus sidekick_memory
         sidekick_gpus sidekick_env build""",
 }
 ABSENT = {
     "Client": """build_assay upload_orchestration list_orchestrations list_tasks create_connection get_connection
-        list_connections create_model_registry list_model_registries register_model_image create_tag list_tags invite_user deactivate_user""",
+        list_connections create_model_registry list_model_registries register_model_image invite_user
+        deactivate_user""",
     "Pipeline": """publish publishes list_edges add_shadow_deploy add_random_split add_key_split
         replace_with_shadow_deploy replace_with_random_split openai_completion openai_chat_completion generate_api_spec
         add_validation""",
@@ -133,7 +135,6 @@ def test_what_is_not_there_yet_says_so(wallaroo: ModuleType, holder: str, name: 
         ("openai_config", "OpenaiConfig"),
         ("continuous_batching_config", "ContinuousBatchingConfig"),
         ("assay_config", "AssayBuilder"),
-        ("tag", "Tag"),
     ],
 )
 def test_configurations_of_what_is_not_there_yet_say_so_when_they_are_made(
@@ -389,7 +390,7 @@ def test_a_list_is_shown_as_a_table(wallaroo: ModuleType, client: Any):
     [
         (NotFound("Pipeline x not found in this workspace."), "EntityNotFoundError"),
         (Unavailable("nothing answers"), "CommunicationError"),
-        (Unsupported("tags are not supported yet"), "NotThereYetError"),
+        (Unsupported("assays are not supported yet"), "NotThereYetError"),
     ],
 )
 def test_errors_have_the_references_names_and_stay_trivets(wallaroo: ModuleType, error: Any, kind: str):
@@ -402,3 +403,44 @@ def test_errors_have_the_references_names_and_stay_trivets(wallaroo: ModuleType,
 def test_other_errors_stay_what_they_are(wallaroo: ModuleType):
     error = Conflict("the name is taken")
     assert wallaroo.object.translated(error) is error
+
+
+TAGS: dict[str, Any] = {
+    "tags": [
+        {
+            "id": 5,
+            "tag": "Of the Bank",
+            "models": [{"id": 1, "name": "ccfraud", "uuid": "d0cb7d27"}],
+            "pipelines": [{"id": 3, "name": "ccfraud"}],
+        }
+    ]
+}
+
+
+def test_a_tag_is_given_and_taken_in_the_references_form(wallaroo: ModuleType):
+    client = Answering(wallaroo, **{"1": {}, "3": {}})
+    tag = wallaroo.tag.Tag(client, TAGS["tags"][0])
+    assert tag.add_to_model(1) == {"model_id": 1, "tag_id": 5}
+    assert tag.add_to_pipeline(pipeline_id=3) == {"pipeline_pk_id": 3, "tag_pk_id": 5}
+    tag.remove_from_model(1)
+    tag.remove_from_pipeline(3)
+    assert [(call.method, call.path) for call in client.asked] == [
+        ("PUT", "/v1/tags/5/models/1"),
+        ("PUT", "/v1/tags/5/pipelines/3"),
+        ("DELETE", "/v1/tags/5/models/1"),
+        ("DELETE", "/v1/tags/5/pipelines/3"),
+    ]
+
+
+def test_tags_are_shown_with_what_has_them(wallaroo: ModuleType):
+    client = Answering(wallaroo, tags=TAGS)
+    listed = wallaroo.tag.tags_in(client)
+    assert "<th>id</th><th>tag</th><th>models</th><th>pipelines</th>" in listed._repr_html_()
+    assert str(listed[0]) == (
+        "{'id': 5, 'tag': 'Of the Bank', 'models': [('ccfraud', ['d0cb7d27'])], 'pipelines': ['ccfraud']}"
+    )
+    model = wallaroo.model_version.ModelVersion(client, VERSION)
+    pipeline = wallaroo.pipeline.Pipeline(client, PIPELINE)
+    assert [each.tag() for each in (*model.tags(), *pipeline.tags())] == ["Of the Bank", "Of the Bank"]
+    other = wallaroo.model_version.ModelVersion(client, {**VERSION, "id": 2})
+    assert str(other.tags()) == "(no tags)"

@@ -33,6 +33,7 @@ from wallaroo.object import (
     translated,
 )
 from wallaroo.pipeline import Pipeline, PipelineList
+from wallaroo.tag import Tag, TagList, tags_in, texts_by_id
 from wallaroo.user import User, UserList
 from wallaroo.workspace import Workspace, WorkspaceList
 
@@ -261,11 +262,16 @@ class Client(trivet.Client):
     def search_models(
         self, search_term: str | None = None, workspace_id: int | None = None, workspace_name: str | None = None
     ) -> ModelVersionList:
-        """Versions of models of the current workspace, or of another one, with a term in their name, UUID or file name."""
+        """Versions of models of the current workspace, or of another one, with a term in their name, UUID, file name or tags."""
         found: list[Model] = self.list_models(workspace_id, workspace_name)
         versions = [version for model in found for version in model.versions()]
+        tagged = texts_by_id(self.list_tags() if search_term else (), "models")
         return ModelVersionList(
-            matching(versions, search_term, lambda each: (each.name(), each.version(), each.file_name()))
+            matching(
+                versions,
+                search_term,
+                lambda each: (each.name(), each.version(), each.file_name(), *tagged.get(each.id(), ())),
+            )
         )
 
     search_model_versions = search_models
@@ -335,11 +341,12 @@ class Client(trivet.Client):
         workspace_id: int | None = None,
         workspace_name: str | None = None,
     ) -> PipelineList:
-        """Pipelines of the current workspace, or of another one, with a term in their name or a version's UUID."""
+        """Pipelines of the current workspace, or of another one, with a term in their name, tags or a version's UUID."""
+        tagged = texts_by_id(self.list_tags() if search_term else (), "pipelines")
         found: list[Any] = matching(
             self.list_pipelines(workspace_id, workspace_name),
             search_term,
-            lambda each: (each.name(), *(version.name() for version in each.versions())),
+            lambda each: (each.name(), *(version.name() for version in each.versions()), *tagged.get(each.id(), ())),
         )
         return PipelineList(each for each in found if deployed in {None, each.is_deployed()})
 
@@ -351,7 +358,15 @@ class Client(trivet.Client):
                 return each
         raise EntityNotFoundError(f"Error: Workspace with id {workspace_id} does not exist.")
 
-    # Users
+    # Tags and users
+
+    def create_tag(self, tag_text: str) -> Tag:
+        """A tag with a text, created if there is none."""
+        return Tag(self, self.run(operations.call("POST", "/v1/tags", body={"tag": tag_text})))
+
+    def list_tags(self) -> TagList:
+        """All tags, with the model versions and pipelines that have them."""
+        return tags_in(self)
 
     def list_users(self) -> UserList:
         """The users: there is one, the owner of the platform's token."""
@@ -399,8 +414,6 @@ class Client(trivet.Client):
     )
     invite_user = absent("inviting a user is", fix=errors.ONE_USER)
     deactivate_user = absent("deactivating a user is", fix=errors.ONE_USER)
-    create_tag = absent("tags are", fix=errors.LABELS)
-    list_tags = absent("tags are", fix=errors.LABELS)
     list_publishes = absent("publishing pipelines is", fix=errors.PUBLISHING)
     list_edges = absent("publishing pipelines to edges is", fix=errors.PUBLISHING)
     add_edge = absent("publishing pipelines to edges is", fix=errors.PUBLISHING)

@@ -9,7 +9,8 @@ from trivet.errors import Invalid
 from trivet.sdk.model import ModelConfig
 from trivet.sdk.short_tracebacks import short_tracebacks
 from wallaroo.lists import Shown
-from wallaroo.object import LABELS, LANGUAGE_MODELS, NotThereYetError, absent
+from wallaroo.object import LANGUAGE_MODELS, NotThereYetError
+from wallaroo.tag import Tag, TagList, tags_in
 
 __all__ = ["ModelConfig", "ModelVersion", "ModelVersionList"]
 
@@ -59,9 +60,17 @@ class ModelVersion(trivet.ModelVersion):
     def __repr__(self) -> str:
         return str(self)
 
-    add_tag = absent("tags are", fix=LABELS)
-    remove_tag = absent("tags are", fix=LABELS)
-    tags = absent("tags are", fix=LABELS)
+    def tags(self) -> TagList:
+        """The tags that it has."""
+        return TagList(each for each in tags_in(self._client) if each.has("models", self.id()))
+
+    def add_tag(self, tag: Tag) -> dict[str, int]:
+        """Give it a tag."""
+        return tag.add_to_model(self.id())
+
+    def remove_tag(self, tag: Tag) -> dict[str, int]:
+        """Take a tag from it."""
+        return tag.remove_from_model(self.id())
 
 
 class ModelVersionList(Shown[ModelVersion]):

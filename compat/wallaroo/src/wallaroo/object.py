@@ -120,7 +120,6 @@ PUBLISHING: Final = "run `trivet up` on the other machine and deploy there, or s
 SHADOWS: Final = "deploy the challenger as a pipeline of its own, send both the same rows, and compare their logs"
 SPLITS: Final = "deploy a pipeline for each model, and let the caller choose one of their URLs"
 ONE_USER: Final = "a platform has one user: give the other person's client the platform's token, TRIVET_TOKEN"
-LABELS: Final = "keep labels in the names of models and pipelines, which the searches find"
 REPLICAS: Final = "give a replica_count"
 LANGUAGE_MODELS: Final = "put the language model into a package of Framework.CUSTOM, and call pipeline.infer"
 """What to use instead of what is absent."""

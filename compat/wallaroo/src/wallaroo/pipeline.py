@@ -16,7 +16,6 @@ from wallaroo.lists import Shown
 from wallaroo.object import (
     DEPLOYING,
     INFERRING,
-    LABELS,
     LANGUAGE_MODELS,
     PUBLISHING,
     SHADOWS,
@@ -24,6 +23,7 @@ from wallaroo.object import (
     absent,
     translated,
 )
+from wallaroo.tag import Tag, TagList, tags_in
 
 if TYPE_CHECKING:
     import httpx
@@ -207,9 +207,18 @@ class Pipeline(trivet.Pipeline):
     list_edges = absent("publishing pipelines to edges is", fix=PUBLISHING)
     create_version = absent("a version without a deploy is", fix="deploy: every deploy makes a version")
 
-    add_tag = absent("tags are", fix=LABELS)
-    remove_tag = absent("tags are", fix=LABELS)
-    tags = absent("tags are", fix=LABELS)
+    def tags(self) -> TagList:
+        """The tags that it has."""
+        return TagList(each for each in tags_in(self._client) if each.has("pipelines", self.id()))
+
+    def add_tag(self, tag: Tag) -> dict[str, int]:
+        """Give it a tag."""
+        return tag.add_to_pipeline(self.id())
+
+    def remove_tag(self, tag: Tag) -> dict[str, int]:
+        """Take a tag from it."""
+        return tag.remove_from_pipeline(self.id())
+
     openai_completion = absent("OpenAI endpoints are", fix=LANGUAGE_MODELS)
     openai_chat_completion = absent("OpenAI endpoints are", fix=LANGUAGE_MODELS)
     generate_api_spec = absent(
