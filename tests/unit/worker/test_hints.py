@@ -49,6 +49,7 @@ def test_what_is_not_known_has_no_fix(root):
         assert fix_for(error, root) is None
     for error in (
         missing("model.pkl", errno.EIO),
+        missing("/tmp/log.txt", errno.EACCES),
         missing(None),
         missing("x" * 10_000),
         AttributeError("x"),

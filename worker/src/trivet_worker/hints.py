@@ -25,7 +25,7 @@ def fix_for(error: BaseException, root: str) -> Optional[str]:
     """
     try:
         if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.EACCES):
-            return _fix_path(error.filename, root)
+            return _fix_path(error.filename, root, is_missing=error.errno == errno.ENOENT)
         if isinstance(error, AttributeError):
             return _fix_script_class(str.__getitem__(str(error), slice(1_000)))
     except Exception:
@@ -33,7 +33,7 @@ def fix_for(error: BaseException, root: str) -> Optional[str]:
     return None
 
 
-def _fix_path(name: object, root: str) -> Optional[str]:
+def _fix_path(name: object, root: str, *, is_missing: bool) -> Optional[str]:
     if isinstance(name, bytes):
         name = os.fsdecode(name)
     if not isinstance(name, str) or not 0 < len(name) < _MAX_NAME:
@@ -46,7 +46,7 @@ def _fix_path(name: object, root: str) -> Optional[str]:
             f"the package has {found}: open it as config.model_path / {shown} in `create`, or as Path(__file__).parent / "
             f"{shown} in a module beside it; the working folder is an empty one"
         )
-    if path.is_absolute() and folder not in Path(os.path.realpath(name)).parents:
+    if is_missing and path.is_absolute() and folder not in Path(os.path.realpath(name)).parents:
         return (
             f"put {path.name} into the package, and open it as config.model_path / {path.name!r} in `create`, or as "
             f"Path(__file__).parent / {path.name!r}: a model opens the files of its package"
