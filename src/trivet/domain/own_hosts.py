@@ -1,6 +1,7 @@
 """The names that a listener answers to: what keeps pages of other sites out, whatever name a browser resolves to this machine."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
@@ -10,6 +11,8 @@ __all__ = ["OwnHosts", "UnknownHost", "headers_by_name"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DECISIVE = (b"authorization", b"host", b"origin")
+# Without a digit in front: browsers read `2130706433` and `0x7f000001` as addresses.
+ONE_LABEL = re.compile(r"[a-z][a-z0-9_-]*")
 # Clients repeat themselves; one that makes up new names only costs itself.
 MOST_KNOWN = 256
 
@@ -24,7 +27,8 @@ class OwnHosts:
     """What `Host` and `Origin` of a request may name.
 
     A browser that another site has tricked into sending a request names that site in `Origin`, or names a `Host` that is not
-    ours, because the site's name was resolved to this machine. A request without either does not come from a browser.
+    ours, because the site's name was resolved to this machine. A request without either does not come from a browser. A name without
+    a dot (`trivet`, as containers and local networks have them) is not a site's: no domain of the internet has an address itself.
 
     Args:
         names: of this machine, besides the loopback ones.
@@ -64,7 +68,7 @@ class OwnHosts:
         self._allowed.add((host, origin))
 
     def _is_own(self, name: str) -> bool:
-        return name in self._names or (self._addresses and _is_address(name))
+        return name in self._names or ONE_LABEL.fullmatch(name) is not None or (self._addresses and _is_address(name))
 
 
 def headers_by_name(pairs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

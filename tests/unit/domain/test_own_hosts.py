@@ -6,7 +6,9 @@ from trivet.domain.own_hosts import OwnHosts, UnknownHost, headers_by_name
 from trivet.errors import Forbidden, Invalid
 
 
-@pytest.mark.parametrize("host", [None, b"localhost", b"LOCALHOST:8080", b"127.0.0.1:1", b"[::1]:8080", b"a.example:9"])
+@pytest.mark.parametrize(
+    "host", [None, b"localhost", b"LOCALHOST:8080", b"127.0.0.1:1", b"[::1]:8080", b"a.example:9", b"trivet"]
+)
 def test_own_names_and_a_missing_host_are_answered(host):
     hosts = OwnHosts(["A.example"])
     hosts.check(host, None)
@@ -15,7 +17,18 @@ def test_own_names_and_a_missing_host_are_answered(host):
 
 @pytest.mark.parametrize(
     "host",
-    [b"", b"evil.example", b"localhost.evil.example", b"127.0.0.1.nip.io", b"a@localhost", b"[", b"\xff", b"10.0.0.1"],
+    [
+        b"",
+        b"2130706433",
+        b"0x7f000001",
+        b"evil.example",
+        b"localhost.evil.example",
+        b"127.0.0.1.nip.io",
+        b"a@localhost",
+        b"[",
+        b"\xff",
+        b"10.0.0.1",
+    ],
 )
 @pytest.mark.parametrize("origin", [None, b"http://localhost", b"http://evil.example"])
 def test_a_foreign_host_is_refused_whatever_the_origin(host, origin):
@@ -32,6 +45,13 @@ def test_another_sites_page_is_refused(origin):
     for host in (None, b"localhost"):
         with pytest.raises(Forbidden, match="another site's page"):
             OwnHosts().check(host, origin)
+
+
+def test_a_page_of_a_name_without_a_dot_may_use_that_name_only():
+    hosts = OwnHosts()
+    hosts.check(b"trivet:8080", b"http://trivet:8080")
+    with pytest.raises(Forbidden):
+        hosts.check(b"localhost", b"http://trivet:8080")
 
 
 def test_beyond_loopback_addresses_are_own_names():
