@@ -11,8 +11,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "reference" / "trivet-yaml.md").read_text()
 OF_THE_FILE_ONLY = {"model", "batching"}
 CALLED = {"timeout_s": "timeout", "memory_bytes": "resources.memory", "open_files": "resources.open_files"}
-# `suggested_schema` is of the rows that `--example` names; `allow_nulls` is of an upload, where a schema of a file is typed.
-NOT_IN_THE_FILE = {"suggested_schema", "allow_nulls"}
+# `suggested_schema` is of the rows that `--example` names; `allow_nulls` is of an upload, where a schema of a file is typed; and a
+# package cannot ask to be trusted.
+NOT_IN_THE_FILE = {"suggested_schema", "allow_nulls", "trust"}
 
 
 def test_the_page_names_every_key() -> None:

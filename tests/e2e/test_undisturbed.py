@@ -34,7 +34,8 @@ def test_output_logs_and_changes_of_a_model_do_no_harm(shell, make, tmp_path):
         make.eventually(lambda: "raw bytes" in server.log())
         for text in ("imported, and said so", "no line end here", "a warning of the model's", "another"):
             assert text in server.log()
-            assert text not in server.stderr
+            # A warning of Python's that was raised while the model was loaded and tried is shown.
+            assert (text in server.stderr) == (text == "another")
 
 
 def open_files(server) -> int:

@@ -404,7 +404,7 @@ def test_names_that_are_configured_are_answered_and_others_are_not(process_in) -
 def test_a_name_that_the_settings_give_to_the_platform_is_answered(process_in) -> None:
     process = process_in(hosts=("This-Machine",)).answering()
     assert httpx.get(f"{process.url}/healthz", headers={"Host": "this-machine:8000"}).status_code == 200
-    assert httpx.get(f"{process.url}/healthz", headers={"Host": "other-machine"}).status_code == 421
+    assert httpx.get(f"{process.url}/healthz", headers={"Host": "other-machine.example"}).status_code == 421
 
 
 def test_an_unusable_database_is_an_error_without_its_password(process_in) -> None:
