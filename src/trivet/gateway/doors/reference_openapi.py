@@ -32,8 +32,8 @@ ERROR_SCHEMA: dict[str, Any] = {
 }
 
 ROW_ERROR: dict[str, Any] = {
-    "type": ["object", "null"],
-    "description": "With on_error=null: why this row failed.",
+    "type": "object",
+    "description": "Why this row failed.",
     "properties": {
         "message": {"type": "string", "description": "What is wrong, and why."},
         "reason": {"type": "string", "description": "A slug that programs can match."},
@@ -73,17 +73,29 @@ def _list_of(name: str, items: dict[str, Any]) -> dict[str, Any]:
     return _members({name: {"type": "array", "items": items}})
 
 
-def json_schema(field: pa.Field) -> dict[str, Any]:
-    """JSON Schema of one field's value in a record."""
-    schema = _type_schema(field.type)
+SENT: dict[str, Any] = {"type": "number"}
+ANSWERED: dict[str, Any] = {
+    "type": ["number", "null"],
+    "description": "null for NaN and infinity, which JSON does not have",
+}
+
+
+def json_schema(field: pa.Field, number: dict[str, Any] = SENT) -> dict[str, Any]:
+    """JSON Schema of one field's value in a record.
+
+    Args:
+        field: of the model's schema.
+        number: the schema of a float.
+    """
+    schema = _type_schema(field.type, number)
     if field.nullable and not _is_list(field.type):
         return {"anyOf": [schema, {"type": "null"}]}
     return schema
 
 
-def _type_schema(kind: pa.DataType) -> dict[str, Any]:
+def _type_schema(kind: pa.DataType, number: dict[str, Any]) -> dict[str, Any]:
     if _is_list(kind):
-        schema: dict[str, Any] = {"type": "array", "items": _type_schema(kind.value_type)}
+        schema: dict[str, Any] = {"type": "array", "items": _type_schema(kind.value_type, number)}
         if pa.types.is_fixed_size_list(kind):
             schema |= {"minItems": kind.list_size, "maxItems": kind.list_size}
         return schema
@@ -91,7 +103,7 @@ def _type_schema(kind: pa.DataType) -> dict[str, Any]:
         members = [kind.field(index) for index in range(kind.num_fields)]
         return {
             "type": "object",
-            "properties": {member.name: json_schema(member) for member in members},
+            "properties": {member.name: json_schema(member, number) for member in members},
             "required": [member.name for member in members if not member.nullable],
             "additionalProperties": False,
         }
@@ -105,7 +117,7 @@ def _type_schema(kind: pa.DataType) -> dict[str, Any]:
             "maximum": largest,
         }
     if pa.types.is_floating(kind):
-        return {"type": "number"}
+        return number
     if pa.types.is_timestamp(kind):
         return {"type": ["string", "integer"], "description": "ISO 8601, or milliseconds since 1970"}
     if pa.types.is_date(kind):
@@ -126,7 +138,7 @@ def _is_list(kind: pa.DataType) -> bool:
 def _object(schema: pa.Schema, *, inputs: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
         "type": "object",
-        "properties": {field.name: json_schema(field) for field in schema},
+        "properties": {field.name: json_schema(field, SENT if inputs else ANSWERED) for field in schema},
         "required": [field.name for field in schema if not (inputs and field.nullable)],
     }
     if inputs:
@@ -183,7 +195,7 @@ def describe_all(pipelines: Sequence[ServedPipeline], *, url: str) -> dict[str, 
 
 def _operation(pipeline: ServedPipeline, *, name: str) -> dict[str, Any]:
     inputs, outputs = pipeline.runner.input_schema, pipeline.runner.output_schema
-    row = {
+    row: dict[str, Any] = {
         "type": "object",
         "properties": {
             "time": {"type": "integer", "description": "Milliseconds since 1970."},
@@ -191,6 +203,17 @@ def _operation(pipeline: ServedPipeline, *, name: str) -> dict[str, Any]:
             "out": _object(outputs, inputs=False),
             "anomaly": {"type": "object", "properties": {"count": {"type": "integer"}}},
             "metadata": {"type": "object"},
+            "error": {"type": "null", "description": "With on_error=null only."},
+        },
+    }
+    nulls = {"type": "object", "additionalProperties": {"type": "null"}}
+    failed = {
+        "type": "object",
+        "description": "With on_error=null only: a row that failed.",
+        "properties": {
+            "time": row["properties"]["time"],
+            "in": {"description": "What was sent."},
+            **dict.fromkeys(("out", "anomaly", "metadata"), nulls),
             "error": ROW_ERROR,
         },
     }
@@ -225,7 +248,7 @@ def _operation(pipeline: ServedPipeline, *, name: str) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The answers, in the order of the rows.",
-                "content": {records: {"schema": {"type": "array", "items": row}}, **arrow},
+                "content": {records: {"schema": {"type": "array", "items": {"anyOf": [row, failed]}}}, **arrow},
             },
             **errors,
         },
