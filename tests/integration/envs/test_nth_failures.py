@@ -66,7 +66,9 @@ def usual(bench: Bench, make_wheel) -> set[str]:
     return bench.files(bench.ensure("usual"))
 
 
-@pytest.mark.parametrize("kind", ["ENOSPC", pytest.param("EIO", marks=pytest.mark.slow), "EMFILE"])
+@pytest.mark.parametrize(
+    "kind", ["ENOSPC", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("EIO", "EMFILE"))]
+)
 def test_any_failed_operation_has_a_fix_and_the_next_build_succeeds(nth_failure, bench, usual, kind):
     seen = set()
     for fault in nth_failure.each(kind):
