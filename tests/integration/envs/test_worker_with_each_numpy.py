@@ -5,6 +5,7 @@ own calls of pyarrow worked. Only one pair failed, pyarrow 26 with numpy 1, whic
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,17 @@ def test_the_known_bad_pairs_keep_pyarrow_26_from_numpy_1(python, numpy):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("python", "pyarrow", "numpy"), ROWS)
-def test_an_environment_holds_a_numpy_and_a_pyarrow_that_work(python, pyarrow, numpy, shared_home: Path):
+def test_an_environment_holds_a_numpy_and_a_pyarrow_that_work(python, pyarrow, numpy, tmp_path: Path):
     minor = tuple(map(int, python.split(".")))
     if not any(found.minor == minor for found in find_interpreters(os.environ, uv=uv_program())):
         pytest.skip(f"no Python {python} on PATH, in uv's store or among pyenv's versions")
-    store = EnvironmentStore(shared_home / "envs", environ=os.environ)
-    # A build imports both.
-    pins = pins_of(store.ensure(EnvironmentSpec(requirements=(f"numpy=={numpy}",), python=python)).lock)
+    store = EnvironmentStore(tmp_path / "envs", environ=os.environ)
+    try:
+        # A build imports both.
+        pins = pins_of(store.ensure(EnvironmentSpec(requirements=(f"numpy=={numpy}",), python=python)).lock)
+    finally:
+        # All of them together have gigabytes.
+        shutil.rmtree(tmp_path / "envs", ignore_errors=True)
     assert pins["numpy"] == numpy
     # Releases that are newer than the table may work too.
     assert Version(pins["pyarrow"]) >= Version(pyarrow)
