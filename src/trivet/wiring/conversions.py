@@ -29,7 +29,8 @@ def keep_pandas_out() -> None:
 def load_conversions() -> None:
     """Load what conversions of rows need, in a thread, and keep pandas out. Call it before any conversion."""
     keep_pandas_out()
-    threading.Thread(target=_convert, name="conversions", daemon=True).start()
+    # Not a daemon: Arrow must not run any more when the interpreter is taken down.
+    threading.Thread(target=_convert, name="conversions").start()
 
 
 def _convert() -> None:
