@@ -76,14 +76,7 @@ class Models:
         with self._database.writing() as connection:
             found = find_model(connection, workspace_id, name)
             query = sa.select(model_versions.c.uuid).where(model_versions.c.model_id == found.id)
-            users = _pipelines_with(connection, set(connection.execute(query).scalars()))
-            if users:
-                raise Conflict(
-                    f"model {name!r} is deployed",
-                    why=_users_text(users),
-                    fix=_undeploy_text(users),
-                    reason="model_in_use",
-                )
+            _refuse_deployed(connection, set(connection.execute(query).scalars()), what=f"model {name!r}")
             connection.execute(models.delete().where(models.c.id == found.id))
 
     def delete_version(self, uuid: str) -> ModelVersion:
@@ -95,14 +88,7 @@ class Models:
         """
         with self._database.writing() as connection:
             found = _version(connection, uuid)
-            users = _pipelines_with(connection, {uuid})
-            if users:
-                raise Conflict(
-                    f"model {found.name!r} version {found.number} is deployed",
-                    why=_users_text(users),
-                    fix=_undeploy_text(users),
-                    reason="model_in_use",
-                )
+            _refuse_deployed(connection, {uuid}, what=f"model {found.name!r} version {found.number}")
             connection.execute(model_versions.delete().where(model_versions.c.id == found.id))
             others = sa.exists().where(model_versions.c.model_id == found.model_id)
             connection.execute(models.delete().where(models.c.id == found.model_id, ~others))
@@ -344,6 +330,12 @@ def _pipelines_with(connection: sa.Connection, versions: set[str]) -> list[str]:
 def _models_of(steps: str) -> set[str]:
     kinds: Any = tuple[PipelineStep, ...]
     return {step.version for step in decode(steps, kinds) if isinstance(step, ModelStep)}
+
+
+def _refuse_deployed(connection: sa.Connection, versions: set[str], *, what: str) -> None:
+    users = _pipelines_with(connection, versions)
+    if users:
+        raise Conflict(f"{what} is deployed", why=_users_text(users), fix=_undeploy_text(users), reason="model_in_use")
 
 
 def _users_text(users: list[str]) -> str:

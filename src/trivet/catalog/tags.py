@@ -72,15 +72,11 @@ class Tags:
 
     def remove_from_model(self, tag_id: int, version_id: int) -> None:
         """Take a tag from a model version, if it has it."""
-        with self._database.writing() as connection:
-            both = (model_tags.c.tag_id == tag_id) & (model_tags.c.version_id == version_id)
-            connection.execute(model_tags.delete().where(both))
+        self._remove(model_tags, tag_id, version_id=version_id)
 
     def remove_from_pipeline(self, tag_id: int, pipeline_id: int) -> None:
         """Take a tag from a pipeline, if it has it."""
-        with self._database.writing() as connection:
-            both = (pipeline_tags.c.tag_id == tag_id) & (pipeline_tags.c.pipeline_id == pipeline_id)
-            connection.execute(pipeline_tags.delete().where(both))
+        self._remove(pipeline_tags, tag_id, pipeline_id=pipeline_id)
 
     def _add(self, table: sa.Table, tag_id: int, **thing: int) -> None:
         ((column, key),) = thing.items()
@@ -96,6 +92,11 @@ class Tags:
             if _count(connection, table, having) >= MOST_OF_ONE:
                 raise Conflict(f"it has {MOST_OF_ONE} tags, the most", fix="remove one of them", reason="too_many_tags")
             connection.execute(table.insert().values(tag_id=tag_id, **thing))
+
+    def _remove(self, table: sa.Table, tag_id: int, **thing: int) -> None:
+        ((column, key),) = thing.items()
+        with self._database.writing() as connection:
+            connection.execute(table.delete().where(table.c.tag_id == tag_id, table.c[column] == key))
 
 
 def _by_tag(connection: sa.Connection, query: sa.Select[Any]) -> dict[int, tuple[Tagged, ...]]:

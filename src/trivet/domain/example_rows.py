@@ -14,7 +14,7 @@ import pyarrow as pa
 from trivet.domain.schema_of_data import as_table, schema_of_table, table_of_columns, table_of_records
 from trivet.errors import Invalid, NotFound, TooLarge, Unsupported
 
-__all__ = ["DATA_SUFFIXES", "Example", "example_of", "read_data_file"]
+__all__ = ["DATA_SUFFIXES", "Example", "example_of", "read_arrow_file", "read_data_file"]
 
 DATA_SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".arrow")
 MOST_ROWS = 10
@@ -88,6 +88,21 @@ def read_data_file(path: Path) -> pa.Table:
         raise Invalid(f"{path.name} holds no rows", why=str(error), fix="check the file's format") from error
 
 
+def read_arrow_file(path: Path) -> pa.Table:
+    """The rows of an Arrow IPC file, or of a stream that was written to one.
+
+    Raises:
+        FileNotFoundError, OSError: it cannot be opened.
+        ArrowException: it is neither.
+    """
+    with pa.memory_map(str(path)) as source:
+        try:
+            return pa.ipc.open_file(source).read_all()
+        except pa.ArrowInvalid:
+            source.seek(0)
+            return pa.ipc.open_stream(source).read_all()
+
+
 def _listed() -> str:
     return f"{', '.join(DATA_SUFFIXES[:-1])} or {DATA_SUFFIXES[-1]}"
 
@@ -109,12 +124,7 @@ def _read(path: Path, suffix: str) -> pa.Table:
 
             return parquet.read_table(path, use_threads=False)
         case ".arrow":
-            with pa.memory_map(str(path)) as source:
-                try:
-                    return pa.ipc.open_file(source).read_all()
-                except pa.ArrowInvalid:
-                    source.seek(0)
-                    return pa.ipc.open_stream(source).read_all()
+            return read_arrow_file(path)
         case ".jsonl":
             return table_of_records([json.loads(line) for line in path.read_text().splitlines() if line.strip()])
     tree = json.loads(path.read_text())

@@ -199,15 +199,12 @@ def load_rows(path: str | Path) -> Rows:
     """
     import pyarrow as pa
 
+    from trivet.domain.example_rows import read_arrow_file
+
     path = Path(path)
     try:
         if path.suffix == ".arrow":
-            with pa.memory_map(str(path)) as source:
-                try:
-                    return pa.ipc.open_file(source).read_all()
-                except pa.ArrowInvalid:
-                    source.seek(0)
-                    return pa.ipc.open_stream(source).read_all()
+            return read_arrow_file(path)
         if path.suffix == ".json":
             # A file of columns names its rows "0", "1" and so on.
             return pandas().DataFrame(json.loads(path.read_text())).reset_index(drop=True)

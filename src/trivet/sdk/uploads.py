@@ -52,7 +52,7 @@ def announcement(
         "accel": str(getattr(accel, "value", accel)),
         "python": python,
         "network": network,
-        "trust": trust,
+        "trust": trust or None,
         "suggested_schema": None if shown is None else schema_text(shown.schema, path="example"),
         "example": None if shown is None else list(shown.rows),
         "allow_nulls": allow_nulls,

@@ -265,7 +265,7 @@ def delete_version(control: Control, caller: Caller, uuid: str) -> ModelVersion:
     control.wake_supervisor()
     control.add_event(
         workspace_id=version.workspace_id,
-        subject="version",
+        subject="model_version",
         subject_id=version.uuid,
         kind="deleted",
         text=f"{version.name} version {version.number}",
