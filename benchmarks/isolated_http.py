@@ -38,7 +38,7 @@ def lone_ms(url: str, body: bytes, *, count: int = 1500) -> float:
 def main() -> None:
     """Compare rates, then lone requests."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     results = {}

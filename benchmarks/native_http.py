@@ -13,7 +13,7 @@ from harness import ARROW, Load, bare_server, compare, make_models, print_report
 def main() -> None:
     """Compare five kinds of request."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     results = {}

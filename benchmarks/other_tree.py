@@ -36,7 +36,7 @@ def main() -> None:
     """Compare the rates of ten kinds of request, and their geometric mean."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("other", type=Path, help="the other checkout")
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     trees = {"other": options.other.resolve(), "this": ROOT}
