@@ -21,12 +21,11 @@ INSPECTOR = '''
 
 from trivet.domain.frameworks import Framework
 from trivet.domain.package import Contents
-from trivet.packaging.frameworks.inspection import Evidence, model_file
+from trivet.packaging.frameworks.inspection import found_file, model_file
 
 
-def detect(files, sources):
-    found = [each for each in files if each.endswith(".factor")]
-    return Evidence(why=f"{found[0]} is a factor", place=found[0]) if found else None
+def detect(package):
+    return found_file(package, Framework.FACTOR, lambda file: package.head(file)[:1].isdigit())
 
 
 def inspect(package):

@@ -1,5 +1,6 @@
 """Turns a path into a checked package, without running any of it."""
 
+from trivet.packaging.frameworks.detect import framework_of_file
 from trivet.packaging.frameworks.onnx_facts import onnx_facts
 from trivet.packaging.limits import Limits
 from trivet.packaging.open import open_package, unpack_again
@@ -10,6 +11,7 @@ __all__ = [
     "Limits",
     "discard_package",
     "find_package",
+    "framework_of_file",
     "load_settings",
     "merge_settings",
     "onnx_facts",

@@ -1,6 +1,7 @@
 """Zips a folder into the same bytes every time, so that the same files are the same package."""
 
 import re
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -71,14 +72,20 @@ def guess_framework(path: str | Path) -> Framework:
     by_name = frameworks_of(path.name)
     if len(by_name) == 1:
         return by_name[0]
+    if by_name and path.is_file():
+        return _of_content(path)
     if path.is_dir():
         files = [each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file()]
-        return _of_files(files, lambda name: (path / name).read_bytes())
+        return _of_files(files, lambda name: (path / name).read_bytes(), lambda name: _of_content(path / name))
     suffix = path.suffix.lower()
     if suffix not in ZIPPED and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             sizes = {each.filename: each.file_size for each in archive.infolist() if not each.is_dir()}
-            return _of_files(list(sizes), lambda name: archive.read(name) if sizes[name] < MOST_CODE else b"")
+            return _of_files(
+                list(sizes),
+                lambda name: archive.read(name) if sizes[name] < MOST_CODE else b"",
+                lambda name: _of_member(archive, name),
+            )
     if not path.exists():
         raise NotFound(f"file not found: {path}", fix="check the path")
     if suffix in NOT_TAKEN:
@@ -89,10 +96,26 @@ def guess_framework(path: str | Path) -> Framework:
     raise Invalid(f"{path.name} does not say what wrote it", fix=f"give framework=: {', '.join(FRAMEWORKS)}")
 
 
-def _of_files(files: Sequence[str], read: Callable[[str], bytes]) -> Framework:
+def _of_content(path: Path) -> Framework:
+    from trivet.packaging import framework_of_file
+
+    return framework_of_file(path)
+
+
+def _of_member(archive: zipfile.ZipFile, name: str) -> Framework:
+    with tempfile.TemporaryDirectory(prefix="trivet-upload-") as folder:
+        path = Path(folder) / name
+        with archive.open(name) as source, path.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+        return _of_content(path)
+
+
+def _of_files(files: Sequence[str], read: Callable[[str], bytes], of_content: Callable[[str], Framework]) -> Framework:
     """The framework of a package: of its model files, if there is no code; else what the code is."""
     code = [each for each in files if each.endswith(".py")]
-    by_suffix = {framework for each in files if "/" not in each for framework in frameworks_of(each)}
-    if len(by_suffix) == 1 and not code:
-        return by_suffix.pop()
+    models = [each for each in files if "/" not in each and each != "requirements.txt" and frameworks_of(each)]
+    if models and not code:
+        found = {known[0] if len(known := frameworks_of(each)) == 1 else of_content(each) for each in models}
+        if len(found) == 1:
+            return found.pop()
     return Framework.PYTHON if any(STEP.search(read(each)) for each in code) else Framework.CUSTOM

@@ -46,8 +46,9 @@ _PLAIN_BASES = {"object", "abc.ABC", "ABC", "typing.Generic", "typing.Protocol",
 _ARRAYS_BY_NAME = "a dictionary of numpy arrays by field name"
 
 
-def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code decides
+def detect(package: Unpacked) -> Evidence | None:
     """See `Inspector.detect`."""
+    sources = package.sources
     found = (*find_classes(INFERENCE, sources), *find_classes(BUILDER, sources))
     if not found:
         return None

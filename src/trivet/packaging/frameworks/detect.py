@@ -1,17 +1,25 @@
-"""Detects the framework of a package, if its owner does not name it, and checks the package."""
+"""Detects the framework of a package by its code and the content of its files, and checks the package."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+from trivet.domain.digest import digest_of_bytes
 from trivet.domain.frameworks import FRAMEWORKS, Framework, frameworks_of, listed_suffixes
-from trivet.domain.package import Contents
+from trivet.domain.package import Contents, Manifest, PackageFile
 from trivet.errors import BadPackage
-from trivet.packaging.frameworks.inspection import Evidence, Unpacked, inspector_of, listed, no_modules
+from trivet.packaging.frameworks.inspection import (
+    Evidence,
+    Unpacked,
+    by_suffix,
+    inspector_of,
+    listed,
+    no_modules,
+)
 from trivet.packaging.requirements import REQUIREMENTS
 from trivet.packaging.settings import SETTINGS_NAME
 
-__all__ = ["inspect_package", "no_such_model"]
+__all__ = ["detect_framework", "framework_of_file", "inspect_package", "no_such_model"]
 
 
 def inspect_package(package: Unpacked, *, framework: Framework | None) -> tuple[Framework, Contents]:
@@ -26,15 +34,10 @@ def inspect_package(package: Unpacked, *, framework: Framework | None) -> tuple[
     """
     if package.model is not None:
         _check_named(package.model, package.paths)
-    certain = _by_files(package)
     if framework is None:
-        framework = certain[0] if len(certain) == 1 else _by_evidence(package, certain or tuple(FRAMEWORKS))
-    elif certain and framework not in certain:
-        raise BadPackage(
-            f"{package.name!r} is {FRAMEWORKS[certain[0]].title}, and not {FRAMEWORKS[framework].title}",
-            fix=f"remove the framework, or put the file into a zip with a {framework} model that loads it",
-            path=package.name,
-        )
+        framework = detect_framework(package)
+    else:
+        _check_framework(package, framework)
     contents = inspector_of(framework).inspect(package)
     broken = (
         package.sources.needed_broken([entry.file for entry in contents.entry.values()]) if contents.entry else None
@@ -48,6 +51,40 @@ def inspect_package(package: Unpacked, *, framework: Framework | None) -> tuple[
             reason="no_modules",
         )
     return framework, contents
+
+
+def detect_framework(package: Unpacked) -> Framework:
+    """The framework of a package, by its files.
+
+    Raises:
+        BadPackage: it fits no framework, or more than one.
+    """
+    candidates = _by_files(package)
+    if len(candidates) == 1:
+        return candidates[0]
+    found = _evidence(package, candidates or tuple(FRAMEWORKS))
+    # Code counts before model files, since code may load them.
+    strongest = {each: why for each, why in found.items() if FRAMEWORKS[each].sent_as == "folder"} or found
+    if len(strongest) > 1:
+        raise _ambiguous(strongest, name=package.name)
+    if strongest:
+        return next(iter(strongest))
+    # A file whose content says nothing may be broken: the check of the first framework of its suffix says how.
+    unknown = next((each for each in FRAMEWORKS if by_suffix(package, each)), None)
+    if unknown is None:
+        raise _nothing_known(package)
+    return unknown
+
+
+def framework_of_file(path: Path) -> Framework:
+    """The framework of a model's file, by its suffix and its content. A bounded part of it is read.
+
+    Raises:
+        BadPackage: no framework writes such files, or its content fits more than one.
+    """
+    # Detection reads no digest.
+    file = PackageFile(path=path.name, size=path.stat().st_size, sha256=digest_of_bytes(b""))
+    return detect_framework(Unpacked(root=path.parent, manifest=Manifest(files=(file,)), name=path.name))
 
 
 def no_such_model(model: str, names: Sequence[str], *, where: str) -> BadPackage:
@@ -68,19 +105,27 @@ def _by_files(package: Unpacked) -> tuple[Framework, ...]:
     return kinds.pop() if len(kinds) == 1 else ()
 
 
-def _by_evidence(package: Unpacked, candidates: Sequence[Framework]) -> Framework:
-    """Code counts before model files, since code may load them."""
-    found: dict[Framework, Evidence] = {}
-    for framework in candidates:
-        evidence = inspector_of(framework).detect(package.paths, package.sources)
-        if evidence is not None:
-            found[framework] = evidence
-    strongest = {each: why for each, why in found.items() if FRAMEWORKS[each].sent_as == "folder"} or found
-    if len(strongest) > 1:
-        raise _ambiguous(strongest, name=package.name)
-    if not strongest:
-        raise _nothing_known(package)
-    return next(iter(strongest))
+def _evidence(package: Unpacked, candidates: Sequence[Framework]) -> dict[Framework, Evidence]:
+    found = {each: inspector_of(each).detect(package) for each in candidates}
+    return {each: evidence for each, evidence in found.items() if evidence is not None}
+
+
+def _check_framework(package: Unpacked, framework: Framework) -> None:
+    """Check that the files do not contradict the framework that the owner names."""
+    candidates = _by_files(package)
+    others: Sequence[Framework] = candidates
+    if framework in candidates or not candidates:
+        if FRAMEWORKS[framework].sent_as == "folder" or inspector_of(framework).detect(package) is not None:
+            return
+        files = [each for each in candidates or FRAMEWORKS if FRAMEWORKS[each].sent_as == "file"]
+        others = tuple(_evidence(package, files))
+    if others:
+        what = next(iter(_evidence(package, others)), others[0])
+        raise BadPackage(
+            f"{package.name!r} is {FRAMEWORKS[what].title}, and not {FRAMEWORKS[framework].title}",
+            fix=f"remove the framework, or put the file into a zip with a {framework} model that loads it",
+            path=package.name,
+        )
 
 
 def _ambiguous(found: dict[Framework, Evidence], *, name: str) -> BadPackage:

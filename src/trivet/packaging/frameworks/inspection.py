@@ -1,21 +1,33 @@
 """The input and output of an inspector: each framework has a module with `detect` and `inspect`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Protocol, cast
 
-from trivet.domain.frameworks import FRAMEWORKS, Framework
+from trivet.domain.frameworks import FRAMEWORKS, Framework, frameworks_of
 from trivet.domain.package import Contents, Manifest
 from trivet.errors import BadPackage
+from trivet.packaging.requirements import REQUIREMENTS
 from trivet.packaging.settings import SETTINGS_NAME
 from trivet.packaging.sources.resolve import Sources, read_sources
 
-__all__ = ["Evidence", "Inspector", "Unpacked", "inspector_of", "listed", "model_file", "no_modules"]
+__all__ = [
+    "Evidence",
+    "Inspector",
+    "Unpacked",
+    "by_suffix",
+    "found_file",
+    "inspector_of",
+    "listed",
+    "model_file",
+    "no_modules",
+]
 
 MAX_LISTED = 5
+HEAD_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +59,14 @@ class Unpacked:
         """Its Python sources, parsed on first use."""
         return read_sources(self.root, self.manifest)
 
+    def head(self, path: str, *, size: int = HEAD_BYTES) -> bytes:
+        """The first bytes of a file; empty if it cannot be read."""
+        try:
+            with (self.root / path).open("rb") as file:
+                return file.read(size)
+        except OSError:
+            return b""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
@@ -59,8 +79,11 @@ class Evidence:
 class Inspector(Protocol):
     """The functions that a module of this folder has."""
 
-    def detect(self, files: Sequence[str], sources: Sources) -> Evidence | None:
-        """The evidence that a package with these files and sources belongs to the framework, if any."""
+    def detect(self, package: Unpacked) -> Evidence | None:
+        """The evidence that a package belongs to the framework, if any.
+
+        It looks into files, because several frameworks write files of one suffix. It reads a bounded part and loads nothing.
+        """
 
     def inspect(self, package: Unpacked) -> Contents:
         """Check a package, and find the parts that a runtime loads. Nothing of it is run.
@@ -75,17 +98,43 @@ def inspector_of(framework: Framework) -> Inspector:
     return cast("Inspector", import_module(f"trivet.packaging.frameworks.{FRAMEWORKS[framework].inspector}"))
 
 
-def model_file(package: Unpacked, framework: Framework) -> str:
+def by_suffix(package: Unpacked, framework: Framework) -> tuple[str, ...]:
+    """The files that the framework may have written: the one that the settings name, else all with a suffix of it."""
+    paths = package.paths if package.model is None else (package.model,)
+    return tuple(each for each in paths if each != REQUIREMENTS and framework in frameworks_of(each))
+
+
+def found_file(package: Unpacked, framework: Framework, wrote: Callable[[str], bool]) -> Evidence | None:
+    """The first file of the framework, as evidence.
+
+    Args:
+        package: the files.
+        framework: whose suffixes count.
+        wrote: whether the framework wrote a file, by its content.
+    """
+    found = next((each for each in by_suffix(package, framework) if wrote(each)), None)
+    if found is None:
+        return None
+    return Evidence(why=f"{found} is the file of {FRAMEWORKS[framework].title}", place=found)
+
+
+def model_file(package: Unpacked, framework: Framework, wrote: Callable[[str], bool] | None = None) -> str:
     """The model's file: the one that the settings name, else the only one with a suffix of the framework.
+
+    Args:
+        package: the files.
+        framework: whose file it is.
+        wrote: whether the framework wrote a file, which decides between several.
 
     Raises:
         BadPackage: the package has none, or more than one.
     """
     if package.model is not None:
         return package.model
-    suffixes = FRAMEWORKS[framework].suffixes
-    shown = " or ".join(suffixes)
-    paths = [each for each in package.paths if PurePosixPath(each).suffix.lower() in suffixes]
+    shown = " or ".join(FRAMEWORKS[framework].suffixes)
+    paths = list(by_suffix(package, framework))
+    if len(paths) > 1 and wrote is not None:
+        paths = [each for each in paths if wrote(each)] or paths
     paths = [each for each in paths if "/" not in each] or paths
     if len(paths) == 1:
         return paths[0]

@@ -1,20 +1,16 @@
 """ONNX models: a file, or a folder with one such file and its weights."""
 
-from collections.abc import Sequence
-
 from trivet.domain.frameworks import Framework, frameworks_of
 from trivet.domain.package import Contents
-from trivet.packaging.frameworks.inspection import Evidence, Unpacked, model_file
+from trivet.packaging.frameworks.inspection import Evidence, Unpacked, found_file, model_file
 from trivet.packaging.frameworks.onnx_checks import check_model
-from trivet.packaging.sources.resolve import Sources
 
 __all__ = ["detect", "inspect"]
 
 
-def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code does not matter
-    """See `Inspector.detect`."""
-    found = [each for each in files if Framework.ONNX in frameworks_of(each)]
-    return Evidence(why=f"{found[0]} is an ONNX file", place=found[0]) if found else None
+def detect(package: Unpacked) -> Evidence | None:
+    """See `Inspector.detect`. No other framework writes files of its suffix."""
+    return found_file(package, Framework.ONNX, lambda _: True)
 
 
 def inspect(package: Unpacked) -> Contents:

@@ -4,11 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trivet.errors import BadPackage, visible
-from trivet.packaging.pickles import PickleFacts, allowed_of, read_pickle
+from trivet.packaging.pickles import PickleFacts, allowed_of, first_names, read_pickle
 
-__all__ = ["check_pickle"]
+__all__ = ["check_pickle", "library_of"]
 
 MAX_LISTED = 5
+OF_EVERY_PICKLE = frozenset({"_codecs", "builtins", "collections", "copyreg", "joblib", "numpy", "pandas", "scipy"})
+
+
+def library_of(path: Path) -> str | None:
+    """The library whose class a pickle names first: that of the model itself, for what a class holds follows it.
+
+    Only the beginning is read. None if it names none there, or is not a pickle.
+    """
+    roots = (name.module.partition(".")[0] for name in first_names(path))
+    return next((root for root in roots if root not in OF_EVERY_PICKLE), None)
 
 
 def check_pickle(path: Path, *, names: str, shown: str, trust: bool, report: Callable[[str], None]) -> PickleFacts:

@@ -1,7 +1,6 @@
 """Python steps: one function `process_data` at the top level of one module."""
 
 import ast
-from collections.abc import Sequence
 
 from trivet.domain.package import Contents, EntryPoint
 from trivet.errors import BadPackage
@@ -23,9 +22,9 @@ ENTRY = "process_data"
 SIGNATURE = f"write it as 'def {ENTRY}(input_data: InferenceData) -> InferenceData'"
 
 
-def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code decides
+def detect(package: Unpacked) -> Evidence | None:
     """See `Inspector.detect`."""
-    found = find_functions(sources)
+    found = find_functions(package.sources)
     return Evidence(why=f"{found[0].name} is a step's function", place=found[0].place) if found else None
 
 

@@ -3,17 +3,15 @@
 import json
 import re
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from trivet.domain.frameworks import Framework, frameworks_of
+from trivet.domain.frameworks import Framework
 from trivet.domain.package import Contents
 from trivet.errors import BadPackage
-from trivet.packaging.frameworks.inspection import Evidence, Unpacked, model_file
-from trivet.packaging.frameworks.pickled import check_pickle
+from trivet.packaging.frameworks.inspection import Evidence, Unpacked, found_file, model_file
+from trivet.packaging.frameworks.pickled import check_pickle, library_of
 from trivet.packaging.requirements import REQUIREMENTS, names_project, parse_requirements
-from trivet.packaging.sources.resolve import Sources
 
 __all__ = ["detect", "inspect"]
 
@@ -22,15 +20,18 @@ MAX_SKOPS_SCHEMA: Final = 64 << 20
 _VERSION_IN_SKOPS: Final = re.compile(r'"_sklearn_version",?.{0,200}?\\"(\d+(?:\.\d+)+[a-z0-9.]*)\\"', re.DOTALL)
 
 
-def detect(files: Sequence[str], sources: Sources) -> Evidence | None:  # noqa: ARG001 - code does not matter
+def detect(package: Unpacked) -> Evidence | None:
     """See `Inspector.detect`."""
-    found = [each for each in files if Framework.SKLEARN in frameworks_of(each)]
-    return Evidence(why=f"{found[0]} is a file of scikit-learn", place=found[0]) if found else None
+    return found_file(package, Framework.SKLEARN, lambda file: _wrote(package, file))
+
+
+def _wrote(package: Unpacked, file: str) -> bool:
+    return file.lower().endswith(".skops") or library_of(package.root / file) == "sklearn"
 
 
 def inspect(package: Unpacked) -> Contents:
     """See `Inspector.inspect`. The environment has the release that wrote the file, unless a requirements.txt says another."""
-    file = model_file(package, Framework.SKLEARN)
+    file = model_file(package, Framework.SKLEARN, lambda file: _wrote(package, file))
     lone = len(package.paths) == 1
     shown = package.name if lone else file
     path = package.root / file

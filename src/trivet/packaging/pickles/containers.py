@@ -14,10 +14,11 @@ import pyarrow as pa
 from trivet.packaging.limits import Budget, Limits
 from trivet.packaging.pickles.source import Unreadable
 
-__all__ = ["opened"]
+__all__ = ["beginning", "opened"]
 
 PIECE = 1 << 20
 IN_MEMORY = 16 << 20
+BROKEN = (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError, pa.ArrowException)
 
 
 # The order and the beginnings are joblib's: it decides by them how it reads a file.
@@ -42,9 +43,7 @@ def opened(path: Path, *, limits: Limits) -> Iterator[tuple[IO[bytes], int, str 
         Unreadable: the container is broken, or something follows it.
     """
     with path.open("rb") as packed:
-        start = packed.read(max(map(len, _KINDS)))
-        packed.seek(0)
-        kind = next((name for prefix, name in _KINDS.items() if start.startswith(prefix)), None)
+        kind = _kind(packed)
         size = path.stat().st_size
         if kind is None:
             yield packed, size, None
@@ -56,11 +55,29 @@ def opened(path: Path, *, limits: Limits) -> Iterator[tuple[IO[bytes], int, str 
                 for piece in _pieces(packed, kind):
                     budget.spend(len(piece))
                     plain.write(piece)
-            except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError, pa.ArrowException) as error:
+            except BROKEN as error:
                 raise Unreadable(f"its {kind} container is broken: {error}") from None
             length = plain.tell()
             plain.seek(0)
             yield plain, length, kind
+
+
+def beginning(path: Path) -> bytes:
+    """The first bytes of a file, uncompressed; empty if its container is broken."""
+    with path.open("rb") as packed:
+        kind = _kind(packed)
+        if kind is None:
+            return packed.read(PIECE)
+        try:
+            return next((piece for piece in _pieces(packed, kind) if piece), b"")
+        except (*BROKEN, Unreadable):
+            return b""
+
+
+def _kind(packed: IO[bytes]) -> str | None:
+    start = packed.read(max(map(len, _KINDS)))
+    packed.seek(0)
+    return next((name for prefix, name in _KINDS.items() if start.startswith(prefix)), None)
 
 
 def _pieces(packed: IO[bytes], kind: str) -> Iterator[bytes]:

@@ -1,23 +1,27 @@
 """Reads a pickle file to its last byte, and says what it holds and what it would run."""
 
+import io
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from trivet.packaging.limits import Limits
 from trivet.packaging.pickles.allowed import Allowed
-from trivet.packaging.pickles.containers import opened
+from trivet.packaging.pickles.containers import beginning, opened
 from trivet.packaging.pickles.machine import Machine
 from trivet.packaging.pickles.opcodes import walk
 from trivet.packaging.pickles.source import Source, Unreadable
-from trivet.packaging.pickles.values import OPAQUE, Instance, Pairs
+from trivet.packaging.pickles.values import OPAQUE, Global, Instance, Pairs
 
-__all__ = ["PickleFacts", "read_pickle"]
+__all__ = ["PickleFacts", "first_names", "read_pickle"]
 
 MAX_PICKLES: Final = 1000
 NO_LIMITS_SET: Final = Limits()
 SCIKIT_LEARN_VERSION: Final = "_sklearn_version"
+NO_NAMES: Final = Allowed(called=frozenset(), named=frozenset())
+ENDLESS: Final = 1 << 62
 _VERSION: Final = re.compile(r"\d+(\.\d+)+((a|b|rc|\.dev|\.post)\d+)?")
 
 
@@ -84,6 +88,14 @@ def read_pickle(path: Path, *, allowed: Allowed, limits: Limits = NO_LIMITS_SET)
         container=container,
         needs_joblib=container is not None or (machine is not None and machine.arrays),
     )
+
+
+def first_names(path: Path) -> tuple[Global, ...]:
+    """The classes and functions that the beginning of a pickle file names, in order. This checks nothing."""
+    machine = Machine(Source(io.BytesIO(beginning(path)), size=ENDLESS), allowed=NO_NAMES)
+    with suppress(Unreadable, RecursionError):
+        walk(machine)
+    return tuple(machine.forbidden)
 
 
 def _version(states: list[Instance]) -> str | None:
