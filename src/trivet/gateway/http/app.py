@@ -17,7 +17,7 @@ from trivet.engine.pool import Replaced
 from trivet.errors import Internal, NotFound, TrivetError, Unauthorized, Unavailable
 from trivet.gateway.access import GatewayAccess
 from trivet.gateway.allowance import Allowance
-from trivet.gateway.doors.door import Door, Source
+from trivet.gateway.doors.door import Door, Page, Source
 from trivet.gateway.failures import Failures
 from trivet.gateway.http.addresses import Address, Addresses
 from trivet.gateway.http.bodies import read_body
@@ -38,6 +38,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 LONG_DIGITS = 6
 # Larger answers are sent in pieces.
 LARGE_ANSWER = 2**20
+CHALLENGE = (b"www-authenticate", b"Bearer")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -72,7 +73,7 @@ class GatewayApp:
         self._pipelines = pipelines
         self._failures = failures
         self._addresses = Addresses(doors, pipelines)
-        self._pages = Pages(pipelines, url=url)
+        self._pages = Pages(pipelines, url=url, needs_token=access is not None)
         self._max_body = max_body
         # A length of so many digits is looked at before the body arrives.
         self._long_digits = min(LONG_DIGITS, len(str(max_body)))
@@ -206,7 +207,9 @@ class GatewayApp:
         unauthorized = isinstance(error, Unauthorized)
         page = self._pages.public.get(path) if unauthorized else None
         if page is not None and method in ("GET", "HEAD"):
-            await respond(send, *await page(), [], head=method == "HEAD")
+            made = await page()
+            challenge = [CHALLENGE] if made.status == 401 else []
+            await respond(send, *made, [*_policy(made), *challenge], head=method == "HEAD")
             return
         await self._answer_error(
             error,
@@ -215,7 +218,7 @@ class GatewayApp:
             door=self._addresses.door(path),
             status=421 if isinstance(error, UnknownHost) else None,
             source="platform",
-            headers=((b"www-authenticate", b"Bearer"),) if unauthorized else (),
+            headers=(CHALLENGE,) if unauthorized else (),
         )
 
     async def _answer_page(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], send: Send) -> None:
@@ -239,13 +242,16 @@ class GatewayApp:
             await self._answer_error(refused, request_id, send, door=door, status=405, source="platform", headers=allow)
             return
         try:
-            status, content, content_type = await page()
+            made = await page()
         except Exception as error:  # noqa: BLE001 - the edge: whatever happened becomes an answer
             await self._answer_error(error, request_id, send, door=door)
             return
-        is_html = content_type.startswith(b"text/html")
-        more = [(b"content-security-policy", CONTENT_SECURITY_POLICY)] if is_html else []
-        await respond(send, status, content, content_type, more, head=method == "HEAD")
+        await respond(send, *made, _policy(made), head=method == "HEAD")
+
+
+def _policy(page: Page) -> list[tuple[bytes, bytes]]:
+    is_html = page.content_type.startswith(b"text/html")
+    return [(b"content-security-policy", CONTENT_SECURITY_POLICY)] if is_html else []
 
 
 def _ok_head(content: bytes | memoryview, content_type: bytes, request_id: bytes) -> dict[str, Any]:

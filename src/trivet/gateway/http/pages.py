@@ -8,13 +8,14 @@ import orjson
 from trivet.gateway.doors.door import Page, PageMaker
 from trivet.gateway.doors.reference import pipeline_entry, pipeline_status
 from trivet.gateway.doors.reference_openapi import describe_all
-from trivet.gateway.http.docs_page import docs_page
+from trivet.gateway.http.docs_page import docs_page, locked_page
 from trivet.gateway.http.metrics_page import METRICS_TYPE, PrometheusPage
 from trivet.gateway.pipelines import Phase, Pipelines
 
 __all__ = ["Pages"]
 
 JSON: Final = b"application/json"
+HTML: Final = b"text/html; charset=utf-8"
 
 
 class Pages:
@@ -23,15 +24,17 @@ class Pages:
     Args:
         pipelines: what they are about.
         url: of the server.
+        needs_token: whether requests must carry a token.
 
     Attributes:
         by_path: what makes each of them.
         public: those that a request without a token gets, and less of them.
     """
 
-    def __init__(self, pipelines: Pipelines, *, url: str) -> None:
+    def __init__(self, pipelines: Pipelines, *, url: str, needs_token: bool) -> None:
         self._pipelines = pipelines
         self._url = url
+        self._needs_token = needs_token
         self._prometheus = PrometheusPage(pipelines.metrics)
         self.by_path: Mapping[str, PageMaker] = {
             "/models": self._models,
@@ -42,7 +45,11 @@ class Pages:
             "/openapi.json": self._openapi,
             "/docs": self._docs,
         }
-        self.public: Mapping[str, PageMaker] = {"/healthz": self._healthz, "/readyz": self._ready_or_not}
+        self.public: Mapping[str, PageMaker] = {
+            "/healthz": self._healthz,
+            "/readyz": self._ready_or_not,
+            "/docs": self._locked_docs,
+        }
 
     async def _models(self) -> Page:
         """Every model version that answers, once, with the pipelines that it is a step of."""
@@ -101,8 +108,11 @@ class Pages:
         return _json(describe_all([live.pipeline for live in self._pipelines], url=self._url))
 
     async def _docs(self) -> Page:
-        page = docs_page([live.pipeline for live in self._pipelines], url=self._url)
-        return Page(200, page, b"text/html; charset=utf-8")
+        pipelines = [live.pipeline for live in self._pipelines]
+        return Page(200, docs_page(pipelines, url=self._url, needs_token=self._needs_token), HTML)
+
+    async def _locked_docs(self) -> Page:
+        return Page(401, locked_page(), HTML)
 
 
 def _json(value: Any, *, status: int = 200) -> Page:
