@@ -16,7 +16,9 @@ FIELDS = [
     {"name": "tags", "kind": "json", "nullable": True},
     {"name": "ok", "kind": "boolean", "nullable": False},
 ]
-CSV = '\ufeffid,x,city,tags,ok,other\r\n9007199254740993,1.50,"Graz, ""old""\ntown","[1, 2]",TRUE,7\r\n-2.0,,,,false,\n\n'
+CSV = (
+    '\ufeffid,x,city,tags,ok,other\r\n9007199254740993,1.50,"Graz, ""old""\ntown","[1, 2]",TRUE,7\r\n-2.0,,,,false,\n\n'
+)
 RUN = """
 const asked = JSON.parse(require("fs").readFileSync(0, "utf8"));
 const answer = async ([name, ...given]) => {

@@ -1,7 +1,5 @@
 """What a gateway says of itself: readiness, models, measurements, OpenAPI, documentation."""
 
-import json
-
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 

@@ -33,11 +33,11 @@ PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }}
 table {{ border-collapse: collapse; }} td, th {{ text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top; }}
 pre {{ background: #f4f4f4; padding: .8rem; overflow-x: auto; }} code {{ font-family: ui-monospace, monospace; }}
-input, select, textarea, button {{ font: inherit; color: inherit; background: transparent; border: 1px solid #8888; padding: .1rem .4rem; }}
-textarea {{ width: 26rem; max-width: 100%; }} option {{ color: #000; background: #fff; }} :disabled {{ opacity: .4; }}
+input, select, textarea, button {{ font: inherit; color: inherit; background: transparent; border: 1px solid gray; padding: .1rem .4rem; }}
+textarea {{ width: 26rem; max-width: 100%; }} option {{ color: black; background: white; }} :disabled {{ opacity: .4; }}
 button {{ cursor: pointer; border-radius: .3rem; padding: .3rem .9rem; }} #token {{ -webkit-text-security: disc; width: 20rem; }}
-.drop {{ border: 2px dashed #8888; border-radius: .3rem; padding: .8rem; }} .drop input {{ border: 0; }} .over {{ border-color: #2a7; }}
-.good {{ color: #176; }} .bad {{ color: #b21; }}
+.drop {{ border: 2px dashed gray; border-radius: .3rem; padding: .8rem; }} .drop input {{ border: 0; }} .over {{ border-color: #2a7; }}
+.good {{ color: seagreen; }} .bad {{ color: #b21; }}
 @media (prefers-color-scheme: dark) {{
 body {{ background: #1b1b1b; color: #ddd; }} pre {{ background: #2a2a2a; }} a {{ color: #9cf; }}
 .good {{ color: #6d9; }} .bad {{ color: #f98; }} }}
@@ -51,7 +51,7 @@ body {{ background: #1b1b1b; color: #ddd; }} pre {{ background: #2a2a2a; }} a {{
 """
 
 # Without a form and a password's type, so that no browser offers to keep it.
-TOKEN = """<p><label>Token <input id="token" autocomplete="off" spellcheck="false" autocapitalize="off"></label>{button}</p>
+ASKING = """<p><label>Token <input id="token" autocomplete="off" spellcheck="false" autocapitalize="off"></label>{button}</p>
 <div id="state" role="status"></div>
 """
 OPEN = ' <button id="open">Open</button>'
@@ -85,13 +85,13 @@ def docs_page(pipelines: Sequence[ServedPipeline], *, url: str, needs_token: boo
     """
     title = pipelines[0].name if len(pipelines) == 1 else "Deployed pipelines"
     body = "".join(_section(pipeline, url) for pipeline in pipelines) or "<h1>Nothing is deployed</h1>"
-    return _page(title, body + END.format(url=html.escape(url)), token=TOKEN.format(button="") if needs_token else "")
+    return _page(title, body + END.format(url=html.escape(url)), token=ASKING.format(button="") if needs_token else "")
 
 
 def locked_page() -> bytes:
     """What a browser without a token gets: a field for it, and nothing of the server."""
     body = "<p>Requests to this server need a token. It stays in this page, and is gone when the page is closed.</p>"
-    return _page("Trivet", body, token=TOKEN.format(button=OPEN))
+    return _page("Trivet", body, token=ASKING.format(button=OPEN))
 
 
 def _page(title: str, body: str, *, token: str) -> bytes:
