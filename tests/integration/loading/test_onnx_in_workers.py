@@ -131,9 +131,18 @@ def texts(folder: Path) -> Path:
     return written(folder, [node], [("x", TensorProto.STRING, [None, 1])], [("y", TensorProto.STRING, [None, 1])])
 
 
+def optional(folder: Path) -> Path:
+    factor = onnx.numpy_helper.from_array(np.array(10, np.float32), "factor")
+    bias = onnx.numpy_helper.from_array(np.array([1, 2], np.float32), "bias")
+    nodes = [make_node("Mul", ["x", "factor"], ["z"]), make_node("Add", ["z", "bias"], ["y"])]
+    inputs = [("bias", FLOAT, [2]), ("x", FLOAT, [None, 2]), ("factor", FLOAT, [])]
+    return written(folder, nodes, inputs, [("y", FLOAT, [None, 2])], [factor, bias])
+
+
 @pytest.mark.parametrize(
     ("write", "rows"),
     [
+        (optional, [{"x": [1, 2]}, {"x": [3, 4], "factor": None}, {"x": [5, 6], "factor": 2, "bias": [0, 0]}]),
         (free_rows, [{"x": [1.5, 2]}, {"x": [3, 4]}, {"x": [5, 6]}]),
         (fixed_rows, [{"x": [index, 2]} for index in range(7)]),
         (free_lengths, [{"x": [1]}, {"x": [1, 2, 3]}]),
@@ -145,7 +154,8 @@ def texts(folder: Path) -> Path:
 )
 def test_a_worker_answers_as_the_native_session_does(tmp_path, settings, write, rows) -> None:
     file = write(tmp_path)
-    native = answers(*prepared(file, replace(settings, trust_native=True), runtime=Runtime.NATIVE), settings, rows)
+    trusting = replace(settings, trust_native=True)
+    native = answers(*prepared(file, trusting, runtime=Runtime.NATIVE), trusting, rows)
     worker = answers(*prepared(file, settings, runtime=Runtime.ISOLATED), settings, rows)
     assert (native[0], worker[0]) == ("native", "isolated")
     assert worker[1] == native[1]

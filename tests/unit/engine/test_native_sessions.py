@@ -241,19 +241,44 @@ def test_an_output_without_rows_is_refused(write_model, axes, shape):
     assert answer(session, [[1, 3], [5, 7]]) == ([2, 6] if axes is None else [[1, 3], [5, 7]])
 
 
-def test_a_call_that_answers_another_number_of_rows_is_the_model_s_error(write_model):
-    keep = helper.make_node("Compress", ["x", "positive"], ["y"], axis=0)
+def selecting(write_model, above, declared="M"):
+    """`y` has the values of `x` above a limit."""
     nodes = [
-        helper.make_node("Constant", [], ["zero"], value=helper.make_tensor("zero", FLOAT, [], [-1.0])),
-        helper.make_node("Greater", ["x", "zero"], ["positive"]),
-        keep,
+        helper.make_node("Constant", [], ["limit"], value=helper.make_tensor("limit", FLOAT, [], [above])),
+        helper.make_node("Greater", ["x", "limit"], ["chosen"]),
+        helper.make_node("Compress", ["x", "chosen"], ["y"], axis=0),
     ]
-    session = NativeSession(write_model(nodes, {"x": (FLOAT, ["N"])}, {"y": (FLOAT, ["M"])}))
+    return write_model(nodes, {"x": (FLOAT, ["N"])}, {"y": (FLOAT, [declared])})
+
+
+@pytest.mark.parametrize("declared", ["M", "N"])
+def test_an_output_whose_rows_depend_on_values_is_refused(write_model, declared):
+    path = selecting(write_model, -1.0, declared)
+    error = refusal(path)
+    assert error.what == "output 'y' has no row for each row of input"
+    assert error.why == "1 row went in and its shape is [0]"
+    session = NativeSession(path, single=True)
+    assert answer(session, [1.0, -5.0, 2.0]) == [[1.0], [], [2.0]]
+
+
+def test_rows_that_a_model_selects_are_never_those_of_others(write_model):
+    session = NativeSession(selecting(write_model, -1e9))
+    assert not session.joins
+    assert answer(session, [1.0, -5.0]) == [1.0, -5.0]
     with pytest.raises(ModelFailed) as caught:
-        session.run(of_lists(session, [1.0, -5.0, 2.0]))
+        session.run(of_lists(session, [1.0, -1e10, 2.0]))
     assert caught.value.reason == "model_output_mismatch"
     assert caught.value.path == "y"
-    assert caught.value.message == "output 'y' has 2 rows for 3 rows of input: its shape is [2]"
+    assert caught.value.message == "output 'y' has 0 rows for 1 rows of input: its shape is [0]"
+
+
+def test_an_output_of_as_many_entries_as_rows_were_tried_is_told_apart(write_model):
+    node = helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)
+    axes = helper.make_tensor("axes", INT64, [1], [0])
+    path = write_model([node], {"x": (FLOAT, ["N", 7])}, {"y": (FLOAT, ["K"])}, [axes])
+    error = refusal(path)
+    assert error.what == "output 'y' has no row for each row of input"
+    assert error.why == "2 rows went in and its shape is [7]"
 
 
 def test_values_that_an_operator_refuses_are_the_model_s_error(write_model):

@@ -39,10 +39,15 @@ def test_a_file_says_who_made_it_and_what_it_needs(tmp_path):
         "documentation of the model: 'Scores\\nfraud.'",
         f"metadata: 'author': 'me', 'notes': '{'n' * 77}...'",
         "operators outside of the ONNX standard: com.microsoft.FusedMatMul",
-        "inputs with a default, which is always used: 'w'",
+        "inputs with a default, which are optional: 'w'",
     )
 
 
 def test_a_file_that_says_little_is_described_in_short(tmp_path):
     first, *_ = onnx_facts(saved(tmp_path, graph_name=""))
     assert first == "made by an unnamed program, IR version 8, opset ai.onnx 17, com.microsoft 1"
+
+
+def test_a_file_that_lists_its_weights_as_inputs_says_so(tmp_path):
+    facts = onnx_facts(saved(tmp_path, operator="MatMul"))
+    assert facts[-1] == "weights that the file lists as inputs: 'w'"

@@ -1,59 +1,32 @@
 """Rows in the calls of an ONNX session, by the same rules in the gateway's process and in a worker.
 
 Where the model's first dimension is free, all rows of a request go in one call; where it is fixed at `n`, they go in pieces of
-`n`, the last one filled up and cut again; where an input has no dimension for rows at all, each row makes a call of its own.
+`n`, the last one filled up and cut again; where an input has no dimension for rows at all, each row makes a call of its own. Rows in sequence that give an optional input the same
+value, or none, share calls.
 """
 
 import itertools
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
-import pyarrow as pa
 
-__all__ = [
-    "ABSENT",
-    "ELEMENT_TYPES",
-    "NotATensor",
-    "RowCalls",
-    "Tensor",
-    "WrongRows",
-    "dimensions",
-    "input_tensor",
-    "piece",
-    "session_reason",
-]
+from trivet_worker.onnx_tensors import ABSENT, Tensor
+
+__all__ = ["NotATensor", "RowCalls", "WrongRows", "piece", "session_reason"]
 
 _MAX_REASON = 4_000
 
 Array = Any
 """A numpy array; numpy's own annotations differ between the releases that a worker may have."""
 
-ELEMENT_TYPES: Dict[str, Tuple[pa.DataType, Any]] = {
-    "tensor(float)": (pa.float32(), np.float32),
-    "tensor(double)": (pa.float64(), np.float64),
-    "tensor(float16)": (pa.float16(), np.float16),
-    "tensor(int8)": (pa.int8(), np.int8),
-    "tensor(int16)": (pa.int16(), np.int16),
-    "tensor(int32)": (pa.int32(), np.int32),
-    "tensor(int64)": (pa.int64(), np.int64),
-    "tensor(uint8)": (pa.uint8(), np.uint8),
-    "tensor(uint16)": (pa.uint16(), np.uint16),
-    "tensor(uint32)": (pa.uint32(), np.uint32),
-    "tensor(uint64)": (pa.uint64(), np.uint64),
-    "tensor(bool)": (pa.bool_(), np.bool_),
-    "tensor(string)": (pa.string(), np.object_),
-}
-"""Every tensor type that ONNX Runtime feeds and fetches through numpy on a CPU."""
-
-ABSENT = "absent"
-
 
 class NotATensor(Exception):
-    """A row's lists differ in length. `path` is the row's place in the request."""
+    """A row is not a tensor. `why` says the reason, and `path` is the row's place in the request."""
 
-    def __init__(self, message: str, path: str) -> None:
+    def __init__(self, message: str, path: str, *, why: str) -> None:
         super().__init__(message)
         self.path = path
+        self.why = why
 
 
 class WrongRows(Exception):
@@ -66,64 +39,11 @@ class WrongRows(Exception):
         super().__init__(f"output '{name}' has {has} rows for {rows} rows of input")
 
 
-class Tensor(NamedTuple):
-    """One input or output of the model.
-
-    Attributes:
-        name: the model's own name for it.
-        column: the name that rows use.
-        element: the Arrow type of one element.
-        dtype: the numpy type of one element.
-        shape: of one row; None is a free dimension.
-        rows: the first dimension: None is free, a number is fixed, `ABSENT` means one row fills the whole tensor.
-    """
-
-    name: str
-    column: str
-    element: pa.DataType
-    dtype: Any
-    shape: Tuple[Optional[int], ...]
-    rows: Union[None, int, str]
-
-    @property
-    def field(self) -> pa.Field:
-        """The column's field: never null, since tensors hold no nulls."""
-        kind = self.element
-        for size in reversed(self.shape):
-            kind = pa.list_(kind) if size is None else pa.list_(kind, size)
-        return pa.field(self.column, kind, nullable=False)
-
-    def zeros(self, rows: int, free: int) -> Array:
-        """A canned value for `rows` rows with `free` entries in each free dimension."""
-        shape = tuple(free if size is None else size for size in self.shape)
-        return np.full((rows, *shape), "" if self.dtype is np.object_ else 0, dtype=self.dtype)
-
-
-def dimensions(node: Any) -> Tuple[Optional[int], ...]:
-    """The shape of an input or output of a session; None is a free dimension."""
-    return tuple(size if isinstance(size, int) and size > 0 else None for size in node.shape or ())
-
-
-def input_tensor(node: Any, *, column: str, single: bool) -> Tensor:
-    """An input of a session.
-
-    Args:
-        node: of a type in `ELEMENT_TYPES`.
-        column: the name that rows use.
-        single: whether each row makes a call of its own.
-    """
-    element, dtype = ELEMENT_TYPES[node.type]
-    shape = dimensions(node)
-    if not shape or (single and shape[0] not in (None, 1)):
-        return Tensor(node.name, column, element, dtype, shape, ABSENT)
-    return Tensor(node.name, column, element, dtype, shape[1:], shape[0])
-
-
 class RowCalls:
     """Divides rows into calls of a session, and joins the answers.
 
     Args:
-        inputs: the session's, in their order.
+        inputs: the session's, in their order, and then the optional ones.
         outputs: the names of its outputs.
         rows_a_call: None for any number.
         whole_row: for each output whether a call's whole answer is one row.
@@ -132,6 +52,8 @@ class RowCalls:
     def __init__(
         self, inputs: Sequence[Tensor], outputs: Sequence[str], *, rows_a_call: Optional[int], whole_row: Sequence[bool]
     ) -> None:
+        self._optional = [(index, tensor) for index, tensor in enumerate(inputs) if tensor.optional]
+        inputs = [tensor for tensor in inputs if not tensor.optional]
         self._inputs = list(inputs)
         self._input_names = [tensor.name for tensor in inputs]
         self._outputs = list(outputs)
@@ -155,6 +77,48 @@ class RowCalls:
             WrongRows: an output has another number of rows than the input.
             NotATensor: a row's lists differ in length.
         """
+        if self._optional:
+            return self._with_defaults(call, values, rows)
+        return self._answer(call, values, rows)
+
+    def _with_defaults(
+        self, call: Callable[[Dict[str, Array]], List[Array]], values: Sequence[Array], rows: int
+    ) -> List[Array]:
+        required = values[: len(self._inputs)]
+        given = [
+            {tensor.name: (tensor, value) for tensor, value in self._given(values, index)} for index in range(rows)
+        ]
+        parts: List[List[Array]] = [[] for _ in self._outputs]
+        start = 0
+        for _, group in itertools.groupby(given, key=_comparable):
+            alike = list(group)
+            count = len(alike)
+
+            def with_extra(feeds: Dict[str, Array], extra: Dict[str, Tuple[Tensor, Array]] = alike[0]) -> List[Array]:
+                size = len(feeds[self._input_names[0]]) if self._inputs[0].rows != ABSENT else 1
+                fed = {name: _fed(tensor, value, rows=size) for name, (tensor, value) in extra.items()}
+                return call({**feeds, **fed})
+
+            answers = self._answer(with_extra, [value[start : start + count] for value in required], count)
+            for part, answer in zip(parts, answers):
+                part.append(answer)
+            start += count
+        return [_joined(part) for part in parts]
+
+    def _given(self, values: Sequence[Array], index: int) -> Iterator[Tuple[Tensor, Array]]:
+        """The optional inputs that a row gives: neither null, nor all nulls, nor an empty list."""
+        for place, tensor in self._optional:
+            row = values[place][index]
+            nulls = [item is None for item in _flat(row)] if isinstance(row, np.ndarray) else [row is None]
+            if all(nulls):
+                continue
+            if any(nulls):
+                raise _not_a_tensor(tensor, index, why="some of its values are null")
+            yield tensor, _rectangle(row, tensor, index=index)
+
+    def _answer(
+        self, call: Callable[[Dict[str, Array]], List[Array]], values: Sequence[Array], rows: int
+    ) -> List[Array]:
         if self._rows_a_call is None and not self._varied:
             answers = call(dict(zip(self._input_names, values)))
             for name, answer in zip(self._outputs, answers):
@@ -199,6 +163,29 @@ def piece(tensor: Tensor, value: Array, *, start: int, count: int, size: int) ->
     return part
 
 
+def _comparable(given: Dict[str, Tuple[Tensor, Array]]) -> List[Tuple[str, Tuple[int, ...], Any]]:
+    """What is equal for rows that give the same values, bit for bit."""
+    return [
+        (name, value.shape, value.tolist() if value.dtype == object else value.tobytes())
+        for name, (_, value) in given.items()
+    ]
+
+
+def _fed(tensor: Tensor, value: Array, *, rows: int) -> Array:
+    """What a call of so many rows gets of a row's value."""
+    if tensor.rows == ABSENT:
+        return value
+    return np.repeat(value[np.newaxis], 1 if tensor.rows == 1 else rows, axis=0)
+
+
+def _flat(row: Array) -> Iterator[Any]:
+    for item in row.flat:
+        if isinstance(item, np.ndarray):
+            yield from _flat(item)
+        else:
+            yield item
+
+
 def session_reason(error: Exception) -> str:
     """ONNX Runtime's message without the C++ source line before it; it may quote names of the file, of any length."""
     text = str(error)
@@ -226,8 +213,12 @@ def _rectangle(row: Any, tensor: Tensor, *, index: int) -> Array:
         or array.ndim != rank
         or (array.dtype == object and any(isinstance(item, list) for item in array.flat))
     ):
-        raise NotATensor(f"row {index} of '{tensor.column}' is not a tensor", f"[{index}].{tensor.column}")
+        raise _not_a_tensor(tensor, index, why="its lists differ in length")
     return array
+
+
+def _not_a_tensor(tensor: Tensor, index: int, *, why: str) -> NotATensor:
+    return NotATensor(f"row {index} of '{tensor.column}' is not a tensor", f"[{index}].{tensor.column}", why=why)
 
 
 def _lists(value: Any) -> Any:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from trivet.engine.native.session import input_tensors, output_tensors
+from trivet.domain.onnx_graph import optional_inputs
+from trivet.engine.native.ends import input_tensors, output_tensors
 
 if TYPE_CHECKING:
     import onnx
@@ -19,7 +20,7 @@ class _Node(NamedTuple):
 
     name: str
     type: str
-    shape: tuple[int | None, ...]
+    shape: tuple[int | str | None, ...]
 
 
 def declared_schemas(path: Path, *, tensor_fields: Sequence[str] | None, single: bool) -> tuple[pa.Schema, pa.Schema]:
@@ -37,10 +38,14 @@ def declared_schemas(path: Path, *, tensor_fields: Sequence[str] | None, single:
     # This import takes more than a tenth of a second.
     import onnx
 
-    graph = onnx.ModelProto.FromString(path.read_bytes()).graph
-    weights = {each.name for each in graph.initializer}
-    given = [each for each in graph.input if each.name not in weights]
-    inputs = input_tensors(list(_nodes(given)), tensor_fields=tensor_fields, single=single)
+    model = onnx.ModelProto.FromString(path.read_bytes())
+    graph, optional = model.graph, optional_inputs(model)
+    defaults = {each.name for each in graph.initializer}
+    required = [each for each in graph.input if each.name not in defaults]
+    replaceable = [each for each in graph.input if each.name in optional]
+    inputs = input_tensors(
+        list(_nodes(required)), list(_nodes(replaceable)), tensor_fields=tensor_fields, single=single
+    )
     outputs = output_tensors(list(_nodes(graph.output)))
     return pa.schema([each.field for each in inputs]), pa.schema([each.field for each in outputs])
 
@@ -53,5 +58,5 @@ def _nodes(values: "Iterable[onnx.ValueInfoProto]") -> Iterable[_Node]:
             yield _Node(value.name, f"{value.type.WhichOneof('value')}", ())
             continue
         tensor = value.type.tensor_type
-        shape = tuple(each.dim_value or None for each in tensor.shape.dim)
+        shape = tuple(each.dim_value or each.dim_param or None for each in tensor.shape.dim)
         yield _Node(value.name, f"tensor({onnx.TensorProto.DataType.Name(tensor.elem_type).lower()})", shape)

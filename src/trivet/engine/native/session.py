@@ -5,9 +5,10 @@ package. How rows become calls is in `trivet_worker.onnx_rows`, because a worker
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
@@ -15,23 +16,19 @@ import pyarrow as pa
 
 from trivet.domain.memory_bounds import MemoryBounds
 from trivet.domain.onnx_calls import OnnxCalls
+from trivet.domain.onnx_graph import optional_inputs, outputs_that_select
 from trivet.domain.routes import CPU
 from trivet.engine.batch import Batch, Column
 from trivet.engine.limits import MOST_CALL_BYTES
+from trivet.engine.native.canned_feeds import VARIED, filled, nothing, varied
+from trivet.engine.native.ends import input_tensors, output_tensors
 from trivet.engine.native.memory import CallMemory
 from trivet.errors import BadPackage, Invalid, ModelFailed, Unsupported
-from trivet_worker.onnx_rows import (
-    ABSENT,
-    ELEMENT_TYPES,
-    NotATensor,
-    RowCalls,
-    Tensor,
-    WrongRows,
-    dimensions,
-    input_tensor,
-    piece,
-    session_reason,
-)
+from trivet_worker.onnx_rows import NotATensor, RowCalls, WrongRows, piece, session_reason
+from trivet_worker.onnx_tensors import ABSENT, Tensor, optional_nodes
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ["NativeSession"]
 
@@ -92,23 +89,33 @@ class NativeSession:
                 fix="check the file with onnx.checker.check_model, and that it is complete",
             ) from error
         self._single = single
-        self.inputs = input_tensors(self._session.get_inputs(), tensor_fields=tensor_fields, single=single)
-        self._indices = range(len(self.inputs))
+        with_default = self._session.get_overridable_initializers()
+        self._optional = optional_inputs(_parsed(path)) if with_default else ()
+        self._tensors = input_tensors(
+            self._session.get_inputs(),
+            optional_nodes(with_default, self._optional),
+            tensor_fields=tensor_fields,
+            single=single,
+        )
+        self.inputs = [tensor for tensor in self._tensors if not tensor.optional]
+        self._indices = range(len(self._tensors))
         self._outputs = output_tensors(self._session.get_outputs())
         self._names = [output.name for output in self._outputs]
         fixed = {tensor.rows for tensor in self.inputs if isinstance(tensor.rows, int)}
         if any(tensor.rows == ABSENT for tensor in self.inputs) or len(fixed) > 1:
             single = True
         self._rows_a_call: int | None = 1 if single else next(iter(fixed), None)
-        self.input_schema = pa.schema([tensor.field for tensor in self.inputs])
+        self.input_schema = pa.schema([tensor.field for tensor in self._tensors])
         self.output_schema = self.input_schema
         self._whole_row = [False] * len(self._outputs)
         given = None if example is None else example(self.input_schema)
         self.canned = given if given is not None else Batch(self.input_schema, [], 0)
-        self._try_out(given)
+        # A harmless graph, whose bounds are known, selects nothing.
+        selects = bounds is None and self._rows_a_call is None and bool(outputs_that_select(_parsed(path)))
+        self._try_out(given, (1,) if selects else (TRIAL_ROWS, 1))
         self._memory = CallMemory(bounds, most_bytes=most_bytes)
         self._most_rows = self._memory.most_rows if self._rows_a_call is None else sys.maxsize
-        self._rows = RowCalls(self.inputs, self._names, rows_a_call=self._rows_a_call, whole_row=self._whole_row)
+        self._rows = RowCalls(self._tensors, self._names, rows_a_call=self._rows_a_call, whole_row=self._whole_row)
         # All rows in one call, and of one size: their number says what the call may take.
         self._by_rows = self._rows_a_call is None and self._rows.rectangular
 
@@ -126,7 +133,8 @@ class NativeSession:
     def calls(self) -> OnnxCalls:
         """How rows become calls, for a session of the same file in a worker."""
         return OnnxCalls(
-            columns=tuple(tensor.column for tensor in self.inputs),
+            columns=tuple(tensor.column for tensor in self._tensors),
+            optional=self._optional,
             single=self._single,
             rows_a_call=self._rows_a_call,
             whole_row=tuple(self._whole_row),
@@ -162,41 +170,55 @@ class NativeSession:
         except Exception as error:
             raise ModelFailed("the model refused the values", why=session_reason(error)) from error
 
-    def _try_out(self, example: Batch | None) -> None:
+    def _try_out(self, example: Batch | None, sizes: Sequence[int]) -> None:
         """Run canned rows, to learn how the outputs hold rows and to warm up.
 
         A model whose first dimension is free is tried with several rows. In some, the exporter wrote the number of rows into an
-        operator: those that answer one row get one row a call.
+        operator: those that answer one row get one row a call. Where the rows of an output depend on values, their number may be
+        right by chance, so that only one row a call shows the truth.
         """
         failure: BadPackage | None = None
-        for rows in (self._rows_a_call,) if self._rows_a_call else (TRIAL_ROWS, 1):
+        for rows in (self._rows_a_call,) if self._rows_a_call else sizes:
             for free in TRIAL_SIZES if any(None in tensor.shape for tensor in self.inputs) else (1,):
                 try:
-                    answers = self._call(self._canned_feeds(example, rows, free), None)
+                    feeds = self._canned_feeds(example, rows, free)
+                    trials = [(rows, self._call(feeds, None))]
+                    if example is None:
+                        trials += self._varied_trials(feeds, rows)
                 except ModelFailed as error:
                     failure = failure or _refused(error, synthetic=example is None)
                     continue
-                odd = self._without_rows(answers, rows)
+                odd = next(filter(None, (self._without_rows(answers, count) for count, answers in trials)), None)
                 if odd is not None and (rows > 1 or self._rows_a_call is None):
-                    failure = odd if rows > 1 else failure
+                    failure = odd if rows > 1 else failure or odd
                     break
                 if rows == 1:
                     self._rows_a_call = 1
-                self._learn(answers, rows)
+                self._learn(trials)
                 if example is None:
-                    columns: list[Column] = [tensor.zeros(1, free) for tensor in self.inputs]
+                    columns: list[Column] = [
+                        nothing(tensor.field) if tensor.optional else tensor.zeros(1, free) for tensor in self._tensors
+                    ]
                     self.canned = Batch(self.input_schema, columns, 1)
                 return
         assert failure is not None
         raise failure
 
+    def _varied_trials(self, feeds: dict[str, np.ndarray], rows: int) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Answers to other values, in other numbers of rows where these are free: one that is refused shows nothing."""
+        counts = (2, 3) if self._rows_a_call is None and rows > 1 else (rows,) * len(VARIED)
+        for kind, count in enumerate(counts):
+            some = {name: varied(value if count == rows else value[:count], kind=kind) for name, value in feeds.items()}
+            with suppress(ModelFailed):
+                yield count, self._call(some, None)
+
     def _canned_feeds(self, example: Batch | None, rows: int, free: int) -> dict[str, np.ndarray]:
         if example is None:
-            return {tensor.name: _fill(tensor, rows, free) for tensor in self.inputs}
+            return {tensor.name: filled(tensor, rows, free) for tensor in self.inputs}
         try:
             return {
                 tensor.name: piece(tensor, example.numpy(index), start=0, count=1, size=rows)
-                for index, tensor in enumerate(self.inputs)
+                for index, tensor in enumerate(self.inputs)  # optional inputs come after them
             }
         except NotATensor as error:
             raise _not_a_tensor(error) from error
@@ -215,11 +237,12 @@ class NativeSession:
                 )
         return None
 
-    def _learn(self, answers: list[np.ndarray], rows: int) -> None:
+    def _learn(self, trials: Sequence[tuple[int, list[np.ndarray]]]) -> None:
         learnt: list[Tensor] = []
-        for index, (output, answer) in enumerate(zip(self._outputs, answers, strict=True)):
-            answer = np.asarray(answer)  # noqa: PLW2901 - a rank-0 output comes as a scalar
-            carries_rows = self._carries_rows(output, answer, rows)
+        for index, output in enumerate(self._outputs):
+            answers = [(count, np.asarray(each[index])) for count, each in trials]  # one of rank 0 comes as a scalar
+            carries_rows = all(self._carries_rows(output, answer, count) for count, answer in answers)
+            answer = answers[0][1]
             self._whole_row[index] = not carries_rows
             actual = answer.shape[1:] if carries_rows else answer.shape
             declared = output.shape if carries_rows else (output.rows, *output.shape)
@@ -251,69 +274,12 @@ def _check_providers(path: Path, providers: Sequence[str]) -> None:
         )
 
 
-def input_tensors(nodes: Sequence[Any], *, tensor_fields: Sequence[str] | None, single: bool) -> list[Tensor]:
-    """The inputs of a model.
+def _parsed(path: Path) -> "onnx.ModelProto":
+    # This import takes more than a tenth of a second, and few models need it.
+    import onnx
 
-    Args:
-        nodes: each with a name, a type as ONNX Runtime writes it, and a shape.
-        tensor_fields: names for them, in their order.
-        single: whether each row is a call.
-
-    Raises:
-        BadPackage: rows cannot hold one of them.
-        Invalid: `tensor_fields` does not fit.
-    """
-    names = [node.name for node in nodes]
-    if tensor_fields is not None and len(tensor_fields) != len(names):
-        raise Invalid(
-            f"tensor_fields names {len(tensor_fields)} columns and the model has {len(names)} inputs",
-            why=f"the model's inputs are {', '.join(names)}",
-            fix="give one name for each input, in that order",
-        )
-    if tensor_fields is not None and len(set(tensor_fields)) < len(tensor_fields):
-        raise Invalid("tensor_fields names a column twice", fix="give each input its own name")
-    for node in nodes:
-        _element(node, "input")
-    columns = tensor_fields or names
-    return [input_tensor(node, column=column, single=single) for node, column in zip(nodes, columns, strict=True)]
-
-
-def output_tensors(nodes: Sequence[Any]) -> list[Tensor]:
-    """The outputs of a model, as `input_tensors` takes its inputs.
-
-    Raises:
-        BadPackage: rows cannot hold one of them.
-    """
-    tensors = []
-    for node in nodes:
-        element, dtype = _element(node, "output")
-        shape = dimensions(node)
-        tensors.append(
-            Tensor(
-                name=node.name,
-                column=node.name,
-                element=element,
-                dtype=dtype,
-                shape=shape[1:],
-                rows=shape[0] if shape else None,
-            )
-        )
-    return tensors
-
-
-def _element(node: Any, which: str) -> tuple[pa.DataType, Any]:
-    try:
-        return ELEMENT_TYPES[node.type]
-    except KeyError:
-        fix = f"export the model with {which}s of numbers, booleans or strings"
-        if node.type.startswith("seq(map("):
-            fix = "export the classifier with zipmap=False (skl2onnx: options={id(model): {'zipmap': False}})"
-        raise BadPackage(f"{which} '{node.name}' is a {node.type}, which rows cannot hold", fix=fix) from None
-
-
-def _fill(tensor: Tensor, rows: int, free: int) -> np.ndarray:
-    # Indexing a vector returns a scalar, which ONNX Runtime does not accept: the dtype makes it an array of rank 0.
-    return np.asarray(tensor.zeros(1, free)[0], tensor.dtype) if tensor.rows == ABSENT else tensor.zeros(rows, free)
+    parsed: onnx.ModelProto = onnx.ModelProto.FromString(path.read_bytes())
+    return parsed
 
 
 def _refused(error: ModelFailed, *, synthetic: bool) -> BadPackage:
@@ -331,5 +297,5 @@ def _wrong_rows(error: WrongRows) -> ModelFailed:
 
 def _not_a_tensor(error: NotATensor) -> Invalid:
     return Invalid(
-        str(error), why="its lists differ in length", fix="send lists of one length within a row", path=error.path
+        str(error), why=error.why, fix="send lists of one length and without nulls within a row", path=error.path
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trivet.domain.onnx_graph import optional_inputs, weights_among_inputs
 from trivet.packaging.frameworks.onnx_tensors import quoted
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ def _facts(model: "onnx.ModelProto") -> Iterator[str]:
     foreign = {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in {"", _STANDARD}}
     if foreign:
         yield f"operators outside of the ONNX standard: {_listed(sorted(foreign))}"
-    constants = {each.name for each in model.graph.initializer}
-    defaults = [each.name for each in model.graph.input if each.name in constants]
-    if defaults:
-        yield f"inputs with a default, which is always used: {_listed(map(quoted, defaults))}"
+    for what, names in (
+        ("inputs with a default, which are optional", optional_inputs(model)),
+        ("weights that the file lists as inputs", weights_among_inputs(model)),
+    ):
+        if names:
+            yield f"{what}: {_listed(map(quoted, names))}"
 
 
 def _listed(texts: Iterable[str]) -> str:

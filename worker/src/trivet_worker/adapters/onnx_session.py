@@ -9,7 +9,8 @@ import numpy as np
 
 from mac.exceptions import InferenceDataValidationError
 from trivet_worker.adapters import Columns, PackageFiles
-from trivet_worker.onnx_rows import NotATensor, RowCalls, WrongRows, input_tensor, session_reason
+from trivet_worker.onnx_rows import NotATensor, RowCalls, WrongRows, session_reason
+from trivet_worker.onnx_tensors import input_tensor, optional_nodes, optional_tensor
 from trivet_worker.tensors import OutputMismatch
 
 __all__ = ["OnnxAdapter", "load"]
@@ -24,16 +25,21 @@ class OnnxAdapter:
 
     Args:
         session: loaded.
-        calls: how rows become calls, as the platform's trial found: `columns`, `single`, `rows_a_call`, `whole_row`, and
-            `shapes` of the outputs that change shape.
+        calls: how rows become calls, as the platform's trial found: `columns`, `single`, `rows_a_call`, `whole_row`,
+            `shapes` of the outputs that change shape, and the names of `optional` inputs.
     """
 
     any_thread = True
 
     def __init__(self, session: Any, calls: Mapping[str, Any]) -> None:
+        required = session.get_inputs()
+        optional = optional_nodes(session.get_overridable_initializers(), calls.get("optional", ()))
         inputs = [
             input_tensor(node, column=column, single=calls["single"])
-            for node, column in zip(session.get_inputs(), calls["columns"])
+            for node, column in zip(required, calls["columns"])
+        ] + [
+            optional_tensor(node, column=column, rows_like=required)
+            for node, column in zip(optional, calls["columns"][len(required) :])
         ]
         self._columns = [tensor.column for tensor in inputs]
         self._names = [node.name for node in session.get_outputs()]
@@ -51,7 +57,7 @@ class OnnxAdapter:
                 error.name, expected="a row for each row of input", got=f"shape {error.shape}"
             ) from None
         except NotATensor as error:
-            raise InferenceDataValidationError(f"{error}: its lists differ in length") from None
+            raise InferenceDataValidationError(f"{error}: {error.why}") from None
         return {
             name: answer if shape is None else np.reshape(answer, shape)
             for name, answer, shape in zip(self._names, answers, self._shapes)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from trivet.domain.memory_bounds import MemoryBounds
+from trivet.domain.onnx_graph import optional_inputs
 from trivet.engine.native.graphs.constants import constant, constant_of
 from trivet.engine.native.graphs.operators import OPERATORS, REFUSED
 from trivet.engine.native.graphs.sizes import NotHarmless, Size, Symbols
@@ -68,6 +69,9 @@ def examine(path: Path) -> Examined:
     except DecodeError:
         return Examined("the file cannot be parsed")
     try:
+        optional = optional_inputs(model)
+        if optional:
+            return Examined(f"a request may replace the default of the input '{optional[0]}'")
         return _Graph(_without_functions(model)).examined()
     except NotHarmless as error:
         return Examined(str(error))
