@@ -101,6 +101,41 @@ def test_an_entry_file_may_be_called_like_a_module_of_python(stand, row):
     assert answers(stand, stand.step(text, file="queue.py"), row) == [1.0]
 
 
+def test_a_name_of_the_standard_library_is_the_packages_own_for_it(stand, row):
+    """Libraries go on with Python's own: pandas is not imported before, and needs each of them."""
+    text = """
+    import platform as the_platform, queue, statistics, types
+    from tokenize import FACTOR
+    from logging.handlers import OFFSET
+    from again import QUEUE
+    import concurrent.futures, traceback, typing
+    import pandas
+    assert QUEUE is queue
+    assert the_platform.__file__ != queue.__file__ and hasattr(the_platform, "system")
+
+    def process_data(d):
+        import queue as late
+        assert late is queue and late.sizes() == [1]
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            values = pool.submit(lambda: types.scaled(d["x"][:, 0], FACTOR) + OFFSET).result()
+        frame = pandas.DataFrame({"x": values})
+        return {"y": frame["x"].to_numpy() + statistics.BIAS}
+    """
+    files = {
+        "queue.py": "import collections\nimport pandas\ndef sizes():\n    return [len(collections.deque([1]))]",
+        "types.py": "import dataclasses\n@dataclasses.dataclass\nclass Scale:\n    factor: 'int'\n"
+        "def scaled(values, factor):\n    return values * Scale(factor).factor",
+        "tokenize.py": "FACTOR = 10",
+        "statistics/__init__.py": "from statistics.inner import BIAS",
+        "statistics/inner.py": "from . import __name__ as name\nassert name == 'statistics'\nBIAS = 0.5",
+        "logging/__init__.py": "",
+        "logging/handlers.py": "OFFSET = 3",
+        "again.py": "import queue as QUEUE",
+        "io.py": "raise RuntimeError('Python has imported its own before')",
+    }
+    assert answers(stand, stand.step(text, **files), row) == [13.5]
+
+
 def test_an_entry_file_in_a_sub_folder_finds_its_neighbours_and_the_top(stand, row):
     root = stand.package(
         {

@@ -2,7 +2,8 @@
 
 The package's folder is first on `sys.path`, like a script's own folder: modules import each other by plain name, and a package's
 `helper.py` takes precedence over an installed `helper`. A package cannot replace what the worker itself needs (numpy, pyarrow,
-`mac`, the worker's modules), because those are imported before.
+`mac`, the worker's modules), because those are imported before. A name of the standard library is the package's for the package
+(`own_names`).
 
 A package's folder may be a Python package itself, with an `__init__.py`: its modules import each other relatively or by the folder's
 name. That name is not known where a zip was unpacked, because its top folder is left out; the imports of the modules tell it.
@@ -13,17 +14,20 @@ No bytecode is written beside the sources: a package's folder is shared and neve
 # ruff: noqa: PTH113, PTH118, PTH120, PTH123, PTH202 - the import system uses strings
 
 import ast
+import builtins
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
+import re
 import sys
 import warnings
 from types import ModuleType
 from typing import Any, Iterator, Optional, Set, Tuple
 
 from trivet_worker.failures import PackageError
+from trivet_worker.own_names import OwnNames, names_of_both
 from trivet_worker.protocol import Entry
 
 __all__ = ["find_entry", "open_package_folder"]
@@ -70,8 +74,11 @@ def open_package_folder(root: str) -> None:
             raise ImportError(name=path)
         return find_files(path)
 
+    shared = names_of_both(root)
     sys.path_hooks.insert(0, hook)
     sys.path.insert(0, root)
+    if shared:
+        OwnNames(root, shared).install()
     name = _own_name(root)
     if name is not None:
         sys.meta_path.append(_FolderAsPackage(root, name))
@@ -88,7 +95,12 @@ def find_entry(root: str, entry: Entry) -> Any:
         PackageError: the module does not define the name.
         BaseException: any exception of the module.
     """
-    module = _import_file(root, entry.file)
+    hook = getattr(builtins.__import__, "__self__", None)
+    if isinstance(hook, OwnNames) and re.split(r"[/.]", entry.file)[0] in hook.names:
+        with hook.view(own=True):
+            module = _import_file(root, entry.file)
+    else:
+        module = _import_file(root, entry.file)
     try:
         return getattr(module, entry.name)
     except AttributeError:
