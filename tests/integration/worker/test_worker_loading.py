@@ -101,7 +101,7 @@ def test_an_entry_file_may_be_called_like_a_module_of_python(stand, row):
     assert answers(stand, stand.step(text, file="queue.py"), row) == [1.0]
 
 
-def test_a_name_of_the_standard_library_is_the_packages_own_for_it(stand, row):
+def test_a_standard_name_is_the_packages_own_for_the_package(stand, row):
     """Libraries go on with Python's own: pandas is not imported before, and needs each of them."""
     text = """
     import platform as the_platform, queue, statistics, types

@@ -272,7 +272,7 @@ def test_rows_that_a_model_selects_are_never_those_of_others(write_model):
     assert caught.value.message == "output 'y' has 0 rows for 1 rows of input: its shape is [0]"
 
 
-def test_an_output_of_as_many_entries_as_rows_were_tried_is_told_apart(write_model):
+def test_an_output_with_as_many_entries_as_trial_rows_is_refused(write_model):
     node = helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)
     axes = helper.make_tensor("axes", INT64, [1], [0])
     path = write_model([node], {"x": (FLOAT, ["N", 7])}, {"y": (FLOAT, ["K"])}, [axes])

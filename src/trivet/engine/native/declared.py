@@ -12,7 +12,7 @@ from trivet.engine.native.ends import input_tensors, output_tensors
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["declared_schemas"]
+__all__ = ["declared_schemas", "parsed_file"]
 
 
 class _Node(NamedTuple):
@@ -35,10 +35,7 @@ def declared_schemas(path: Path, *, tensor_fields: Sequence[str] | None, single:
         BadPackage: rows cannot hold one of them.
         Invalid: `tensor_fields` does not fit.
     """
-    # This import takes more than a tenth of a second.
-    import onnx
-
-    model = onnx.ModelProto.FromString(path.read_bytes())
+    model = parsed_file(path)
     graph, optional = model.graph, optional_inputs(model)
     defaults = {each.name for each in graph.initializer}
     required = [each for each in graph.input if each.name not in defaults]
@@ -48,6 +45,15 @@ def declared_schemas(path: Path, *, tensor_fields: Sequence[str] | None, single:
     )
     outputs = output_tensors(list(_nodes(graph.output)))
     return pa.schema([each.field for each in inputs]), pa.schema([each.field for each in outputs])
+
+
+def parsed_file(path: Path) -> "onnx.ModelProto":
+    """A model file that `packaging` has checked, without weights in other files."""
+    # This import takes more than a tenth of a second.
+    import onnx
+
+    parsed: onnx.ModelProto = onnx.ModelProto.FromString(path.read_bytes())
+    return parsed
 
 
 def _nodes(values: "Iterable[onnx.ValueInfoProto]") -> Iterable[_Node]:

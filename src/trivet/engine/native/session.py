@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
@@ -21,14 +20,12 @@ from trivet.domain.routes import CPU
 from trivet.engine.batch import Batch, Column
 from trivet.engine.limits import MOST_CALL_BYTES
 from trivet.engine.native.canned_feeds import VARIED, filled, nothing, varied
+from trivet.engine.native.declared import parsed_file
 from trivet.engine.native.ends import input_tensors, output_tensors
 from trivet.engine.native.memory import CallMemory
 from trivet.errors import BadPackage, Invalid, ModelFailed, Unsupported
 from trivet_worker.onnx_rows import NotATensor, RowCalls, WrongRows, piece, session_reason
 from trivet_worker.onnx_tensors import ABSENT, Tensor, optional_nodes
-
-if TYPE_CHECKING:
-    import onnx
 
 __all__ = ["NativeSession"]
 
@@ -90,7 +87,7 @@ class NativeSession:
             ) from error
         self._single = single
         with_default = self._session.get_overridable_initializers()
-        self._optional = optional_inputs(_parsed(path)) if with_default else ()
+        self._optional = optional_inputs(parsed_file(path)) if with_default else ()
         self._tensors = input_tensors(
             self._session.get_inputs(),
             optional_nodes(with_default, self._optional),
@@ -111,7 +108,7 @@ class NativeSession:
         given = None if example is None else example(self.input_schema)
         self.canned = given if given is not None else Batch(self.input_schema, [], 0)
         # A harmless graph, whose bounds are known, selects nothing.
-        selects = bounds is None and self._rows_a_call is None and bool(outputs_that_select(_parsed(path)))
+        selects = bounds is None and self._rows_a_call is None and bool(outputs_that_select(parsed_file(path)))
         self._try_out(given, (1,) if selects else (TRIAL_ROWS, 1))
         self._memory = CallMemory(bounds, most_bytes=most_bytes)
         self._most_rows = self._memory.most_rows if self._rows_a_call is None else sys.maxsize
@@ -272,14 +269,6 @@ def _check_providers(path: Path, providers: Sequence[str]) -> None:
             why=f"ONNX Runtime {ort.__version__} of this installation has {', '.join(available)}",
             fix="choose one of these, or install the build of ONNX Runtime that has it",
         )
-
-
-def _parsed(path: Path) -> "onnx.ModelProto":
-    # This import takes more than a tenth of a second, and few models need it.
-    import onnx
-
-    parsed: onnx.ModelProto = onnx.ModelProto.FromString(path.read_bytes())
-    return parsed
 
 
 def _refused(error: ModelFailed, *, synthetic: bool) -> BadPackage:
