@@ -115,6 +115,24 @@ def test_arrow_goes_in_and_out(trivet, times, tmp_path):
     refused(trivet("infer", "arrows", tmp_path / "rows.arrow", "-o", missing), "failed to write", "No such file")
 
 
+def test_infer_answers_the_rows_beside_those_that_fail(trivet, times, tmp_path):
+    done(trivet("upload", "partly", times(2)))
+    done(trivet("deploy", "partly", "partly"))
+    rows = '[{"x": [1.0, 2.0]}, {"x": [1.0]}]'
+    refused(trivet("infer", "partly", "-", stdin=rows), "[1].x", "expected 2 values, got 1")
+    ran = trivet("infer", "partly", "-", "--on-error", "null", stdin=rows)
+    assert ran.stderr == "1 of 2 rows failed; error.message says why.\n"
+    answered = json.loads(done(ran))
+    assert [(row["out.y"], row["error.path"]) for row in answered] == [([2.0, 4.0], None), (None, "[1].x")]
+    both = json.loads(done(trivet("infer", "partly", "-", "--on-error", "split", stdin=rows)))
+    assert [row["out.y"] for row in both["answers"]] == [[2.0, 4.0]]
+    assert [row["error.reason"] for row in both["failed"]] == ["invalid_input"]
+    arrow = tmp_path / "answers.arrow"
+    assert "the answer is JSON" in trivet("infer", "partly", "-", "-o", arrow, "--on-error", "split", stdin=rows).stderr
+    done(trivet("infer", "partly", "-", "-o", arrow, "--on-error", "null", stdin=rows))
+    assert pa.ipc.open_file(arrow).read_all()["error.path"].to_pylist() == [None, "[1].x"]
+
+
 def test_steps_that_fit_are_run_in_order_and_others_leave_nothing(trivet, times, step_times):
     done(trivet("upload", "first", step_times(10), *STEP_FLAGS))
     done(trivet("upload", "second", times(3)))

@@ -2,6 +2,7 @@
 
 import codecs
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["infer", "plain_rows"]
 
+MESSAGE = "error.message"
 RECORDS = 'give a list of records: [{"field": value, …}, …]'
+
+
+class OnError(StrEnum):
+    """What becomes of rows that fail."""
+
+    RAISE = "raise"
+    NULL = "null"
+    SPLIT = "split"
 
 
 def infer(
@@ -38,6 +48,14 @@ def infer(
             "--out", "-o", help="Write the answer here: .json or .arrow, or - for stdout.", show_default=False
         ),
     ] = None,
+    on_error: Annotated[
+        OnError,
+        typer.Option(
+            "--on-error",
+            help="Rows that fail: raise an error for all, or null: they have null and an error in the answer; "
+            "or split: the answer is {answers, failed}.",
+        ),
+    ] = OnError.RAISE,
     timeout: Annotated[
         float, typer.Option(min=0.1, max=MOST_S, metavar="SECONDS", help="Seconds to wait at most.")
     ] = 60.0,
@@ -53,16 +71,27 @@ def infer(
 
       trivet infer ccfraud rows.arrow --dataset out --out answers.arrow
 
+      trivet infer ccfraud rows.json --on-error null
+
       echo '[{"tensor": [1.0, 2.0]}]' | trivet infer ccfraud -
     """
     if out is not None and str(out) != "-" and out.suffix not in (".json", ".arrow"):
         raise typer.BadParameter(f"{out} ends in neither .json nor .arrow", param_hint="--out")
+    splits = on_error is OnError.SPLIT
+    if splits and out is not None and out.suffix == ".arrow":
+        raise typer.BadParameter("with --on-error split the answer is JSON: it has two lists", param_hint="--out")
     from trivet.sdk.frames import is_table
 
     rows = _rows(file)
     with connect(url, home, workspace) as client:
-        answer = client.get_pipeline(name).infer(rows, timeout=timeout, dataset=dataset)
-    if is_table(answer) and (out is None or out.suffix != ".arrow"):
+        answer = client.get_pipeline(name).infer(rows, timeout=timeout, dataset=dataset, on_error=on_error.value)
+    failed = _failed(answer, on_error)
+    if failed:
+        show(f"{failed} failed; error.message says why.", to_stderr=True)
+    if splits:
+        both = (plain_rows(each) if is_table(each) else each for each in answer)
+        answer = dict(zip(("answers", "failed"), both, strict=True))
+    elif is_table(answer) and (out is None or out.suffix != ".arrow"):
         answer = plain_rows(answer)
     if out is None or str(out) == "-":
         show(in_json(answer))
@@ -80,6 +109,19 @@ def infer(
         raise Unavailable(
             f"failed to write the answer to {out}", why=error.strerror or str(error), fix="name a writable file"
         ) from error
+
+
+def _failed(answer: Any, on_error: OnError) -> str:
+    """How many rows failed, as `1 of 3 rows`; empty if none did."""
+    if on_error is OnError.RAISE:
+        return ""
+    if on_error is OnError.SPLIT:
+        good, bad = answer
+        failed, rows = len(bad), len(good) + len(bad)
+    else:
+        column = [row[MESSAGE] for row in answer] if isinstance(answer, list) else answer[MESSAGE].to_pylist()
+        failed, rows = sum(message is not None for message in column), len(column)
+    return f"{failed} of {rows} rows" if failed else ""
 
 
 def _rows(file: Path) -> Any:

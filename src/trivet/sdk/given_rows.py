@@ -1,6 +1,6 @@
 """Takes rows in the forms that notebooks have, and returns the answer in the same one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from trivet.sdk import frames
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Given", "given_rows", "is_array", "join_answers", "split_rows"]
+__all__ = ["Given", "given_rows", "is_array", "split_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +128,3 @@ def split_rows(data: Any) -> list[Any]:
     raise Invalid(
         f"{type(data).__name__} cannot be split into rows", fix="give a DataFrame, a pyarrow Table, or a list of them"
     )
-
-
-def join_answers(answers: Sequence[Any]) -> Any:
-    """Join the answers to each row.
-
-    Raises:
-        Invalid: there are no answers.
-    """
-    if not answers:
-        raise Invalid("there are no rows to send", fix="give at least one row")
-    if frames.is_table(answers[0]):
-        import pyarrow as pa
-
-        return pa.concat_tables(answers)
-    if _kind(answers[0]) == ("polars", "DataFrame"):
-        import polars as pl
-
-        return pl.concat(answers, how="vertical_relaxed")
-    return frames.pandas().concat(answers)

@@ -1,6 +1,5 @@
 """Pipelines."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 from trivet.errors import Invalid, NotFound, TrivetError
 from trivet.sdk import answers, frames, operations, waits
 from trivet.sdk.calls import Platform
-from trivet.sdk.given_rows import join_answers, split_rows
+from trivet.sdk.given_rows import split_rows
 from trivet.sdk.lists import table_of
+from trivet.sdk.parallel import ask_all, join_answers, name_row
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState, PipelineVersion, live_facts
-from trivet.sdk.row_errors import OnError
+from trivet.sdk.row_errors import OnError, checked_on_error
 from trivet.sdk.short_tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
@@ -207,10 +207,17 @@ class Pipeline(PipelineState):
         retries: int = 0,
         dataset: Sequence[str] | str | None = None,
         dataset_exclude: Sequence[str] | str | None = None,
+        *,
+        on_error: OnError = "raise",
     ) -> Any:
-        """Send rows without blocking, with the given HTTP client; retry while the pipeline is unavailable."""
+        """Send rows without blocking, with the given HTTP client; retry while the pipeline is unavailable.
+
+        For the rows and for `on_error` see `infer`.
+        """
         driver = self._client.async_driver(async_client)
-        return await driver.run(self._asking(tensor, timeout, dataset, dataset_exclude, ".", retries=retries))
+        return await driver.run(
+            self._asking(tensor, timeout, dataset, dataset_exclude, ".", retries=retries, on_error=on_error)
+        )
 
     async def parallel_infer(
         self,
@@ -222,32 +229,35 @@ class Pipeline(PipelineState):
         dataset_exclude: Sequence[str] | str | None = None,
         *,
         tensor_list: Any = None,
+        on_error: OnError = "raise",
     ) -> Any:
         """Send many requests at once: one for each DataFrame or Table of a list, whose answers are a list in the same order;
         or one for each row of a DataFrame or Table, whose answers are joined.
 
-        The argument may also be called `tensor_list`: notebooks use both.
+        The argument may also be called `tensor_list`: notebooks use both. For `on_error` see `infer`: with `split` each answer
+        of a list is a tuple, and so is the joined one.
         """
         asked_with = _one_of(tensor, tensor_list, "tensor")
         if num_parallel < 1:
             raise Invalid(f"num_parallel is {num_parallel}", fix="use at least 1")
+        on_error = checked_on_error(on_error)
         whole = not isinstance(asked_with, list)
         parts = split_rows(asked_with) if whole else asked_with
-        gate = asyncio.Semaphore(num_parallel)
         async with self._client.async_http(num_parallel) as http:
 
-            async def one(part: Any) -> Any:
-                async with gate:
-                    return await self.async_infer(part, http, timeout, retries, dataset, dataset_exclude)
+            async def ask(numbered: tuple[int, Any]) -> Any:
+                row, part = numbered
+                try:
+                    return await self.async_infer(
+                        part, http, timeout, retries, dataset, dataset_exclude, on_error=on_error
+                    )
+                except TrivetError as error:
+                    if whole:
+                        name_row(error, row)
+                    raise
 
-            try:
-                async with asyncio.TaskGroup() as group:
-                    asked = [group.create_task(one(part)) for part in parts]
-            except ExceptionGroup as errors:
-                # Raise the first error: it is the cause; the other requests were cancelled.
-                raise errors.exceptions[0] from None
-        answers = [each.result() for each in asked]
-        return join_answers(answers) if whole else answers
+            found = await ask_all(ask, list(enumerate(parts)), num_parallel=num_parallel)
+        return join_answers(found, on_error=on_error) if whole else found
 
     def logs(
         self,

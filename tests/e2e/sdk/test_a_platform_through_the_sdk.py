@@ -18,6 +18,7 @@ import polars as pl
 import psutil
 import pyarrow as pa
 import pytest
+from pandas.testing import assert_frame_equal
 
 from trivet import AsyncClient, Client, DeploymentConfigBuilder, ModelUploadError
 from trivet.errors import Conflict, Invalid, NotFound, TrivetError, Unavailable
@@ -163,12 +164,44 @@ def test_many_at_once_come_back_in_their_order(deployed):
         asyncio.run(deployed.parallel_infer([frame, pd.DataFrame({"tensor": ["no", "numbers"]})]))
 
 
+def test_requests_at_once_answer_rows_that_fail_as_one_request_does(deployed):
+    frame = pd.DataFrame({"tensor": [[1.0, 2.0], [3.0], [5.0, 6.0]]}, index=["a", "b", "c"])
+
+    def at_once(rows, on_error):
+        return asyncio.run(deployed.parallel_infer(rows, on_error=on_error))
+
+    assert_frame_equal(
+        *(each.drop(columns="time") for each in (at_once(frame, "null"), deployed.infer(frame, on_error="null")))
+    )
+    for parallel, alone in zip(at_once(frame, "split"), deployed.infer(frame, on_error="split"), strict=True):
+        assert_frame_equal(parallel.drop(columns="time"), alone.drop(columns="time"))
+    with pytest.raises(Invalid) as raised:
+        at_once(frame, "raise")
+    assert raised.value.path == "[1].tensor"
+    table = pa.table({"tensor": pa.array(frame["tensor"].to_list(), pa.list_(pa.float32()))})
+    assert at_once(table, "null")["error.path"].to_pylist() == [None, "[1].tensor", None]
+    good, bad = at_once(table, "split")
+    assert (good["out.dense_1"].to_pylist(), bad["error.path"].to_pylist()) == (
+        [[-1.0, -2.0], [-5.0, -6.0]],
+        ["[1].tensor"],
+    )
+    polars = at_once(pl.from_pandas(frame), "null")
+    assert polars["error.path"].to_list() == [None, "[1].tensor", None]
+    assert polars["out.dense_1"].to_list() == [[-1.0, -2.0], None, [-5.0, -6.0]]
+    good, bad = at_once(pl.from_pandas(frame[1:2]), "split")
+    assert (good.height, bad["error.path"].to_list()) == (0, ["[0].tensor"])
+    [(good, bad)] = at_once([frame], "split")
+    assert (list(good.index), list(bad["error.path"])) == (["a", "c"], ["[1].tensor"])
+
+
 def test_a_client_of_the_callers_own_is_used(deployed):
     async def story():
         async with httpx.AsyncClient() as http:
-            return await deployed.async_infer(ROWS, http, retries=2)
+            good, bad = await deployed.async_infer([{"tensor": [1.0]}, {"tensor": [1.0, 2.0]}], http, on_error="split")
+            return await deployed.async_infer(ROWS, http, retries=2), good, bad
 
-    assert len(asyncio.run(story())) == 2
+    found, good, bad = asyncio.run(story())
+    assert (len(found), good[0]["out.dense_1"], bad[0]["error.path"]) == (2, [-1.0, -2.0], "[0].tensor")
 
 
 def test_rows_that_do_not_fit_say_where(deployed):

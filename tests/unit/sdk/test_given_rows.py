@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from trivet.errors import Invalid
-from trivet.sdk.given_rows import given_rows, join_answers, split_rows
+from trivet.sdk.given_rows import given_rows, split_rows
+from trivet.sdk.parallel import join_answers
 
 FRAME = pd.DataFrame({"a": [1, 2], "b": ["u", "v"]}, index=["p", "q"])
 
@@ -79,8 +80,8 @@ def test_an_array_holds_the_rows_of_the_only_input():
 
 
 def test_answers_to_single_rows_are_joined_under_the_index():
-    assert join_answers(split_rows(FRAME)).equals(FRAME)
+    assert join_answers(split_rows(FRAME), on_error="raise").equals(FRAME)
     frame = pl.DataFrame({"a": [1, 2]})
-    assert join_answers(split_rows(frame)).equals(frame)
+    assert join_answers(split_rows(frame), on_error="raise").equals(frame)
     with pytest.raises(Invalid, match="cannot be split into rows"):
         split_rows({"a": 1})

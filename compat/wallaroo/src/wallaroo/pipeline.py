@@ -185,10 +185,14 @@ class Pipeline(trivet.Pipeline):
         retries: int = 0,
         dataset: Sequence[str] | str | None = None,
         dataset_exclude: Sequence[str] | str | None = None,
+        *,
+        on_error: OnError = "raise",
     ) -> Any:
-        """Send rows without blocking, with the given HTTP client."""
+        """Send rows without blocking, with the given HTTP client. For `on_error` see `trivet.Pipeline.infer`."""
         try:
-            return await super().async_infer(tensor, async_client, timeout, retries, dataset, dataset_exclude)
+            return await super().async_infer(
+                tensor, async_client, timeout, retries, dataset, dataset_exclude, on_error=on_error
+            )
         except TrivetError as error:
             raise translated(error, INFERRING) from error
 
