@@ -49,6 +49,7 @@ class Circumstances:
         python: the version to resolve for.
         there: the versions on this machine.
         worker: the worker's requirements, which are added to the model's.
+        sources: packages that have no wheel for any Python on this machine.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class Circumstances:
     python: str = ""
     there: str = ""
     worker: str = ""
+    sources: tuple[str, ...] = ()
 
 
 class _Remedy(NamedTuple):
@@ -180,7 +182,11 @@ def uv_error(stderr: str, *, about: Circumstances, timed_out: bool = False) -> B
         return BadEnvironment(WHAT, why=why, fix=fix, reason="environment_failed")
     if remedy.reason == "disk_full":
         why = f"the disk that holds {about.folder} is full\n{why}"
-    return BadEnvironment(WHAT, why=why, fix=remedy.fix.format_map(asdict(about)), reason=remedy.reason)
+    fix = remedy.fix.format_map(asdict(about))
+    if remedy.reason == "build_failed" and about.sources:
+        why = f"{' and '.join(about.sources)} has no wheel for any Python here ({about.there})\n{why}"
+        fix = f"pin a later release of {' and '.join(about.sources)}, which has wheels, or install what its build needs"
+    return BadEnvironment(WHAT, why=why, fix=fix, reason=remedy.reason)
 
 
 def _remedy(stderr: str, *, about: Circumstances) -> _Remedy | None:

@@ -28,11 +28,12 @@ _LIMITS = frozenset({"==", "===", "~=", "<", "<="})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resolved:
-    """A lock for one interpreter, with notes for the user."""
+    """A lock for one interpreter, with notes for the user. `sources`: packages without a wheel for any Python here."""
 
     lock: str
     interpreter: Interpreter
     notes: tuple[str, ...]
+    sources: tuple[str, ...] = ()
 
 
 def checked_requirements(lines: Sequence[str]) -> tuple[str, ...]:
@@ -134,15 +135,26 @@ class _Search:
             try:
                 resolved = self.over(needed)
             except _NoneFitsError as error:
-                missing = [name for each in error.failures for name in without_wheels(each.stderr) if name in needed]
-                built = tuple(name for name in dict.fromkeys(missing) if not self._has_wheel(name))
+                missing = [without_wheels(each.stderr) for each in error.failures]
+                named = dict.fromkeys(name for names in missing for name in names if name in needed)
+                # Where each candidate has refused an exact release for its missing wheel, there is nothing left to ask.
+                everywhere = len(missing) == len(self.candidates)
+                built = tuple(
+                    name
+                    for name in named
+                    if (everywhere and all(name in names for names in missing) and self._is_exact(name))
+                    or not self._has_wheel(name)
+                )
                 if not built:
                     break
+                self.report(
+                    "resolving", f"{', '.join(built)}: no wheel for any Python here, so from source", None, None
+                )
                 needed = tuple(name for name in needed if name not in built)
                 sources += built
             else:
                 notes = (f"{name} has no wheel for any Python here: it is built from source" for name in sources)
-                return replace(resolved, notes=(*resolved.notes, *notes))
+                return replace(resolved, notes=(*resolved.notes, *notes), sources=sources)
         return self.over(())
 
     def over(self, only_wheels: Sequence[str]) -> Resolved:
@@ -170,12 +182,18 @@ class _Search:
 
     def _has_wheel(self, name: str) -> bool:
         """Whether a release of the package that the requirements allow has a wheel for one of the candidates."""
-        lines = [line for line in self.requirements if canonicalize_name(Requirement(line).name) == name]
+        lines = self._lines(name)
         for interpreter in self.candidates:
             with suppress(UvFailedError):
                 self._compile(lines, interpreter, (name,), (), dependencies=False)
                 return True
         return False
+
+    def _is_exact(self, name: str) -> bool:
+        return any(one.operator == "==" for line in self._lines(name) for one in Requirement(line).specifier)
+
+    def _lines(self, name: str) -> list[str]:
+        return [line for line in self.requirements if canonicalize_name(Requirement(line).name) == name]
 
     def _compile(
         self,

@@ -383,6 +383,7 @@ class EnvironmentStore:
                 constraints=want.releases,
             )
             interpreter = resolved.interpreter
+            about = replace(about, sources=resolved.sources)
             locked = resolved.lock
             left_out: tuple[str, ...] = ()
             if not self._cuda:

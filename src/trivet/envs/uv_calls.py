@@ -5,7 +5,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -57,6 +57,8 @@ class Uv:
     settings: UvSettings
     temporary: TemporaryFolder
     confined: Confined
+    known_pythons: set[Path] = field(default_factory=set)
+    """Interpreters that uv has asked about themselves."""
 
     @property
     def draft(self) -> Path:
@@ -100,9 +102,11 @@ class Uv:
             arguments.append("--no-deps")
         if not self.confined.active or not self.settings.source_builds:
             return self._uv(arguments, limit_s=_RESOLVE_LIMIT_S).stdout
-        # uv asks an interpreter about itself once, and must start it for that.
-        nothing = self._input("nothing.in", [])
-        self._uv(["pip", "compile", "--quiet", "--python", str(python.path), str(nothing)], limit_s=_IMPORT_LIMIT_S)
+        if python.path not in self.known_pythons:
+            # uv asks an interpreter about itself once, and must start it for that.
+            nothing = self._input("nothing.in", [])
+            self._uv(["pip", "compile", "--quiet", "--python", str(python.path), str(nothing)], limit_s=_IMPORT_LIMIT_S)
+            self.known_pythons.add(python.path)
         try:
             only_uv = Restrictions(programs=program_files(self.program))
             return self._uv(arguments, limit_s=_RESOLVE_LIMIT_S, restrictions=only_uv).stdout

@@ -6,6 +6,7 @@ from trivet.domain.environment import EnvironmentSpec
 from trivet.envs import EnvironmentStore
 from trivet.envs.interpreters import OWN_MINOR, find_interpreters
 from trivet.envs.uv_calls import uv_program
+from trivet.errors import BadEnvironment
 
 OWN = ".".join(map(str, OWN_MINOR))
 FAILS = "raise RuntimeError('no compiler for this')"
@@ -57,6 +58,25 @@ def test_a_pin_without_any_wheel_is_built_and_does_not_decide(store, wheels, mak
     environment = ensure(store, wheels, "ancient==1.0", "gamma==1.0")
     assert environment.python_version.startswith(".".join(map(str, others[-1])) + ".")
     assert environment.notes[-1] == "ancient has no wheel for any Python here: it is built from source"
+
+
+def test_a_pin_without_any_wheel_that_does_not_build_says_both(store, wheels, make_sdist, others):
+    make_sdist(wheels, "ancient", "1.0", before_build=FAILS)
+    stages: list[str] = []
+    with pytest.raises(BadEnvironment) as caught:
+        store.ensure(
+            EnvironmentSpec(requirements=("ancient==1.0",)),
+            offline=True,
+            wheels=wheels,
+            report=lambda _, what, *__: stages.append(what),
+        )
+    assert caught.value.reason == "build_failed"
+    assert caught.value.why.startswith("ancient has no wheel for any Python here (")
+    assert "no compiler for this" in caught.value.why
+    assert caught.value.fix == "pin a later release of ancient, which has wheels, or install what its build needs"
+    # Each Python is asked once, and then the first one again for a build.
+    assert sum(stage.startswith("for Python ") for stage in stages) == len(others) + 2
+    assert "ancient: no wheel for any Python here, so from source" in stages
 
 
 def test_a_package_without_limits_is_built_in_its_newest_release(store, wheels, make_wheel, make_sdist):
