@@ -106,7 +106,7 @@ KNOWN_BAD: tuple[KnownBad, ...] = (
     ),  # 0.12.4 and 0.13.0 with 1.9.1
 )
 
-_PIN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\]+)", re.MULTILINE)
+_PIN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)", re.MULTILINE)
 
 
 def pins_of(lock: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,14 +18,14 @@ from trivet.domain.digest import Digest, digest_of_bytes
 from trivet.domain.environment import Environment, EnvironmentSpec
 from trivet.envs.build import RECORD, build
 from trivet.envs.confined import Confined
-from trivet.envs.cuda_only import asks_for_cuda_only, without_cuda_only
+from trivet.envs.cuda_only import asks_for_cuda_only, with_cpu_builds, without_cuda_only
 from trivet.envs.failures import Circumstances, disk_error
 from trivet.envs.interpreters import OWN_MINOR, Interpreter, describe, find_interpreters
 from trivet.envs.known_bad import KNOWN_BAD
 from trivet.envs.pip_config import read_pip_config
 from trivet.envs.progress import Progress, silent
 from trivet.envs.records import EnvironmentRecord, LockRecord, ReplacementRecord, read_record, write_record
-from trivet.envs.resolve import checked_requirements, resolve
+from trivet.envs.resolve import Resolved, checked_requirements, resolve
 from trivet.envs.unchanged import changed_file
 from trivet.envs.uv_calls import Uv, uv_program
 from trivet.envs.uv_settings import UvSettings, uv_settings
@@ -373,28 +373,15 @@ class EnvironmentStore:
         lock = read_record(self._lock_record(want.key), LockRecord)
         interpreter = _the_same(lock, interpreters) if lock is not None else None
         if lock is None or interpreter is None:
-            resolved = resolve(
-                want.spec,
-                worker=self._worker,
-                interpreters=interpreters,
-                uv=uv,
-                about=about,
-                report=report,
-                constraints=want.releases,
-            )
+            resolved, locked = self._resolved(want, interpreters=interpreters, uv=uv, about=about, report=report)
             interpreter = resolved.interpreter
             about = replace(about, sources=resolved.sources)
-            locked = resolved.lock
-            left_out: tuple[str, ...] = ()
-            if not self._cuda:
-                requirements = checked_requirements(want.spec.requirements)
-                locked, left_out = without_cuda_only(resolved.lock, requirements=requirements)
             lock = LockRecord(
                 environment=_environment_digest(locked, interpreter),
                 lock=locked,
                 interpreter=str(interpreter.path),
                 python_version=interpreter.version_text,
-                notes=(*resolved.notes, *left_out),
+                notes=resolved.notes,
             )
             write_record(self._lock_record(want.key), lock, drafts=uv.temporary.path)
 
@@ -427,6 +414,42 @@ class EnvironmentStore:
                 about=replace(about, python=interpreter.version_text),
                 report=report,
             )
+
+    def _resolved(
+        self,
+        want: _Want,
+        *,
+        interpreters: Sequence[Interpreter],
+        uv: Uv,
+        about: Circumstances,
+        report: Progress,
+    ) -> tuple[Resolved, str]:
+        """Versions for the request, and what is locked of them: without what only a GPU uses, where there is none."""
+
+        def resolved_for(spec: EnvironmentSpec) -> Resolved:
+            return resolve(
+                spec,
+                worker=self._worker,
+                interpreters=interpreters,
+                uv=uv,
+                about=about,
+                report=report,
+                constraints=want.releases,
+            )
+
+        if self._cuda:
+            found = resolved_for(want.spec)
+            return found, found.lock
+        asked = checked_requirements(want.spec.requirements)
+        requirements, notes = with_cpu_builds(asked)
+        try:
+            found = resolved_for(replace(want.spec, requirements=requirements) if notes else want.spec)
+        except BadEnvironment:
+            if not notes:
+                raise
+            found, notes, requirements = resolved_for(want.spec), (), asked
+        locked, left_out = without_cuda_only(found.lock, requirements=requirements)
+        return replace(found, notes=(*found.notes, *notes, *left_out)), locked
 
     def _prune_one(self, digest: Digest, *, before: datetime | None, space: TemporaryFolder) -> bool:
         folder = self._folder(digest)

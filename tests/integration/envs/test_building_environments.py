@@ -295,3 +295,14 @@ def test_a_machine_without_a_gpu_gets_no_package_that_only_gpus_use(root, enviro
     assert answer(without, "import xgboost; print(xgboost.VERSION)") == "2.1.4"
     whole = EnvironmentStore(root, environ=environ).ensure(spec, offline=True, wheels=wheels)
     assert ("nvidia-nccl-cu12==2.21.5" in whole.lock, whole.notes) == (True, ())
+
+
+def test_a_build_for_gpus_stays_where_the_index_has_none_for_cpus(root, environ, wheels, make_wheel):
+    for name in ("onnxruntime_gpu", "onnxruntime", "faiss_gpu"):
+        make_wheel(wheels, name, "1.7.2")
+    store = EnvironmentStore(root, environ=environ, cuda=False)
+    replaced = store.ensure(EnvironmentSpec(requirements=("onnxruntime-gpu==1.7.2",)), offline=True, wheels=wheels)
+    assert ("onnxruntime==1.7.2" in replaced.lock, "onnxruntime-gpu" in replaced.lock) == (True, False)
+    assert replaced.notes[-1].startswith("onnxruntime is installed for onnxruntime-gpu, which is for GPUs")
+    kept = store.ensure(EnvironmentSpec(requirements=("faiss-gpu==1.7.2",)), offline=True, wheels=wheels)
+    assert ("faiss-gpu==1.7.2" in kept.lock, kept.notes) == (True, ())
