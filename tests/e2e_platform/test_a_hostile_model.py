@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from trivet_tests.own_tmp import OWN_TMP
 from trivet_tests.platform import Platform
 from trivet_worker.sandbox import landlock_abi
 
@@ -158,9 +159,11 @@ def test_a_model_opens_no_file_of_the_platform_or_of_others(shared_platform: Pla
         path for path in others if path.is_file() and code not in path.resolve().parents and path not in of_its_own
     ]
     assert {"token", "catalog.db", "routes.json", "platform.json"} <= {path.name for path in files}
-    folders = [home, *(path for path in home.iterdir() if path.is_dir()), Path("/"), Path("/tmp"), Path.home()]
+    folders = [home, *(path for path in home.iterdir() if path.is_dir()), Path("/"), Path.home()]
+    if not OWN_TMP:
+        folders.append(Path("/tmp"))
     attempts = {f"read {path}": f"read({str(path)!r})" for path in [*files, package, environment / "pyvenv.cfg"]}
-    attempts |= {f"list {path}": f"os.listdir({str(path)!r})" for path in folders}
+    attempts |= {f"list {path}": f"out = os.listdir({str(path)!r})" for path in folders}
     for path in [*files, package, environment / "pyvenv.cfg", *sorted(code.rglob("server.py"))]:
         attempts |= {
             f"write {path}": f"write({str(path)!r})",
@@ -171,7 +174,13 @@ def test_a_model_opens_no_file_of_the_platform_or_of_others(shared_platform: Pla
     attempts |= {f"create in {path}": f"open({str(path / 'made')!r}, 'w')" for path in [*folders, package.parent]}
     if ROOT:
         attempts |= {f"mode {path}": f"os.chmod({str(path)!r}, 0o777)" for path in files}
-    assert set(could(shared_platform, "hostile", attempts)) == {f"read {package}", f"read {environment / 'pyvenv.cfg'}"}
+    succeeded = could(shared_platform, "hostile", attempts)
+    # A home in /tmp is in the model's own /tmp, as far as it leads to the model's files.
+    shown = {path: set(succeeded.pop(f"list {path}", ())) for path in folders}
+    assert shown[home] <= {"envs", "packages", "worker"}
+    assert shown[home / "packages"] <= {package.relative_to(home / "packages").parts[0]}
+    assert {path for path, names in shown.items() if names} <= {home, *(home / name for name in shown[home])}
+    assert set(succeeded) == {f"read {package}", f"read {environment / 'pyvenv.cfg'}"}
     # The scratch folder is its own, and the system's libraries are for all.
     # Its log is a file that it writes, and does not read. The workers of one version share it.
     log = own["log"]
@@ -180,11 +189,14 @@ def test_a_model_opens_no_file_of_the_platform_or_of_others(shared_platform: Pla
         "scratch": "open('mine', 'w').write('x'); read('mine')",
         "library": "read(json.__file__)",
         "write log": f"write({log!r})",
+        "write stderr": "write('/dev/stderr')",
         "read log": f"read({log!r})",
         "replace log": f"open('mine', 'w').close(); os.replace('mine', {log!r})",
     }
     for pipeline in ("hostile", "twin"):
-        assert set(could(shared_platform, pipeline, attempts)) == {"scratch", "library", "write log"}
+        # A home in /tmp is not in the model's own /tmp, so neither is the log: it is written as /dev/stderr then.
+        writes = set() if OWN_TMP and log.startswith("/tmp/") else {"write log"}
+        assert set(could(shared_platform, pipeline, attempts)) == {"scratch", "library", "write stderr", *writes}
 
 
 @pytest.mark.usefixtures("hostile")
@@ -291,6 +303,7 @@ def test_a_model_without_the_network_reaches_nothing_of_it(shared_platform: Plat
     assert worker["protections"] == {
         "landlock": landlock_abi(),
         "own_user": ROOT,
+        "own_tmp": OWN_TMP,
         "closed": [*version["protections"]["closed"], "network"],
         "open": [] if ROOT else ["modes of files and priorities of processes"],
     }

@@ -56,6 +56,7 @@ def protections_document(held: tuple[str, ...] | None) -> dict[str, Any] | None:
     return {
         "landlock": found.landlock,
         "own_user": found.own_user,
+        "own_tmp": found.own_tmp,
         "closed": list(found.closed),
         "open": list(found.open),
     }

@@ -24,12 +24,14 @@ class Protections(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         landlock: the version of the kernel's Landlock that holds; 0 for none.
         own_user: whether it has a user id of its own.
+        own_tmp: whether it has a `/tmp` of its own; else it may not use `/tmp`.
         closed: what is closed to it.
         open: what is open to it, as to any program of its user.
     """
 
     landlock: int
     own_user: bool
+    own_tmp: bool
     closed: tuple[str, ...]
     open: tuple[str, ...]
 
@@ -40,7 +42,8 @@ class Protections(msgspec.Struct, frozen=True, kw_only=True):
             closed = f"; closed to them: {_listed(self.closed)}" if self.closed else ""
             return f"models have the rights of the platform's user: they are not kept to their own files by Landlock{closed}"
         user = ", each as a user of its own" if self.own_user else ""
-        return f"models open only their own files (Landlock {self.landlock}){user}; open to them: {_listed(self.open)}"
+        tmp = " and a /tmp of their own" if self.own_tmp else ", none in /tmp"
+        return f"models open only their own files{tmp} (Landlock {self.landlock}){user}; open to them: {_listed(self.open)}"
 
 
 def protections_of(held: Iterable[str]) -> Protections:
@@ -52,6 +55,7 @@ def protections_of(held: Iterable[str]) -> Protections:
     return Protections(
         landlock=landlock,
         own_user="own user" in words,
+        own_tmp="own /tmp" in words,
         closed=tuple(what for what, closed in holds.items() if closed),
         open=tuple(what for what, closed in holds.items() if not closed),
     )

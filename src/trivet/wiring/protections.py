@@ -22,8 +22,9 @@ _PROGRAM = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from trivet_worker.sandbox import Grants, restrict
+from trivet_worker.interpreter import own_folders
 code, scratch, mode, network = sys.argv[1:]
-print(json.dumps(restrict(mode, Grants((), "", scratch, scratch, network == "full"))))
+print(json.dumps(restrict(mode, Grants(own_folders(), "", scratch, scratch, network == "full", scratch))))
 """
 
 

@@ -120,6 +120,7 @@ async def standalone(
             launcher = ProcessLauncher(
                 environ=os.environ, home=settings.home, files=worker_files(settings), sandbox=sandbox_of(settings)
             )
+            stack.callback(launcher.close)
             await stack.enter_async_context(
                 _workers(
                     launcher,

@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -61,8 +62,9 @@ ALIVE = b"alive\n"
 """Its answer to a connection."""
 
 
-def _process_launcher(settings: Settings, lifeline: int, devices: tuple[str, ...]) -> Launcher:
-    return ProcessLauncher(
+@contextlib.contextmanager
+def _process_launcher(settings: Settings, lifeline: int, devices: tuple[str, ...]) -> Iterator[Launcher]:
+    launcher = ProcessLauncher(
         environ=os.environ,
         home=settings.home,
         files=worker_files(settings),
@@ -71,12 +73,16 @@ def _process_launcher(settings: Settings, lifeline: int, devices: tuple[str, ...
         devices=devices,
         sandbox=sandbox_of(settings),
     )
+    try:
+        yield launcher
+    finally:
+        launcher.close()
 
 
-LAUNCHERS: Final[Mapping[str, Callable[[Settings, int, tuple[str, ...]], Launcher]]] = {
+LAUNCHERS: Final[Mapping[str, Callable[[Settings, int, tuple[str, ...]], AbstractContextManager[Launcher]]]] = {
     "process": _process_launcher,
 }
-"""What makes each launcher, from the settings, the lifeline and this machine's devices."""
+"""What opens each launcher, from the settings, the lifeline and this machine's devices."""
 
 
 def run_supervisor(settings: Settings, *, peers: Peers, lifeline: int, again: bool = False) -> None:
@@ -100,16 +106,24 @@ def run_supervisor(settings: Settings, *, peers: Peers, lifeline: int, again: bo
         contextlib.closing(catalog_of(settings, again=again)) as catalog,
         asyncio.Runner(loop_factory=event_loops()) as runner,
     ):
-        runner.run(_run(settings, peers=peers, lifeline=lifeline, catalog=catalog, blobs=blobs))
+        devices = find_devices(os.environ)
+        with LAUNCHERS["process"](settings, lifeline, devices) as launcher:
+            runner.run(_run(settings, peers=peers, launcher=launcher, devices=devices, catalog=catalog, blobs=blobs))
 
 
-async def _run(settings: Settings, *, peers: Peers, lifeline: int, catalog: Catalog, blobs: Blobs) -> None:
+async def _run(
+    settings: Settings,
+    *,
+    peers: Peers,
+    launcher: Launcher,
+    devices: tuple[str, ...],
+    catalog: Catalog,
+    blobs: Blobs,
+) -> None:
     stop = _Stop()
     run = settings.home / "run"
     changes = Changes()
     writer = CatalogWriter(catalog)
-    devices = find_devices(os.environ)
-    launcher = LAUNCHERS["process"](settings, lifeline, devices)
     ending: set[asyncio.Task[None]] = set()
 
     async def end_worker(worker: WorkerAddress) -> None:

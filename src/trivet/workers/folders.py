@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class PrivateFolder:
     """A worker's own folder: only this user may enter it; it is locked while this process needs it.
 
     Attributes:
-        path: holds the socket and the model's working folder.
+        path: holds the socket, the model's working folder, and what is in the place of `/tmp` for it.
         lock: a descriptor; the kernel releases the lock when this process ends.
     """
 
@@ -41,6 +42,17 @@ class PrivateFolder:
     def scratch(self) -> Path:
         """The model's working folder."""
         return self.path / "scratch"
+
+    @property
+    def tmp(self) -> Path:
+        """What the model finds as `/tmp`."""
+        return self.path / "tmp"
+
+    def take_tmp(self, former: "PrivateFolder") -> None:
+        """Go on with the `/tmp` of a worker that has ended, and remove the rest of its folder."""
+        with suppress(OSError):  # it is removed, or the disk is full: then this worker starts with an empty one
+            former.tmp.rename(self.tmp)
+        former.remove()
 
     def remove(self) -> None:
         """Delete it with its content, and release the lock. A second call does nothing."""
@@ -69,6 +81,8 @@ def make_private_folder(parent: Path | None = None) -> PrivateFolder:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         folder.scratch.mkdir(mode=0o700)
+        folder.tmp.mkdir()
+        folder.tmp.chmod(0o1777)  # as the machine's; the folder above keeps others out
     except OSError:
         folder.remove()
         raise

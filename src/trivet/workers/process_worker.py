@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -44,6 +45,7 @@ class ProcessWorker:
         ca: what its certificate is checked with.
         devices: see `WorkerSpec`.
         records: where it is written down once it is ready; None if it ends with this process.
+        on_crash: called with its folder if it ends by itself; by default the folder is removed.
 
     Attributes:
         address: where it answers, once it is ready.
@@ -62,6 +64,7 @@ class ProcessWorker:
         ca: str = "",
         devices: tuple[str, ...] = (),
         records: Path | None = None,
+        on_crash: Callable[[PrivateFolder], None] = PrivateFolder.remove,
     ) -> None:
         self.pid = process.pid
         self.log = log
@@ -78,6 +81,7 @@ class ProcessWorker:
         self._record = None if records is None else records / f"{self.address.id}.json"
         self._process = process
         self._folder = folder
+        self._on_crash = on_crash
         self._output = asyncio.create_task(self._read_output())
         self._end = asyncio.create_task(self._await_end())
         self._ending = Ending(
@@ -218,7 +222,10 @@ class ProcessWorker:
             # Whatever remains in the group ends here.
             kill_group(self._process.pid)
             self._output.cancel()
-            self._folder.remove()
+            if self._ending.by_us or self._process.returncode is None:
+                self._folder.remove()
+            else:
+                self._on_crash(self._folder)
             # Closes the pipes; asyncio does so only after all of them have ended.
             self._process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
 

@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -21,6 +22,7 @@ from trivet.workers.devices import VISIBLE
 from trivet.workers.events import PROTOCOL
 from trivet.workers.folders import PrivateFolder, make_private_folder, sweep_stale_folders, worker_code
 from trivet.workers.launcher import Adopted
+from trivet.workers.left_folders import LeftFolders
 from trivet.workers.log import FileLog, WorkerLog
 from trivet.workers.process_worker import ProcessWorker
 from trivet.workers.records import process_lives
@@ -139,6 +141,7 @@ class ProcessLauncher:
         self._records = records
         self._network = network
         self._devices = devices
+        self._left = LeftFolders()
         self._workers: WeakValueDictionary[str, ProcessWorker | AdoptedWorker] = WeakValueDictionary()
         sweep_stale_folders(temporary)
 
@@ -150,6 +153,9 @@ class ProcessLauncher:
         try:
             code = worker_code(self._home)
             folder = make_private_folder(self._temporary)
+            left = self._left.take(spec)
+            if left is not None:
+                folder.take_tmp(left)
         except OSError as error:
             raise _no_place(spec, error) from error
         path = self._home / "logs" / f"{spec.log_name or spec.name}.log"
@@ -207,6 +213,7 @@ class ProcessLauncher:
             ca="" if self._network is None else self._network.ca,
             devices=spec.devices,
             records=self._records,
+            on_crash=partial(self._left.leave, spec),
         )
         self._workers[worker.address.id] = worker
         try:
@@ -216,6 +223,10 @@ class ProcessLauncher:
             await asyncio.shield(worker.wait())
             raise
         return worker
+
+    def close(self) -> None:
+        """Remove what workers left to others. Nothing is started any more."""
+        self._left.clear()
 
     async def end(self, address: WorkerAddress) -> None:
         """See `Launcher.end`."""
@@ -269,6 +280,7 @@ class ProcessLauncher:
             "network": self._sandbox.network and spec.network,
             "readable": [*map(str, self._sandbox.readable), *_named_files(self._environ)],
             "home": str(self._home),
+            "tmp": str(folder.tmp),
         }
         return msgspec.json.encode(config) + b"\n"
 

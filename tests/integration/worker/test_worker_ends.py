@@ -52,11 +52,15 @@ def test_a_worker_that_dies_in_a_call_says_how_with_its_last_lines(stand, row, s
     spec = stand.custom(predict=f"print('the last words')\n{statement}")
 
     async def main():
-        worker = await stand.launcher.start(spec)
+        launcher = stand.launcher
+        worker = await launcher.start(spec)
         folder = private_folder(worker)
         with pytest.raises(Exception, match=r"(?i)unavailable|socket closed|reset"):
             await asyncio.to_thread(stand.link(worker, spec).send, row)
         ending = await worker.wait()
+        # The next worker would go on with its /tmp.
+        assert {path.name for path in folder.iterdir()} == {"lock", "tmp"}
+        launcher.close()
         assert not folder.exists()
         assert not alive(worker.pid)
         return ending
@@ -236,7 +240,8 @@ def test_when_a_guardian_is_killed_nothing_of_the_model_is_left(stand, row, whic
     spec = stand.custom(predict=BEGETS + "return {'y': input_data['x'][:, 0]}")
 
     async def main():
-        worker = await stand.launcher.start(spec)
+        launcher = stand.launcher
+        worker = await launcher.start(spec)
         folder = private_folder(worker)
         link = stand.link(worker, spec)
         assert (await asyncio.to_thread(link.send, row))[0] == {"y": [1.0]}
@@ -244,6 +249,7 @@ def test_when_a_guardian_is_killed_nothing_of_the_model_is_left(stand, row, whic
         psutil.Process(worker.pid).parents()[which].kill()
         assert (await asyncio.wait_for(worker.wait(), 60)).startswith("killed by SIGKILL (signal 9)")
         await asyncio.to_thread(wait_until, lambda: not any(map(alive, pids)))
+        launcher.close()
         assert not folder.exists()
 
     asyncio.run(main())
@@ -311,6 +317,8 @@ def test_fifty_restarts_leave_no_open_files_and_no_folders(stand):
         async with asyncio.timeout(60):
             while me.num_fds() > before[0] or me.num_threads() > before[1] + 1:
                 await asyncio.sleep(0.05)
+        assert len(list(stand.short_folder.iterdir())) == 1
+        launcher.close()
 
     asyncio.run(main())
     assert not list(stand.short_folder.iterdir())

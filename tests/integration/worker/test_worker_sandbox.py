@@ -17,6 +17,7 @@ import pytest
 from trivet.errors import Unavailable
 from trivet.workers.processes import Sandbox
 from trivet_tests import old_kernel
+from trivet_tests.own_tmp import OWN_TMP
 from trivet_worker.sandbox import landlock_abi
 
 ABI = landlock_abi()
@@ -80,12 +81,11 @@ def test_a_model_opens_no_files_but_its_own(stand, attempts):
             for path in secrets[:1]
         ),
         f"import os; os.rename({str(secrets[0])!r}, 'mine')",
-        f"import os; os.listdir({str(stand.home)!r})",
+        f"import os; os.listdir({str(stand.home / 'blobs')!r})",
         f"import os; os.mkdir({str(stand.home / 'made')!r})",
         f"import subprocess; subprocess.run(['cat', {str(secrets[0])!r}], check=True)",
         "import os; os.listdir('/')",
-        "import os; os.listdir('/tmp')",
-        "open('/tmp/trivet-made', 'w')",
+        *(() if OWN_TMP else ("import os; os.listdir('/tmp')", "open('/tmp/trivet-made', 'w')")),
         "open('/etc/shadow').read()",
         "open('/etc/trivet-made', 'w')",
         f"open('/proc/{os.getpid()}/environ', 'rb').read()",
@@ -130,7 +130,7 @@ def test_a_worker_of_root_has_a_user_of_its_own(stand, attempts):
     assert uid[0] == uid[1] > 60000
     assert uid[2] == uid[0]
     assert user
-    assert set(refused) <= {"PermissionError", "ZeroDivisionError"}
+    assert set(refused) <= {"PermissionError", "FileNotFoundError", "ZeroDivisionError"}
     assert token.stat().st_mode & 0o077 == 0o044 & token.stat().st_mode
 
 
@@ -203,11 +203,10 @@ def test_a_model_reads_what_the_operator_grants(stand, attempts):
     granted.mkdir()
     (granted / "weights").write_text("given")
     code = f"out = open({str(granted / 'weights')!r}).read()"
-    assert attempts(code) == ["PermissionError"]
-    assert attempts(code, f"open({str(granted / 'new')!r}, 'w')", sandbox=Sandbox(readable=(granted,))) == [
-        "given",
-        "PermissionError",
-    ]
+    assert attempts(code)[0] in {"PermissionError", "FileNotFoundError"}
+    said = attempts(code, f"open({str(granted / 'new')!r}, 'w')", sandbox=Sandbox(readable=(granted,)))
+    assert said[0] == "given"
+    assert said[1] in {"PermissionError", "OSError"}  # in /tmp it is mounted read-only
 
 
 @needs_landlock
@@ -215,6 +214,7 @@ def test_the_home_is_hidden_in_a_granted_folder(stand, attempts):
     (stand.folder / "beside").write_text("beside")
     stand.home.mkdir(parents=True)
     (stand.home / "token").write_text("secret")
+    (stand.folder / "link").symlink_to(stand.home)
     said = attempts(
         f"out = open({str(stand.folder / 'beside')!r}).read()",
         f"out = open({str(stand.home / 'token')!r}).read()",

@@ -21,11 +21,18 @@ def test_a_kernel_closes_what_its_landlock_covers() -> None:
 
 
 def test_all_is_closed_to_a_user_of_its_own_without_the_network() -> None:
-    found = protections_of(["own user", "landlock 7", "seccomp", "no network"])
+    found = protections_of(["own user", "landlock 7", "own /tmp", "seccomp", "no network"])
     assert found.open == ()
     assert found.sentence == (
-        "models open only their own files (Landlock 7), each as a user of its own; open to them: nothing"
+        "models open only their own files and a /tmp of their own (Landlock 7), each as a user of its own; "
+        "open to them: nothing"
     )
+
+
+def test_a_worker_without_a_tmp_of_its_own_may_not_use_tmp() -> None:
+    found = protections_of(["own user", "landlock 7", "seccomp", "no network"])
+    assert not found.own_tmp
+    assert found.sentence.startswith("models open only their own files, none in /tmp (Landlock 7), ")
 
 
 def test_the_network_alone_can_be_closed() -> None:

@@ -59,6 +59,7 @@ def _enter_sandbox(config: Config, events: Events) -> "List[str]":
         scratch=config.scratch,
         folder=config.folder,
         network=config.network,
+        tmp=config.tmp,
     )
     try:
         return restrict(config.sandbox, grants)

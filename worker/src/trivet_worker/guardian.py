@@ -10,7 +10,8 @@ interpreter locks, so they act even if model code never releases its lock. The f
 - the memory of all of them is above the limit, which ends it with the exit code `OVER_MEMORY`;
 - SIGTERM arrives. At SIGUSR1 it asks the model's process to end after its current call.
 
-It removes the worker's private folder and ends like the model's process, with the same exit code or signal.
+It removes the worker's private folder, unless the model's process ended by itself while the process that started the worker lives,
+which then leaves a part of it to the next worker. It ends like the model's process, with the same exit code or signal.
 
 A process that the model has detached becomes a child of the nearest guardian. If one guardian is killed, the other one ends all
 that is left, and the kernel kills the model's process (`die_with_parent`).
@@ -127,7 +128,8 @@ def _fork(
         end_children()
         if folder is not None:
             remove_shared_memory(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            if status is None or not _is_open(0):
+                shutil.rmtree(folder, ignore_errors=True)
         _end_like(status)
     finally:
         os._exit(1)
@@ -171,6 +173,14 @@ def _watch(
                 return status
             if pid == 0:
                 break
+
+
+def _is_open(pipe: int) -> bool:
+    """Whether the other end of a pipe is open."""
+    while select.select([pipe], [], [], 0)[0]:
+        if not os.read(pipe, 4096):
+            return False
+    return True
 
 
 def end_children() -> None:

@@ -45,6 +45,7 @@ class Config(NamedTuple):
         network: whether the model may use internet sockets.
         readable: paths that the model may read besides its own.
         home: the platform's own folder, which it may not read as a part of any of these.
+        tmp: the folder that takes the place of `/tmp` where the system allows that; empty for none.
     """
 
     location: str
@@ -68,6 +69,7 @@ class Config(NamedTuple):
     network: bool = True
     readable: Tuple[str, ...] = ()
     home: str = ""
+    tmp: str = ""
 
 
 def parse_config(line: bytes) -> Config:
@@ -104,6 +106,7 @@ def parse_config(line: bytes) -> Config:
         network=raw.get("network", True),
         readable=tuple(raw.get("readable", ())),
         home=raw.get("home", ""),
+        tmp=raw.get("tmp", ""),
     )
 
 

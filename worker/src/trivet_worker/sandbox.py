@@ -2,12 +2,13 @@
 
 Landlock decides which files can be opened: the package, the environment, the interpreter and the system's libraries for reading,
 the scratch folder for writing. Newer kernels also keep signals and abstract sockets inside. Landlock does not cover file modes,
-priorities and limits of other processes; if the platform runs as root, each worker has a user id of its own, which does.
+priorities and limits of other processes; if the platform runs as root, each worker has a user id of its own, which does, and a
+`/tmp` of its own.
 
 A kernel without Landlock (before 5.13, or with it disabled) leaves the process as its user; `enter` reports what holds.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH116, PTH118, PTH208 - pathlib would be one more import
+# ruff: noqa: PTH110, PTH112, PTH114, PTH116, PTH118, PTH208 - pathlib would be one more import
 
 import contextlib
 import ctypes
@@ -17,6 +18,8 @@ import struct
 import sys
 from typing import Iterable, List, NamedTuple, Set, Tuple
 
+from trivet_worker.kernel import libc, prctl, syscall, zeros
+from trivet_worker.private_tmp import give_all, mount_private_tmp
 from trivet_worker.seccomp import filter_calls
 
 __all__ = ["Grants", "allow_programs", "enter", "give", "landlock_abi", "restrict"]
@@ -40,7 +43,6 @@ _FIRST_UID = 1_950_000_000  # no user of a machine or a container has a number t
 _LOGS_GID = _FIRST_UID  # of all workers, and no process has the id 0
 
 _LOG = "/proc/self/fd/2"
-_LIBC: List[ctypes.CDLL] = []
 
 _SYSTEM = (
     *("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/nix/store", "/gnu/store"),
@@ -69,6 +71,7 @@ class Grants(NamedTuple):
         folder: where a socket may be created.
         hidden: a folder that is not read as a part of another one.
         network: whether it may use internet sockets.
+        tmp: a folder to write, which takes the place of `/tmp` where the system allows that; empty for none.
     """
 
     read: Tuple[str, ...]
@@ -76,12 +79,13 @@ class Grants(NamedTuple):
     scratch: str
     folder: str
     network: bool
+    tmp: str = ""
 
 
 def landlock_abi() -> int:
     """The version of this kernel's Landlock; 0 without it."""
     try:
-        return max(0, _syscall(_CREATE_RULESET, None, 0, 1))
+        return max(0, syscall(_CREATE_RULESET, None, 0, 1))
     except (OSError, AttributeError):
         return 0
 
@@ -111,7 +115,7 @@ def enter(grants: Grants) -> List[str]:
     """Restrict this process and all that it starts, for good.
 
     Returns:
-        What holds: `landlock` with its version, `own user`, `seccomp`, `no network`.
+        What holds: `landlock` with its version, `own user`, `own /tmp`, `seccomp`, `no network`.
 
     Raises:
         OSError: the kernel refused a step that it offers, or it cannot keep the model from the network.
@@ -120,7 +124,8 @@ def enter(grants: Grants) -> List[str]:
         return [] if grants.network else _refuse_network()
     abi = landlock_abi()
     held = []
-    rules = _ruleset(grants, abi=abi) if abi else None
+    own_tmp = bool(abi and grants.tmp) and _own_tmp(grants)
+    rules = _ruleset(grants, abi=abi, own_tmp=own_tmp) if abi else None
     _bound(set(range(64)) - {_CAP_DAC_READ_SEARCH})
     # Another user could not open the package, unless it has a right that only Landlock limits.
     if rules is not None and os.geteuid() == 0 and _become(_own_uid(), grants):
@@ -128,11 +133,11 @@ def enter(grants: Grants) -> List[str]:
     else:
         _bound({_CAP_DAC_READ_SEARCH})
         _keep_capabilities(0)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
     if rules is not None:
-        _syscall(_RESTRICT_SELF, rules, 0)
+        syscall(_RESTRICT_SELF, rules, 0)
         os.close(rules)
-        held.append(f"landlock {abi}")
+        held += [f"landlock {abi}", *(["own /tmp"] if own_tmp else [])]
     if not grants.network:
         return [*held, *_refuse_network()]
     return [*held, "seccomp"] if filter_calls(network=True) else held
@@ -148,7 +153,7 @@ def _refuse_network() -> List[str]:
         OSError: this system cannot do that.
     """
     if sys.platform.startswith("linux"):
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        prctl(_PR_SET_NO_NEW_PRIVS, 1)
         if filter_calls(network=False):
             return ["seccomp", "no network"]
     raise OSError("this system has no filters of system calls, which keep a model from the network")
@@ -161,12 +166,12 @@ def allow_programs(paths: Iterable[str]) -> None:
         OSError: this kernel's Landlock is older than version 2.
     """
     # Every rule set forbids to move files between folders, unless it says otherwise.
-    rules = _syscall(_CREATE_RULESET, struct.pack("=Q", _EXECUTE | _REFER), 8, 0)
+    rules = syscall(_CREATE_RULESET, struct.pack("=Q", _EXECUTE | _REFER), 8, 0)
     _allow(rules, "/", _REFER)
     for path in paths:
         _allow(rules, path, _EXECUTE)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _syscall(_RESTRICT_SELF, rules, 0)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    syscall(_RESTRICT_SELF, rules, 0)
     os.close(rules)
 
 
@@ -185,11 +190,17 @@ def _own_uid() -> int:
     return _FIRST_UID + os.getpid()
 
 
-def _ruleset(grants: Grants, *, abi: int) -> int:
+def _own_tmp(grants: Grants) -> bool:
+    if os.geteuid() == 0:
+        give_all(grants.tmp, _own_uid())
+    return mount_private_tmp(grants.tmp, read=grants.read, own=(grants.folder, grants.scratch), hidden=grants.hidden)
+
+
+def _ruleset(grants: Grants, *, abi: int, own_tmp: bool) -> int:
     files = _FILE_RIGHTS[min(abi, 5)]
     # Network rights are left out of the rules: they cover TCP alone, and the filter of system calls covers all.
     attributes = struct.pack("=QQQ", files, 0, 0b11 if abi >= 6 else 0)[: 24 if abi >= 6 else 16 if abi >= 4 else 8]
-    rules = _syscall(_CREATE_RULESET, attributes, len(attributes), 0)
+    rules = syscall(_CREATE_RULESET, attributes, len(attributes), 0)
     hidden = os.path.realpath(grants.hidden) if grants.hidden else ""
     for path in (*_SYSTEM, *("/etc/" + name for name in _ETC), *grants.read):
         for part in _without(os.path.realpath(path), hidden):
@@ -200,6 +211,8 @@ def _ruleset(grants: Grants, *, abi: int) -> int:
     _allow(rules, "/dev/shm", files & ~_EXECUTE)  # noqa: S108 - no file is made here
     _allow(rules, grants.folder, _MAKE_SOCKET)
     _allow(rules, grants.scratch, files)
+    if own_tmp:
+        _allow(rules, "/tmp", files)  # noqa: S108 - its own
     _allow(rules, _LOG, (_WRITE_FILE | _TRUNCATE) & files)
     return rules
 
@@ -210,8 +223,10 @@ def _without(path: str, hidden: str) -> Iterable[str]:
         yield path
         return
     for name in os.listdir(path):
-        if os.path.join(path, name) != hidden:
-            yield from _without(os.path.join(path, name), hidden)
+        inner = os.path.join(path, name)
+        # A rule would be for what a link leads to, such as the hidden folder.
+        if inner != hidden and not os.path.islink(inner):
+            yield from _without(inner, hidden)
 
 
 def _devices() -> Iterable[str]:
@@ -230,7 +245,7 @@ def _allow(rules: int, path: str, rights: int) -> None:
     try:
         if not os.path.isdir(path):
             rights &= ~_ONLY_FOLDERS
-        _syscall(_ADD_RULE, rules, 1, struct.pack("=Qi", rights, descriptor), 0)
+        syscall(_ADD_RULE, rules, 1, struct.pack("=Qi", rights, descriptor), 0)
     except OSError:
         if path != _LOG:
             raise
@@ -247,10 +262,10 @@ def _become(uid: int, grants: Grants) -> bool:
         # Programs open /dev/stderr. Workers of one model share its log: the group may write, and Landlock names the file.
         os.fchown(2, -1, _LOGS_GID)
         os.fchmod(2, stat.S_IMODE(os.fstat(2).st_mode) | stat.S_IWGRP)
-        _prctl(_PR_SET_KEEPCAPS, 1)
+        prctl(_PR_SET_KEEPCAPS, 1)
         # Otherwise the kernel answers `access` without the right to search folders: compilers find no place for temporary files.
         with contextlib.suppress(OSError):
-            _prctl(_PR_SET_SECUREBITS, _KEEP_CAPS | _NO_SETUID_FIXUP)
+            prctl(_PR_SET_SECUREBITS, _KEEP_CAPS | _NO_SETUID_FIXUP)
         devices = {os.stat(path).st_gid for path in _devices() if os.path.exists(path)} - {0}
         os.setgroups(sorted(devices | {_LOGS_GID}))
         os.setresgid(uid, uid, uid)
@@ -260,11 +275,13 @@ def _become(uid: int, grants: Grants) -> bool:
             raise
         for path in own:
             os.chown(path, os.geteuid(), os.getegid())
+        if grants.tmp:
+            give_all(grants.tmp, os.geteuid())
         return False
     _keep_capabilities(1 << _CAP_DAC_READ_SEARCH)
-    _prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, _CAP_DAC_READ_SEARCH)
+    prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, _CAP_DAC_READ_SEARCH)
     # A change of user makes a process undumpable: it could not read the /proc files of its children.
-    _prctl(_PR_SET_DUMPABLE, 1)
+    prctl(_PR_SET_DUMPABLE, 1)
     for name in ("USER", "LOGNAME"):  # libraries look up the user's name, and this one has none
         os.environ.setdefault(name, "model")
     return True
@@ -273,42 +290,9 @@ def _become(uid: int, grants: Grants) -> bool:
 def _bound(capabilities: Set[int]) -> None:
     """Take rights away from programs that this process starts. A process that may not do so has none to take away."""
     for capability in capabilities:
-        _libc().prctl(ctypes.c_int(_PR_CAPBSET_DROP), ctypes.c_ulong(capability), *_zeros(3))
+        libc().prctl(ctypes.c_int(_PR_CAPBSET_DROP), ctypes.c_ulong(capability), *zeros(3))
 
 
 def _keep_capabilities(kept: int) -> None:
     header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
-    _libc().capset(header, struct.pack("=6I", kept, kept, kept, 0, 0, 0))
-
-
-def _libc() -> ctypes.CDLL:
-    # One for all of its some hundred calls: each new one takes as long as a call.
-    if not _LIBC:
-        _LIBC.append(ctypes.CDLL(None, use_errno=True))
-    return _LIBC[0]
-
-
-def _zeros(count: int) -> "List[ctypes.c_ulong]":
-    return [ctypes.c_ulong(0)] * count
-
-
-def _prctl(option: int, *values: int) -> None:
-    arguments = [ctypes.c_ulong(value) for value in values] + _zeros(4 - len(values))
-    if _libc().prctl(ctypes.c_int(option), *arguments) != 0:
-        _raise()
-
-
-def _syscall(number: int, *arguments: object) -> int:
-    libc = _libc()
-    libc.syscall.restype = ctypes.c_long
-    done: int = libc.syscall(
-        ctypes.c_long(number), *(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)
-    )
-    if done < 0:
-        _raise()
-    return done
-
-
-def _raise() -> None:
-    number = ctypes.get_errno()
-    raise OSError(number, os.strerror(number))
+    libc().capset(header, struct.pack("=6I", kept, kept, kept, 0, 0, 0))
