@@ -144,6 +144,13 @@ def make_removable(folder: Path) -> None:
             Path(root).chmod(0o700)
 
 
+@pytest.fixture
+def flag_file() -> Iterator[Path]:
+    """A file that is missing, and whose being there model code notices: a model has a `/tmp` of its own, where tests have their folders."""
+    with tempfile.TemporaryDirectory(prefix="trivet-flag-", dir="/var/tmp") as folder:
+        yield Path(folder) / "flag"
+
+
 @pytest.fixture(scope="session")
 def nth_failure() -> ModuleType:
     """The module `nth_failure` beside this file: makes the n-th file operation fail."""

@@ -192,18 +192,17 @@ def test_programs_that_a_model_started_end_with_it(doomed, make):
         make.eventually(lambda: not program.is_running())
 
 
-def test_a_model_that_stops_loading_is_retried_with_back_off_and_recovers(shell, make, tmp_path):
-    flag = tmp_path / "broken"
+def test_a_model_that_stops_loading_is_retried_with_back_off_and_recovers(shell, make, tmp_path, flag_file):
     code = f"""
         import os, pathlib
         print("one more start", flush=True)
-        if pathlib.Path({str(flag)!r}).exists():
+        if pathlib.Path({str(flag_file)!r}).exists():
             os._exit(9)
         def process_data(d):
             return {{"y": d["x"].sum(axis=1)}}
     """
     with shell.serve(make.step(tmp_path / "step", code), "--timeout", "1") as server:
-        flag.touch()
+        flag_file.touch()
         server.model_processes()[0].send_signal(signal.SIGKILL)
         make.eventually(lambda: server.log().count("one more start") >= 4)
         begun = time.monotonic()
@@ -214,7 +213,7 @@ def test_a_model_that_stops_loading_is_retried_with_back_off_and_recovers(shell,
         assert server.get("/healthz").status_code == 200
         # The pauses double from 0.1 s on: a loop without them starts several times a second.
         assert server.log().count("one more start") <= 5 + (time.monotonic() - begun) / 0.8
-        flag.unlink()
+        flag_file.unlink()
         make.eventually(server.is_ready)
         assert server.outputs([{"x": [1, 2, 3]}]) == [{"y": 6.0}]
 

@@ -58,17 +58,16 @@ def tripled(shared_platform: Any, times: Callable[[float], Path]) -> str:
 
 
 @pytest.fixture
-def step_that_fails(tmp_path: Path) -> tuple[Path, Path]:
+def step_that_fails(tmp_path: Path, flag_file: Path) -> tuple[Path, Path]:
     """A step, and a file: while that is there it cannot be loaded, and says so in what looks like markup."""
-    flag = tmp_path / "flag"
     with zipfile.ZipFile(tmp_path / "step.zip", "w") as archive:
         archive.writestr(
             "step.py",
-            f"import os\nassert not os.path.exists({str(flag)!r}), 'the flag [/bold] is [red] up'\n\n"
+            f"import os\nassert not os.path.exists({str(flag_file)!r}), 'the flag [/bold] is [red] up'\n\n"
             "def process_data(data):\n    return data\n",
         )
         archive.writestr("requirements.txt", "")
-    return tmp_path / "step.zip", flag
+    return tmp_path / "step.zip", flag_file
 
 
 def cells(line: str) -> list[str]:

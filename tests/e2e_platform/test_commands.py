@@ -334,19 +334,18 @@ def test_the_output_and_tracebacks_of_a_model_are_shown(trivet, tmp_path):
     refused(trivet("logs"), "give a pipeline, or a model", code=2)
 
 
-def test_a_failed_update_is_reported_with_the_version_that_answers(trivet, times, tmp_path):
+def test_a_failed_update_is_reported_with_the_version_that_answers(trivet, times, tmp_path, flag_file):
     done(trivet("upload", "steady", times(3)))
     done(trivet("deploy", "steady", "steady"))
-    flag = tmp_path / "flag"
     with zipfile.ZipFile(tmp_path / "step.zip", "w") as archive:
         archive.writestr(
             "step.py",
-            f"import os\nassert not os.path.exists({str(flag)!r}), 'the flag is up'\n\n"
+            f"import os\nassert not os.path.exists({str(flag_file)!r}), 'the flag is up'\n\n"
             "def process_data(data):\n    return data\n",
         )
         archive.writestr("requirements.txt", "")
     done(trivet("upload", "flagged", tmp_path / "step.zip", *STEP_FLAGS))
-    flag.touch()
+    flag_file.touch()
     refused(trivet("deploy", "steady", "flagged"), "the flag is up")
     ran = trivet("status")
     assert row_of(done(ran), "steady")[:3] == ["steady", "Error", "steady@1"]
@@ -355,24 +354,23 @@ def test_a_failed_update_is_reported_with_the_version_that_answers(trivet, times
     assert json.loads(done(trivet("infer", "steady", "-", stdin=ROWS)))[0]["out.y"] == [3.0, 6.0]
 
 
-def test_an_update_that_refuses_its_uploads_row_changes_nothing(trivet, times, tmp_path):
+def test_an_update_that_refuses_its_uploads_row_changes_nothing(trivet, times, tmp_path, flag_file):
     done(trivet("upload", "calm", times(3)))
     done(trivet("deploy", "calm", "calm"))
-    flag = tmp_path / "flag"
     with zipfile.ZipFile(tmp_path / "step.zip", "w") as archive:
         archive.writestr(
             "step.py",
             "import os\n\n\ndef process_data(data):\n"
-            f"    assert not os.path.exists({str(flag)!r}), 'the flag is up'\n    return data\n",
+            f"    assert not os.path.exists({str(flag_file)!r}), 'the flag is up'\n    return data\n",
         )
         archive.writestr("requirements.txt", "")
     done(trivet("upload", "moody", tmp_path / "step.zip", *STEP_FLAGS))
-    flag.touch()
+    flag_file.touch()
     refused(
         trivet("deploy", "calm", "moody"), "refuses the row that it answered when it was uploaded", "the flag is up"
     )
     assert json.loads(done(trivet("infer", "calm", "-", stdin=ROWS)))[0]["out.y"] == [3.0, 6.0]
-    flag.unlink()
+    flag_file.unlink()
     done(trivet("deploy", "calm", "moody"))
     assert json.loads(done(trivet("infer", "calm", "-", stdin=ROWS)))[0]["out.x"] == [1.0, 2.0]
 

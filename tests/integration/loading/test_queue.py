@@ -435,11 +435,10 @@ def test_loads_of_a_dead_supervisor_start_again_from_pending(platform):
     assert "it starts again" in platform.log(versions[0])[0][2]
 
 
-def test_a_stopped_supervisor_ends_its_trials_and_the_next_finishes_them(platform, bench):
+def test_a_stopped_supervisor_ends_its_trials_and_the_next_finishes_them(platform, bench, flag_file):
     source = bench.module(create="time.sleep(600) if not os.path.exists(FLAG) else None")
-    flag = bench.folder / "go"
     version = platform.upload(
-        bench.zip({"custom_inference.py": source.replace("FLAG", json.dumps(str(flag)))}), **SCHEMAS
+        bench.zip({"custom_inference.py": source.replace("FLAG", json.dumps(str(flag_file)))}), **SCHEMAS
     )
 
     async def main() -> list[psutil.Process]:
@@ -457,7 +456,7 @@ def test_a_stopped_supervisor_ends_its_trials_and_the_next_finishes_them(platfor
     assert not bench.left_of(below)
     assert platform.now(version).status is VersionStatus.ATTEMPTING_LOAD_CONTAINER
     assert list((bench.home / "tmp").glob("*/*")) == []
-    flag.touch()
+    flag_file.touch()
     platform.convert()
     assert platform.now(version).status is VersionStatus.READY
 

@@ -310,13 +310,12 @@ def test_models_of_both_kinds_load_deploy_swap_and_survive_a_kill(parent: Parent
     parent.until(lambda: parent.infer("custom").status_code == 200)
 
 
-def test_a_failed_update_leaves_the_old_version_through_restarts(parent: Parent) -> None:
+def test_a_failed_update_leaves_the_old_version_through_restarts(parent: Parent, flag_file: Path) -> None:
     good = parent.deploy("p", parent.custom(2), config=DeploymentConfig(replicas=2))
     parent.until(lambda: parent.running(good))
     # It loads as long as this file is not there, as when it was uploaded.
-    flag = parent.folder / "flag"
-    bad = parent.custom(9, create=f"assert not os.path.exists({str(flag)!r}), 'there is a flag'")
-    flag.touch()
+    bad = parent.custom(9, create=f"assert not os.path.exists({str(flag_file)!r}), 'there is a flag'")
+    flag_file.touch()
     with Asking(parent, "p") as asking:
         broken = parent.deploy("p", bad)
         parent.until(lambda: parent.status("p").state is DeploymentState.ERROR)
@@ -335,22 +334,21 @@ def test_a_failed_update_leaves_the_old_version_through_restarts(parent: Parent)
     parent.until(lambda: parent.infer("p").status_code == 200)
     assert parent.answer("p") == [2.0, 4.0]
     # The next deploy brings its own desired state.
-    flag.unlink()
+    flag_file.unlink()
     mended = parent.deploy("p", bad)
     parent.until(lambda: parent.status("p").serving == mended.pipeline_version)
     assert parent.answer("p") == [9.0, 18.0]
 
 
-def test_a_loading_worker_ends_with_a_killed_supervisor(parent: Parent) -> None:
-    flag = parent.folder / "flag"
-    version = parent.custom(2, create=f"while os.path.exists({str(flag)!r}): time.sleep(0.05)")
-    flag.touch()
+def test_a_loading_worker_ends_with_a_killed_supervisor(parent: Parent, flag_file: Path) -> None:
+    version = parent.custom(2, create=f"while os.path.exists({str(flag_file)!r}): time.sleep(0.05)")
+    flag_file.touch()
     deployed = parent.deploy("p", version)
     parent.until(lambda: workers_of(parent))
     lost = set(workers_of(parent))
     assert parent.workers() == {}
     parent.end("supervisor")
-    flag.unlink()
+    flag_file.unlink()
     parent.start("supervisor")
     parent.until(lambda: parent.running(deployed))
     parent.until(lambda: lost.isdisjoint(workers_of(parent)), within_s=5)
@@ -441,12 +439,11 @@ def test_a_worker_killed_by_a_request_is_reported_and_replaced(parent: Parent) -
     assert parent.status("p").state is DeploymentState.RUNNING
 
 
-def test_requests_do_not_wait_for_a_worker_that_cannot_start_again(parent: Parent) -> None:
-    flag = parent.folder / "flag"
-    top = f"assert not os.path.exists({str(flag)!r}), 'address already in use: ' + __file__"
+def test_requests_do_not_wait_for_a_worker_that_cannot_start_again(parent: Parent, flag_file: Path) -> None:
+    top = f"assert not os.path.exists({str(flag_file)!r}), 'address already in use: ' + __file__"
     deployment = parent.deploy("p", parent.custom(2, top=top))
     parent.until(lambda: parent.running(deployment))
-    flag.touch()
+    flag_file.touch()
     for pid in parent.workers().values():
         os.kill(pid, signal.SIGKILL)
     # Those that came before it was known waited for the next worker.
@@ -460,7 +457,7 @@ def test_requests_do_not_wait_for_a_worker_that_cannot_start_again(parent: Paren
     assert f"no worker of the model can be started: {reason}" in answer.text
     assert str(parent.home) not in answer.text
     parent.until(lambda: parent.status("p").state is DeploymentState.ERROR)
-    flag.unlink()
+    flag_file.unlink()
     # The pause before the next start has grown meanwhile, to 30 s at most.
     parent.until(lambda: parent.infer("p").status_code == 200, within_s=120)
 
@@ -498,12 +495,11 @@ def test_a_worker_that_could_not_be_written_down_ends_with_its_supervisor(parent
     assert parent.answer("p") == [2.0, 4.0]
 
 
-def test_the_serving_version_returns_after_a_lost_run_folder(parent: Parent) -> None:
+def test_the_serving_version_returns_after_a_lost_run_folder(parent: Parent, flag_file: Path) -> None:
     good = parent.deploy("p", parent.custom(2))
     parent.until(lambda: parent.running(good))
-    flag = parent.folder / "flag"
-    bad = parent.custom(9, create=f"assert not os.path.exists({str(flag)!r}), 'there is a flag'")
-    flag.touch()
+    bad = parent.custom(9, create=f"assert not os.path.exists({str(flag_file)!r}), 'there is a flag'")
+    flag_file.touch()
     broken = parent.deploy("p", bad)
     parent.until(lambda: parent.status("p").state is DeploymentState.ERROR)
     for role in ("gateway", "supervisor"):
@@ -519,7 +515,7 @@ def test_the_serving_version_returns_after_a_lost_run_folder(parent: Parent) -> 
     parent.until(lambda: parent.status("p").state is DeploymentState.ERROR)
     assert parent.status("p").generation == broken.generation
     assert parent.answer("p") == [2.0, 4.0]
-    flag.unlink()
+    flag_file.unlink()
     mended = parent.deploy("p", bad)
     parent.until(lambda: parent.status("p").serving == mended.pipeline_version)
     assert parent.answer("p") == [9.0, 18.0]

@@ -153,7 +153,7 @@ def _opened_folder(at: int, name: str) -> int:
 
 
 def _remove_other(at: int, name: str, kind: int) -> None:
-    """Remove what is no place for the mount: a file, or a link."""
+    """Remove a file or a link that lies at the place of a mount."""
     with contextlib.suppress(FileNotFoundError):
         found = stat.S_IFMT(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode)
         if found not in {kind, stat.S_IFDIR}:
