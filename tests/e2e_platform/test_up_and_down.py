@@ -84,16 +84,16 @@ def test_a_detached_start_that_is_broken_off_leaves_nothing_running(free_home: P
     assert not psutil.wait_procs(of_this_home(), timeout=30)[1]
 
 
-def test_a_second_platform_in_the_same_home_is_refused_and_harms_nothing(platform: Any):
-    said = trivet("up", "--port", "0", "--http-port", "0", home=platform.home)
+def test_a_second_platform_in_the_same_home_is_refused_and_harms_nothing(shared_platform: Any):
+    said = trivet("up", "--port", "0", "--http-port", "0", home=shared_platform.home)
     assert said.returncode == 1
     assert "a platform already runs from" in said.stderr
     assert "trivet down" in said.stderr
-    assert requests.get(platform.control_url + "/readyz", timeout=60).status_code == 200
+    assert requests.get(shared_platform.control_url + "/readyz", timeout=60).status_code == 200
 
 
-def test_a_port_that_is_taken_is_named(platform: Any, tmp_path: Path):
-    port = platform.infer_url.rpartition(":")[2]
+def test_a_port_that_is_taken_is_named(shared_platform: Any, tmp_path: Path):
+    port = shared_platform.infer_url.rpartition(":")[2]
     said = trivet("up", "--port", "0", "--http-port", port, home=tmp_path / "other")
     assert said.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in said.stderr
@@ -237,10 +237,10 @@ def test_beyond_loopback_both_listeners_speak_tls_and_want_the_token(
         assert platform.process.wait(timeout=60) == 0, platform.log()
 
 
-def test_the_home_and_the_token_are_their_owners_alone(platform: Any):
-    assert stat.S_IMODE(platform.home.stat().st_mode) == 0o700
-    assert stat.S_IMODE((platform.home / "token").stat().st_mode) == 0o600
-    for path in (platform.home / "run").glob("*.sock"):
+def test_the_home_and_the_token_are_their_owners_alone(shared_platform: Any):
+    assert stat.S_IMODE(shared_platform.home.stat().st_mode) == 0o700
+    assert stat.S_IMODE((shared_platform.home / "token").stat().st_mode) == 0o600
+    for path in (shared_platform.home / "run").glob("*.sock"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
@@ -284,25 +284,37 @@ def test_a_platform_whose_run_folder_is_removed_ends_with_the_reason(platform_in
     assert platform.start().stop() == 0
 
 
-@pytest.mark.parametrize("role", ["control", "supervisor", "gateway"])
-def test_a_process_that_is_killed_is_started_again_and_predictions_go_on(platform: Any, times: Any, role: str):
-    platform.deploy("triple", platform.upload("triple", times(3)))
-    before = platform.kill_role(role)
+@pytest.fixture(scope="module")
+def triple(shared_platform: Any, times: Callable[[float], Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two versions of the shared platform, which answer three and four times their input."""
+    return shared_platform.upload("triple", times(3)), shared_platform.upload("triple", times(4))
+
+
+def answers(platform: Any, pipeline: str, factor: float) -> None:
     # A request that comes while the gateway starts again waits for it.
-    answer = platform.infer("triple", [{"x": [1.0, 2.0]}])
+    answer = platform.infer(pipeline, [{"x": [1.0, 2.0]}])
     assert answer.status_code == 200, answer.text
-    assert answer.json()[0]["out"]["y"] == [3.0, 6.0]
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            if platform.pid(role) != before and requests.get(platform.control_url + "/readyz", timeout=60).ok:
-                break
-        except (LookupError, requests.RequestException):
-            pass
-        assert time.monotonic() < deadline, platform.log()
-        time.sleep(0.05)
-    assert platform.deploy("triple", platform.upload("triple", times(4)))["status"]["state"] == "Running"
-    assert platform.infer("triple", [{"x": [1.0, 2.0]}]).json()[0]["out"]["y"] == [4.0, 8.0]
+    assert answer.json()[0]["out"]["y"] == [factor, 2 * factor]
+
+
+@pytest.mark.parametrize("role", ["control", "supervisor", "gateway"])
+def test_a_process_that_is_killed_is_started_again_and_predictions_go_on(
+    shared_platform: Any, triple: tuple[dict[str, Any], dict[str, Any]], times: Callable[[float], Path], role: str
+):
+    platform, pipeline = shared_platform, f"without-{role}"
+    platform.deploy(pipeline, triple[0])
+    before = platform.kill_role(role)
+    answers(platform, pipeline, 3.0)
+
+    def is_back() -> bool:
+        with contextlib.suppress(LookupError, requests.RequestException):
+            return platform.pid(role) != before and requests.get(platform.control_url + "/readyz", timeout=60).ok
+        return False
+
+    eventually(is_back, platform.log)
+    uploaded = platform.upload(f"after-{role}", times(4))
+    assert platform.deploy(pipeline, uploaded)["status"]["state"] == "Running"
+    answers(platform, pipeline, 4.0)
 
 
 @pytest.mark.usefixtures("own_environments")
@@ -326,37 +338,37 @@ def test_what_was_deployed_is_back_after_the_platform_was_killed(
     assert {path: path.stat().st_mtime for path in (free_home / "envs" / "environments").iterdir()} == environments
 
 
-def test_processes_restart_without_a_database_and_recover_when_it_is_back(platform: Any, times: Any, free_home: Path):
-    platform.deploy("triple", platform.upload("triple", times(3)))
-    away = free_home / "away"
+def test_processes_restart_without_a_database_and_recover_when_it_is_back(
+    shared_platform: Any, triple: tuple[dict[str, Any], dict[str, Any]]
+):
+    platform, home = shared_platform, shared_platform.home
+    platform.deploy("patient", triple[0])
+    away = home / "away"
     away.mkdir()
-    for path in free_home.glob("catalog.db*"):
+    for path in home.glob("catalog.db*"):
         path.rename(away / path.name)
-    (free_home / "catalog.db").mkdir()
+    (home / "catalog.db").mkdir()
     for role in ("control", "supervisor"):
         platform.kill_role(role)
-    deadline = time.monotonic() + 60
-    while True:
+
+    def is_without() -> bool:
         with contextlib.suppress(requests.RequestException):
-            asked = requests.get(platform.control_url + "/v1/models", headers=platform.headers, timeout=60)
-            if asked.status_code == 503:
-                break
-        assert time.monotonic() < deadline, platform.log()
-        time.sleep(0.05)
+            models = requests.get(platform.control_url + "/v1/models", headers=platform.headers, timeout=60)
+            return models.status_code == 503
+        return False
+
+    eventually(is_without, platform.log)
     assert "database" in requests.get(platform.control_url + "/readyz", timeout=60).text
     pids = {role: platform.pid(role) for role in ("control", "supervisor")}
-    assert platform.infer("triple", [{"x": [1.0, 2.0]}]).json()[0]["out"]["y"] == [3.0, 6.0]
+    answers(platform, "patient", 3.0)
     time.sleep(2)
     assert {role: platform.pid(role) for role in pids} == pids
-    (free_home / "catalog.db").rmdir()
+    (home / "catalog.db").rmdir()
     for path in away.iterdir():
-        path.rename(free_home / path.name)
-    deadline = time.monotonic() + 60
-    while requests.get(platform.control_url + "/readyz", timeout=60).status_code != 200:
-        assert time.monotonic() < deadline, platform.log()
-        time.sleep(0.05)
-    assert platform.deploy("triple", platform.upload("triple", times(4)))["status"]["state"] == "Running"
-    assert platform.infer("triple", [{"x": [1.0, 2.0]}]).json()[0]["out"]["y"] == [4.0, 8.0]
+        path.rename(home / path.name)
+    eventually(lambda: requests.get(platform.control_url + "/readyz", timeout=60).ok, platform.log)
+    assert platform.deploy("patient", triple[1])["status"]["state"] == "Running"
+    answers(platform, "patient", 4.0)
 
 
 def record_of_worker(process: subprocess.Popen[bytes]) -> bytes:
@@ -374,6 +386,7 @@ def record_of_worker(process: subprocess.Popen[bytes]) -> bytes:
     return encode(record)
 
 
+@pytest.mark.slow
 def test_a_copied_home_leaves_the_workers_of_the_first_one_alone(free_home: Path, tmp_path: Path):
     copy = tmp_path / "copy"
     sleeps = [sys.executable, "-c", "import time; time.sleep(1000)"]
