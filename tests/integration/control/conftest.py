@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 import httpx
 import pyarrow as pa
 import pytest
+from fastapi import FastAPI
 
 from trivet.blobs import open_blobs
 from trivet.catalog import open_catalog
-from trivet.control.app import build_app
+from trivet.control.app import routes_of
 from trivet.control.context import Control
+from trivet.control.http.access import Access
+from trivet.control.http.body_reading import JsonBodies
 from trivet.control.streaming import UploadThreads
 from trivet.domain.access import OWNER, callers_of
 from trivet.domain.frameworks import Runtime
@@ -44,24 +47,36 @@ def a_zip(**files: str) -> bytes:
     return sink.getvalue()
 
 
+class PartsOfTest:
+    """The parts of the control plane that is in use: routes take long to build, so all tests share theirs."""
+
+    def __init__(self) -> None:
+        self.current: Control | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.current, name)
+
+
 @dataclass(kw_only=True)
 class Api:
     """One control plane, and requests to it."""
 
     control: Control
+    parts: PartsOfTest
+    routes: FastAPI
     token: str = TOKEN
     silent: dict[str, str] = field(default_factory=dict)
     flushes: list[int] = field(default_factory=list)
-    apps: dict[int, Any] = field(default_factory=dict)
+
+    async def without_access(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application without the check of a token."""
+        self.parts.current = self.control
+        await JsonBodies(self.routes, within_s=self.control.settings.client_timeout_s)(scope, receive, send)
 
     @property
     def app(self) -> Any:
-        """The application, access included; one for each set of parts."""
-        if id(self.control) not in self.apps:
-            self.apps[id(self.control)] = build_app(
-                self.control, callers=callers_of({self.token: OWNER}), hosts=OwnHosts()
-            )
-        return self.apps[id(self.control)]
+        """The application, access included."""
+        return Access(self.without_access, callers=callers_of({self.token: OWNER}), hosts=OwnHosts())
 
     @asynccontextmanager
     async def client(self, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
@@ -165,8 +180,15 @@ def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def routes() -> tuple[PartsOfTest, FastAPI]:
+    """The routes of the control plane that is in use."""
+    parts: Any = PartsOfTest()
+    return parts, routes_of(parts)
+
+
 @pytest.fixture
-def api(tmp_path: Path, empty_catalog: Path) -> Iterator[Api]:
+def api(tmp_path: Path, empty_catalog: Path, routes: tuple[PartsOfTest, FastAPI]) -> Iterator[Api]:
     """A control plane of the test's own, in an empty home."""
     (tmp_path / "uploads").mkdir()
     (tmp_path / "run").mkdir()
@@ -191,6 +213,6 @@ def api(tmp_path: Path, empty_catalog: Path) -> Iterator[Api]:
         machine=Machine(arch=Architecture.X86),
         threads=UploadThreads(stall_s=5.0),
     )
-    yield Api(control=control, silent=silent, flushes=flushes)
+    yield Api(control=control, parts=routes[0], routes=routes[1], silent=silent, flushes=flushes)
     control.threads.close()
     catalog.close()

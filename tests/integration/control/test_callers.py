@@ -10,7 +10,6 @@ from fastapi.routing import iter_route_contexts
 
 from trivet.control.app import routes_of
 from trivet.control.http.access import CALLER, PUBLIC
-from trivet.control.http.body_reading import JsonBodies
 from trivet.control.reference_api import ABSENT
 from trivet.domain.access import Caller
 
@@ -132,10 +131,9 @@ def request_to(route: str, texts: dict[str, str]) -> tuple[str, str, dict[str, A
 
 def ask_as(caller: Caller, api, method: str, address: str, **body: Any) -> httpx.Response:
     """One request of a caller, without the check of a token."""
-    routes = JsonBodies(routes_of(api.control))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await routes({**scope, CALLER: caller}, receive, send)
+        await api.without_access({**scope, CALLER: caller}, receive, send)
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -161,7 +159,7 @@ def test_a_route_refuses_a_caller_without_a_role_and_serves_the_owner(prepared, 
 
 def test_a_route_without_a_caller_answers_with_an_error(api) -> None:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(routes_of(api.control), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(api.without_access, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.get("/v1/models")
 
