@@ -25,6 +25,7 @@ def workspaces(home: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name != ".sweep"] if folder.exists() else []
 
 
+@pytest.mark.slow
 def test_two_servers_share_an_environment_that_is_pruned_after_both(fresh_shell, make, tmp_path):
     step = make.step(tmp_path / "step")
     with fresh_shell.start(step) as first, fresh_shell.start(step) as second:
@@ -107,6 +108,7 @@ FULL = """
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_during_a_build_is_reported_and_leaves_nothing(fresh_shell, make, tmp_path):
     private = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--mount", "--map-root-user"]
     probe = [*private, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)]

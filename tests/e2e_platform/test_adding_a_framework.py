@@ -203,6 +203,7 @@ def test_its_models_are_checked_uploaded_deployed_and_answer(tree: Path, tmp_pat
     assert "8" in said
 
 
+@pytest.mark.slow
 def test_a_version_runs_natively_where_its_converted_file_answers_the_same(
     converting_tree: Path, tmp_path: Path, platform_in
 ) -> None:

@@ -89,7 +89,7 @@ def write_rename(path: Path, widths: dict[str, int]) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database(request: pytest.FixtureRequest) -> dict[str, str]:
     """What the platform's environment says of its database."""
     if request.param == "sqlite":

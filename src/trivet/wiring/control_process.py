@@ -5,11 +5,9 @@ import contextlib
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-import msgspec
 import pyarrow as pa
 import uvicorn
 
@@ -20,13 +18,8 @@ from trivet.control.use_cases.uploads import clear_uploads
 from trivet.disk.errors import disk
 from trivet.disk.peers import Peers
 from trivet.domain.access import OWNER, Caller, callers_of
-from trivet.domain.decoders import decoder
-from trivet.domain.encoding import decode, encode
 from trivet.domain.held_bytes import HeldBytes
 from trivet.domain.pipeline import Validation
-from trivet.domain.routes import AskStatistics, FlushLogs, GatewayMessage, StatisticsAnswer
-from trivet.domain.statistics import PipelineStatistics
-from trivet.errors import Unavailable
 from trivet.gateway.http.draining import DrainingServer
 from trivet.gateway.http.uvicorn_protocol import connections
 from trivet.settings import Settings
@@ -34,6 +27,7 @@ from trivet.wiring.catalogs import catalog_of
 from trivet.wiring.conversions import keep_pandas_out
 from trivet.wiring.credentials import Credentials, follow_credentials, server_tls
 from trivet.wiring.database_probe import Patient, database_problem, missing_packages
+from trivet.wiring.gateway_questions import flush_logs, gateway_statistics
 from trivet.wiring.listening import hosts_of
 from trivet.wiring.parent_lines import ParentLines
 from trivet.wiring.process import event_loops
@@ -41,8 +35,6 @@ from trivet.workers.devices import find_devices, this_machine
 
 __all__ = ["run_control"]
 
-FLUSH_S = 10.0
-STATISTICS_S = 1.0
 PROBE_S = 1.0
 STORE_S = 3.0
 FRESH_S = 1.0
@@ -101,8 +93,8 @@ def run_control(
         peers=peers,
         infer_url=infer_url,
         check_validations=_check_validations,
-        flush_logs=lambda: _flush(peers),
-        statistics=lambda: _statistics(peers),
+        flush_logs=partial(flush_logs, peers),
+        statistics=partial(gateway_statistics, peers),
         probe=probe,
         is_stopping=lambda: servers[0].should_exit,
         machine=this_machine(os.environ),
@@ -159,59 +151,3 @@ def _answers(peers: Peers, part: str) -> bool:
         # Both processes greet each connection. The kernel accepts connections to a process that hangs.
         return bool(connection.recv(1))
     return False
-
-
-def _flush(peers: Peers) -> None:
-    """Ask the gateway to write its log to disk.
-
-    Raises:
-        Unavailable: it is running and did not write it in time.
-    """
-    started = time.monotonic()
-    token = _token()
-    answer = _ask_gateway(peers, FlushLogs(token=token), token=token, within_s=FLUSH_S)
-    if answer is None and time.monotonic() >= started + FLUSH_S:
-        raise Unavailable(
-            "the newest rows of the inference log are not on the disk yet",
-            why=f"the gateway did not write them within {FLUSH_S:g} s",
-            fix="try again; if it stays so, look at the gateway's log and at the disk",
-            reason="log_not_written",
-        )
-
-
-def _statistics(peers: Peers) -> tuple[PipelineStatistics, ...] | None:
-    """What the gateway measured; None if it does not answer."""
-    token = _token()
-    answer = _ask_gateway(peers, AskStatistics(token=token), token=token, within_s=STATISTICS_S)
-    return answer.pipelines if isinstance(answer, StatisticsAnswer) else None
-
-
-def _token() -> str:
-    return f"{os.getpid()}-{time.monotonic_ns()}"
-
-
-class _Head(msgspec.Struct):
-    """What all answers to a question have; reports, which are large, have no token."""
-
-    token: str = ""
-
-
-def _ask_gateway(
-    peers: Peers, question: FlushLogs | AskStatistics, *, token: str, within_s: float
-) -> GatewayMessage | None:
-    """The gateway's answer with this token; None if it does not run, or does not answer in time."""
-    deadline = time.monotonic() + within_s
-    rest = b""
-    with contextlib.suppress(OSError, msgspec.DecodeError), peers.connected("gateway", timeout_s=within_s) as peer:
-        peer.sendall(encode(question) + b"\n")
-        while (left_s := deadline - time.monotonic()) > 0:
-            # A limit on each piece alone would let a slow sender continue for ever.
-            peer.settimeout(left_s)
-            piece = peer.recv(2**16)
-            if not piece:
-                return None
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                if decoder(_Head).decode(line).token == token:
-                    return decode(line, GatewayMessage)  # type: ignore[arg-type]
-    return None

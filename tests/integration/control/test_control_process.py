@@ -24,8 +24,8 @@ from trivet.domain.frameworks import Runtime
 from trivet.domain.schema import parse_schema
 from trivet.domain.version import LoadedModel, VersionStatus
 from trivet.settings import Settings, settings_to_json
-from trivet.wiring.control_process import FLUSH_S
 from trivet.wiring.credential_files import read_credentials
+from trivet.wiring.gateway_questions import FLUSH_S
 from trivet_tests.peers import SECRET
 
 
@@ -320,43 +320,6 @@ def test_readiness_says_when_the_database_file_is_gone(process_in) -> None:
     for file in process.home.glob("catalog.db*"):
         file.unlink()
     assert httpx.get(f"{process.url}/readyz", timeout=60).json()["database"] == "the catalog's database file is gone"
-
-
-def test_a_gateway_that_does_not_answer_delays_logs_by_seconds(process_in) -> None:
-    process = process_in().answering()
-    deployed(process)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door, process.client() as client:
-        door.bind(str(process.home / "run" / "gateway.sock"))
-        door.listen(8)
-        begun = time.monotonic()
-        refused = client.get("/v1/pipelines/pipe/logs", timeout=60)
-        assert (refused.status_code, refused.json()["reason"]) == (503, "log_not_written")
-        assert 1.0 < time.monotonic() - begun < FLUSH_S + 5
-
-
-def test_a_gateway_that_talks_without_an_end_does_not_hold_logs_up_either(process_in) -> None:
-    process = process_in().answering()
-    deployed(process)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door, process.client() as client:
-        door.bind(str(process.home / "run" / "gateway.sock"))
-        door.listen(8)
-        heard = []
-
-        def talk() -> None:
-            with door.accept()[0] as connection, contextlib.suppress(OSError):
-                while True:
-                    connection.sendall(b"x")
-                    heard.append(1)
-                    time.sleep(0.2)
-
-        talking = threading.Thread(target=talk)
-        talking.start()
-        begun = time.monotonic()
-        refused = client.get("/v1/pipelines/pipe/logs", timeout=60)
-        assert (refused.status_code, refused.json()["reason"]) == (503, "log_not_written")
-        assert time.monotonic() - begun < FLUSH_S + 5
-        talking.join(timeout=60)
-    assert heard
 
 
 def test_logs_are_read_once_the_gateway_says_that_they_are_written(process_in) -> None:

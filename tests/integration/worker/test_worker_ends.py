@@ -300,13 +300,13 @@ def test_a_worker_that_cannot_start_again_fails_in_the_end_and_says_why(stand):
     asyncio.run(main())
 
 
-def test_fifty_restarts_leave_no_open_files_and_no_folders(stand):
+def test_ten_restarts_leave_no_open_files_and_no_folders(stand):
     spec = stand.custom()
     me = psutil.Process()
 
     async def main():
         launcher = stand.launcher
-        for turn in range(51):
+        for turn in range(11):
             worker = await launcher.start(spec)
             os.kill(worker.pid, signal.SIGKILL)
             await worker.wait()

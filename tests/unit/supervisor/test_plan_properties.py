@@ -11,7 +11,7 @@ from trivet.supervisor.desired import DesiredPipeline, Memory
 
 GOOD = ("good-1", "good-2", "good-3", "native-1", "native-2")
 BAD = ("unprepared", "dies", "refused", "native-refused")
-EXAMPLES = 300
+EXAMPLES = 100
 EVENTS = (
     *("turn", "deliver", "receive_report", "connect", "load", "drain", "finish_preparing", "start_workers"),
     *("disconnect", "kill_gateway", "start_gateway", "restart_supervisor"),
