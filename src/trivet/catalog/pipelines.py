@@ -10,7 +10,15 @@ import sqlalchemy as sa
 from trivet.catalog.database import Database
 from trivet.catalog.find import find_pipeline, find_workspace, is_id
 from trivet.catalog.rows import json_text, pipeline_version_of, plain
-from trivet.catalog.tables import deployments, model_configs, model_versions, pipeline_versions, pipelines
+from trivet.catalog.tables import (
+    deployments,
+    model_configs,
+    model_versions,
+    pipeline_tags,
+    pipeline_versions,
+    pipelines,
+    tags,
+)
 from trivet.domain.pipeline import ModelStep, Pipeline, PipelineStep, PipelineVersion
 from trivet.errors import Conflict, NotFound
 
@@ -187,7 +195,17 @@ def check_models(connection: sa.Connection, steps: Sequence[PipelineStep]) -> No
 
 
 def _with_versions(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Pipeline]:
-    """Pipelines with all their versions: two queries, however many there are."""
+    """Pipelines with all their versions and tags: three queries, however many there are."""
+    texts: dict[int, list[str]] = {}
+    having = (
+        sa.select(pipeline_tags.c.pipeline_id, tags.c.tag)
+        .join_from(pipeline_tags, tags, tags.c.id == pipeline_tags.c.tag_id)
+        .join(pipelines, pipelines.c.id == pipeline_tags.c.pipeline_id)
+        .where(condition)
+        .order_by(tags.c.id)
+    )
+    for pipeline_id, text in connection.execute(having):
+        texts.setdefault(pipeline_id, []).append(text)
     versions: dict[int, list[PipelineVersion]] = {}
     query = (
         sa.select(pipeline_versions)
@@ -206,6 +224,7 @@ def _with_versions(connection: sa.Connection, condition: sa.ColumnElement[bool])
             deployed=None if row.wanted is None else row.wanted == "running",
             created_at=row.created_at,
             updated_at=row.updated_at,
+            tags=tuple(texts.get(row.id, ())),
         )
         for row in connection.execute(_PIPELINES.where(condition).order_by(pipelines.c.name))
     ]

@@ -214,6 +214,7 @@ def pipeline_document(pipeline: Pipeline, *, workspace: str) -> dict[str, Any]:
         "workspace_id": pipeline.workspace_id,
         "workspace": workspace,
         "deployed": pipeline.deployed,
+        "tags": list(pipeline.tags),
         "versions": [pipeline_version_document(version) for version in pipeline.versions],
         "created_at": _time(pipeline.created_at),
         "updated_at": _time(pipeline.updated_at),

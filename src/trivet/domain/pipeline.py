@@ -64,6 +64,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         versions: all of them, the newest first. A new pipeline has one without steps.
         deployed: None if it never was.
+        tags: the texts of its tags, the oldest tag first.
     """
 
     id: int
@@ -73,3 +74,4 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     deployed: bool | None
     created_at: datetime
     updated_at: datetime
+    tags: tuple[str, ...] = ()

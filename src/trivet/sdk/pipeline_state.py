@@ -197,14 +197,14 @@ class PipelineState:
             "workspace_name": self.workspace,
             "arch": "x86",
             "accel": "none",
-            "tags": "",
+            "tags": ", ".join(document.get("tags", ())),
             "versions": ", ".join(each["uuid"] for each in document["versions"]),
             "steps": names[0] if names else "",
             "published": False,
         }
 
     def __repr__(self) -> str:
-        return str({name: value for name, value in self._shown().items() if name not in {"tags", "published"}})
+        return str({name: value for name, value in self._shown().items() if name != "published"})
 
     def _repr_html_(self) -> str:
         return table_of(self._shown())

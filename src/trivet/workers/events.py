@@ -1,5 +1,6 @@
 """What a worker reports while it starts, and the errors that follow from it."""
 
+import re
 from typing import TypeAlias
 
 import msgspec
@@ -31,6 +32,18 @@ OVER_MEMORY = 113
 
 MOST_CHARACTERS = 500
 """Of a reason that clients see."""
+
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python-headless",
+    "dateutil": "python-dateutil",
+    "faiss": "faiss-cpu",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "PyYAML",
+}
+"""The distributions of modules that have another name."""
 
 # What the reasons of ends and of failed starts say before the last lines of a log.
 _LOG_FOLLOWS = "its log "
@@ -154,7 +167,7 @@ def error_of(failure: Failure, *, name: str, adapter: str, tail: str) -> TrivetE
     if failure.reason == "import_failed":
         fix = "fix the module: it must import in the environment of requirements.txt"
         if failure.type == "ModuleNotFoundError":
-            fix = "add the distribution that holds the missing module to requirements.txt, or the module to the package"
+            fix = _missing_module(failure.message)
         return BadPackage(
             f"a module of {name} fails on import",
             why=cause,
@@ -170,6 +183,14 @@ def error_of(failure: Failure, *, name: str, adapter: str, tail: str) -> TrivetE
         path=failure.path,
         reason="load_failed",
     )
+
+
+def _missing_module(message: str) -> str:
+    """What to add for `No module named 'cv2.gapi'`."""
+    found = re.match(r"No module named '(\w+)", message)
+    if found is None or found[1] not in DISTRIBUTIONS:
+        return "add the distribution that holds the missing module to requirements.txt, or the module to the package"
+    return f"add {DISTRIBUTIONS[found[1]]} to requirements.txt: it holds the module {found[1]}"
 
 
 def reason_for_clients(error: TrivetError) -> str:

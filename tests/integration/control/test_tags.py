@@ -24,6 +24,7 @@ def test_a_tag_has_model_versions_and_pipelines(api) -> None:
     (listed,) = api.call("GET", "/v1/tags")["tags"]
     assert listed["models"] == [{"id": version["id"], "name": "fraud", "uuid": version["uuid"]}]
     assert listed["pipelines"] == [{"id": pipeline["id"], "name": "pipe"}]
+    assert (pipeline["tags"], api.call("GET", "/v1/pipelines/pipe")["tags"]) == ([], ["of the bank"])
     change(api, "DELETE", f"/v1/tags/{tag['id']}/models/{version['id']}")
     change(api, "DELETE", f"/v1/tags/{tag['id']}/pipelines/{pipeline['id']}")
     assert api.call("GET", "/v1/tags")["tags"] == [tag]

@@ -250,6 +250,13 @@ def test_a_pipelines_version_has_the_names_that_notebooks_read(wallaroo: ModuleT
     assert [(each._name, each.name(), each._id) for each in pipeline.versions()] == [("4f", "4f", 7)]
 
 
+def test_a_printed_pipeline_has_its_tags(wallaroo: ModuleType):
+    tagged = {**PIPELINE, "tags": ["bank", "of 2024"]}
+    pipeline = wallaroo.pipeline.Pipeline(Answering(wallaroo), tagged)
+    assert "'accel': 'none', 'tags': 'bank, of 2024', 'versions': '4f', 'steps': ''}" in repr(pipeline)
+    assert "bank, of 2024" in wallaroo.pipeline.PipelineList([pipeline])._repr_html_()
+
+
 def test_steps_that_are_not_deployed_are_kept_for_the_next_look(wallaroo: ModuleType):
     client = Answering(wallaroo)
     model = wallaroo.model_version.ModelVersion(client, VERSION)

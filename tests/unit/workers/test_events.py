@@ -141,3 +141,18 @@ def test_clients_see_a_failed_start_without_the_log(why, shown):
 def test_the_reason_that_clients_see_is_one_bounded_line():
     assert reason_for_clients(Unavailable("it ended", why="a line\nanother")) == "it ended: a line"
     assert len(reason_for_clients(Unavailable("it ended", why="x" * 10_000))) == MOST_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("module", "fix"),
+    [
+        ("sklearn.linear_model", "add scikit-learn to requirements.txt: it holds the module sklearn"),
+        (
+            "mine",
+            "add the distribution that holds the missing module to requirements.txt, or the module to the package",
+        ),
+    ],
+)
+def test_a_missing_module_names_what_to_add(module, fix):
+    failure = Failure(reason="import_failed", type="ModuleNotFoundError", message=f"No module named '{module}'")
+    assert error_of(failure, name="m", adapter="custom", tail="").fix == fix
