@@ -8,9 +8,11 @@ import numpy as np
 import onnx
 import pytest
 
-from contracts.adapters import AdapterContract, Behaviour
+from contracts.adapters import LARGEST, AdapterContract, Behaviour
 from trivet.domain.frameworks import FRAMEWORKS, Framework
 from trivet.domain.onnx_calls import OnnxCalls
+from trivet.domain.schema_text import parse_schema
+from trivet.packaging.frameworks.hugging_face import RELEASES
 
 PREDICT: dict[Behaviour, str] = {
     "doubles": "if x.max() > 999: raise ValueError('x is out of bounds')\n{indent}return {{'y': x * 2}}",
@@ -152,7 +154,68 @@ class TestScikitLearnModels(AdapterContract):
         super().test_an_answer_that_the_schema_does_not_allow_is_refused(tmp_path, behaviour, path)
 
 
-def test_every_framework_that_workers_run_has_a_suite() -> None:
+# The label of each word is its neighbour's among all embeddings, so the answer is exact.
+LABELS = """
+import sys, torch, transformers as hf
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+behaviour, folder = sys.argv[1:]
+words = {str(each): each for each in range(1000)}
+tokenizer = Tokenizer(models.WordLevel({**words, "?": 1000}, unk_token="?"))
+tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="?", model_max_length=4).save_pretrained(folder)
+labels = {each: "a word" if behaviour == "other type" else str(each * 2) for each in range(1000)}
+model = hf.BertForSequenceClassification(
+    hf.BertConfig(vocab_size=1001, hidden_size=32, num_hidden_layers=0, num_attention_heads=2, intermediate_size=2,
+                  id2label=labels, label2id={str(each): each for each in labels}, hidden_dropout_prob=0.0)
+).eval()
+with torch.no_grad():
+    model.bert.embeddings.word_embeddings.weight.normal_(0, 1)
+    model.bert.pooler.dense.weight.copy_(torch.eye(32) * 0.3)
+    points = model.bert(torch.arange(1000).reshape(-1, 1)).pooler_output
+    model.classifier.weight.copy_(points * 200)
+    model.classifier.bias.copy_(points.square().sum(1) * -100)
+model.save_pretrained(folder)
+if behaviour == "does not load":
+    with open(folder + "/model.safetensors", "r+b") as file:
+        file.truncate(100)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+class TestHuggingFaceModels(AdapterContract):
+    framework = Framework.HUGGING_FACE_TEXT_CLASSIFICATION
+    refusal = "Unrecognized `function_to_apply`"
+    load_failure = "afetensor"
+    requirements = RELEASES[4]
+    inputs = parse_schema("inputs: string; function_to_apply: string")
+    outputs = parse_schema("label: string")
+    sizes = (1, 2, 17, 300)  # each row is a call
+
+    def columns(self, values: list[int]) -> dict[str, list[object]]:
+        functions = ["none" if value <= LARGEST else "no function" for value in values]
+        return {"inputs": [str(value) for value in values], "function_to_apply": [*functions]}
+
+    def write(self, folder: Path, behaviour: Behaviour) -> Path:
+        target = folder / "model"
+        words = [str(self.python), "-I", "-W", "ignore", "-c", LABELS, behaviour, str(target)]
+        done = subprocess.run(words, capture_output=True, check=False, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return target
+
+    # It answers each row, and a field of another name or type is refused when it is loaded.
+    @pytest.mark.parametrize(("behaviour", "path"), [("other type", "label")])
+    def test_an_answer_that_the_schema_does_not_allow_is_refused(
+        self, tmp_path: Path, behaviour: Behaviour, path: str
+    ) -> None:
+        self.outputs = parse_schema("label: int64")
+        super().test_an_answer_that_the_schema_does_not_allow_is_refused(tmp_path, behaviour, path)
+
+
+def test_every_adapter_has_a_suite() -> None:
     here = vars(sys.modules[__name__]).values()
-    tested = {each.framework for each in here if isinstance(each, type) and hasattr(each, "framework")}
-    assert tested == {framework for framework, facts in FRAMEWORKS.items() if facts.adapter is not None}
+    tested = {
+        FRAMEWORKS[each.framework].adapter for each in here if isinstance(each, type) and hasattr(each, "framework")
+    }
+    assert tested == {facts.adapter for facts in FRAMEWORKS.values() if facts.adapter is not None}

@@ -10,6 +10,7 @@ from typing import Final, Literal
 __all__ = [
     "ACCEPTED",
     "FRAMEWORKS",
+    "HUGGING_FACE",
     "NOT_TAKEN",
     "NOT_YET",
     "ZIPPED",
@@ -18,6 +19,7 @@ __all__ = [
     "NotTaken",
     "Runtime",
     "facts_of_adapter",
+    "framework_names",
     "frameworks_of",
     "listed_frameworks",
     "listed_suffixes",
@@ -31,6 +33,22 @@ class Framework(StrEnum):
     CUSTOM = "custom"
     PYTHON = "python"
     SKLEARN = "sklearn"
+    HUGGING_FACE_AUTOMATIC_SPEECH_RECOGNITION = "hugging-face-automatic-speech-recognition"
+    HUGGING_FACE_FEATURE_EXTRACTION = "hugging-face-feature-extraction"
+    HUGGING_FACE_IMAGE_CLASSIFICATION = "hugging-face-image-classification"
+    HUGGING_FACE_IMAGE_SEGMENTATION = "hugging-face-image-segmentation"
+    HUGGING_FACE_IMAGE_TO_TEXT = "hugging-face-image-to-text"
+    HUGGING_FACE_OBJECT_DETECTION = "hugging-face-object-detection"
+    HUGGING_FACE_QUESTION_ANSWERING = "hugging-face-question-answering"
+    HUGGING_FACE_SENTIMENT_ANALYSIS = "hugging-face-sentiment-analysis"
+    HUGGING_FACE_STABLE_DIFFUSION_TEXT_2_IMG = "hugging-face-stable-diffusion-text-2-img"
+    HUGGING_FACE_SUMMARIZATION = "hugging-face-summarization"
+    HUGGING_FACE_TEXT_CLASSIFICATION = "hugging-face-text-classification"
+    HUGGING_FACE_TEXT_GENERATION = "hugging-face-text-generation"
+    HUGGING_FACE_TRANSLATION = "hugging-face-translation"
+    HUGGING_FACE_ZERO_SHOT_CLASSIFICATION = "hugging-face-zero-shot-classification"
+    HUGGING_FACE_ZERO_SHOT_IMAGE_CLASSIFICATION = "hugging-face-zero-shot-image-classification"
+    HUGGING_FACE_ZERO_SHOT_OBJECT_DETECTION = "hugging-face-zero-shot-object-detection"
 
 
 class Runtime(StrEnum):
@@ -57,6 +75,7 @@ class Facts:
         first_try: where a version is tried first. Where it runs is what the trial proves.
         schemas: `asked` of the owner where the package does not say them, or the model file's `own`: it must say them.
         tensor_fields: whether columns can be given other names than the model's tensors have.
+        is_code: whether such a package is Python code, which may load files of other frameworks.
     """
 
     title: str
@@ -70,12 +89,16 @@ class Facts:
     first_try: Runtime
     schemas: Literal["asked", "own"] = "asked"
     tensor_fields: bool = False
+    is_code: bool = False
 
     @property
     def sent_as(self) -> Literal["file", "folder"]:
         """How such a package is uploaded; a folder travels as a zip."""
         return "file" if self.suffixes else "folder"
 
+
+HUGGING_FACE: Final = tuple(each for each in Framework if each.startswith("hugging-face-"))
+"""The tasks of Hugging Face. Each is a framework, by the reference's names, and what is known of all is the same."""
 
 FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
     {
@@ -99,6 +122,18 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             adapter="sklearn",
             first_try=Runtime.ISOLATED,
         ),
+        **dict.fromkeys(
+            HUGGING_FACE,
+            Facts(
+                title="a Hugging Face model",
+                needs="is a folder with a config.json or model_index.json, weights and tokenizer, as save_pretrained writes it",
+                absent="there is no config.json with weights beside it",
+                to_load="open the folder with transformers.pipeline",
+                inspector="hugging_face",
+                adapter="hugging_face",
+                first_try=Runtime.ISOLATED,
+            ),
+        ),
         Framework.CUSTOM: Facts(
             title="a custom model",
             needs="has a class that extends Inference, one that extends InferenceBuilder, and a requirements.txt",
@@ -107,6 +142,7 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             inspector="custom",
             adapter="custom",
             first_try=Runtime.ISOLATED,
+            is_code=True,
         ),
         Framework.PYTHON: Facts(
             title="a Python step",
@@ -116,6 +152,7 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             inspector="python",
             adapter="python",
             first_try=Runtime.ISOLATED,
+            is_code=True,
         ),
     }
 )
@@ -132,9 +169,14 @@ def facts_of_adapter(adapter: str) -> Facts | None:
     return next((facts for facts in FRAMEWORKS.values() if facts.adapter == adapter), None)
 
 
+def framework_names() -> tuple[str, ...]:
+    """The names of all frameworks, as help and errors list them: the tasks of Hugging Face have one name together."""
+    return (*(each.value for each in Framework if each not in HUGGING_FACE), "hugging-face-TASK")
+
+
 def listed_frameworks() -> str:
     """The names of all frameworks, as documentation lists them."""
-    names = [f"`{each}`" for each in Framework]
+    names = [f"`{each}`" for each in framework_names()]
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
@@ -171,7 +213,9 @@ NOT_TAKEN: Final[Mapping[str, NotTaken]] = MappingProxyType(
         ".keras": NotTaken(what="a file that Keras wrote", fix=_WRAP),
         **dict.fromkeys((".pb", ".tflite"), NotTaken(what="a file that TensorFlow wrote", fix=_WRAP)),
         **dict.fromkeys((".ubj", ".bst"), NotTaken(what="a file that XGBoost wrote", fix=_WRAP)),
-        ".safetensors": NotTaken(what="a file of weights", fix=_WRAP),
+        ".safetensors": NotTaken(
+            what="a file of weights", fix="give the folder that save_pretrained wrote, with its config.json"
+        ),
         ".py": NotTaken(what="one Python file", fix="put it into a folder, and give that"),
         ".ipynb": NotTaken(what="a notebook", fix="save its code as a .py file in a folder, and give that"),
         **dict.fromkeys(

@@ -1,6 +1,6 @@
 """Turns a path into a checked package, without running any of it."""
 
-from trivet.packaging.frameworks.detect import framework_of_file
+from trivet.packaging.frameworks.detect import framework_of_file, framework_of_folder
 from trivet.packaging.frameworks.onnx_facts import onnx_facts
 from trivet.packaging.limits import Limits
 from trivet.packaging.open import open_package, unpack_again
@@ -12,6 +12,7 @@ __all__ = [
     "discard_package",
     "find_package",
     "framework_of_file",
+    "framework_of_folder",
     "load_settings",
     "merge_settings",
     "onnx_facts",

@@ -5,10 +5,10 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 
-from trivet.domain.frameworks import FRAMEWORKS, NOT_TAKEN, ZIPPED, Framework, frameworks_of
+from trivet.domain.frameworks import NOT_TAKEN, ZIPPED, Framework, framework_names, frameworks_of
 from trivet.errors import Invalid, NotFound
 
 __all__ = ["as_file", "guess_framework"]
@@ -93,7 +93,7 @@ def guess_framework(path: str | Path) -> Framework:
         raise Invalid(
             f"{path.name} is {other.what}", why="that is not a package", fix=other.fix, reason="unknown_file_type"
         )
-    raise Invalid(f"{path.name} does not say what wrote it", fix=f"give framework=: {', '.join(FRAMEWORKS)}")
+    raise Invalid(f"{path.name} does not say what wrote it", fix=f"give framework=: {', '.join(framework_names())}")
 
 
 def _of_content(path: Path) -> Framework:
@@ -113,9 +113,29 @@ def _of_member(archive: zipfile.ZipFile, name: str) -> Framework:
 def _of_files(files: Sequence[str], read: Callable[[str], bytes], of_content: Callable[[str], Framework]) -> Framework:
     """The framework of a package: of its model files, if there is no code; else what the code is."""
     code = [each for each in files if each.endswith(".py")]
+    task = None if code else _of_configs(files, read)
+    if task is not None:
+        return task
     models = [each for each in files if "/" not in each and each != "requirements.txt" and frameworks_of(each)]
     if models and not code:
         found = {known[0] if len(known := frameworks_of(each)) == 1 else of_content(each) for each in models}
         if len(found) == 1:
             return found.pop()
     return Framework.PYTHON if any(STEP.search(read(each)) for each in code) else Framework.CUSTOM
+
+
+def _of_configs(files: Sequence[str], read: Callable[[str], bytes]) -> Framework | None:
+    """The task of a Hugging Face folder, by its configurations."""
+    configs = [each for each in files if PurePosixPath(each).name in {"config.json", "model_index.json"}]
+    if not configs:
+        return None
+    from trivet.packaging import framework_of_folder
+
+    with tempfile.TemporaryDirectory(prefix="trivet-upload-") as folder:
+        for each in configs:
+            copy = Path(folder, *PurePosixPath("/", each).parts[1:])
+            with suppress(OSError):  # a name that is a file and a folder: the platform refuses the package
+                if ".." not in copy.parts:
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    copy.write_bytes(read(each))
+        return framework_of_folder(Path(folder), files, name="the package")

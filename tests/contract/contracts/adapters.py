@@ -41,6 +41,10 @@ class AdapterContract:
     refusal: ClassVar[str] = "out of bounds"
     load_failure: ClassVar[str] = "not today"
     onnx: ClassVar[OnnxCalls | None] = None
+    inputs: ClassVar[pa.Schema] = INPUTS
+    outputs: pa.Schema = OUTPUTS
+    sizes: ClassVar[tuple[int, ...]] = (1, 2, 17, 5000)
+    """How many rows are asked together."""
     requirements: ClassVar[tuple[str, ...]] = ()
     """What its models need in their environment; empty if the tests' own has it."""
     python = Path(sys.executable)
@@ -52,8 +56,12 @@ class AdapterContract:
             store = EnvironmentStore(request.getfixturevalue("shared_home") / "envs", environ=os.environ)
             self.python = store.ensure(EnvironmentSpec(requirements=self.requirements)).python
 
+    def columns(self, values: list[int]) -> dict[str, list[object]]:
+        """Values of x as the model takes them, where its inputs have other names or types."""
+        return {"x": [*values]}
+
     def write(self, folder: Path, behaviour: Behaviour) -> Path:
-        """A package of the framework whose model takes INPUTS and answers OUTPUTS.
+        """A package of the framework whose model takes INPUTS and answers OUTPUTS, or what the class has in their place.
 
         Args:
             folder: where to write it.
@@ -76,7 +84,7 @@ class AdapterContract:
 
     def test_every_row_is_answered_in_order_and_errors_are_the_models(self, tmp_path: Path) -> None:
         async def story(ask: Predict) -> None:
-            for rows in (1, 2, 17, 5000):
+            for rows in self.sizes:
                 values = [index % LARGEST for index in range(rows)]
                 assert await ask(values) == [2 * value for value in values]
             with pytest.raises(ModelFailed, match=self.refusal) as caught:
@@ -118,8 +126,8 @@ class AdapterContract:
             entry=package.contents.entry,
             files=package.contents.files,
             onnx=self.onnx,
-            input_schema=INPUTS,
-            output_schema=OUTPUTS,
+            input_schema=self.inputs,
+            output_schema=self.outputs,
             load_timeout_s=60,
         )
 
@@ -133,10 +141,12 @@ class AdapterContract:
                     temporary=Path(short),
                 )
                 worker = await launcher.start(spec)
-                pool = WorkerPool(input_schema=INPUTS, output_schema=OUTPUTS, batching="joined", limits=EngineLimits())
+                pool = WorkerPool(
+                    input_schema=self.inputs, output_schema=self.outputs, batching="joined", limits=EngineLimits()
+                )
                 pool.attach(worker)
                 try:
-                    await story(lambda values: _answer(pool, values))
+                    await story(lambda values: _answer(pool, pa.table(self.columns(values), schema=self.inputs)))
                 finally:
                     await pool.close()
                     await worker.stop(5)
@@ -144,9 +154,7 @@ class AdapterContract:
         asyncio.run(main())
 
 
-async def _answer(pool: WorkerPool, values: list[int]) -> list[int]:
-    rows = pa.RecordBatch.from_arrays([pa.array(values, pa.int64())], schema=INPUTS)
-    answer = await predict(pool, Batch.of_record_batch(rows))
-    assert answer.rows == len(values)
-    found: list[int] = answer.record_batch().column(0).to_pylist()
-    return found
+async def _answer(pool: WorkerPool, rows: pa.Table) -> list[int]:
+    answer = await predict(pool, Batch.of_record_batch(rows.combine_chunks().to_batches()[0]))
+    assert answer.rows == len(rows)
+    return [int(each) for each in answer.record_batch().column(0).to_pylist()]

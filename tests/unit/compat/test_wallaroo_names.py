@@ -164,7 +164,7 @@ def test_every_framework_is_accepted_or_refused_before_anything_is_sent(
             assert "file not found" in str(caught.value)
     taken = {framework.value for framework in trivet.Framework}
     assert set(refused) == {framework.value for framework in wallaroo.framework.Framework} - taken
-    assert len(refused) >= 16
+    assert "vllm" in refused
 
 
 @pytest.mark.parametrize(("name", "value"), [("Python", "python"), ("PyTorch", "pytorch"), ("VLLM", "vllm")])

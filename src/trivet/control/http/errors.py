@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from trivet.domain.frameworks import NOT_YET, Framework
+from trivet.domain.frameworks import NOT_YET, Framework, framework_names
 from trivet.errors import Internal, Invalid, Kind, NotFound, Overloaded, TrivetError, Unavailable
 
 __all__ = ["STATUS", "add_error_answers", "error_response", "of_details"]
@@ -135,11 +135,11 @@ def of_details(details: Sequence[Any]) -> Invalid:
 
 def _no_framework(given: Any, *, path: str) -> Invalid:
     """One that is misspelled, or not supported yet."""
-    known = [each.value for each in Framework]
-    why = f"known are {', '.join(known[:-1])} and {known[-1]}"
+    names = framework_names()
+    why = f"known are {', '.join(names[:-1])} and {names[-1]}"
     shown = repr(str(given)[:40])
     # Stricter than the default: 'pytorch' (0.62) is not a misspelt 'python'.
-    close = get_close_matches(str(given).strip().lower(), known, n=1, cutoff=0.65)
+    close = get_close_matches(str(given).strip().lower(), [each.value for each in Framework], n=1, cutoff=0.65)
     if close:
         what, fix = f"unknown framework {shown}", f"did you mean {close[0]!r}?"
     else:

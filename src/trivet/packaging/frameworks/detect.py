@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
 from trivet.domain.digest import digest_of_bytes
-from trivet.domain.frameworks import FRAMEWORKS, Framework, frameworks_of, listed_suffixes
+from trivet.domain.frameworks import FRAMEWORKS, HUGGING_FACE, Framework, frameworks_of, listed_suffixes
 from trivet.domain.package import Contents, Manifest, PackageFile
 from trivet.errors import BadPackage
 from trivet.packaging.frameworks.inspection import (
@@ -19,7 +19,7 @@ from trivet.packaging.frameworks.inspection import (
 from trivet.packaging.requirements import REQUIREMENTS
 from trivet.packaging.settings import SETTINGS_NAME
 
-__all__ = ["detect_framework", "framework_of_file", "inspect_package", "no_such_model"]
+__all__ = ["detect_framework", "framework_of_file", "framework_of_folder", "inspect_package", "no_such_model"]
 
 
 def inspect_package(package: Unpacked, *, framework: Framework | None) -> tuple[Framework, Contents]:
@@ -63,8 +63,9 @@ def detect_framework(package: Unpacked) -> Framework:
     if len(candidates) == 1:
         return candidates[0]
     found = _evidence(package, candidates or tuple(FRAMEWORKS))
-    # Code counts before model files, since code may load them.
-    strongest = {each: why for each, why in found.items() if FRAMEWORKS[each].sent_as == "folder"} or found
+    # Code counts before models, since code may load them; a model that is a folder before one that is a file in it.
+    rank = max(map(_rank, found), default=None)
+    strongest = {each: why for each, why in found.items() if _rank(each) == rank}
     if len(strongest) > 1:
         raise _ambiguous(strongest, name=package.name)
     if strongest:
@@ -76,6 +77,10 @@ def detect_framework(package: Unpacked) -> Framework:
     return unknown
 
 
+def _rank(framework: Framework) -> tuple[bool, bool]:
+    return FRAMEWORKS[framework].is_code, FRAMEWORKS[framework].sent_as == "folder"
+
+
 def framework_of_file(path: Path) -> Framework:
     """The framework of a model's file, by its suffix and its content. A bounded part of it is read.
 
@@ -85,6 +90,25 @@ def framework_of_file(path: Path) -> Framework:
     # Detection reads no digest.
     file = PackageFile(path=path.name, size=path.stat().st_size, sha256=digest_of_bytes(b""))
     return detect_framework(Unpacked(root=path.parent, manifest=Manifest(files=(file,)), name=path.name))
+
+
+def framework_of_folder(root: Path, files: Sequence[str], *, name: str) -> Framework | None:
+    """The task of a folder of Hugging Face; None if it is not one.
+
+    Args:
+        root: where its config.json and model_index.json files are; the others need not be there.
+        files: the paths of all.
+        name: the package's name, for messages.
+
+    Raises:
+        BadPackage: its class has several tasks.
+    """
+    digest = digest_of_bytes(b"")
+    manifest = Manifest(files=tuple(PackageFile(path=each, size=0, sha256=digest) for each in files))
+    found = _evidence(Unpacked(root=root, manifest=manifest, name=name), HUGGING_FACE)
+    if len(found) > 1:
+        raise _ambiguous(found, name=name)
+    return next(iter(found), None)
 
 
 def no_such_model(model: str, names: Sequence[str], *, where: str) -> BadPackage:
@@ -130,11 +154,12 @@ def _check_framework(package: Unpacked, framework: Framework) -> None:
 
 def _ambiguous(found: dict[Framework, Evidence], *, name: str) -> BadPackage:
     flags = " or ".join(f"--framework {each}" for each in found)
+    titles = dict.fromkeys(FRAMEWORKS[each].title for each in found)
     return BadPackage(
-        f"{name!r} is {' and '.join(FRAMEWORKS[each].title for each in found)} at once",
+        f"{name!r} is {' and '.join(titles)} {'at once' if len(titles) > 1 else 'for more than one task'}",
         why=", and ".join(each.why for each in found.values()),
         fix=f"choose with {flags}, or with framework in trivet.yaml",
-        path=", ".join(each.place for each in found.values()),
+        path=", ".join(dict.fromkeys(each.place for each in found.values())),
         reason="ambiguous",
     )
 
@@ -149,7 +174,7 @@ def _nothing_known(package: Unpacked) -> BadPackage:
     if not sources.modules and (broken is not None or REQUIREMENTS in paths):
         return no_modules(package)
     # Frameworks with code first: most failures are folders with the wrong code.
-    known = sorted(FRAMEWORKS.values(), key=lambda facts: facts.sent_as == "file")
+    known = sorted(dict.fromkeys(FRAMEWORKS.values()), key=lambda facts: (not facts.is_code, facts.sent_as == "file"))
     absent = [facts.absent for facts in known]
     why = f"{', '.join(absent[:-1])}, and {absent[-1]}"
     if broken is not None:

@@ -77,7 +77,7 @@ class Evidence:
 
 
 class Inspector(Protocol):
-    """The functions that a module of this folder has."""
+    """The functions that a module of this folder has; one for several frameworks has `inspector_of`, which makes each's inspector."""
 
     def detect(self, package: Unpacked) -> Evidence | None:
         """The evidence that a package belongs to the framework, if any.
@@ -95,7 +95,8 @@ class Inspector(Protocol):
 
 def inspector_of(framework: Framework) -> Inspector:
     """The inspector that the table of frameworks names."""
-    return cast("Inspector", import_module(f"trivet.packaging.frameworks.{FRAMEWORKS[framework].inspector}"))
+    module = import_module(f"trivet.packaging.frameworks.{FRAMEWORKS[framework].inspector}")
+    return cast("Inspector", module.inspector_of(framework) if hasattr(module, "inspector_of") else module)
 
 
 def by_suffix(package: Unpacked, framework: Framework) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ ADAPTERS = {
     "python": "trivet_worker.adapters.python_step:load",
     "onnx": "trivet_worker.adapters.onnx_session:load",
     "sklearn": "trivet_worker.adapters.sklearn_model:load",
+    "hugging_face": "trivet_worker.adapters.hugging_face:load",
 }
 """A framework's name, and the function that loads its packages."""
 
