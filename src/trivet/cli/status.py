@@ -21,7 +21,7 @@ def status(
 
     Steps are the versions that answer. Rates and times are those of the last five minutes: requests a second, the share of them
     that failed, and the time within which half of the answers, and 99 of 100, were made. Restarts are those of workers that
-    ended unexpectedly.
+    ended unexpectedly, since the version was deployed.
 
     Examples:
 

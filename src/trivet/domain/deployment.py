@@ -59,7 +59,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         protections: what its sandbox holds; None until it is ready, and in a status of an earlier release.
-        restarts: how often it was replaced since the supervisor started, because it ended unexpectedly.
+        restarts: how often it was replaced since its version was deployed, because it ended unexpectedly.
         last_error: how the last of those ended.
         last_error_at: when.
     """

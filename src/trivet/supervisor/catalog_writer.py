@@ -12,6 +12,7 @@ from trivet.domain.deployment import DeploymentState, DeploymentStatus
 from trivet.domain.pauses import doubling_s
 from trivet.domain.routes import WorkerEnded
 from trivet.errors import NotFound, TrivetError
+from trivet.supervisor.earlier_ends import EarlierEnds
 
 __all__ = ["CatalogWriter"]
 
@@ -28,6 +29,7 @@ class CatalogWriter:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._written: dict[int, DeploymentStatus] = {}
+        self._earlier = EarlierEnds()
         self._newest: dict[int, DeploymentStatus] = {}
         self._workspaces: dict[int, int] = {}
         self._events: list[tuple[int, str, str]] = []
@@ -35,6 +37,9 @@ class CatalogWriter:
 
     def known(self, statuses: Mapping[int, DeploymentStatus], workspaces: Mapping[int, int]) -> None:
         """Take the statuses that were read from the catalog; later writes are newer."""
+        for key, status in statuses.items():
+            if key not in self._written and key not in self._newest:
+                self._earlier.take(key, status)
         self._written = {key: self._written.get(key, status) for key, status in statuses.items()}
         self._workspaces = dict(workspaces)
         self._newest = {key: status for key, status in self._newest.items() if key in statuses}
@@ -47,7 +52,8 @@ class CatalogWriter:
             answered = status.serving
             if answered is None and before is not None and status.state is not DeploymentState.STOPPED:
                 answered = before.answered
-            self._newest[deployment_id] = msgspec.structs.replace(status, answered=answered)
+            whole = self._earlier.added_to(deployment_id, status)
+            self._newest[deployment_id] = msgspec.structs.replace(whole, answered=answered)
         self._changed.set()
 
     def worker_ended(self, deployment_id: int, end: WorkerEnded) -> None:

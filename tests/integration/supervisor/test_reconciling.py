@@ -250,6 +250,36 @@ def test_a_new_supervisor_takes_the_workers_of_one_that_was_killed(place: Callab
     asyncio.run(scenario())
 
 
+def test_a_new_supervisor_goes_on_counting_restarts(place: Callable[[], Any], soon: Any) -> None:
+    async def scenario() -> None:
+        here = place()
+
+        def restarted(times: int) -> bool:
+            status = here.status("p")
+            return status.state is DeploymentState.RUNNING and [each.restarts for each in status.workers] == [times]
+
+        async with here.gateway.answering():
+            async with here.supervised(killed=True):
+                here.deploy("p", here.model("m"))
+                await soon(lambda: restarted(0))
+                here.launcher.living("m")[0].kill()
+                await soon(lambda: restarted(1) and here.launcher.living("m"))
+            async with here.supervised():
+                # Once it runs another pipeline, it also has the workers of this one.
+                here.deploy("q", here.model("n"))
+                await soon(lambda: here.status("q").state is DeploymentState.RUNNING)
+                await soon(lambda: restarted(1) and here.launcher.living("m"))
+                here.launcher.living("m")[0].kill()
+                await soon(lambda: restarted(2))
+                assert "SIGKILL" in here.status("p").workers[0].last_error
+                here.undeploy("p")
+                await soon(lambda: here.status("p").state is DeploymentState.STOPPED)
+                here.deploy("p", here.model("m"))
+                await soon(lambda: restarted(0))
+
+    asyncio.run(scenario())
+
+
 def test_a_failed_update_is_still_one_after_a_restart(place: Callable[[], Any], soon: Any) -> None:
     async def scenario() -> None:
         here = place()
