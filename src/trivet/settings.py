@@ -66,6 +66,8 @@ class Settings:
         source_builds: build packages from source if an index has no wheel of them (`TRIVET_SOURCE_BUILDS`).
         cuda_packages: whether packages that only a GPU uses are installed: `auto` where the machine has a GPU, or `always`
             (`TRIVET_CUDA_PACKAGES`).
+        proof_tolerance: differences of numbers up to this, relative to the number or to usual ones of its column, do not keep a
+            converted model from the gateway's process (`TRIVET_PROOF_TOLERANCE`).
     """
 
     home: Path
@@ -100,6 +102,7 @@ class Settings:
     stand_in: bool = False
     source_builds: bool = True
     cuda_packages: str = "auto"
+    proof_tolerance: float = 1e-5
 
 
 _NAMES = [each.name for each in fields(Settings) if each.name != "home"]

@@ -38,6 +38,7 @@ ALL = Settings(
     stand_in=True,
     source_builds=False,
     cuda_packages="always",
+    proof_tolerance=1e-3,
 )
 
 

@@ -1,9 +1,11 @@
 """The domain's values as the control API's JSON."""
 
 from datetime import datetime
+from importlib.metadata import version as release
 from typing import Any
 
 import pyarrow as pa
+from msgspec import to_builtins
 
 from trivet.domain.deployment import Deployment, DeploymentState
 from trivet.domain.encoding import schema_to_text
@@ -11,6 +13,7 @@ from trivet.domain.fault import Fault
 from trivet.domain.frameworks import Runtime
 from trivet.domain.pipeline import CheckStep, Pipeline, PipelineStep, PipelineVersion
 from trivet.domain.protections import protections_of
+from trivet.domain.runtimes import why_not_converted
 from trivet.domain.schema import format_schema
 from trivet.domain.version import Model, ModelConfig, ModelVersion, Workspace, batching_of, network_of
 
@@ -90,7 +93,7 @@ def runtime_of(version: ModelVersion) -> str | None:
     """The reference's name for the runtime of a version; None until it is known."""
     if version.loaded is None:
         return None
-    return "onnx" if version.loaded.is_session else "flight"
+    return "onnx" if version.loaded.is_session and version.loaded.converted is None else "flight"
 
 
 def _why(version: ModelVersion) -> str | None:
@@ -98,7 +101,9 @@ def _why(version: ModelVersion) -> str | None:
     loaded = version.loaded
     if loaded is None or loaded.is_untried:
         return None
-    if not loaded.is_session:
+    if loaded.proof is not None and loaded.native_fault is None:
+        return why_not_converted(loaded, onnxruntime=release("onnxruntime")) or loaded.proof.reason
+    if not loaded.is_session and loaded.native_fault is None:
         return "its code runs in workers only"
     if loaded.native_fault is not None:
         return f"{loaded.native_fault}, so it moved to workers for good"
@@ -142,6 +147,7 @@ def version_document(version: ModelVersion, *, workspace: str) -> dict[str, Any]
         "runtime": runtime_of(version),
         "where": None if loaded is None or loaded.is_untried else loaded.runtime,
         "where_why": _why(version),
+        "proof": None if loaded is None or loaded.proof is None else to_builtins(loaded.proof),
         "python_version": None if loaded is None else loaded.python_version,
         "packages": [] if loaded is None else list(loaded.packages),
         "input_schema": _schema(inputs),

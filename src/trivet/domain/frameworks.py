@@ -14,6 +14,7 @@ __all__ = [
     "NOT_TAKEN",
     "NOT_YET",
     "ZIPPED",
+    "Conversion",
     "Facts",
     "Framework",
     "NotTaken",
@@ -59,6 +60,21 @@ class Runtime(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Conversion:
+    """How models of a framework become files for the native runtime, in a worker of their own.
+
+    Attributes:
+        adapter: the worker's adapter that converts, a key of `trivet_worker.adapters.ADAPTERS`.
+        requirements: of the converter, in PEP 508.
+        keeps: projects whose releases are those of the model's own environment.
+    """
+
+    adapter: str
+    requirements: tuple[str, ...]
+    keeps: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
     """What is known of every model of a framework.
 
@@ -70,8 +86,8 @@ class Facts:
         inspector: the module of `trivet.packaging.frameworks` that reads such a package.
         suffixes: of the model's own file, which can be sent alone; empty where a package is always a folder or a zip.
         adapter: the worker's adapter, a key of `trivet_worker.adapters.ADAPTERS`; None where no worker runs such models.
-        converter: the module of `trivet.loading.converters` that makes of such a model a file for the native runtime. A version
-            whose converted file answers as it does itself runs natively.
+        conversion: makes of such a model a file for the native runtime. A version whose converted file is proved to answer as
+            it does itself runs natively.
         first_try: where a version is tried first. Where it runs is what the trial proves.
         schemas: `asked` of the owner where the package does not say them, or the model file's `own`: it must say them.
         tensor_fields: whether columns can be given other names than the model's tensors have.
@@ -85,7 +101,7 @@ class Facts:
     inspector: str
     suffixes: tuple[str, ...] = ()
     adapter: str | None = None
-    converter: str | None = None
+    conversion: Conversion | None = None
     first_try: Runtime
     schemas: Literal["asked", "own"] = "asked"
     tensor_fields: bool = False
@@ -120,6 +136,11 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             inspector="sklearn",
             suffixes=(".pkl", ".pickle", ".joblib", ".skops"),
             adapter="sklearn",
+            conversion=Conversion(
+                adapter="sklearn_onnx",
+                requirements=("skl2onnx==1.20.*",),
+                keeps=("scikit-learn", "numpy", "scipy", "pandas", "joblib", "lz4", "skops"),
+            ),
             first_try=Runtime.ISOLATED,
         ),
         **dict.fromkeys(

@@ -13,6 +13,7 @@ from trivet.domain.batching import Batching
 from trivet.domain.fault import Fault
 from trivet.domain.memory_bounds import MemoryBounds
 from trivet.domain.pipeline import Validation
+from trivet.domain.proof import Refused
 from trivet.domain.statistics import PipelineStatistics
 
 __all__ = [
@@ -78,6 +79,7 @@ class NativeStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
         threads: for operators inside one call; None leaves it to the gateway.
         providers: what ONNX Runtime runs it on, the preferred first.
         bounds: of the memory of its calls; None if its graph was not proved harmless, or not examined.
+        refused: numbers that it must not answer, because the model that it was converted from does not.
     """
 
     name: str
@@ -96,6 +98,7 @@ class NativeStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", ta
     threads: int | None = None
     providers: tuple[str, ...] = CPU
     bounds: MemoryBounds | None = None
+    refused: Refused | None = None
 
 
 class WorkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="step", tag="isolated"):

@@ -4,7 +4,7 @@ from trivet.domain.frameworks import FRAMEWORKS, Runtime
 from trivet.domain.version import LoadedModel, ModelVersion
 from trivet.errors import Invalid
 
-__all__ = ["check_runtime", "only_in_workers", "runtime_of"]
+__all__ = ["check_runtime", "not_proved", "only_in_workers", "runtime_of", "why_not_converted"]
 
 
 def runtime_of(loaded: LoadedModel, asked: Runtime | None, *, trust_native: bool) -> Runtime:
@@ -42,8 +42,36 @@ def runtime_of(loaded: LoadedModel, asked: Runtime | None, *, trust_native: bool
     return Runtime.NATIVE if allowed else Runtime.ISOLATED
 
 
-def check_runtime(version: ModelVersion, asked: Runtime, *, trust_native: bool) -> None:
+def why_not_converted(loaded: LoadedModel, *, onnxruntime: str) -> str | None:
+    """Why a version does not run as its converted file; None if it does.
+
+    Args:
+        loaded: with its proof.
+        onnxruntime: the release of this installation.
+    """
+    proof = loaded.proof
+    if loaded.native_fault is not None:
+        return loaded.native_fault
+    if proof is None:
+        return "its settings ask for a worker" if loaded.settings.runtime is Runtime.ISOLATED else None
+    if not proof.equal:
+        return proof.reason
+    if proof.onnxruntime != onnxruntime:
+        return (
+            f"its conversion was proved with ONNX Runtime {proof.onnxruntime}, and this installation has {onnxruntime}; "
+            "upload it again to prove it again"
+        )
+    return None
+
+
+def check_runtime(version: ModelVersion, asked: Runtime, *, trust_native: bool, onnxruntime: str) -> None:
     """Check that a version that is ready may run where a configuration asks for.
+
+    Args:
+        version: the version.
+        asked: by its configuration.
+        trust_native: the operator's setting.
+        onnxruntime: the release of this installation.
 
     Raises:
         Invalid: it may not.
@@ -51,10 +79,25 @@ def check_runtime(version: ModelVersion, asked: Runtime, *, trust_native: bool) 
     loaded = version.loaded
     if loaded is None:
         return
-    if loaded.is_session:
+    if asked is Runtime.NATIVE and (loaded.proof is not None or loaded.converted is not None):
+        why = why_not_converted(loaded, onnxruntime=onnxruntime)
+        if why is not None:
+            raise not_proved(why)
+    elif loaded.is_session and loaded.converted is None:
         runtime_of(loaded, asked, trust_native=trust_native)
-    elif asked is Runtime.NATIVE:
+    elif asked is Runtime.NATIVE and loaded.converted is None:
         raise only_in_workers(FRAMEWORKS[version.framework].title)
+
+
+def not_proved(why: str) -> Invalid:
+    """The error of a model that is asked to run as a converted file, and was not proved to answer the same."""
+    return Invalid(
+        "the model cannot run in the gateway's process",
+        why=why,
+        fix="leave runtime out: it runs in workers, in its own framework",
+        path="runtime",
+        reason="not_proved",
+    )
 
 
 def only_in_workers(title: str) -> Invalid:

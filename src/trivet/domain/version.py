@@ -15,6 +15,7 @@ from trivet.domain.memory_bounds import MemoryBounds
 from trivet.domain.network import NetworkUse
 from trivet.domain.onnx_calls import OnnxCalls
 from trivet.domain.package import EntryPoint, ModelSettings
+from trivet.domain.proof import Proof
 
 __all__ = [
     "CONVERTED_FILE",
@@ -128,6 +129,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         files: paths inside its package by role: the `model` file.
         model_file: the `model` file, as versions say it that were loaded before there were roles.
         converted: digest of the file that its own was converted to, which runs natively in its place.
+        proof: whether the converted file answers as the model does; None where there is no converter, or it was not asked for.
         settings: those of the upload over those of the package.
         input_schema: under which batches go in, tensor fields already renamed.
         output_schema: under which they come out.
@@ -136,7 +138,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         refusal: why it did not answer its made-up row, with how to give an example.
         independence: whether its answer to a row depends on the rows beside it; None where its trial did not compare any.
         protections: what the sandbox of its worker held when it was tried; None if it ran natively or was not asked.
-        environment: digest of the environment; None where the model runs natively.
+        environment: digest of the environment; None for an ONNX model that runs natively.
         requirements: the environment's PEP 508 lines …
         packages: … and the packages that they resolved to, `name==version` in order of name, for a rebuild.
         python_version: of the environment.
@@ -153,6 +155,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     entry: dict[str, EntryPoint] = {}
     files: dict[str, str] = {}
     converted: Digest | None = None
+    proof: Proof | None = None
     settings: ModelSettings = ModelSettings()
     input_schema: pa.Schema
     output_schema: pa.Schema
@@ -180,6 +183,11 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     def is_session(self) -> bool:
         """Whether an ONNX session answers, in the gateway's process or in workers."""
         return self.runtime is Runtime.NATIVE or self.onnx is not None
+
+    @property
+    def own(self) -> "LoadedModel":
+        """The model as it runs in workers, from the file that was uploaded."""
+        return msgspec.structs.replace(self, runtime=Runtime.ISOLATED, converted=None, bounds=None, not_harmless=None)
 
     @property
     def native_file(self) -> str | None:

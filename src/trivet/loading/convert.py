@@ -1,81 +1,76 @@
-"""Converts a model that runs in workers into a file that the gateway runs itself. The trial compares their answers."""
+"""Prepares conversions: the worker that converts a model, and the model as its converted file."""
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
 
 import msgspec
 
-from trivet.domain.frameworks import FRAMEWORKS, Framework, Runtime
-from trivet.domain.package import ModelSettings, Package
+from trivet.domain.environment import EnvironmentSpec
+from trivet.domain.frameworks import Conversion, Framework, Runtime
+from trivet.domain.package import ModelSettings
 from trivet.domain.runtimes import runtime_of
 from trivet.domain.version import LoadedModel
+from trivet.envs import packages_of
 from trivet.errors import Unsupported
 from trivet.loading.environments import Report, environment_store
-from trivet.loading.restore import environment_of
 from trivet.loading.runtimes import examined
-from trivet.packaging import open_package
+from trivet.packaging import discard_package, open_package
 from trivet.settings import Settings
 
-__all__ = ["Converter", "convert"]
+__all__ = ["converting_model", "native_model"]
+
+MORE_BYTES = 2 * 2**30
+"""What a conversion may take beside the memory of the model's own workers."""
 
 
-class Converter(Protocol):
-    """The interface of a module of `trivet.loading.converters`."""
-
-    def convert(self, package: Package, *, python: Path, target: Path) -> None:
-        """Write an ONNX file at `target` with the same inputs and outputs as the package's model.
-
-        Code of the package runs in its own process, with the interpreter `python` of the model's environment.
-
-        Raises:
-            TrivetError: the model cannot be converted.
-        """
-
-
-def convert(
-    package: Package, model: LoadedModel, *, target: Path, settings: Settings, report: Report
-) -> tuple[Path, LoadedModel] | None:
-    """Convert a model's file, if its framework has a converter.
-
-    Args:
-        package: from `prepare`.
-        model: as it answered in workers.
-        target: where the converted file is written.
-        settings: the home, and how environments are built.
-        report: receives progress.
-
-    Returns:
-        The folder of the converted file, and the model as it runs natively; None without a converter.
+def converting_model(model: LoadedModel, conversion: Conversion, *, settings: Settings, report: Report) -> LoadedModel:
+    """The model as a worker loads it that converts it: in an environment of its own, with the converter.
 
     Raises:
-        TrivetError: the model cannot be converted.
+        BadEnvironment: there is no environment with the converter and the model's releases.
     """
-    name = FRAMEWORKS[package.framework].converter
-    if name is None:
-        return None
-    report("converting", "to ONNX")
-    converter = cast("Converter", import_module(f"trivet.loading.converters.{name}"))
-    environment = environment_of(model, settings, report)
-    with environment_store(settings).in_use(environment):
-        converter.convert(package, python=environment.python, target=target)
-    # The file passes the checks of every ONNX file: the gateway opens it.
-    checked = open_package(target, store=settings.home / "packages", settings=ModelSettings(framework=Framework.ONNX))
-    native = examined(
-        msgspec.structs.replace(
-            model,
-            runtime=Runtime.NATIVE,
-            converted=checked.digest,
-            # A native session takes its inputs from the file; with a schema it would rename them.
-            settings=replace(model.settings, input_schema=None, output_schema=model.output_schema),
-            environment=None,
-            requirements=(),
-            packages=(),
-            python_version=None,
-        ),
-        root=checked.root,
+    kept = tuple(pin for pin in model.packages if pin.partition("==")[0].lower() in conversion.keeps)
+    requirements = (*kept, *conversion.requirements)
+    environment = environment_store(settings).ensure(
+        EnvironmentSpec(requirements=requirements, python=model.python_version),
+        offline=settings.offline,
+        wheels=settings.wheels,
+        report=report,
     )
+    limit = model.settings.memory_bytes
+    return msgspec.structs.replace(
+        model,
+        adapter=conversion.adapter,
+        settings=replace(model.settings, memory_bytes=None if limit is None else limit + MORE_BYTES),
+        environment=environment.digest,
+        requirements=requirements,
+        packages=packages_of(environment.lock),
+        python_version=environment.python_version,
+    )
+
+
+def native_model(model: LoadedModel, file: bytes, *, target: Path, settings: Settings) -> tuple[Path, LoadedModel]:
+    """The model as a converted file, which is not compared yet.
+
+    Args:
+        model: as it answered in workers.
+        file: the converted file.
+        target: where it is written.
+        settings: the home, and whether all graphs are trusted.
+
+    Returns:
+        The folder of the file, and the model.
+
+    Raises:
+        TrivetError: the file may not run in the gateway's process.
+    """
+    target.write_bytes(file)
+    # It passes the checks of every ONNX file: the gateway opens it.
+    store = settings.home / "packages"
+    checked = open_package(target, store=store, settings=ModelSettings(framework=Framework.ONNX))
+    native = msgspec.structs.replace(model, runtime=Runtime.NATIVE, converted=checked.digest, onnx=None)
+    native = examined(native, root=checked.root)
     if runtime_of(native, None, trust_native=settings.trust_native) is not Runtime.NATIVE:
-        raise Unsupported("its converted file may not run in the gateway's process", why=native.not_harmless)
+        discard_package(store, checked.digest)
+        raise Unsupported(f"its converted file may not run in the gateway's process: {native.not_harmless}")
     return checked.root, native

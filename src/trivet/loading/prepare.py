@@ -109,7 +109,7 @@ def opened(
     facts = FRAMEWORKS[package.framework]
     if not facts.tensor_fields:
         _refuse_idle({"tensor_fields": model.tensor_fields}, why=f"{facts.title} has no tensors to rename")
-    if facts.first_try is not Runtime.NATIVE and model.runtime is Runtime.NATIVE:
+    if facts.first_try is not Runtime.NATIVE and model.runtime is Runtime.NATIVE and facts.conversion is None:
         raise only_in_workers(facts.title)
     return package, model
 

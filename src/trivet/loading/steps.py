@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import version as release
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -14,7 +15,7 @@ from trivet.domain.digest import Digest
 from trivet.domain.frameworks import Runtime
 from trivet.domain.network import NetworkUse
 from trivet.domain.routes import NativeStep, StepKey, WorkerStep
-from trivet.domain.runtimes import runtime_of
+from trivet.domain.runtimes import not_proved, runtime_of, why_not_converted
 from trivet.domain.version import LoadedModel, ModelConfig, ModelVersion, batching_of, network_of
 from trivet.errors import Conflict, Internal, TrivetError
 from trivet.loading.environments import Report, environment_store
@@ -121,6 +122,11 @@ class Steps:
             raise loaded.refusal.exception()
 
         report = _warnings_of(version)
+        if loaded.converted is not None:
+            made_native = self._converted(version, loaded, config)
+            if made_native is not None:
+                return made_native, None
+            loaded = loaded.own
         kept = loaded
 
         def root() -> Path:
@@ -147,6 +153,28 @@ class Steps:
             report=report,
             log_name=version.log_name,
         )
+
+    def _converted(self, version: ModelVersion, loaded: LoadedModel, config: ModelConfig | None) -> NativeStep | None:
+        """The step of a model as its converted file; None if it runs in workers.
+
+        Raises:
+            Invalid: its owner asks for the gateway's process, and it was not proved with this ONNX Runtime.
+        """
+        known = self._with_fault(version, loaded)
+        why = why_not_converted(known, onnxruntime=release("onnxruntime"))
+        known = msgspec.structs.replace(known, runtime=Runtime.NATIVE if why is None else Runtime.ISOLATED)
+        if known != loaded:
+            self._records.set_loaded(version.id, known)
+        if why is not None:
+            _warnings_of(version)("warning", f"it runs in workers: {why}")
+        asked = None if config is None else config.runtime
+        if asked is Runtime.NATIVE and why is not None and known.native_fault is None:
+            raise not_proved(why)
+        given = config is not None and (config.input_schema is not None or config.output_schema is not None)
+        if why is not None or asked is Runtime.ISOLATED or (given and asked is None):
+            return None
+        root = native_root(version, known, blobs=self._blobs, home=self._settings.home)
+        return native_step(Identity.of(version), known, config, root=root)
 
     def _session(
         self, version: ModelVersion, loaded: LoadedModel, config: ModelConfig | None, *, root: Path, report: Report
@@ -261,6 +289,8 @@ def native_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | N
     given = loaded.settings
     fields = given.tensor_fields
     inputs, outputs, example = given.input_schema, given.output_schema, given.example
+    if loaded.converted is not None:
+        inputs, outputs = loaded.input_schema, loaded.output_schema
     if config is not None:
         if config.tensor_fields is not None and config.tensor_fields != fields:
             # Schema and example rows of the upload have the old names.
@@ -278,6 +308,7 @@ def native_step(identity: Identity, loaded: LoadedModel, config: ModelConfig | N
         must_answer=loaded.answered,
         timeout_s=given.timeout_s,
         bounds=loaded.bounds,
+        refused=None if loaded.proof is None else loaded.proof.refused,
     )
 
 

@@ -8,40 +8,30 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from trivet.domain.answers import difference
 from trivet.domain.encoding import decode, encode
 from trivet.domain.fault import Fault
 from trivet.domain.machines import other_machine, refusal_elsewhere
 from trivet.domain.package import Package
-from trivet.domain.schema import format_schema
 from trivet.domain.version import CONVERTED_FILE, LoadedModel
-from trivet.engine.batch import Batch
-from trivet.engine.canned import canned_batch
-from trivet.engine.pipeline import ServedPipeline
-from trivet.engine.served import Runner, predict
 from trivet.errors import Internal, ModelFailed, TrivetError
-from trivet.loading.convert import convert
 from trivet.loading.elsewhere import check_elsewhere
 from trivet.loading.environments import Report
 from trivet.loading.prepare import prepare
 from trivet.loading.trials import Stage, TrialFailed, TrialJob, TrialLoaded, TrialMessage
 from trivet.settings import Settings, settings_from_json
 from trivet.wiring.conversions import keep_pandas_out
-from trivet.wiring.standalone import compared, given_rows, refusal_of, rows_of, run_tests, standalone
+from trivet.wiring.native_proof import as_proved
+from trivet.wiring.standalone import refusal_of, run_tests, standalone
 from trivet.workers import RunningWorker
 from trivet.workers.devices import this_machine
 from trivet_worker.process import die_with_parent, read_line, take_streams
 
 __all__ = ["main", "try_out"]
-
-SAME = 1e-5
-"""The tolerance for the numbers of a converted file, relative to the model's own."""
 
 
 def main() -> None:
@@ -142,52 +132,7 @@ async def _answer(
         proved = msgspec.structs.replace(
             model, answered=refusal is None, refusal=refusal and Fault.of(refusal), protections=held, **schemas
         )
-        try:
-            native = await _natively(package, proved, pipeline, target=target, settings=settings, report=report)
-        except TrivetError as error:
-            report("warning", f"the model runs in workers: {error.message}")
-            native = None
-        return native or await compared(pipeline, proved, report=report)
-
-
-async def _natively(
-    package: Package, model: LoadedModel, own: ServedPipeline, *, target: Path, settings: Settings, report: Report
-) -> LoadedModel | None:
-    """The model as its converted file, if that gives the same answers."""
-    converted = await asyncio.to_thread(convert, package, model, target=target, settings=settings, report=report)
-    if converted is None:
-        return None
-    root, native = converted
-    async with standalone(package, native, root=root, settings=settings, report=report) as pipeline:
-        differs = await _difference(own.runner, pipeline.runner, await asyncio.to_thread(_rows_to_compare, model))
-        if differs is None:
-            return await compared(pipeline, native, report=report)
-    report("warning", f"the model runs in workers: its converted file {differs}")
-    return None
-
-
-async def _difference(own: Runner, converted: Runner, batches: Sequence[Batch]) -> str | None:
-    """How a converted model's answers differ from the model's own; None if they do not."""
-    columns = [[(field.name, field.type) for field in runner.input_schema] for runner in (own, converted)]
-    if columns[0] != columns[1]:
-        return f"takes {format_schema(converted.input_schema)}, not {format_schema(own.input_schema)}"
-    compared = 0
-    for batch in batches:
-        try:
-            expected = rows_of(await predict(own, batch))
-        except TrivetError:
-            continue  # a row that the model refuses proves nothing
-        differs = difference(expected, rows_of(await predict(converted, batch)), rtol=SAME)
-        if differs is not None:
-            return f"gives another answer: {differs}"
-        compared += 1
-    return None if compared else "could not be compared: the model refuses every row that was made up"
-
-
-def _rows_to_compare(model: LoadedModel) -> list[Batch]:
-    """The example, the rows of the model's own tests, and made-up rows."""
-    own = given_rows(model, model.input_schema)
-    return [*own, *(canned_batch(model.input_schema, ones=ones) for ones in (False, True))]
+        return await as_proved(package, proved, pipeline, target=target, settings=settings, report=report)
 
 
 def _end_with(lifeline: int) -> None:

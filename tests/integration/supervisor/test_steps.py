@@ -2,6 +2,7 @@
 
 import io
 from datetime import UTC, datetime
+from importlib.metadata import version as release
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from trivet.blobs import Blobs, open_blobs
 from trivet.domain.digest import digest_of_bytes
 from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.package import ModelSettings
+from trivet.domain.proof import Proof, Refused
 from trivet.domain.routes import NativeStep, WorkerStep
-from trivet.domain.runtimes import check_runtime
+from trivet.domain.runtimes import check_runtime, why_not_converted
 from trivet.domain.version import (
     Acceleration,
     Architecture,
@@ -156,6 +158,7 @@ class Records:
         self.recorded: list[LoadedModel] = []
         self.lines: list[tuple[str, str]] = []
         self.events: list[tuple[str, str]] = []
+        self.step: NativeStep | None = None
 
     def version(self, id_or_uuid: int | str) -> ModelVersion:
         return self.kept
@@ -266,5 +269,97 @@ def test_a_version_that_ended_a_gateway_moves_to_workers_for_good(free_home) -> 
         assert isinstance(step, WorkerStep)
         assert len(records.events) == 1
     with pytest.raises(Invalid, match="does not run in the gateway's process any more") as caught:
-        check_runtime(records.kept, Runtime.NATIVE, trust_native=True)
+        check_runtime(records.kept, Runtime.NATIVE, trust_native=True, onnxruntime="1")
     assert (caught.value.reason, caught.value.why) == ("native_fault", how)
+
+
+PROOF = Proof(
+    equal=True,
+    reason="its converted file gave the same answers to 2,000 rows, up to 1e-07",
+    rows=2000,
+    largest=1e-7,
+    tolerance=1e-5,
+    converter="skl2onnx 1.20.0",
+    onnxruntime=release("onnxruntime"),
+    refused=Refused(nan=True),
+)
+
+
+def proved(home: Path, *, proof: Proof = PROOF) -> tuple[ModelVersion, Blobs]:
+    """A version of scikit-learn that runs as its converted file; its environment does not exist."""
+    kept, blobs = of_an_earlier_release(home, op="Sub")
+    known = msgspec.structs.replace(
+        kept.loaded, adapter="sklearn", files={"model": "model.joblib"}, converted=kept.sha, proof=proof
+    )
+    return msgspec.structs.replace(kept, framework=Framework.SKLEARN, loaded=known, file_name="model.joblib"), blobs
+
+
+def prepared(home: Path, kept: ModelVersion, blobs: Blobs, *, runtime: Runtime | None = None, how: str = "") -> Records:
+    """The records, after the version's step was prepared; `step` is that of the gateway, None in workers."""
+    records = Records(kept, None if runtime is None else config(runtime=runtime))
+    steps = Steps(
+        records,
+        journal=records,
+        blobs=blobs,
+        settings=Settings(home=home),
+        native_faults=lambda: {"u": how} if how else {},
+    )
+    records.step = steps._converted(kept, kept.loaded, records.configuration)
+    return records
+
+
+def test_a_proved_version_runs_as_its_converted_file(free_home) -> None:
+    kept, blobs = proved(free_home)
+    records = Records(kept)
+    step, work = Steps(records, journal=records, blobs=blobs, settings=Settings(home=free_home)).prepare(("u", None))
+    assert (work, records.recorded) == (None, [])
+    assert isinstance(step, NativeStep)
+    assert (step.refused, step.input_schema, step.output_schema) == (Refused(nan=True), X, X)
+    assert Path(step.path).name == "model.onnx"
+
+
+def test_the_own_form_of_a_proved_version_is_its_package(free_home) -> None:
+    kept, _ = proved(free_home)
+    own = kept.loaded.own
+    assert (own.runtime, own.native_file, own.adapter) == (Runtime.ISOLATED, "model.joblib", "sklearn")
+
+
+def test_a_configuration_moves_a_proved_version_to_workers(free_home) -> None:
+    records = prepared(free_home, *proved(free_home), runtime=Runtime.ISOLATED)
+    assert (records.step, records.recorded) == (None, [])
+    assert prepared(free_home, *proved(free_home), runtime=Runtime.NATIVE).step is not None
+
+
+def test_another_onnxruntime_needs_another_proof(free_home) -> None:
+    kept, blobs = proved(free_home, proof=msgspec.structs.replace(PROOF, onnxruntime="1.0.0"))
+    records = prepared(free_home, kept, blobs)
+    assert records.step is None
+    assert records.kept.loaded.runtime is Runtime.ISOLATED
+    why = why_not_converted(records.kept.loaded, onnxruntime="2.0.0")
+    assert why == (
+        "its conversion was proved with ONNX Runtime 1.0.0, and this installation has 2.0.0; upload it again to prove it again"
+    )
+    with pytest.raises(Invalid) as caught:
+        prepared(free_home, records.kept, blobs, runtime=Runtime.NATIVE)
+    assert caught.value.reason == "not_proved"
+    # The release that it was proved with is installed again.
+    assert why_not_converted(records.kept.loaded, onnxruntime="1.0.0") is None
+
+
+def test_a_converted_file_that_ended_a_gateway_leaves_it_for_good(free_home) -> None:
+    records = prepared(free_home, *proved(free_home), how="the gateway ended while it ran this model")
+    assert (records.step, records.kept.loaded.runtime) == (None, Runtime.ISOLATED)
+    assert prepared(free_home, records.kept, proved(free_home)[1]).step is None
+
+
+def test_native_is_refused_with_the_reason_where_it_was_not_proved(free_home) -> None:
+    kept, _ = proved(free_home)
+    check_runtime(kept, Runtime.NATIVE, trust_native=False, onnxruntime=release("onnxruntime"))
+    check_runtime(kept, Runtime.ISOLATED, trust_native=False, onnxruntime="1.0.0")
+    known = kept.loaded.own
+    failed = msgspec.structs.replace(known, proof=Proof(equal=False, reason="the converted file answers otherwise"))
+    kept = msgspec.structs.replace(kept, loaded=failed)
+    with pytest.raises(Invalid, match="the model cannot run in the gateway's process") as caught:
+        check_runtime(kept, Runtime.NATIVE, trust_native=True, onnxruntime=release("onnxruntime"))
+    assert (caught.value.reason, caught.value.why) == ("not_proved", "the converted file answers otherwise")
+    check_runtime(kept, Runtime.ISOLATED, trust_native=False, onnxruntime="1.0.0")

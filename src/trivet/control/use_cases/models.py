@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterable
+from importlib.metadata import version as release
 from typing import Any
 
 import pyarrow as pa
@@ -188,7 +189,12 @@ def configure(control: Control, caller: Caller, id_or_uuid: int | str, body: Con
         network=body.network,
     )
     if config.runtime is not None:
-        check_runtime(version, config.runtime, trust_native=control.settings.trust_native)
+        check_runtime(
+            version,
+            config.runtime,
+            trust_native=control.settings.trust_native,
+            onnxruntime=release("onnxruntime"),
+        )
     if config.tensor_fields is not None:
         if not FRAMEWORKS[version.framework].tensor_fields:
             raise Invalid(

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from trivet.domain.batching import Batching
 from trivet.domain.encoding import encode
+from trivet.domain.proof import Refused
 from trivet.domain.routes import NativeStep
 from trivet.engine.batch import Batch
 from trivet.engine.limits import MOST_CALL_BYTES
@@ -135,8 +136,9 @@ class NativeSessions:
 
     def _open(self, step: NativeStep, threads: int) -> "Session":
         from trivet.engine.native.opening import open_session
+        from trivet.engine.native.views import Refusing
 
-        return open_session(
+        session = open_session(
             Path(step.path),
             tensor_fields=step.tensor_fields,
             single=step.batch_config == "single",
@@ -148,6 +150,9 @@ class NativeSessions:
             bounds=step.bounds,
             most_bytes=self._most_call_bytes,
         )
+        if step.refused is None or step.refused == Refused():
+            return session
+        return Refusing(session, step.refused)
 
     def _give_up(self, key: bytes, shared: _Shared) -> None:
         shared.users -= 1

@@ -1,17 +1,19 @@
-"""The interface of a native session, and two wrappers: outputs in another shape, and several sessions in a chain."""
+"""The interface of a native session, and wrappers: outputs in another shape, numbers that are refused, sessions in a chain."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from trivet.domain.onnx_calls import OnnxCalls
+from trivet.domain.proof import Refused
 from trivet.engine.batch import Batch
 from trivet.engine.handover import Handover, of_step
 from trivet.errors import Invalid, ModelFailed
 
-__all__ = ["FileSession", "NativeChain", "Reshaped", "Session"]
+__all__ = ["FileSession", "NativeChain", "Refusing", "Reshaped", "Session"]
 
 
 class Session(Protocol):
@@ -81,6 +83,56 @@ class Reshaped:
             for index, (same, shape) in enumerate(zip(self._same, self._shapes, strict=True))
         ]
         return Batch(self.output_schema, columns, answer.rows)
+
+
+class Refusing:
+    """A session that refuses the numbers that the model refuses which it was converted from.
+
+    Args:
+        session: of the converted file.
+        refused: the numbers.
+    """
+
+    def __init__(self, session: FileSession, refused: Refused) -> None:
+        self._session = session
+        self._refused = refused
+        self._floats = [index for index, field in enumerate(session.input_schema) if _has_floats(field.type)]
+        self.input_schema = session.input_schema
+        self.output_schema = session.output_schema
+        self.canned = session.canned
+        self.joins = session.joins
+        self.rectangular = session.rectangular
+
+    @property
+    def calls(self) -> OnnxCalls:
+        """See `FileSession.calls`."""
+        return self._session.calls
+
+    def run(self, batch: Batch, run_options: Any = None) -> Batch:
+        """See `Session.run`.
+
+        Raises:
+            ModelFailed: a number is refused.
+        """
+        for index in self._floats:
+            values = batch.numpy(index)
+            if not np.isfinite(values).all() or self._refused.beyond not in (None, np.inf):
+                self._check(values, batch.schema.field(index).name)
+        return self._session.run(batch, run_options)
+
+    def _check(self, values: np.ndarray, column: str) -> None:
+        limit = self._refused.beyond
+        if self._refused.nan and np.isnan(values).any():
+            what = "NaN"
+        elif limit is not None and (np.abs(values) >= limit).any():
+            what = "infinity" if np.isinf(values).any() else "a number that is too large for float32"
+        else:
+            return
+        raise ModelFailed(f"the model refused the values: {column!r} has {what}")
+
+
+def _has_floats(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind.value_type if pa.types.is_nested(kind) else kind))
 
 
 def _shaped(field: pa.Field, is_scalar: bool) -> pa.Field:

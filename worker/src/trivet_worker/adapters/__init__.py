@@ -20,6 +20,7 @@ ADAPTERS = {
     "onnx": "trivet_worker.adapters.onnx_session:load",
     "sklearn": "trivet_worker.adapters.sklearn_model:load",
     "hugging_face": "trivet_worker.adapters.hugging_face:load",
+    "sklearn_onnx": "trivet_worker.adapters.sklearn_onnx:load",
 }
 """A framework's name, and the function that loads its packages."""
 

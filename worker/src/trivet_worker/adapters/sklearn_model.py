@@ -12,7 +12,7 @@ from mac.exceptions import InferenceDataValidationError
 from trivet_worker.adapters import Columns, PackageFiles
 from trivet_worker.failures import PackageError
 
-__all__ = ["Features", "SklearnAdapter", "answers_of", "load"]
+__all__ = ["METHODS", "Features", "Loaded", "SklearnAdapter", "answers_of", "load", "load_model"]
 
 Method = Callable[[Any], Any]
 
@@ -140,8 +140,26 @@ def answers_of(model: Any, fields: "Sequence[pa.Field]", *, title: str) -> "List
     return found
 
 
+class Loaded(NamedTuple):
+    """A model, how columns become its rows, and the method for each output field."""
+
+    model: Any
+    features: Features
+    answers: "Sequence[tuple[pa.Field, Method]]"
+
+
 def load(package: PackageFiles, stage: "Callable[[str], None]") -> SklearnAdapter:
     """Load the model's file."""
+    loaded = load_model(package, stage)
+    return SklearnAdapter(loaded.features, loaded.answers)
+
+
+def load_model(package: PackageFiles, stage: "Callable[[str], None]") -> Loaded:
+    """Load the model's file, and check that the schemas fit it.
+
+    Raises:
+        PackageError: they do not.
+    """
     file = package.files["model"]
     path = os.path.join(package.root, file)  # noqa: PTH118 - a plain string is enough
     loader = importlib.import_module("skops.io" if file.lower().endswith(".skops") else "joblib")
@@ -159,7 +177,7 @@ def load(package: PackageFiles, stage: "Callable[[str], None]") -> SklearnAdapte
     count = getattr(model, "n_features_in_", None)
     features = Features(list(package.input_schema), names, None if count is None else int(count))
     features.check(title)
-    return SklearnAdapter(features, answers_of(model, list(package.output_schema), title=title))
+    return Loaded(model, features, answers_of(model, list(package.output_schema), title=title))
 
 
 def _shaped(answer: Any, field: pa.Field) -> Any:
