@@ -17,7 +17,7 @@ from trivet.engine.calls import Raw
 from trivet.engine.pipeline import ServedPipeline
 from trivet.engine.proving import Answers, NotEqual, answers_of, batches_of, compare_files, refused_by
 from trivet.engine.served import RawRunner, Runner
-from trivet.errors import Internal, TrivetError, Unsupported
+from trivet.errors import BadPackage, Internal, TrivetError, Unsupported
 from trivet.loading.convert import converting_model, native_model
 from trivet.loading.environments import Report
 from trivet.packaging import discard_package
@@ -107,23 +107,20 @@ class _Attempt:
         )
         async with standalone(self._package, converting, settings=self._settings, report=_silent) as pipeline:
             self.converter = (await _ask(pipeline.runner, "/converter")).decode()
-            file: bytes | None = await _ask(pipeline.runner, "/files/0")
+            files = [await _file(pipeline.runner, 0)]
             table = pa.ipc.open_stream(await _ask(pipeline.runner, "/rows")).read_all()
             rows = await asyncio.to_thread(batches_of, table, inputs)
             self._report("comparing", f"the converted file with the model: {table.num_rows:,} rows")
             answers = await answers_of(self._own.runner, rows, limit_s=ASKING_S)
-            last: NotEqual | None = None
-            for place in range(1, 10):
+            while True:
                 try:
-                    return await self._prove(file or b"", answers)
-                except (NotEqual, TrivetError) as error:
-                    last = NotEqual(error.message if isinstance(error, TrivetError) else str(error))
+                    return await self._prove(files[-1], answers)
+                except (NotEqual, Unsupported, BadPackage) as error:
+                    last = str(error) if isinstance(error, NotEqual) else error.message
                 try:
-                    file = await _ask(pipeline.runner, f"/files/{place}")
-                except TrivetError:
-                    break
-        assert last is not None
-        raise last
+                    files.append(await _file(pipeline.runner, len(files)))
+                except NotEqual:
+                    raise NotEqual(last) from None
 
     async def _prove(self, file: bytes, answers: Answers) -> LoadedModel:
         tolerance, onnxruntime = self._settings.proof_tolerance, release("onnxruntime")
@@ -166,6 +163,19 @@ async def _ask(runner: Runner, path: str) -> bytes:
     if answer.status != 200:
         raise Unsupported(body.decode("utf-8", "replace").partition("\n")[0][:400])
     return body
+
+
+async def _file(runner: Runner, place: int) -> bytes:
+    """A converted file: the first one is the most exact.
+
+    Raises:
+        NotEqual: there is none; the message says why.
+        TrivetError: the call failed.
+    """
+    try:
+        return await _ask(runner, f"/files/{place}")
+    except Unsupported as error:
+        raise NotEqual(error.message) from error
 
 
 def _silent(stage: str, detail: str, done: int | None = None, total: int | None = None) -> None:

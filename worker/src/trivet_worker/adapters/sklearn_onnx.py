@@ -42,8 +42,12 @@ class ConvertingAdapter:
             return RawAnswer(200, "application/octet-stream", self._file(("double", "float")[int(rest[0])]))
         except IndexError:
             return RawAnswer(404, "text/plain", b"there are no more files")
+        except Refused as error:
+            return RawAnswer(422, "text/plain", str(error).encode())
         except Exception as error:  # whatever a converter raises
-            return RawAnswer(422, "text/plain", f"{type(error).__name__}: {error}".encode("utf-8", "replace"))
+            return RawAnswer(
+                422, "text/plain", f"the converter raised {type(error).__name__}: {error}".encode("utf-8", "replace")
+            )
 
     def _rows(self) -> bytes:
         features = self._loaded.features
