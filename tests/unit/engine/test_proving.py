@@ -85,7 +85,7 @@ def test_rows_are_asked_in_calls_of_several_sizes() -> None:
     ],
     ids=["shape", "name", "one row", "all rows", "nan"],
 )
-def test_another_answer_is_said(converted: Any, gives: str, says: str) -> None:
+def test_another_answer_is_a_difference(converted: Any, gives: str, says: str) -> None:
     own = Function(sums)
     with pytest.raises(NotEqual) as caught:
         compared(own, Function(converted, gives), asked(own, MIDDLE))
@@ -167,7 +167,7 @@ def test_a_model_that_refuses_all_rows_proves_nothing() -> None:
         asked(Function(never), MIDDLE)
 
 
-def test_an_ended_worker_is_no_refusal() -> None:
+def test_an_ended_worker_does_not_count_as_a_refusal() -> None:
     def ended(each: np.ndarray) -> np.ndarray:
         raise Unavailable("the worker ended")
 
