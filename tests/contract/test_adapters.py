@@ -154,6 +154,50 @@ class TestScikitLearnModels(AdapterContract):
         super().test_an_answer_that_the_schema_does_not_allow_is_refused(tmp_path, behaviour, path)
 
 
+SCRIPT = """
+import sys, torch
+
+behaviour, file = sys.argv[1:]
+answers = {"loses a row": "x[:-1]", "other type": "x * 0.5"}
+
+
+class Doubler(torch.nn.Module):
+    pass
+
+
+doubler = torch.jit.script(Doubler())
+doubler.define(f'''
+def forward(self, x{', z' if behaviour == 'does not load' else ''}):
+    if int(x.max()) > 999:
+        raise ValueError("x is out of bounds")
+    return {answers.get(behaviour, 'x * 2')}
+''')
+torch.jit.save(doubler, file)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+class TestPyTorchModels(AdapterContract):
+    framework = Framework.PYTORCH
+    load_failure = "the model has 2 inputs"
+    requirements = ("torch==2.13.0",)
+
+    def write(self, folder: Path, behaviour: Behaviour) -> Path:
+        file = folder / "model.pt"
+        words = [str(self.python), "-I", "-W", "ignore", "-c", SCRIPT, behaviour, str(file)]
+        done = subprocess.run(words, capture_output=True, check=False, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return file
+
+    # Its answers have no names.
+    @pytest.mark.parametrize(("behaviour", "path"), [("loses a row", "y"), ("other type", "y")])
+    def test_an_answer_that_the_schema_does_not_allow_is_refused(
+        self, tmp_path: Path, behaviour: Behaviour, path: str
+    ) -> None:
+        super().test_an_answer_that_the_schema_does_not_allow_is_refused(tmp_path, behaviour, path)
+
+
 # The label of each word is its neighbour's among all embeddings, so the answer is exact.
 LABELS = """
 import sys, torch, transformers as hf

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from trivet.domain.batching import BATCHINGS, Batching
-from trivet.domain.frameworks import Framework, Runtime, framework_names
+from trivet.domain.frameworks import Framework, Runtime
 from trivet.domain.network import NETWORKS, NetworkUse
 from trivet.errors import Invalid
 
@@ -50,8 +50,8 @@ PathArgument = Annotated[
 FrameworkOption = Annotated[
     Framework | None,
     typer.Option(
-        help="The model's framework; detected by default.",
-        metavar=f"<{'|'.join(framework_names())}>",
+        metavar="NAME",
+        help="The model's framework, such as 'onnx'; detected by default.",
         rich_help_panel=MODEL,
         show_default=False,
     ),

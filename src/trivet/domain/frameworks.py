@@ -34,6 +34,7 @@ class Framework(StrEnum):
     CUSTOM = "custom"
     PYTHON = "python"
     SKLEARN = "sklearn"
+    PYTORCH = "pytorch"
     HUGGING_FACE_AUTOMATIC_SPEECH_RECOGNITION = "hugging-face-automatic-speech-recognition"
     HUGGING_FACE_FEATURE_EXTRACTION = "hugging-face-feature-extraction"
     HUGGING_FACE_IMAGE_CLASSIFICATION = "hugging-face-image-classification"
@@ -143,6 +144,15 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             ),
             first_try=Runtime.ISOLATED,
         ),
+        Framework.PYTORCH: Facts(
+            title="a PyTorch model",
+            needs="is a .pt2 file, or TorchScript in a .pt, .pth or .ot file",
+            absent="there is no .pt2, .pt, .pth or .ot file",
+            inspector="pytorch",
+            suffixes=(".pt2", ".pt", ".pth", ".ot"),
+            adapter="pytorch",
+            first_try=Runtime.ISOLATED,
+        ),
         **dict.fromkeys(
             HUGGING_FACE,
             Facts(
@@ -215,7 +225,7 @@ class NotTaken:
     fix: str
 
 
-ZIPPED: Final = frozenset({".keras", ".pt", ".pth", ".skops"})
+ZIPPED: Final = frozenset({".keras", ".ot", ".pt", ".pt2", ".pth", ".skops"})
 """Suffixes of model files that are zips in themselves, and not zips of a package."""
 
 ACCEPTED: Final = f"give {listed_suffixes()}, a .zip, or a folder with the package's files"
@@ -229,7 +239,6 @@ _UNPACK: Final = "unpack it, and give the folder or a .zip of it"
 
 NOT_TAKEN: Final[Mapping[str, NotTaken]] = MappingProxyType(
     {
-        **dict.fromkeys((".pt", ".pth"), NotTaken(what="a file that PyTorch wrote", fix=_WRAP)),
         **dict.fromkeys((".h5", ".hdf5"), NotTaken(what="an HDF5 file", fix=_WRAP)),
         ".keras": NotTaken(what="a file that Keras wrote", fix=_WRAP),
         **dict.fromkeys((".pb", ".tflite"), NotTaken(what="a file that TensorFlow wrote", fix=_WRAP)),

@@ -27,7 +27,14 @@ def test_what_workers_run_has_an_adapter(framework: Framework) -> None:
 
 @pytest.mark.parametrize(
     ("file", "found"),
-    [("A.ONNX", (Framework.ONNX,)), ("m.pkl", (Framework.SKLEARN,)), ("m.pt", ()), ("onnx", ()), ("", ())],
+    [
+        ("A.ONNX", (Framework.ONNX,)),
+        ("m.pkl", (Framework.SKLEARN,)),
+        ("m.pt", (Framework.PYTORCH,)),
+        ("m.tar", ()),
+        ("onnx", ()),
+        ("", ()),
+    ],
 )
 def test_a_suffix_says_which_frameworks_wrote_a_file(file: str, found: tuple[Framework, ...]) -> None:
     assert frameworks_of(file) == found
@@ -36,5 +43,6 @@ def test_a_suffix_says_which_frameworks_wrote_a_file(file: str, found: tuple[Fra
 def test_no_file_is_both_taken_and_not_taken() -> None:
     assert not [suffix for suffix in NOT_TAKEN if frameworks_of(f"m{suffix}")]
     assert ACCEPTED == (
-        "give a .joblib file, an .onnx file, a .pickle file, a .pkl file, a .skops file, a .zip, or a folder with the package's files"
+        "give a .joblib file, an .onnx file, an .ot file, a .pickle file, a .pkl file, a .pt file, a .pt2 file, a .pth file, "
+        "a .skops file, a .zip, or a folder with the package's files"
     )

@@ -53,7 +53,8 @@ def test_the_uploaded_name_decides_the_framework(step: Path, identity: Path, sto
 @pytest.mark.parametrize(
     ("file_name", "text"),
     [
-        ("model.pt", "'model.pt' is not a package: files of type '.pt' are not supported"),
+        ("model.tar", "'model.tar' is not a package: files of type '.tar' are not supported"),
+        ("model.pt", "'model.pt' is not a model of PyTorch: it is a zip that holds step.py"),
         ("model", "'model' is not a package: the file name has no suffix"),
         ("model.onnx", "'model.onnx' is a ZIP archive"),
     ],

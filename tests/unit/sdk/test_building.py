@@ -203,8 +203,7 @@ def test_the_examples_of_schemas_in_errors_are_schemas():
 @pytest.mark.parametrize(
     ("name", "what", "fix"),
     [
-        ("m.PTH", "m.PTH is a file that PyTorch wrote", "custom model"),
-        ("m.pt", "PyTorch", "custom model"),
+        ("m.TFLITE", "m.TFLITE is a file that TensorFlow wrote", "custom model"),
         ("m.h5", "HDF5", "custom model"),
         ("m.keras", "Keras", "custom model"),
         ("m.py", "one Python file", "put it into a folder"),
@@ -247,11 +246,10 @@ def test_a_zip_and_its_folder_are_of_one_framework(tmp_path, files, framework):
     assert guess_framework(tmp_path / "package.zip") is framework
 
 
-def test_a_pytorch_file_is_not_a_package_although_it_is_a_zip(tmp_path):
+def test_a_pytorch_file_is_not_a_zipped_package_although_it_is_a_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
         archive.writestr("m/data.pkl", b"")
-    with pytest.raises(Invalid, match="a file that PyTorch wrote"):
-        guess_framework(tmp_path / "m.pt")
+    assert guess_framework(tmp_path / "m.pt") is Framework.PYTORCH
 
 
 def test_errors_that_are_raised_are_those_that_can_be_caught_by_name():

@@ -1,5 +1,6 @@
 """The input and output of an inspector: each framework has a module with `detect` and `inspect`."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Protocol, cast
 from trivet.domain.frameworks import FRAMEWORKS, Framework, frameworks_of
 from trivet.domain.package import Contents, Manifest
 from trivet.errors import BadPackage
-from trivet.packaging.requirements import REQUIREMENTS
+from trivet.packaging.requirements import REQUIREMENTS, names_project, parse_requirements
 from trivet.packaging.settings import SETTINGS_NAME
 from trivet.packaging.sources.resolve import Sources, read_sources
 
@@ -24,10 +25,12 @@ __all__ = [
     "listed",
     "model_file",
     "no_modules",
+    "requirements_of",
 ]
 
 MAX_LISTED = 5
 HEAD_BYTES = 64 << 10
+_PROJECT = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +157,24 @@ def model_file(package: Unpacked, framework: Framework, wrote: Callable[[str], b
         path=package.name,
         reason="no_model",
     )
+
+
+def requirements_of(package: Unpacked, *needs: str, report: Callable[[str], None]) -> tuple[str, ...]:
+    """What the environment of a model file holds: its requirements.txt, and the needs of which that names no project.
+
+    Args:
+        package: the file, and what is beside it.
+        needs: PEP 508 lines.
+        report: called with each note about the requirements.txt.
+
+    Raises:
+        BadPackage: the requirements.txt is wrong.
+    """
+    own: tuple[str, ...] = ()
+    if REQUIREMENTS in package.paths:
+        own = parse_requirements(package.root, package.manifest, report=report)
+    named = [need for need in needs if not any(names_project(line, _PROJECT.split(need, 1)[0]) for line in own)]
+    return (*own, *named)
 
 
 def no_modules(package: Unpacked) -> BadPackage:

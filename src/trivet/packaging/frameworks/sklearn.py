@@ -9,9 +9,8 @@ from typing import Final
 from trivet.domain.frameworks import Framework
 from trivet.domain.package import Contents
 from trivet.errors import BadPackage
-from trivet.packaging.frameworks.inspection import Evidence, Unpacked, found_file, model_file
+from trivet.packaging.frameworks.inspection import Evidence, Unpacked, found_file, model_file, requirements_of
 from trivet.packaging.frameworks.pickled import check_pickle, library_of
-from trivet.packaging.requirements import REQUIREMENTS, names_project, parse_requirements
 
 __all__ = ["detect", "inspect"]
 
@@ -52,13 +51,9 @@ def inspect(package: Unpacked) -> Contents:
                 reason="no_model",
             )
         notes.append(f"a .skops file is safer than {shown}: skops.io.dump(model, 'model.skops') writes one")
-    requirements: tuple[str, ...] = ()
-    if REQUIREMENTS in package.paths:
-        requirements = parse_requirements(package.root, package.manifest, report=notes.append)
     # pandas: a model that was trained with a DataFrame gets one.
-    for need in (PROJECT if version is None else f"{PROJECT}=={version}", *needs, "pandas"):
-        if not any(names_project(line, re.split("[=>]", need)[0]) for line in requirements):
-            requirements = (*requirements, need)
+    release = PROJECT if version is None else f"{PROJECT}=={version}"
+    requirements = requirements_of(package, release, *needs, "pandas", report=notes.append)
     return Contents(files={"model": file}, requirements=requirements, notes=tuple(notes))
 
 
