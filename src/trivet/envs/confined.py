@@ -31,6 +31,7 @@ __all__ = [
 _ENOUGH = 2
 _COPIED = ("simple-", "wheels-", "sdists-", "flat-index-", "interpreter-")
 _LINKED = "archive-"
+_WHEELS = "wheels-"
 _FILES = (
     "UV_CONFIG_FILE",
     "UV_CONSTRAINT",
@@ -166,9 +167,16 @@ def copy_cache(cache: Path, target: Path, *, whole: bool) -> None:
     for bucket in cache.glob("*-v*"):
         with suppress(OSError, shutil.Error):  # another uv may be changing it
             if bucket.name.startswith(_COPIED):
-                shutil.copytree(bucket, target / bucket.name, symlinks=True, dirs_exist_ok=True)
+                ignore = None if whole or not bucket.name.startswith(_WHEELS) else _unpacked
+                shutil.copytree(bucket, target / bucket.name, symlinks=True, dirs_exist_ok=True, ignore=ignore)
             elif whole and bucket.name.startswith(_LINKED):
                 shutil.copytree(bucket.absolute(), target / bucket.name, symlinks=True, copy_function=os.symlink)
+
+
+def _unpacked(folder: str, names: list[str]) -> list[str]:
+    """What a cache says of unpacked wheels: uv believes that they are there, and fails where they are not."""
+    links = (name for name in names if Path(folder, name).is_symlink())
+    return [*links, *(name for name in names if name.endswith((".http", ".rev")))]
 
 
 def take_back(folder: Path) -> None:

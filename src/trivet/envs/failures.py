@@ -22,6 +22,7 @@ __all__ = [
 WHAT = "Could not pip install user provided requirements.txt"
 
 _MAX_EXPLANATION = 2000
+_MAX_SUMMARY = 300
 _DISK_FULL = {
     errno.ENOSPC: "no space is left on the device",
     errno.EDQUOT: "the disk quota is used up",
@@ -35,6 +36,9 @@ _PYTHON = re.compile(
     r"Python (ABI )?(tag|version|implementation)|does not satisfy Python|requires? Python|Requires-Python|Python[<>]=?\d"
 )
 _NO_WHEEL = re.compile(r"Because (\S+?)==\S+ has no (?:usable )?wheels|Wheels are required for `([^`]+)`")
+_BECAUSE = re.compile(r"(?:^|[.:] )(?:And b|B)ecause (.+?)(?:, we can conclude|$)")
+_BUILD = re.compile(r"Failed to (?:download and )?build `([^`]+)`")
+_LAST_ERROR = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Exception): .*$", re.MULTILINE)
 _DISK = re.compile(r"No space left on device|\(os error (28|122|27)\)|File too large|Disk quota|SIGXFSZ")
 
 
@@ -153,6 +157,23 @@ def explanation(stderr: str) -> str:
     return text or "uv printed no reason"
 
 
+def _with_summary(why: str) -> str:
+    """An explanation whose first line says the cause, which uv writes somewhere in its text."""
+    first, _, rest = why.partition("\n")
+    if first.startswith("No solution found") and rest.startswith("Because "):
+        sentence = " ".join(rest.split())
+        causes = [each.removesuffix(".") for each in _BECAUSE.findall(sentence)]
+        return _cut("; ".join(causes)) + (f"\n{rest}" if len(causes) > 1 or "\n" in rest else "")
+    built, errors = _BUILD.match(why), _LAST_ERROR.findall(why)
+    if built is not None and errors:
+        return f"{built[1]} does not build: {_cut(errors[-1].strip())}\n{why}"
+    return why
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_SUMMARY else f"{text[:_MAX_SUMMARY]}…"
+
+
 def is_about_python(stderr: str) -> bool:
     """Whether another Python might work: the resolver says so, or a source distribution does not build for this one."""
     if "No solution found" in stderr:
@@ -172,7 +193,7 @@ def is_disk_full(text: str) -> bool:
 
 def uv_error(stderr: str, *, about: Circumstances, timed_out: bool = False) -> BadEnvironment:
     """The error for a failed call of uv; `stderr` is free of secrets."""
-    why = explanation(stderr)
+    why = _with_summary(explanation(stderr))
     if timed_out:
         fix = "check the network, and whether a source distribution takes too long to build"
         return BadEnvironment(WHAT, why=f"it took too long\n{why}", fix=fix, reason="timed_out")

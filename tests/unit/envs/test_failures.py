@@ -57,11 +57,35 @@ def test_an_error_reads_well():
         NO_SOLUTION + "Because x==1 has no wheels with a matching Python ABI tag (e.g., `cp311`) and you require x==1."
     )
     assert str(uv_error(stderr, about=HERE)) == (
-        "Could not pip install user provided requirements.txt: No solution found when resolving dependencies\n"
-        "Because x==1 has no wheels with a matching Python ABI tag (e.g., `cp311`) and you require x==1.\n"
+        "Could not pip install user provided requirements.txt: "
+        "x==1 has no wheels with a matching Python ABI tag (e.g., `cp311`) and you require x==1\n"
         "  fix ask for a Python that the package has files for (--python, or `python:` in trivet.yaml), or change its "
         "version; this was Python 3.11.7, and there are 3.8.18, 3.11.7"
     )
+
+
+@pytest.mark.parametrize(
+    ("stderr", "first"),
+    [
+        (
+            NO_SOLUTION + "Because a==1 depends on numpy<2 and you require a==1, we can conclude that numpy<2.\n"
+            "And because you require numpy==2, we can conclude that your requirements are unsatisfiable.",
+            "a==1 depends on numpy<2 and you require a==1; you require numpy==2",
+        ),
+        (
+            (
+                "error: Failed to build `x==1.0`\n  cause: The build backend returned an error\n  [stderr]\n"
+                "  ValueError: first\n  ModuleNotFoundError: No module named 'pkg_resources'\nhint: pin it"
+            ),
+            "x==1.0 does not build: ModuleNotFoundError: No module named 'pkg_resources'",
+        ),
+    ],
+    ids=["conflict", "build"],
+)
+def test_the_first_line_of_an_error_says_the_cause(stderr, first):
+    said, _, rest = str(uv_error(stderr, about=HERE).why).partition("\n")
+    assert said == first
+    assert rest.endswith(explanation(stderr).partition("\n")[2])
 
 
 def test_progress_is_not_an_explanation():
