@@ -14,9 +14,10 @@ import msgspec
 import orjson
 import pyarrow as pa
 
-from trivet.engine.batch import Batch, Column
+from trivet.engine.batch import Batch, Column, join_columns
 from trivet.gateway.allowance import Allowance
 from trivet.gateway.formats.json_columns import ColumnBuilder, json_type
+from trivet.gateway.formats.json_pieces import row_groups
 from trivet.gateway.formats.records_lenient import LenientDecoder
 
 __all__ = ["RecordInputs", "RecordsDecoder", "decoding_bytes"]
@@ -125,21 +126,36 @@ class RecordsDecoder:
     def _decoded(self, body: bytes, allowance: Allowance) -> RecordInputs:
         if self._decode is None:
             return self._leniently(body, allowance)
+        count = 0
+        groups: list[list[Column]] = []
         try:
-            rows = self._decode(body)
+            for rows in (self._decode(body),) if len(body) <= LARGE else row_groups(body, self._decode):
+                columns = self._columns(rows)
+                if columns is None:
+                    return self._leniently(body, allowance)
+                groups.append(columns)
+                count += len(rows)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return self._leniently(body, allowance)
-        count = len(rows)
         if count == 0 or (self._plain and body.count(b'"') != count * self._quotes):
             return self._leniently(body, allowance)
+        joined = (
+            groups[0]
+            if len(groups) == 1
+            else [join_columns(parts, field) for *parts, field in zip(*groups, self.schema, strict=True)]
+        )
+        batch = Batch(self.schema, joined, count)
+        return RecordInputs(batch, lambda: self._texts(body, count), nbytes=len(body), allowance=allowance)
+
+    def _columns(self, rows: list[Any]) -> list[Column] | None:
+        """A group of rows as columns; None if the lenient decoder has to read them."""
         columns: list[Column] = []
         for values_of, builder in self._fields:
             column = builder.build(list(map(values_of, rows)))
             if column is None:
-                return self._leniently(body, allowance)
+                return None
             columns.append(column)
-        batch = Batch(self.schema, columns, count)
-        return RecordInputs(batch, lambda: self._texts(body, count), nbytes=len(body), allowance=allowance)
+        return columns
 
     def _leniently(self, body: bytes, allowance: Allowance) -> RecordInputs:
         columns, count, texts = self._lenient.decode(body, allowance)
@@ -148,7 +164,7 @@ class RecordsDecoder:
 
     def _texts(self, body: bytes, count: int) -> list[bytes]:
         if not self._plain:
-            return [bytes(raw) for raw in decode_raw_rows(body)]
+            return [bytes(raw) for rows in row_groups(body, decode_raw_rows) for raw in rows]
         if count == 1:
             return [body[body.index(b"{") : body.rindex(b"}") + 1]]
         pieces = body.split(b"}")

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from trivet.domain.schema import format_type
-from trivet.engine.batch import Column
+from trivet.engine.batch import Column, join_columns
 from trivet.errors import Invalid
 from trivet.gateway.allowance import Allowance
 from trivet.gateway.formats.field_names import check_optional_names, missing_field
 from trivet.gateway.formats.json_columns import ColumnBuilder, list_of
+from trivet.gateway.formats.json_pieces import PIECE_BYTES, row_groups
 from trivet.gateway.formats.json_scalars import Refused, scalar_converter
 from trivet.gateway.formats.widths import row_bytes
 from trivet_worker.tensors import element_type, fixed_shape, numpy_dtype
@@ -28,6 +29,7 @@ decode_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 decode_value = msgspec.json.Decoder().decode
 
 POINTER_BYTES = 8
+ROWS_AT_ONCE = 4096
 FORMAT = 'send a list of records, [{"field": value, …}, …] (pandas: df.to_json(orient="records"))'
 
 
@@ -60,7 +62,10 @@ class LenientDecoder:
         texts = [
             b"{" + b",".join(msgspec.json.encode(k) + b":" + bytes(v) for k, v in row.items()) + b"}" for row in rows
         ]
-        return columns, len(rows), texts
+        while rows:
+            # To free a million rows at once holds Python's lock for half a second.
+            del rows[-ROWS_AT_ONCE:]
+        return columns, len(texts), texts
 
     def _check_names(self, rows: Sequence[dict[str, msgspec.Raw]]) -> None:
         known = set(self._schema.names)
@@ -117,11 +122,18 @@ class LenientDecoder:
         raws = [row[field.name] for row in rows if field.name in row]
         if len(raws) != len(rows):
             return None
+        decode, builder = self._plain[field.name]
+        rows_each = max(1, PIECE_BYTES * len(raws) // max(1, sum(map(len, raws))))
+        columns: list[Column] = []
         try:
-            decode, builder = self._plain[field.name]
-            return builder.build(decode(b"[" + b",".join(raws) + b"]"))
+            for start in range(0, len(raws), rows_each):
+                column = builder.build(decode(b"[" + b",".join(raws[start : start + rows_each]) + b"]"))
+                if column is None:
+                    return None
+                columns.append(column)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
+        return columns[0] if len(columns) == 1 else join_columns(columns, field)
 
 
 def _spend_absent(field: pa.Field, rows: int, allowance: Allowance) -> None:
@@ -151,7 +163,7 @@ def _rows(body: bytes) -> list[dict[str, msgspec.Raw]]:
         raise Invalid("the body is empty", fix=FORMAT)
     try:
         str(body, "utf-8")
-        rows = decode_rows(body)
+        rows = _decoded(body)
     except UnicodeDecodeError as error:
         raise Invalid(
             "the body is not valid UTF-8",
@@ -173,6 +185,13 @@ def _rows(body: bytes) -> list[dict[str, msgspec.Raw]]:
     if not rows:
         raise Invalid("the request has no rows", fix="send at least one record")
     return rows
+
+
+def _decoded(body: bytes) -> list[dict[str, msgspec.Raw]]:
+    try:
+        return [row for rows in row_groups(body, decode_rows) for row in rows]
+    except (msgspec.MsgspecError, RecursionError):
+        return decode_rows(body)  # its error counts rows and bytes from the body's start
 
 
 def _located(message: str) -> tuple[str, str]:
