@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 if TYPE_CHECKING:
     from trivet.sdk.model import ModelVersion
     from trivet.sdk.pipeline import Pipeline
+    from trivet.sdk.pipeline_state import PipelineVersion
     from trivet.sdk.workspace import Workspace
 
-__all__ = ["ModelVersionList", "PipelineList", "Shown", "WorkspaceList", "shown_time", "table_of"]
+__all__ = [
+    "ModelVersionList",
+    "PipelineList",
+    "PipelineVersionList",
+    "Shown",
+    "WorkspaceList",
+    "shown_time",
+    "table_of",
+]
 
 T = TypeVar("T")
 
@@ -61,6 +70,17 @@ class PipelineList(Shown["Pipeline"]):
     @staticmethod
     def row(thing: "Pipeline") -> dict[str, Any]:
         """A pipeline's row."""
+        return thing._shown()  # noqa: SLF001
+
+
+class PipelineVersionList(Shown["PipelineVersion"]):
+    """The deploys of a pipeline."""
+
+    empty = "(no pipeline versions)"
+
+    @staticmethod
+    def row(thing: "PipelineVersion") -> dict[str, Any]:
+        """A version's row."""
         return thing._shown()  # noqa: SLF001
 
 

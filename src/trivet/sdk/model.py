@@ -10,7 +10,7 @@ from trivet.errors import Invalid
 from trivet.sdk import operations, progress, waits
 from trivet.sdk.calls import Operation, Platform
 from trivet.sdk.config import DynamicBatchingConfig
-from trivet.sdk.lists import shown_time, table_of
+from trivet.sdk.lists import ModelVersionList, shown_time, table_of
 from trivet.sdk.short_tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
@@ -360,7 +360,7 @@ class ModelVersion(ModelState):
         found = self._client.run(runtime_logs(self.version(), limit=limit, since=since, request_id=request_id))
         return "\n".join(shown_line(line) for line in found["lines"])
 
-    def versions(self) -> list[Self]:
+    def versions(self) -> ModelVersionList:
         """All versions of the same model, the newest first."""
         found = self._client.run(
             operations.call(
@@ -369,7 +369,7 @@ class ModelVersion(ModelState):
                 query={"workspace": self._document["workspace"]},
             )
         )
-        return [type(self)(self._client, each) for each in found["versions"]]
+        return ModelVersionList(type(self)(self._client, each) for each in found["versions"])
 
 
 def upload_logs(uuid: str) -> Operation[str]:

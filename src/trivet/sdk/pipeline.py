@@ -9,7 +9,7 @@ from trivet.errors import Invalid, NotFound, TrivetError
 from trivet.sdk import answers, frames, operations, waits
 from trivet.sdk.calls import Platform
 from trivet.sdk.given_rows import split_rows
-from trivet.sdk.lists import table_of
+from trivet.sdk.lists import PipelineVersionList, table_of
 from trivet.sdk.parallel import ask_all, join_answers, name_row
 from trivet.sdk.pipeline_state import DEPLOY_S, INFER_S, PipelineState, PipelineVersion, live_facts
 from trivet.sdk.row_errors import OnError, checked_on_error
@@ -38,10 +38,10 @@ class Pipeline(PipelineState):
         super().__init__(document, version=version)
         self._client = client
 
-    def versions(self) -> list[PipelineVersion]:
+    def versions(self) -> PipelineVersionList:
         """Every deploy, the newest first."""
         self._refresh()
-        return [PipelineVersion(self.name(), each) for each in self._document["versions"]]
+        return PipelineVersionList(PipelineVersion(self.name(), each) for each in self._document["versions"])
 
     def deploy(
         self,

@@ -51,16 +51,16 @@ class PipelineVersion:
         return f"PipelineVersion({self._pipeline!r}, {self.name()!r}, number={self.number})"
 
     def _repr_html_(self) -> str:
-        steps = ", ".join(step["name"] for step in self._document["steps"] if step["step"] == "model")
-        return table_of(
-            {
-                "pipeline": self._pipeline,
-                "number": self.number,
-                "version": self.name(),
-                "created": self.create_time(),
-                "steps": steps,
-            }
-        )
+        return table_of(self._shown())
+
+    def _shown(self) -> dict[str, Any]:
+        return {
+            "pipeline": self._pipeline,
+            "number": self.number,
+            "version": self.name(),
+            "created": self.create_time(),
+            "steps": ", ".join(step["name"] for step in self._document["steps"] if step["step"] == "model"),
+        }
 
 
 def live_facts(name: str, document: Mapping[str, Any], *, workspace: str) -> Operation[dict[str, Any]]:

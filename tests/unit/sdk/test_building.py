@@ -18,12 +18,12 @@ from trivet.domain.frameworks import Framework
 from trivet.errors import Invalid, NotFound, Unsupported
 from trivet.sdk.calls import Reply, checked
 from trivet.sdk.connecting import find_token, find_url
-from trivet.sdk.lists import ModelVersionList, PipelineList, WorkspaceList
+from trivet.sdk.lists import ModelVersionList, PipelineList, PipelineVersionList, WorkspaceList
 from trivet.sdk.log_files import LogFiles, read_size
 from trivet.sdk.model import ModelState
 from trivet.sdk.operations import schema_text
 from trivet.sdk.packing import as_file, guess_framework
-from trivet.sdk.pipeline_state import PipelineState
+from trivet.sdk.pipeline_state import PipelineState, PipelineVersion
 from trivet.sdk.steps import Steps
 
 NOW = "2024-07-22T20:45:56+00:00"
@@ -180,8 +180,12 @@ def test_lists_are_tables_in_a_notebook_with_a_text_when_empty():
     assert repr(models) == repr([MODEL])
     pipelines = PipelineList([PipelineState(pipeline(("v1", [])))])
     assert "<td>v1</td>" in pipelines._repr_html_()
-    assert [str(kind()) for kind in (ModelVersionList, PipelineList, WorkspaceList)] == [
-        "(no model versions)", "(no pipelines)", "(no workspaces)",
+    version = {"id": 3, "uuid": "v1", "number": 2, "created_at": "2025-05-21T17:41:25+00:00", "steps": []}
+    page = PipelineVersionList([PipelineVersion("<p>", version)])._repr_html_()
+    assert "<th>number</th><th>version</th><th>created</th><th>steps</th>" in page
+    assert "<td>&lt;p&gt;</td><td>2</td><td>v1</td>" in page
+    assert [str(kind()) for kind in (ModelVersionList, PipelineList, PipelineVersionList, WorkspaceList)] == [
+        "(no model versions)", "(no pipelines)", "(no pipeline versions)", "(no workspaces)",
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import trivet
 from trivet.errors import Conflict, NotFound, TrivetError
 from trivet.sdk import pipeline as sdk
 from trivet.sdk.calls import Platform
+from trivet.sdk.lists import PipelineVersionList
 from trivet.sdk.row_errors import OnError
 from trivet.sdk.short_tracebacks import short_tracebacks
 from trivet.sdk.steps import Steps
@@ -92,10 +93,10 @@ class Pipeline(trivet.Pipeline):
         self._drafts[self.id()] = self._steps
         return self
 
-    def versions(self) -> list[sdk.PipelineVersion]:
+    def versions(self) -> PipelineVersionList:
         """Every deploy, the newest first."""
         self._refresh()
-        return [PipelineVersion(self.name(), each) for each in self._document["versions"]]
+        return PipelineVersionList(PipelineVersion(self.name(), each) for each in self._document["versions"])
 
     @property
     def _deployment(self) -> Deployment:
