@@ -23,6 +23,8 @@ __all__ = [
     "to_frame",
 ]
 
+INPUTS_NOT_NULL = b"trivet.inputs"
+"""Metadata of an answer whose inputs are shown as not null."""
 PARTS = {"time": 0, "in": 1, "out": 2, "anomaly": 3, "metadata": 4, "error": 5}
 
 
@@ -116,13 +118,17 @@ def _with_nulls(values: list[Any], column: Any) -> Any:
 
 
 def answered_table(table: "pa.Table", *, is_sorted: bool) -> "pa.Table":
-    """In the reference's form: no metadata; `time` and `in.*` are nullable, `out.*` is not."""
+    """In the reference's form: no metadata; `time` is nullable, `out.*` is not, and `in.*` is where the first model is an ONNX file.
+
+    A column with nulls is always nullable.
+    """
     import pyarrow as pa
 
+    nullable_parts = {"time", "error"} if INPUTS_NOT_NULL in (table.schema.metadata or {}) else {"time", "in", "error"}
     columns, fields = [], []
     for name in order_columns(table.column_names, is_sorted=is_sorted):
         column = table[name].cast(pa.timestamp("ms")) if name == "time" else table[name]
-        nullable = name.partition(".")[0] in {"time", "in", "error"} or column.null_count > 0
+        nullable = name.partition(".")[0] in nullable_parts or column.null_count > 0
         columns.append(column)
         fields.append(pa.field(name, column.type, nullable=nullable))
     return pa.table(columns, schema=pa.schema(fields))

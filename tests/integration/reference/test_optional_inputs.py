@@ -38,6 +38,10 @@ DOCUMENTED = pytest.mark.parametrize(
 )
 
 
+def test_an_answer_says_that_its_inputs_are_those_of_a_package(service):
+    assert service.table(pa.table(EVERYTHING, schema=INPUTS)).schema.metadata == {b"trivet.inputs": b"not null"}
+
+
 def records(columns):
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

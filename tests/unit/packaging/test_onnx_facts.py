@@ -51,3 +51,8 @@ def test_a_file_that_says_little_is_described_in_short(tmp_path):
 def test_a_file_that_lists_its_weights_as_inputs_says_so(tmp_path):
     facts = onnx_facts(saved(tmp_path, operator="MatMul"))
     assert facts[-1] == "weights that the file lists as inputs: 'w'"
+
+
+def test_outputs_that_select_rows_are_named(tmp_path):
+    facts = onnx_facts(saved(tmp_path, operator="Compress"))
+    assert facts[-1] == "outputs whose number of rows may depend on values: 'y'"

@@ -210,6 +210,24 @@ def test_a_table_comes_back_as_the_reference_has_it():
     )
 
 
+def test_the_inputs_of_a_package_come_back_as_the_reference_has_them():
+    """As the document on optional inputs prints them; a column that has nulls does not say that it has none."""
+    columns = {
+        "in.input_1": pa.array([[1.0, 2.0]], pa.list_(pa.float32())),
+        "in.multiply_factor": pa.array([None], pa.int32()),
+        "out.output": pa.array([[1.0, 2.0]], pa.list_(pa.float64())),
+    }
+    answered = pa.table(columns).replace_schema_metadata({"trivet.inputs": "not null"})
+    found = answers.answer_of(pa.table({"input_1": [[1.0, 2.0]]}), arrow_reply(answered), is_sorted=True)
+    assert found.schema.to_string(show_schema_metadata=True) == (
+        "in.input_1: list<item: float> not null\n"
+        "  child 0, item: float\n"
+        "in.multiply_factor: int32\n"
+        "out.output: list<item: double> not null\n"
+        "  child 0, item: double"
+    )
+
+
 @pytest.mark.parametrize("data", [FRAME, [{"a": 1}], pa.table({"a": [1]})])
 def test_an_invalid_answer_is_an_internal_error(data):
     with pytest.raises(Internal, match="answer is not"):

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from trivet.domain.frameworks import Framework
 from trivet.errors import NotAcceptable, TrivetError
 from trivet.gateway.allowance import Allowance, uncounted_rows
 from trivet.gateway.answer import Answer
@@ -142,7 +143,12 @@ class _Exchanges:
         pipeline = live.pipeline
         last = pipeline.steps[-1]
         last_model = orjson.dumps({"model_name": last.name, "model_sha": last.sha}).decode()
-        self._stamp = Stamp(last_model=last_model, pipeline_version=pipeline.version, partition=partition)
+        self._stamp = Stamp(
+            last_model=last_model,
+            pipeline_version=pipeline.version,
+            partition=partition,
+            runs_package=pipeline.steps[0].framework != Framework.ONNX,
+        )
         self._input_schema = pipeline.runner.input_schema
         self._output_schema = pipeline.runner.output_schema
         self._checks = () if pipeline.checks is None else pipeline.checks.names

@@ -26,6 +26,8 @@ METADATA_BYTES = 40
 SLACK = 16 * 2**10
 SLACK_A_COLUMN = 4 * 2**10
 ELAPSED = pa.list_(pa.field("steps", pa.uint64(), nullable=False))
+PACKAGE_INPUTS = {"trivet.inputs": "not null"}
+"""Tells clients to show inputs as not null."""
 DROPPED = pa.list_(pa.field("item", pa.string()))
 
 
@@ -41,6 +43,7 @@ class ArrowWriter:
     def __init__(self, selection: Selection, stamp: Stamp, *, stream: bool) -> None:
         self._selection = selection
         self._stamp = stamp
+        self._metadata = PACKAGE_INPUTS if stamp.runs_package else None
         texts = (stamp.last_model, stamp.pipeline_version, stamp.partition)
         self._bytes_a_row = METADATA_BYTES + sum(map(len, texts)) if selection.touches("metadata") else 0
         self._echoes = selection.touches("in")
@@ -66,7 +69,8 @@ class ArrowWriter:
     def body(self, columns: Sequence[tuple[pa.Field, pa.Array]]) -> memoryview:
         """An Arrow body with these columns."""
         batch = pa.RecordBatch.from_arrays(
-            [array for _, array in columns], schema=pa.schema([field for field, _ in columns])
+            [array for _, array in columns],
+            schema=pa.schema([field for field, _ in columns], metadata=self._metadata),
         )
         # A buffer is copied each time it grows, so start with about the right size.
         buffer = pa.allocate_buffer(batch.nbytes + SLACK + SLACK_A_COLUMN * batch.num_columns)

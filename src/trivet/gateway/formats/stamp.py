@@ -13,8 +13,10 @@ class Stamp:
         last_model: JSON text `{"model_name": …, "model_sha": …}`, as the reference has it: a string inside a string.
         pipeline_version: UUID of what is being served.
         partition: the process that answered.
+        runs_package: whether the first model is not an ONNX file: clients show its inputs as not null, as the reference's do.
     """
 
     last_model: str
     pipeline_version: str
     partition: str
+    runs_package: bool = False

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trivet.domain.onnx_graph import optional_inputs, weights_among_inputs
+from trivet.domain.onnx_graph import optional_inputs, outputs_that_select, weights_among_inputs
 from trivet.packaging.frameworks.onnx_tensors import quoted
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def _facts(model: "onnx.ModelProto") -> Iterator[str]:
     for what, names in (
         ("inputs with a default, which are optional", optional_inputs(model)),
         ("weights that the file lists as inputs", weights_among_inputs(model)),
+        ("outputs whose number of rows may depend on values", sorted(outputs_that_select(model))),
     ):
         if names:
             yield f"{what}: {_listed(map(quoted, names))}"
