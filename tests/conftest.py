@@ -102,6 +102,16 @@ def shared_home() -> Path:
     return home.resolve()
 
 
+@pytest.fixture(scope="session")
+def first_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog as a first start creates it, for copies: to create it takes half a second of a processor."""
+    from trivet.catalog import open_catalog
+
+    path = tmp_path_factory.mktemp("catalog") / "catalog.db"
+    open_catalog(f"sqlite:///{path}").close()
+    return path
+
+
 @pytest.fixture
 def free_home(tmp_path: Path, shared_home: Path) -> Iterator[Path]:
     """A fresh home that nobody else sees, but for its environments, which are the shared ones."""
@@ -220,10 +230,10 @@ class Postgres:
         with psycopg.connect(self.url(database), autocommit=True, connect_timeout=5) as connection:
             connection.execute(statement)
 
-    def new_database(self) -> str:
-        """The URL of an empty database."""
+    def new_database(self, *, template: str = "template0") -> str:
+        """The URL of an empty database, or of a copy."""
         name = f"t{uuid4().hex}"
-        self.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
+        self.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {template}")
         return self.url(name)
 
 

@@ -1,5 +1,6 @@
 """Real platforms, started as users start them: `trivet up` in a home of its own, on ports of its own."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,16 +15,23 @@ from trivet_tests.platform import Platform
 
 
 @pytest.fixture
-def platform(free_home: Path) -> Iterator[Platform]:
+def started_home(free_home: Path, first_catalog: Path) -> Path:
+    """A home of the test's own after a first start."""
+    shutil.copy(first_catalog, free_home / "catalog.db")
+    return free_home
+
+
+@pytest.fixture
+def platform(started_home: Path) -> Iterator[Platform]:
     """A platform of the test's own."""
-    running = Platform(home=free_home).start()
+    running = Platform(home=started_home).start()
     yield running
     code = running.stop()
     assert code == 0, running.log()
 
 
 @pytest.fixture(scope="module")
-def start_platform(module_home: Path) -> Callable[..., AbstractContextManager[Platform]]:
+def start_platform(module_home: Path, first_catalog: Path) -> Callable[..., AbstractContextManager[Platform]]:
     """`with start_platform(TRIVET_DATABASE_URL=…) as running:` for the tests of a module. Its home is new each time."""
 
     @contextmanager
@@ -31,6 +39,7 @@ def start_platform(module_home: Path) -> Callable[..., AbstractContextManager[Pl
         home = module_home / uuid4().hex[:8]
         home.mkdir(mode=0o700)
         (home / "envs").symlink_to((module_home / "envs").resolve(), target_is_directory=True)
+        shutil.copy(first_catalog, home / "catalog.db")
         running = Platform(home=home, environ=environ).start()
         try:
             yield running
@@ -49,12 +58,12 @@ def shared_platform(start_platform: Callable[..., AbstractContextManager[Platfor
 
 
 @pytest.fixture
-def platform_in(free_home: Path) -> Iterator[Callable[..., Platform]]:
+def platform_in(started_home: Path) -> Iterator[Callable[..., Platform]]:
     """A platform that the test starts itself, in a home of its own: `platform_in(environ={…})`."""
     made: list[Platform] = []
 
     def make(**environ: str) -> Platform:
-        made.append(Platform(home=free_home, environ=environ))
+        made.append(Platform(home=started_home, environ=environ))
         return made[-1]
 
     yield make

@@ -1,8 +1,10 @@
 """A catalog in each kind of database, and helpers to fill it."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,9 +25,36 @@ def url(request, tmp_path: Path) -> str:
     return request.getfixturevalue("postgres_url")
 
 
+@pytest.fixture(scope="session")
+def first_database(postgres_server: Any) -> str:
+    """The name of a PostgreSQL database with a catalog as a first start creates it, for copies."""
+    url = postgres_server.new_database()
+    open_catalog(url).close()
+    return str(url.rpartition("/")[2])
+
+
 @pytest.fixture
-def catalog(url: str) -> Iterator[Catalog]:
-    opened = open_catalog(url)
+def created_sqlite(first_catalog: Path, tmp_path: Path) -> str:
+    """The URL of a catalog as a first start creates it, in SQLite."""
+    return f"sqlite:///{shutil.copy(first_catalog, tmp_path / 'created.db')}"
+
+
+@pytest.fixture
+def created_postgres(postgres_server: Any, first_database: str) -> str:
+    """The URL of a catalog as a first start creates it, in PostgreSQL."""
+    return str(postgres_server.new_database(template=first_database))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def created_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a catalog as a first start creates it."""
+    kinds = {"sqlite": "created_sqlite", "postgresql": "created_postgres"}
+    return str(request.getfixturevalue(kinds[request.param]))
+
+
+@pytest.fixture
+def catalog(created_url: str) -> Iterator[Catalog]:
+    opened = open_catalog(created_url)
     yield opened
     opened.close()
 

@@ -103,9 +103,9 @@ def test_a_write_whose_nth_statement_fails_changes_nothing(prepared, write) -> N
 
 
 @pytest.mark.parametrize("write", ["add a model", "redeploy", "delete a pipeline"])
-def test_a_process_that_dies_at_the_nth_statement_changes_nothing(prepared, url, write) -> None:
+def test_a_process_that_dies_at_the_nth_statement_changes_nothing(prepared, created_url, write) -> None:
     before, nth = contents(prepared.catalog), 0
-    run = [sys.executable, __file__, url, write]
+    run = [sys.executable, __file__, created_url, write]
     with subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         while True:
             nth += 1
@@ -124,10 +124,10 @@ def test_a_process_that_dies_at_the_nth_statement_changes_nothing(prepared, url,
 
 class TestSqlite:
     @pytest.fixture
-    def url(self, tmp_path) -> str:
-        return f"sqlite:///{tmp_path / 'catalog.db'}"
+    def created_url(self, created_sqlite) -> str:
+        return created_sqlite
 
-    def test_a_full_disk_is_reported_and_loses_no_data(self, prepared, url) -> None:
+    def test_a_full_disk_is_reported_and_loses_no_data(self, prepared, created_url) -> None:
         catalog = prepared.catalog
         limit = [0]
 
@@ -164,13 +164,13 @@ class TestSqlite:
         with pytest.raises(Unavailable, match="the catalog is read-only"):
             prepared.catalog.check_writable()
 
-    def test_a_writer_waits_for_another_process_up_to_a_limit(self, prepared, url) -> None:
+    def test_a_writer_waits_for_another_process_up_to_a_limit(self, prepared, created_url) -> None:
         catalog = prepared.catalog
         event.listen(
             catalog._database.engine, "connect", lambda it, _: it.execute("PRAGMA busy_timeout = 1000").close()
         )
         catalog._database.engine.dispose()
-        other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+        other = sqlite3.connect(created_url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(0.2, lambda: other.execute("ROLLBACK"))
         timer.start()
@@ -185,8 +185,8 @@ class TestSqlite:
         catalog.deployments.deploy(1, steps=(), config=CONFIG)
 
     @pytest.mark.parametrize("replaced", [False, True])
-    def test_no_write_succeeds_after_the_file_was_removed(self, prepared, url, replaced) -> None:
-        path = Path(url.removeprefix("sqlite:///"))
+    def test_no_write_succeeds_after_the_file_was_removed(self, prepared, created_url, replaced) -> None:
+        path = Path(created_url.removeprefix("sqlite:///"))
         path.rename(path.with_suffix(".old"))
         if replaced:
             path.touch()
@@ -196,19 +196,19 @@ class TestSqlite:
 
 class TestPostgres:
     @pytest.fixture
-    def url(self, postgres_url) -> str:
-        return postgres_url
+    def created_url(self, created_postgres) -> str:
+        return created_postgres
 
-    def test_cut_connections_are_made_again(self, prepared, postgres_server, url) -> None:
-        cut_connections(postgres_server, url)
+    def test_cut_connections_are_made_again(self, prepared, postgres_server, created_url) -> None:
+        cut_connections(postgres_server, created_url)
         assert len(prepared.catalog.deployments.all()) == 2
-        cut_connections(postgres_server, url)
+        cut_connections(postgres_server, created_url)
         prepared.catalog.deployments.undeploy(1)
 
-    def test_a_database_is_used_again_after_an_outage(self, prepared, postgres_server, url) -> None:
-        name = url.rpartition("/")[2]
+    def test_a_database_is_used_again_after_an_outage(self, prepared, postgres_server, created_url) -> None:
+        name = created_url.rpartition("/")[2]
         postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        cut_connections(postgres_server, url)
+        cut_connections(postgres_server, created_url)
         for ask in (prepared.catalog.revision, lambda: prepared.catalog.deployments.undeploy(1)):
             began = time.monotonic()
             with pytest.raises(Unavailable) as caught:
@@ -219,8 +219,10 @@ class TestPostgres:
         postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert prepared.catalog.deployments.undeploy(1).generation == 2
 
-    def test_a_read_only_server_can_be_read_and_refuses_writes(self, prepared, postgres_server, url) -> None:
-        postgres_server.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
+    def test_a_read_only_server_can_be_read_and_refuses_writes(self, prepared, postgres_server, created_url) -> None:
+        postgres_server.execute(
+            f"ALTER DATABASE {created_url.rpartition('/')[2]} SET default_transaction_read_only = on"
+        )
         prepared.catalog._database.engine.dispose()
         assert len(prepared.catalog.deployments.all()) == 2
         with pytest.raises(Unavailable) as caught:
@@ -229,11 +231,11 @@ class TestPostgres:
         with pytest.raises(Unavailable, match="the catalog is read-only"):
             prepared.catalog.check_writable()
 
-    def test_a_held_lock_is_waited_for_within_limits(self, prepared, url) -> None:
+    def test_a_held_lock_is_waited_for_within_limits(self, prepared, created_url) -> None:
         engine = prepared.catalog._database.engine
         event.listen(engine, "connect", lambda it, _: (it.execute("SET lock_timeout = 300"), it.commit()))
         engine.dispose()
-        with psycopg.connect(url) as other:
+        with psycopg.connect(created_url) as other:
             other.execute("UPDATE catalog_state SET revision = revision")
             with pytest.raises(Unavailable) as caught:
                 prepared.catalog.deployments.undeploy(1)
@@ -258,10 +260,10 @@ for _ in range(25):
 """
 
 
-def test_deploys_from_two_processes_are_all_kept_and_the_last_one_wins(prepared, url) -> None:
+def test_deploys_from_two_processes_are_all_kept_and_the_last_one_wins(prepared, created_url) -> None:
     at = str(time.time() + 2)
     processes = [
-        subprocess.Popen([sys.executable, "-c", DEPLOYER, url, at, by], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", DEPLOYER, created_url, at, by], stdout=subprocess.PIPE, text=True)
         for by in ("one", "two")
     ]
     deploys = [line.split() for process in processes for line in process.communicate(timeout=60)[0].splitlines()]

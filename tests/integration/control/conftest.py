@@ -173,14 +173,6 @@ def zip_of() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
-def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database as a first start makes it."""
-    path = tmp_path_factory.mktemp("catalog") / "catalog.db"
-    open_catalog(f"sqlite:///{path}").close()
-    return path
-
-
-@pytest.fixture(scope="session")
 def routes() -> tuple[PartsOfTest, FastAPI]:
     """The routes of the control plane that is in use."""
     parts: Any = PartsOfTest()
@@ -188,12 +180,12 @@ def routes() -> tuple[PartsOfTest, FastAPI]:
 
 
 @pytest.fixture
-def api(tmp_path: Path, empty_catalog: Path, routes: tuple[PartsOfTest, FastAPI]) -> Iterator[Api]:
+def api(tmp_path: Path, first_catalog: Path, routes: tuple[PartsOfTest, FastAPI]) -> Iterator[Api]:
     """A control plane of the test's own, in an empty home."""
     (tmp_path / "uploads").mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "blobs").mkdir()
-    shutil.copyfile(empty_catalog, tmp_path / "catalog.db")
+    shutil.copy(first_catalog, tmp_path / "catalog.db")
     catalog = open_catalog(f"sqlite:///{tmp_path}/catalog.db")
     silent: dict[str, str] = {}
     flushes: list[int] = []

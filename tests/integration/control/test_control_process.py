@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -96,10 +97,22 @@ class Process:
 
 
 @pytest.fixture
-def process_in(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+def empty_home(tmp_path: Path) -> Path:
+    """A home of the test's own."""
+    (tmp_path / "home" / "run").mkdir(parents=True)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def started_home(empty_home: Path, first_catalog: Path) -> None:
+    """The same home after a first start."""
+    shutil.copy(first_catalog, empty_home / "catalog.db")
+
+
+@pytest.fixture
+def process_in(empty_home: Path) -> Iterator[Callable[..., Process]]:
     """`process_in()` is a control process in a home of the test's own."""
-    home = tmp_path / "home"
-    (home / "run").mkdir(parents=True)
+    home = empty_home
     made: list[Process] = []
 
     def make(
@@ -155,6 +168,7 @@ def test_it_starts_in_an_empty_home_and_ends_on_a_signal(process_in) -> None:
     assert process.log() == ""
 
 
+@pytest.mark.usefixtures("started_home")
 def test_what_was_acknowledged_survives_a_kill(process_in) -> None:
     process = process_in().answering()
     with process.client() as client:
@@ -168,6 +182,7 @@ def test_what_was_acknowledged_survives_a_kill(process_in) -> None:
     assert blobs_in(process.home) == [version["sha"]]
 
 
+@pytest.mark.usefixtures("started_home")
 def test_an_upload_interrupted_by_a_kill_can_be_sent_again(process_in) -> None:
     process = process_in().answering()
     with process.client() as client:
@@ -185,6 +200,7 @@ def test_an_upload_interrupted_by_a_kill_can_be_sent_again(process_in) -> None:
     assert list((process.home / "uploads").iterdir()) == []
 
 
+@pytest.mark.usefixtures("started_home")
 def test_an_upload_interrupted_by_its_client_leaves_nothing(process_in) -> None:
     process = process_in().answering()
     with process.client() as client:
@@ -197,6 +213,7 @@ def test_an_upload_interrupted_by_its_client_leaves_nothing(process_in) -> None:
     assert "Traceback" not in process.log()
 
 
+@pytest.mark.usefixtures("started_home")
 def test_a_stop_waits_for_a_running_upload_but_not_for_a_stalled_one(process_in) -> None:
     process = process_in(drain_s=1.0).answering()
     with process.client() as client:
@@ -223,6 +240,7 @@ def test_a_stop_waits_for_a_running_upload_but_not_for_a_stalled_one(process_in)
     assert process.process.returncode == 0
 
 
+@pytest.mark.usefixtures("started_home")
 def test_a_second_signal_cuts_a_running_upload(process_in) -> None:
     process = process_in(drain_s=50.0).answering()
     with process.client() as client:
@@ -238,6 +256,7 @@ def test_a_second_signal_cuts_a_running_upload(process_in) -> None:
     assert "Traceback" not in process.log()
 
 
+@pytest.mark.usefixtures("started_home")
 def test_a_stop_does_not_wait_for_those_who_wait_for_events(process_in) -> None:
     process = process_in(drain_s=25.0).answering()
     answers: list[int] = []
@@ -256,6 +275,7 @@ def test_a_stop_does_not_wait_for_those_who_wait_for_events(process_in) -> None:
     assert answers == [200]
 
 
+@pytest.mark.usefixtures("started_home")
 def test_it_is_ready_once_supervisor_and_gateway_answer(process_in) -> None:
     process = process_in().answering()
     answer = httpx.get(f"{process.url}/readyz")
@@ -303,6 +323,7 @@ def deployed(process: Process) -> None:
         assert client.post("/v1/pipelines/pipe/deploy", json=body).status_code == 202
 
 
+@pytest.mark.usefixtures("started_home")
 def test_readiness_says_when_the_package_of_a_deployed_model_is_gone(process_in) -> None:
     process = process_in().answering()
     deployed(process)
@@ -313,6 +334,7 @@ def test_readiness_says_when_the_package_of_a_deployed_model_is_gone(process_in)
     assert (answer.json()["database"], answer.json()["packages"]) == ("ready", "a deployed model's package is missing")
 
 
+@pytest.mark.usefixtures("started_home")
 def test_readiness_says_when_the_database_file_is_gone(process_in) -> None:
     process = process_in().answering()
     with process.client() as client:
@@ -322,6 +344,7 @@ def test_readiness_says_when_the_database_file_is_gone(process_in) -> None:
     assert httpx.get(f"{process.url}/readyz", timeout=60).json()["database"] == "the catalog's database file is gone"
 
 
+@pytest.mark.usefixtures("started_home")
 def test_logs_are_read_once_the_gateway_says_that_they_are_written(process_in) -> None:
     process = process_in().answering()
     deployed(process)
@@ -351,6 +374,7 @@ def test_logs_are_read_once_the_gateway_says_that_they_are_written(process_in) -
     assert hung_up_after_s[0] < 0.75 * FLUSH_S
 
 
+@pytest.mark.usefixtures("started_home")
 def test_another_token_can_be_given_and_is_not_written_down(process_in) -> None:
     process = process_in(environ={"TRIVET_TOKEN": "chosen-by-somebody"}).answering()
     headers = {"Authorization": "Bearer chosen-by-somebody"}
@@ -358,16 +382,15 @@ def test_another_token_can_be_given_and_is_not_written_down(process_in) -> None:
     assert not (process.home / "token").exists()
 
 
+@pytest.mark.usefixtures("started_home")
 def test_names_that_are_configured_are_answered_and_others_are_not(process_in) -> None:
-    process = process_in(hosts=("trivet.example",)).answering()
-    assert httpx.get(f"{process.url}/healthz", headers={"Host": "trivet.example"}).status_code == 200
-    assert httpx.get(f"{process.url}/healthz", headers={"Host": "evil.example"}).status_code == 421
+    process = process_in(hosts=("trivet.example", "This-Machine")).answering()
 
+    def status(host: str) -> int:
+        return httpx.get(f"{process.url}/healthz", headers={"Host": host}).status_code
 
-def test_a_name_that_the_settings_give_to_the_platform_is_answered(process_in) -> None:
-    process = process_in(hosts=("This-Machine",)).answering()
-    assert httpx.get(f"{process.url}/healthz", headers={"Host": "this-machine:8000"}).status_code == 200
-    assert httpx.get(f"{process.url}/healthz", headers={"Host": "other-machine.example"}).status_code == 421
+    assert [status(host) for host in ("trivet.example", "this-machine:8000")] == [200, 200]
+    assert [status(host) for host in ("evil.example", "other-machine.example")] == [421, 421]
 
 
 def test_an_unusable_database_is_an_error_without_its_password(process_in) -> None:
@@ -388,6 +411,7 @@ def test_it_works_on_postgresql(process_in, postgres_url: str) -> None:
     assert process.stop() == 0
 
 
+@pytest.mark.usefixtures("started_home")
 def test_it_speaks_tls(process_in, tmp_path: Path) -> None:
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     made = subprocess.run(

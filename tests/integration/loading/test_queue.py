@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -174,7 +175,8 @@ def loading() -> list[asyncio.Task]:
 
 
 @pytest.fixture
-def platform(bench):
+def platform(bench, first_catalog):
+    shutil.copy(first_catalog, bench.home / "catalog.db")
     catalog = open_catalog(f"sqlite:///{bench.home}/catalog.db")
     yield Platform(
         bench,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -331,8 +332,9 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Callable[[], Place]]:
+def place(tmp_path: Path, first_catalog: Path) -> Iterator[Callable[[], Place]]:
     """Makes the surroundings of a supervisor within an event loop."""
+    shutil.copy(first_catalog, tmp_path / "catalog.db")
     catalog = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
     yield lambda: Place(run=tmp_path, catalog=catalog, gateway=ShortGateway(tmp_path / "gateway.sock"))
     catalog.close()

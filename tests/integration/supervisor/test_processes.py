@@ -255,8 +255,9 @@ class Asking:
 
 
 @pytest.fixture
-def parent(free_home: Path, tmp_path: Path) -> Iterator[Parent]:
+def parent(free_home: Path, tmp_path: Path, first_catalog: Path) -> Iterator[Parent]:
     """A supervisor and a gateway that run from a home of their own; at the end nothing of them is left."""
+    shutil.copy(first_catalog, free_home / "catalog.db")
     made = Parent(free_home, tmp_path)
     before = set(psutil.process_iter())
     made.start("gateway")

@@ -1,5 +1,6 @@
 """A deployment of a model that is still loading waits for it, and the version before goes on answering."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,8 @@ LOADED = LoadedModel(runtime=Runtime.NATIVE, input_schema=pa.schema([]), output_
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
+def catalog(tmp_path: Path, first_catalog: Path) -> Iterator[Catalog]:
+    shutil.copy(first_catalog, tmp_path / "catalog.db")
     catalog = open_catalog(f"sqlite:///{tmp_path}/catalog.db")
     yield catalog
     catalog.close()
