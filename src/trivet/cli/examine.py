@@ -15,8 +15,8 @@ from typing import Literal
 from trivet.errors import TrivetError
 from trivet.settings import Settings
 from trivet.wiring.listening import LISTENERS, listen
-from trivet.wiring.platform import read_platform
 from trivet.wiring.protections import find_protections
+from trivet.wiring.running_platform import read_platform
 from trivet.workers.devices import find_devices
 
 __all__ = ["Finding", "examine"]

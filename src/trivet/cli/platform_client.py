@@ -59,7 +59,7 @@ def connect(url: str | None, home: Path | None, workspace: str = "default", *, q
     if home is not None and url == os.environ.get("TRIVET_URL"):
         url = None
     if home is not None and url is None:
-        from trivet.wiring.platform import read_platform
+        from trivet.wiring.running_platform import read_platform
 
         # The platform at the usual address may belong to another home.
         if read_platform(folder) is None:

@@ -21,7 +21,7 @@ from trivet.errors import Unavailable
 from trivet.settings import Settings, read_settings, settings_to_environ
 
 if TYPE_CHECKING:
-    from trivet.wiring.platform import PlatformInfo
+    from trivet.wiring.running_platform import PlatformInfo
 
 __all__ = ["down", "reload", "up"]
 
@@ -173,7 +173,7 @@ def down(home: HomeOption = None) -> None:
 
       trivet down --home ./platform
     """
-    from trivet.wiring.platform import stop_platform
+    from trivet.wiring.running_platform import stop_platform
 
     settings = read_settings(os.environ, home=home)
     with Reporter() as report:
@@ -193,7 +193,7 @@ def reload(home: HomeOption = None) -> None:
 
       trivet reload --home ./platform
     """
-    from trivet.wiring.platform import reload_platform
+    from trivet.wiring.running_platform import reload_platform
 
     reload_platform(read_settings(os.environ, home=home).home)
     show("Reloaded: certificate and token.")
@@ -267,7 +267,7 @@ def _signals_held(*numbers: signal.Signals) -> Iterator[None]:
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", home: Path) -> "PlatformInfo | None":
     """The record of a started platform; None if it ended, or takes too long."""
-    from trivet.wiring.platform import read_platform
+    from trivet.wiring.running_platform import read_platform
 
     deadline = time.monotonic() + DETACH_WITHIN_S
     while process.poll() is None and time.monotonic() < deadline:

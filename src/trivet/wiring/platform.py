@@ -8,33 +8,32 @@ import contextlib
 import json
 import os
 import secrets
-import select
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 
 from trivet.disk.errors import disk
-from trivet.disk.locks import LockBusyError, held
 from trivet.disk.pulse import Pulse
 from trivet.disk.replace import replace_file
 from trivet.domain.pauses import doubling_s
-from trivet.errors import Conflict, NotFound, Unavailable
+from trivet.errors import Unavailable
 from trivet.settings import Settings, settings_to_json
+from trivet.wiring.children import Child, has_children
 from trivet.wiring.credential_files import CredentialFiles
+from trivet.wiring.home_lock import check_lock, only_platform
 from trivet.wiring.listening import EVERYWHERE, LISTENERS, check_exposure, listening
-from trivet.wiring.reloading import Reloads, request_reload
-from trivet.wiring.signals import end_signals
+from trivet.wiring.readiness import is_ready
+from trivet.wiring.reloading import RELOADS, Reloads
+from trivet.wiring.running_platform import PlatformInfo
+from trivet.wiring.signals import end_signals, wait_for_signal, waking_signals
 from trivet.wiring.watchdog import Suspects, Watchdog, shown_end
 from trivet_worker.process import become_subreaper
 
-__all__ = ["ROLES", "PlatformInfo", "read_platform", "reload_platform", "run_platform", "stop_platform"]
+__all__ = ["ROLES", "run_platform"]
 
 ROLES = ("control", "supervisor", "gateway")
 """The processes, in order of their start."""
@@ -45,36 +44,7 @@ HEALTHY_AFTER_S = 30.0
 READY_WITHIN_S = 60.0
 STOP_SLACK_S = 15.0
 CUT_S = 1.0
-SEND_S = 2.0
-RELOADS = "reload.json"
 WITH_CREDENTIALS = ("control", "gateway")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlatformInfo:
-    """A running platform.
-
-    Attributes:
-        pid: of the parent.
-        control_url: of the control API.
-        infer_url: of the gateway.
-    """
-
-    pid: int
-    control_url: str
-    infer_url: str
-
-
-@dataclass(slots=True)
-class _Child:
-    """One of the three processes, and its restarts in the last minutes."""
-
-    role: str
-    process: subprocess.Popen[bytes] | None = None
-    watchdog: Watchdog | None = None
-    started_at: float = 0.0
-    ends: int = 0
-    start_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -88,10 +58,9 @@ class _Platform:
     probe_url: str
     anyone: bool
     lifeline: tuple[int, int]
-    lock: int
     reloads: Reloads
     secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
-    children: list[_Child] = field(default_factory=lambda: [_Child(role) for role in ROLES])
+    children: list[Child] = field(default_factory=lambda: [Child(role) for role in ROLES])
     suspects: Suspects = field(default_factory=Suspects)
     stops: int = 0
 
@@ -124,7 +93,7 @@ def run_platform(
         with disk(settings.home, reason="home_not_writable"):
             run.mkdir(parents=True, exist_ok=True, mode=0o700)
             settings.home.chmod(0o700)
-            lock = stack.enter_context(_only_one(settings.home))
+            lock = stack.enter_context(only_platform(settings.home))
             _forget_another_home(run)
         listeners = stack.enter_context(listening(settings, roles=ROLES))
         for listener in listeners.values():
@@ -142,11 +111,10 @@ def run_platform(
             probe_url=_url(listeners["control"], settings, here=True),
             anyone=anyone,
             lifeline=os.pipe(),
-            lock=lock,
             reloads=Reloads(credentials, run / RELOADS),
         )
         stack.callback((run / RELOADS).unlink, missing_ok=True)
-        wake = stack.enter_context(_signals(platform))
+        wake = stack.enter_context(waking_signals(_handlers(platform)))
         info = run / "platform.json"
         stack.callback(info.unlink, missing_ok=True)
         # From here on, any failure must leave no process behind.
@@ -156,7 +124,7 @@ def run_platform(
         report("starting", "control, supervisor, gateway")
         _wait_until_ready(platform, wake, info, on_ready)
         while not platform.stops:
-            _check_lock(platform)
+            check_lock(settings.home, lock)
             _turn(platform, wake, report)
         report("stopping", "requests in flight are answered first")
 
@@ -176,110 +144,6 @@ def _forget_another_home(run: Path) -> None:
         mark.write_text(identity, encoding="utf-8")
 
 
-def read_platform(home: Path) -> PlatformInfo | None:
-    """The platform that runs from a home, or None."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        if _is_locked(home):
-            return PlatformInfo(**json.loads((home / "run" / "platform.json").read_text()))
-    return None
-
-
-def stop_platform(home: Path, *, within_s: float) -> bool:
-    """Stop the platform of a home, and wait for its end.
-
-    Returns:
-        Whether one was running.
-
-    Raises:
-        Unavailable: it did not end in time.
-    """
-    if not _is_locked(home):
-        return False
-    pid = int(_lock_of(home).read_text())
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + within_s
-    while _is_locked(home):
-        if time.monotonic() > deadline:
-            raise Unavailable(
-                f"the platform (pid {pid}) has not ended within {within_s:g} s",
-                why="requests in flight are answered first",
-                fix="wait, or run `trivet down` again: a second signal cuts them off",
-            )
-        time.sleep(0.02)
-    return True
-
-
-def reload_platform(home: Path) -> None:
-    """Have the platform of a home read its certificate and token again.
-
-    Raises:
-        NotFound: no platform runs from it.
-        Invalid, Unavailable: as for `request_reload`.
-    """
-    if not _is_locked(home):
-        raise NotFound(f"no platform runs from {home}", fix="start it: `trivet up`")
-    request_reload(int(_lock_of(home).read_text()), home / "run" / RELOADS)
-
-
-@contextlib.contextmanager
-def _only_one(home: Path) -> Iterator[int]:
-    """Allow one platform a home: the kernel releases the lock, whose descriptor this gives, when this process ends."""
-    path = _lock_of(home)
-    with contextlib.ExitStack() as stack:
-        try:
-            descriptor = stack.enter_context(held(path))
-        except LockBusyError as error:
-            pid = path.read_text().strip() or "unknown"
-            raise Conflict(
-                f"a platform already runs from {home} (pid {pid})",
-                fix="use it, stop it with `trivet down`, or give another --home",
-                reason="already_running",
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        yield descriptor
-
-
-def _lock_of(home: Path) -> Path:
-    return home / "run" / "up.lock"
-
-
-def _check_lock(platform: _Platform) -> None:
-    """Check that the lock that this platform holds is still the one of its home.
-
-    Raises:
-        Unavailable: the home's `run` was removed.
-    """
-    path = _lock_of(platform.settings.home)
-    try:
-        if os.path.samestat(path.stat(), os.fstat(platform.lock)):
-            return
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError:  # a disk that fails for a moment
-        return
-    raise Unavailable(
-        f"{path.parent} was removed while the platform ran from it",
-        why="its processes do not find each other without it, and another platform could start from the same home",
-        fix="start the platform again: `trivet up`",
-        reason="run_folder_removed",
-    )
-
-
-def _is_locked(home: Path) -> bool:
-    path = _lock_of(home)
-    if not path.exists():
-        return False
-    try:
-        with held(path, shared=True):
-            return False
-    except LockBusyError:
-        return True
-    except OSError:
-        return False
-
-
 def _url(listener: socket.socket, settings: Settings, *, here: bool = False) -> str:
     """A listener's URL, for other machines if it is reachable from them; `here` gives one for this machine."""
     scheme = "http" if settings.tls_cert is None else "https"
@@ -289,45 +153,19 @@ def _url(listener: socket.socket, settings: Settings, *, here: bool = False) -> 
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-@contextlib.contextmanager
-def _signals(platform: _Platform) -> Iterator[int]:
-    """A descriptor that becomes readable on a signal."""
-    read, write = os.pipe()
-    os.set_blocking(read, False)
-    os.set_blocking(write, False)
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
+def _handlers(platform: _Platform) -> dict[signal.Signals, Callable[[], None]]:
+    def stop() -> None:
         platform.stops += 1
 
-    before = {number: signal.signal(number, stop) for number in end_signals()}
-
-    def reload(_number: int, _frame: FrameType | None) -> None:
+    def reload() -> None:
         platform.reloads.requests += 1
 
-    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, reload)
-    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    old = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    try:
-        yield read
-    finally:
-        signal.set_wakeup_fd(old)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(read)
-        os.close(write)
+    return {**dict.fromkeys(end_signals(), stop), signal.SIGUSR1: reload, signal.SIGCHLD: lambda: None}
 
 
-def _start(platform: _Platform, child: _Child) -> None:
-    """Start a process. Its settings, which hold secrets, go through its standard input."""
+def _start(platform: _Platform, child: Child) -> None:
     listeners = {name: platform.listeners[name].fileno() for name, row in LISTENERS.items() if row.role == child.role}
     pulse = Pulse.create() if child.role == "gateway" else None
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trivet.wiring.child", child.role],
-        stdin=subprocess.PIPE,
-        pass_fds=[platform.lifeline[0], *listeners.values(), *([] if pulse is None else [pulse.descriptor])],
-        # Ctrl-C in the terminal goes to the parent only, which stops the others in order.
-        process_group=0,
-    )
     config = {
         "settings": settings_to_json(platform.settings),
         "listeners": listeners,
@@ -342,19 +180,15 @@ def _start(platform: _Platform, child: _Child) -> None:
         "faulty": platform.suspects.faulty,
         "credentials": platform.reloads.files.current.to_json() if child.role in WITH_CREDENTIALS else None,
     }
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it died: its end is handled elsewhere
-        process.stdin.write(json.dumps(config).encode() + b"\n")
-        process.stdin.flush()
-    child.process = process
-    child.started_at = time.monotonic()
+    descriptors = [platform.lifeline[0], *listeners.values(), *([] if pulse is None else [pulse.descriptor])]
+    pid = child.start(config, descriptors=descriptors)
     if pulse is not None:
-        child.watchdog = Watchdog(process.pid, pulse, hang_s=platform.settings.gateway_hang_s)
+        child.watchdog = Watchdog(pid, pulse, hang_s=platform.settings.gateway_hang_s)
 
 
-def _reap(platform: _Platform) -> list[tuple[_Child, int]]:
+def _reap(platform: _Platform) -> list[tuple[Child, int]]:
     """Reap every process that ended: the three, and workers whose supervisor is gone."""
-    ended: list[tuple[_Child, int]] = []
+    ended: list[tuple[Child, int]] = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -365,43 +199,20 @@ def _reap(platform: _Platform) -> list[tuple[_Child, int]]:
         for child in platform.children:
             if child.process is not None and child.process.pid == pid:
                 code = os.waitstatus_to_exitcode(status)
-                child.process.returncode = code
-                _close_input(child.process)
-                child.process = None
+                child.close(code)
                 _close_watchdog(platform, child, code)
                 ended.append((child, code))
-
-
-def _close_input(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
 
 
 def _send_credentials(platform: _Platform) -> None:
     """Give the processes the new certificate and token. One that does not take them is killed, and gets them when it starts again."""
     line = json.dumps(platform.reloads.files.current.to_json()).encode() + b"\n"
     for child in platform.children:
-        if child.role in WITH_CREDENTIALS and child.process is not None:
-            assert child.process.stdin is not None
-            if not _write(child.process.stdin.fileno(), line):
-                _send(child, signal.SIGKILL)
+        if child.role in WITH_CREDENTIALS and child.process is not None and not child.send_line(line):
+            child.send(signal.SIGKILL)
 
 
-def _write(pipe: int, content: bytes) -> bool:
-    os.set_blocking(pipe, False)
-    deadline = time.monotonic() + SEND_S
-    while content and select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
-        try:
-            content = content[os.write(pipe, content) :]
-        except BlockingIOError:
-            continue
-        except BrokenPipeError:
-            return False
-    return not content
-
-
-def _close_watchdog(platform: _Platform, child: _Child, code: int) -> None:
+def _close_watchdog(platform: _Platform, child: Child, code: int) -> None:
     """Note which native models ended or blocked a process."""
     if child.watchdog is None:
         return
@@ -415,13 +226,6 @@ def _close_watchdog(platform: _Platform, child: _Child, code: int) -> None:
     child.watchdog = None
 
 
-def _wait(wake: int, seconds: float) -> None:
-    """Sleep until a signal or a time limit."""
-    if select.select([wake], [], [], max(0.0, seconds))[0]:
-        with contextlib.suppress(BlockingIOError):
-            os.read(wake, 4096)
-
-
 def _wait_until_ready(platform: _Platform, wake: int, info: Path, on_ready: Callable[[PlatformInfo], None]) -> None:
     deadline = time.monotonic() + READY_WITHIN_S
     while not platform.stops:
@@ -431,7 +235,7 @@ def _wait_until_ready(platform: _Platform, wake: int, info: Path, on_ready: Call
                 fix="see its output above; `trivet doctor` checks the usual causes",
                 reason="not_started",
             )
-        if _answers(platform.probe_url):
+        if is_ready(platform.probe_url):
             break
         if time.monotonic() > deadline:
             raise Unavailable(
@@ -439,7 +243,7 @@ def _wait_until_ready(platform: _Platform, wake: int, info: Path, on_ready: Call
                 fix="`trivet doctor` checks the usual causes",
                 reason="not_started",
             )
-        _wait(wake, 0.02)
+        wait_for_signal(wake, 0.02)
     if platform.stops:
         return
     ready = PlatformInfo(pid=os.getpid(), control_url=platform.control_url, infer_url=platform.infer_url)
@@ -447,32 +251,6 @@ def _wait_until_ready(platform: _Platform, wake: int, info: Path, on_ready: Call
     with disk(info.parent, reason="home_not_writable"):
         replace_file(info, record.encode(), durable=False)
     on_ready(ready)
-
-
-def _answers(url: str) -> bool:
-    """Whether the control API reports that the supervisor and the gateway are ready."""
-    import http.client
-    import ssl
-
-    scheme, _, address = url.partition("://")
-    connection: http.client.HTTPConnection
-    if scheme == "https":
-        # The request stays on this machine and has no secret in it.
-        connection = http.client.HTTPSConnection(address, timeout=2, context=ssl._create_unverified_context())  # noqa: S323, SLF001
-    else:
-        connection = http.client.HTTPConnection(address, timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        if answer.status == 200:
-            return True
-        # Predictions are answered also while the database is read-only, or a package is missing.
-        parts = json.loads(answer.read())
-        return {parts.get("supervisor"), parts.get("gateway")} == {"ready"}
-    except (OSError, ValueError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) -> None:
@@ -483,7 +261,7 @@ def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) ->
         number = watchdog.look(now)
         if number is not None and child.process is not None:
             report("warning", f"the {child.role} process hangs: sending {number.name}")
-            _send(child, number)
+            child.send(number)
     for child, code in _reap(platform):
         if now - child.started_at > HEALTHY_AFTER_S:
             child.ends = 0
@@ -497,7 +275,7 @@ def _turn(platform: _Platform, wake: int, report: Callable[[str, str], None]) ->
         if child.start_at <= now:
             _start(platform, child)
     pauses = [child.start_at - now for child in due if child.process is None]
-    _wait(wake, min([*pauses, *(watchdog.every_s for _, watchdog in watchdogs), platform.reloads.look_s]))
+    wait_for_signal(wake, min([*pauses, *(watchdog.every_s for _, watchdog in watchdogs), platform.reloads.look_s]))
 
 
 def _end_all(platform: _Platform, wake: int, report: Callable[[str, str], None]) -> None:
@@ -521,29 +299,14 @@ def _end_all(platform: _Platform, wake: int, report: Callable[[str, str], None])
             signalled.clear()
         for role, child in running.items():
             if role not in signalled and (role != "supervisor" or "gateway" not in running or cut):
-                _send(child, number)
+                child.send(number)
                 signalled.add(role)
         _reap(platform)
-        _wait(wake, 0.05)
+        wait_for_signal(wake, 0.05)
     # Remaining workers end with the lifeline.
     for descriptor in platform.lifeline:
         os.close(descriptor)
     deadline = time.monotonic() + 5.0
-    while time.monotonic() < deadline and _has_children():
+    while time.monotonic() < deadline and has_children():
         _reap(platform)
-        _wait(wake, 0.02)
-
-
-def _send(child: _Child, number: signal.Signals) -> None:
-    if child.process is not None:
-        # Not `Popen.send_signal`, which reaps a process that has ended: only `_reap` may, because it restarts what it reaps.
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.process.pid, number)
-
-
-def _has_children() -> bool:
-    try:
-        os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return False
-    return True
+        wait_for_signal(wake, 0.02)

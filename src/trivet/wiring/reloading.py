@@ -16,7 +16,10 @@ from trivet.disk.replace import replace_file
 from trivet.errors import Invalid, TrivetError, Unavailable
 from trivet.wiring.credential_files import CredentialFiles
 
-__all__ = ["Reloads", "request_reload"]
+__all__ = ["RELOADS", "Reloads", "request_reload"]
+
+RELOADS = "reload.json"
+"""The file for outcomes, in the home's `run`."""
 
 LOOK_S = 1.0
 ANSWER_S = 20.0
