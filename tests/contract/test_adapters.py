@@ -198,6 +198,48 @@ class TestPyTorchModels(AdapterContract):
         super().test_an_answer_that_the_schema_does_not_allow_is_refused(tmp_path, behaviour, path)
 
 
+GRAPH = """
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import tensorflow as tf
+
+behaviour, folder = sys.argv[1:]
+numbers = tf.TensorSpec([None], tf.int64)
+
+
+def doubled(x, z=None):
+    tf.debugging.assert_less(x, tf.constant(1000, tf.int64), message="x is out of bounds")
+    return {"y": x[:-1] if behaviour == "loses a row" else x * 2}
+
+
+more = {"z": numbers} if behaviour == "does not load" else {}
+function = tf.function(doubled).get_concrete_function(x=numbers, **more)
+tf.saved_model.save(tf.Module(), folder, signatures={"serving_default": function})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+class TestTensorFlowModels(AdapterContract):
+    framework = Framework.TENSORFLOW
+    load_failure = "the model has 2 inputs"
+    requirements = ("tensorflow-cpu==2.21.0",)
+
+    def write(self, folder: Path, behaviour: Behaviour) -> Path:
+        target = folder / "model"
+        words = [str(self.python), "-I", "-W", "ignore", "-c", GRAPH, behaviour, str(target)]
+        done = subprocess.run(words, capture_output=True, check=False, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return target
+
+    # A signature says its types, and a field that does not fit is refused when it is loaded.
+    @pytest.mark.parametrize(("behaviour", "path"), [("loses a row", "y")])
+    def test_an_answer_that_the_schema_does_not_allow_is_refused(
+        self, tmp_path: Path, behaviour: Behaviour, path: str
+    ) -> None:
+        super().test_an_answer_that_the_schema_does_not_allow_is_refused(tmp_path, behaviour, path)
+
+
 # The label of each word is its neighbour's among all embeddings, so the answer is exact.
 LABELS = """
 import sys, torch, transformers as hf

@@ -35,6 +35,7 @@ class Framework(StrEnum):
     PYTHON = "python"
     SKLEARN = "sklearn"
     PYTORCH = "pytorch"
+    TENSORFLOW = "tensorflow"
     HUGGING_FACE_AUTOMATIC_SPEECH_RECOGNITION = "hugging-face-automatic-speech-recognition"
     HUGGING_FACE_FEATURE_EXTRACTION = "hugging-face-feature-extraction"
     HUGGING_FACE_IMAGE_CLASSIFICATION = "hugging-face-image-classification"
@@ -151,6 +152,14 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             inspector="pytorch",
             suffixes=(".pt2", ".pt", ".pth", ".ot"),
             adapter="pytorch",
+            first_try=Runtime.ISOLATED,
+        ),
+        Framework.TENSORFLOW: Facts(
+            title="a TensorFlow model",
+            needs="is a folder with a saved_model.pb, as tf.saved_model.save writes it",
+            absent="there is no saved_model.pb",
+            inspector="tensorflow",
+            adapter="tensorflow",
             first_try=Runtime.ISOLATED,
         ),
         **dict.fromkeys(

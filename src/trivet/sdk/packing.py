@@ -116,6 +116,8 @@ def _of_files(files: Sequence[str], read: Callable[[str], bytes], of_content: Ca
     task = None if code else _of_configs(files, read)
     if task is not None:
         return task
+    if not code and any(each.rpartition("/")[2] == "saved_model.pb" for each in files):
+        return Framework.TENSORFLOW
     models = [each for each in files if "/" not in each and each != "requirements.txt" and frameworks_of(each)]
     if models and not code:
         found = {known[0] if len(known := frameworks_of(each)) == 1 else of_content(each) for each in models}

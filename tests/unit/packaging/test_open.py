@@ -205,7 +205,7 @@ def test_a_missing_path_proposes_the_nearest_name(tmp_path: Path, store: Path) -
     ("name", "fix"),
     [
         (
-            "model.safetensors",
+            "model.tflite",
             "export it to ONNX, or put it into a folder with a custom model that loads it, and give that folder",
         ),
         ("model.py", "put it into a folder, and give that"),

@@ -89,9 +89,11 @@ def check_answers(pairs: "Sequence[Tuple[pa.Field, Port]]") -> None:
     for field, port in pairs:
         sizes, element = _sizes(field.type)
         given = numpy_dtype(element)
-        same_kind = port.dtype is None or (
-            given is not None and (given == port.dtype or np.can_cast(port.dtype, given, "same_kind"))
-        )
+        same_kind = port.dtype is None or given == port.dtype
+        if port.dtype is not None and given is not None:
+            same_kind = same_kind or np.can_cast(port.dtype, given, "same_kind")
+        elif port.dtype is not None:
+            same_kind = port.dtype == np.dtype(object)
         wanted = sizes if port.shape is None else port.shape
         alike = len(sizes) == len(wanted) and all(None in pair or pair[0] == pair[1] for pair in zip(sizes, wanted))
         if not same_kind or not (alike or {sizes, wanted} == {(), (1,)}):
@@ -209,14 +211,19 @@ def _joined_shape(field: pa.Field, sizes: "Tuple[Optional[int], ...]", port: Por
 
 def _fitted(values: Any, tensor: Tensor) -> Any:
     """A column as an array of the tensor's type and shape; a list of rows where they differ in shape."""
-    if values.dtype == object:
+    is_text = tensor.dtype is np.object_
+    if values.dtype == object and not is_text:
         return values
-    if tensor.dtype is not np.object_ and values.dtype != tensor.dtype:
+    if not is_text and values.dtype != tensor.dtype:
         cast = values.astype(tensor.dtype)
         if values.dtype.kind in "iu" and not np.array_equal(cast, values):
             raise InferenceDataValidationError(f"a value of {tensor.column!r} does not fit into {tensor.dtype}")
         values = cast
-    if None not in tensor.shape and values.shape[1:] != tensor.shape:
+    if (
+        None not in tensor.shape
+        and values.shape[1:] != tensor.shape
+        and values.size == len(values) * _product(tensor.shape)
+    ):
         values = values.reshape(len(values), *(size or 0 for size in tensor.shape))
     return values
 
