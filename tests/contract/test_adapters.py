@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import onnx
+import pyarrow as pa
 import pytest
 
 from contracts.adapters import LARGEST, AdapterContract, Behaviour
@@ -131,27 +133,107 @@ joblib.dump(
 """
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-class TestScikitLearnModels(AdapterContract):
-    framework = Framework.SKLEARN
-    refusal = "unknown categories"
+class TrainedContract(AdapterContract):
+    """Models that a script trains in their environment."""
+
+    script: ClassVar[str]
+    file: ClassVar[str]
     load_failure = "takes 2 features"
-    requirements = ("scikit-learn==1.9.1", "joblib>=1.2", "pandas")
 
     def write(self, folder: Path, behaviour: Behaviour) -> Path:
-        file = folder / "model.joblib"
-        words = [str(self.python), "-I", "-W", "ignore", "-c", NEIGHBOURS, behaviour, str(file)]
-        done = subprocess.run(words, capture_output=True, check=False, text=True, timeout=300)
+        file = folder / self.file
+        words = [str(self.python), "-I", "-W", "ignore", "-c", self.script, behaviour, str(file)]
+        done = subprocess.run(words, cwd=folder, capture_output=True, check=False, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
         return file
 
-    # Its classes answer each row, and the fields are those of the schema.
+    # Such models answer each row, and the fields are those of the schema.
     @pytest.mark.parametrize(("behaviour", "path"), [("other type", "y")])
     def test_an_answer_that_the_schema_does_not_allow_is_refused(
         self, tmp_path: Path, behaviour: Behaviour, path: str
     ) -> None:
         super().test_an_answer_that_the_schema_does_not_allow_is_refused(tmp_path, behaviour, path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+class TestScikitLearnModels(TrainedContract):
+    framework = Framework.SKLEARN
+    refusal = "unknown categories"
+    requirements = ("scikit-learn==1.9.1", "joblib>=1.2", "pandas")
+    script, file = NEIGHBOURS, "model.joblib"
+
+
+# One tree with a leaf for each value is exact. A model of classes answers several numbers a row.
+START = """
+import sys
+import numpy as np
+
+behaviour, file = sys.argv[1:]
+x = np.arange(10 if file.endswith(".cbm") else 1000).reshape(-1, 1).astype(float)
+y = x[:, 0] * 2
+x = np.hstack([x, x]) if behaviour == "does not load" else x
+classes = np.arange(len(x)) % 3
+"""
+XGBOOST = f"""{START}
+import xgboost
+
+exact = dict(tree_method="exact", max_depth=16, learning_rate=1, reg_lambda=0, min_child_weight=0, base_score=0)
+if behaviour == "other type":
+    model = xgboost.train(dict(objective="multi:softprob", num_class=3), xgboost.DMatrix(x, classes), 2)
+else:
+    model = xgboost.XGBRegressor(n_estimators=1, **exact).fit(x, y)
+model.save_model(file)
+"""
+LIGHTGBM = f"""{START}
+import lightgbm
+
+exact = dict(num_leaves=1000, min_data_in_leaf=1, min_data_in_bin=1, max_bin=2000, learning_rate=1, verbose=-1)
+exact |= dict(boost_from_average=False, min_sum_hessian_in_leaf=0)
+kind = dict(objective="multiclass", num_class=3, verbose=-1) if behaviour == "other type" else exact
+model = lightgbm.train(kind, lightgbm.Dataset(x, classes if behaviour == "other type" else y), 1)
+model.save_model(file)
+"""
+CATBOOST = f"""{START}
+import catboost
+
+exact = dict(iterations=1, depth=9, learning_rate=1, l2_leaf_reg=0, boost_from_average=False, bootstrap_type="No")
+exact |= dict(random_strength=0)
+kind = catboost.CatBoostClassifier(iterations=2) if behaviour == "other type" else catboost.CatBoostRegressor(**exact)
+kind.fit(x, classes.astype(str) if behaviour == "other type" else y, verbose=0).save_model(file)
+"""
+FLOATS = pa.schema([pa.field("y", pa.float32(), nullable=False)])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+class TestXGBoostModels(TrainedContract):
+    framework = Framework.XGBOOST
+    refusal = None
+    outputs = FLOATS
+    requirements = ("xgboost==3.2.0", "scikit-learn", "pandas")
+    script, file = XGBOOST, "model.ubj"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+class TestLightGBMModels(TrainedContract):
+    framework = Framework.LIGHTGBM
+    refusal = None
+    outputs = FLOATS
+    requirements = ("lightgbm>=4", "scikit-learn", "pandas")
+    script, file = LIGHTGBM, "model.txt"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+class TestCatBoostModels(TrainedContract):
+    framework = Framework.CATBOOST
+    refusal = None
+    outputs = FLOATS
+    largest = 10
+    requirements = ("catboost==1.2.10", "pandas")
+    script, file = CATBOOST, "model.cbm"
 
 
 SCRIPT = """

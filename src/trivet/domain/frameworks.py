@@ -34,6 +34,9 @@ class Framework(StrEnum):
     CUSTOM = "custom"
     PYTHON = "python"
     SKLEARN = "sklearn"
+    XGBOOST = "xgboost"
+    LIGHTGBM = "lightgbm"
+    CATBOOST = "catboost"
     PYTORCH = "pytorch"
     TENSORFLOW = "tensorflow"
     HUGGING_FACE_AUTOMATIC_SPEECH_RECOGNITION = "hugging-face-automatic-speech-recognition"
@@ -154,6 +157,33 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             adapter="pytorch",
             first_try=Runtime.ISOLATED,
         ),
+        Framework.XGBOOST: Facts(
+            title="an XGBoost model",
+            needs="is a .ubj, .json, .bst, .model, .pkl, .pickle or .joblib file",
+            absent="no file is a model of XGBoost",
+            inspector="xgboost",
+            suffixes=(".ubj", ".json", ".bst", ".model", ".pkl", ".pickle", ".joblib"),
+            adapter="xgboost",
+            first_try=Runtime.ISOLATED,
+        ),
+        Framework.LIGHTGBM: Facts(
+            title="a LightGBM model",
+            needs="is a .txt, .model, .pkl, .pickle or .joblib file",
+            absent="no file is a model of LightGBM",
+            inspector="lightgbm",
+            suffixes=(".txt", ".model", ".pkl", ".pickle", ".joblib"),
+            adapter="lightgbm",
+            first_try=Runtime.ISOLATED,
+        ),
+        Framework.CATBOOST: Facts(
+            title="a CatBoost model",
+            needs="is a .cbm file",
+            absent="there is no .cbm file",
+            inspector="catboost",
+            suffixes=(".cbm",),
+            adapter="catboost",
+            first_try=Runtime.ISOLATED,
+        ),
         Framework.TENSORFLOW: Facts(
             title="a TensorFlow model",
             needs="is a folder with a saved_model.pb, as tf.saved_model.save writes it",
@@ -251,7 +281,6 @@ NOT_TAKEN: Final[Mapping[str, NotTaken]] = MappingProxyType(
         **dict.fromkeys((".h5", ".hdf5"), NotTaken(what="an HDF5 file", fix=_WRAP)),
         ".keras": NotTaken(what="a file that Keras wrote", fix=_WRAP),
         **dict.fromkeys((".pb", ".tflite"), NotTaken(what="a file that TensorFlow wrote", fix=_WRAP)),
-        **dict.fromkeys((".ubj", ".bst"), NotTaken(what="a file that XGBoost wrote", fix=_WRAP)),
         ".safetensors": NotTaken(
             what="a file of weights", fix="give the folder that save_pretrained wrote, with its config.json"
         ),

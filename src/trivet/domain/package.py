@@ -58,6 +58,7 @@ class Contents:
         requirements: what the environment must hold, as PEP 508 lines; empty where the model needs none.
         input_schema, output_schema: where the package says them.
         notes: what its owner should know, though it does not stop the package from being served.
+        facts: what the model's file says about itself, a line each.
     """
 
     entry: Mapping[str, EntryPoint] = field(default_factory=dict)
@@ -66,6 +67,7 @@ class Contents:
     input_schema: pa.Schema | None = None
     output_schema: pa.Schema | None = None
     notes: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -115,8 +115,10 @@ def opened(
 
 
 def file_facts(package: Package) -> tuple[str, ...]:
-    """What the model's file says about itself, if it is an ONNX file."""
-    return onnx_facts(package.root / package.contents.files["model"]) if package.framework is Framework.ONNX else ()
+    """What the model's file says about itself."""
+    if package.framework is Framework.ONNX:
+        return onnx_facts(package.root / package.contents.files["model"])
+    return package.contents.facts
 
 
 def _session(package: Package, flags: ModelSettings, *, settings: Settings, report: Report) -> LoadedModel:

@@ -7,26 +7,15 @@ from pathlib import Path
 import pytest
 
 from trivet.domain.frameworks import Framework
-from trivet.domain.package import ModelSettings, Package
+from trivet.domain.package import ModelSettings
 from trivet.errors import BadPackage
-from trivet.packaging import open_package
+from trivet_tests.packaged import opened
 from trivet_tests.pickled import CONTAINERS, called, named, pickled, text
 
 MODEL = named("sklearn.linear_model._base", "LinearRegression") + b")\x81"
 HONEST = pickled(MODEL, b"}", text("_sklearn_version"), text("1.5.2"), b"sb")
 SYSTEM = pickled(MODEL, b"}", text("a"), called("os", "system", text("echo")), b"sb")
 SKOPS = {"content": {"content": {"_sklearn_version": {"__class__": "str", "content": '"1.9.1"'}}}}
-
-
-def opened(
-    folder: Path, files: dict[str, bytes], *, lone: bool = True, settings: ModelSettings | None = None
-) -> Package:
-    root = folder / "package"
-    root.mkdir()
-    for name, data in files.items():
-        (root / name).write_bytes(data)
-    path = root / next(iter(files)) if lone else root
-    return open_package(path, store=folder / "store", settings=settings or ModelSettings())
 
 
 def skops(folder: Path, document: object) -> bytes:

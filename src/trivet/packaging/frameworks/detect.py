@@ -21,6 +21,9 @@ from trivet.packaging.settings import SETTINGS_NAME
 
 __all__ = ["detect_framework", "framework_of_file", "framework_of_folder", "inspect_package", "no_such_model"]
 
+OF_ANYTHING = frozenset({".json", ".txt"})
+"""Suffixes of models that most other files have, too."""
+
 
 def inspect_package(package: Unpacked, *, framework: Framework | None) -> tuple[Framework, Contents]:
     """Detect a package's framework, and check it. Nothing of it is run.
@@ -71,10 +74,16 @@ def detect_framework(package: Unpacked) -> Framework:
     if strongest:
         return next(iter(strongest))
     # A file whose content says nothing may be broken: the check of the first framework of its suffix says how.
-    unknown = next((each for each in FRAMEWORKS if by_suffix(package, each)), None)
+    unknown = next((each for each in FRAMEWORKS if _likely(package, each, candidates)), None)
     if unknown is None:
         raise _nothing_known(package)
     return unknown
+
+
+def _likely(package: Unpacked, framework: Framework, candidates: Sequence[Framework]) -> bool:
+    """Whether the package has a file that is likely to be a model of the framework, whatever is in it."""
+    files = by_suffix(package, framework)
+    return framework in candidates or any(PurePosixPath(each).suffix.lower() not in OF_ANYTHING for each in files)
 
 
 def _rank(framework: Framework) -> tuple[bool, bool]:
@@ -125,7 +134,7 @@ def no_such_model(model: str, names: Sequence[str], *, where: str) -> BadPackage
 def _by_files(package: Unpacked) -> tuple[Framework, ...]:
     """The frameworks of the file that the settings name, or of a package of model files only."""
     files = package.paths if package.model is None else (package.model,)
-    kinds = {frameworks_of(each) for each in files}
+    kinds = {() if each == REQUIREMENTS else frameworks_of(each) for each in files}
     return kinds.pop() if len(kinds) == 1 else ()
 
 
@@ -137,14 +146,14 @@ def _evidence(package: Unpacked, candidates: Sequence[Framework]) -> dict[Framew
 def _check_framework(package: Unpacked, framework: Framework) -> None:
     """Check that the files do not contradict the framework that the owner names."""
     candidates = _by_files(package)
-    others: Sequence[Framework] = candidates
-    if framework in candidates or not candidates:
-        if FRAMEWORKS[framework].sent_as == "folder" or inspector_of(framework).detect(package) is not None:
-            return
-        files = [each for each in candidates or FRAMEWORKS if FRAMEWORKS[each].sent_as == "file"]
-        others = tuple(_evidence(package, files))
-    if others:
-        what = next(iter(_evidence(package, others)), others[0])
+    fits = framework in candidates or not candidates
+    if fits and (FRAMEWORKS[framework].sent_as == "folder" or inspector_of(framework).detect(package) is not None):
+        return
+    others = [each for each in candidates or FRAMEWORKS if FRAMEWORKS[each].sent_as == "file"]
+    # A suffix that only models have is enough, whatever is in the file.
+    by_name = [each for each in others if not fits and _likely(package, each, ())]
+    what = next(iter((*_evidence(package, others), *by_name)), None)
+    if what is not None:
         raise BadPackage(
             f"{package.name!r} is {FRAMEWORKS[what].title}, and not {FRAMEWORKS[framework].title}",
             fix=f"remove the framework, or put the file into a zip with a {framework} model that loads it",

@@ -40,7 +40,7 @@ def inspect(package: Unpacked) -> Contents:
     if file.lower().endswith(".skops"):
         version, needs = _version_in_skops(path, shown=shown), ("skops",)
     else:
-        facts = check_pickle(path, names="sklearn", shown=shown, trust=package.trust, report=notes.append)
+        facts = check_pickle(path, names=("sklearn",), shown=shown, trust=package.trust, report=notes.append)
         version, needs = facts.sklearn, ("joblib>=1.2", *(("lz4",) if facts.container == "lz4" else ()))
         if version is None and not package.trust:
             raise BadPackage(
@@ -53,8 +53,12 @@ def inspect(package: Unpacked) -> Contents:
         notes.append(f"a .skops file is safer than {shown}: skops.io.dump(model, 'model.skops') writes one")
     # pandas: a model that was trained with a DataFrame gets one.
     release = PROJECT if version is None else f"{PROJECT}=={version}"
-    requirements = requirements_of(package, release, *needs, "pandas", report=notes.append)
-    return Contents(files={"model": file}, requirements=requirements, notes=tuple(notes))
+    return Contents(
+        files={"model": file},
+        requirements=requirements_of(package, release, *needs, "pandas", report=notes.append),
+        notes=tuple(notes),
+        facts=() if version is None else (f"written by scikit-learn {version}",),
+    )
 
 
 def _version_in_skops(path: Path, *, shown: str) -> str:

@@ -9,6 +9,7 @@ from trivet.packaging.pickles.source import Source, Unreadable
 from trivet.packaging.pickles.values import (
     OPAQUE,
     WRAPPER,
+    Bytes,
     Dtype,
     Global,
     Instance,
@@ -140,8 +141,7 @@ class Machine:
         """A text with its length."""
         length = self.source.number(width)
         if length > MAX_TEXT:
-            self.source.skip(length)
-            self.push(OPAQUE)
+            self._skip(length)
             return
         try:
             self.push(self.source.read(length).decode("utf-8", "surrogatepass"))
@@ -150,8 +150,11 @@ class Machine:
 
     def data(self, width: int) -> None:
         """Bytes with their length."""
-        self.source.skip(self.source.number(width))
-        self.push(OPAQUE)
+        self._skip(self.source.number(width))
+
+    def _skip(self, length: int) -> None:
+        self.push(Bytes(self.source.position, length))
+        self.source.skip(length)
 
     def long(self, width: int) -> None:
         """A number with its length."""

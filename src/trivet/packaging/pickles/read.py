@@ -2,10 +2,11 @@
 
 import io
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from trivet.packaging.limits import Limits
 from trivet.packaging.pickles.allowed import Allowed
@@ -13,9 +14,9 @@ from trivet.packaging.pickles.containers import beginning, opened
 from trivet.packaging.pickles.machine import Machine
 from trivet.packaging.pickles.opcodes import walk
 from trivet.packaging.pickles.source import Source, Unreadable
-from trivet.packaging.pickles.values import OPAQUE, Global, Instance, Pairs
+from trivet.packaging.pickles.values import OPAQUE, Bytes, Global, Instance, Pairs
 
-__all__ = ["PickleFacts", "first_names", "read_pickle"]
+__all__ = ["Document", "PickleFacts", "first_names", "read_pickle"]
 
 MAX_PICKLES: Final = 1000
 NO_LIMITS_SET: Final = Limits()
@@ -23,6 +24,21 @@ SCIKIT_LEARN_VERSION: Final = "_sklearn_version"
 NO_NAMES: Final = Allowed(called=frozenset(), named=frozenset())
 ENDLESS: Final = 1 << 62
 _VERSION: Final = re.compile(r"\d+(\.\d+)+((a|b|rc|\.dev|\.post)\d+)?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """A file of another format that instances of a class hold in their state.
+
+    Attributes:
+        of: the class, as `module.name`.
+        keys: of the state, in turn.
+        read: reads the file, which begins where the stream is and has that many bytes.
+    """
+
+    of: str
+    keys: tuple[str, ...]
+    read: Callable[[IO[bytes], int], Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +50,7 @@ class PickleFacts:
         forbidden: classes and functions that it names and that are not allowed, as `module.name`.
         broken: why the rest of it cannot be followed; None if it was read to its last byte.
         sklearn: the release of scikit-learn that wrote it, where it says so.
+        document: what the reader of documents made of the last one in it; None without one.
         container: what joblib compressed it with.
         needs_joblib: whether only joblib loads it.
     """
@@ -42,6 +59,7 @@ class PickleFacts:
     forbidden: tuple[str, ...]
     broken: str | None
     sklearn: str | None
+    document: Any
     container: str | None
     needs_joblib: bool
 
@@ -51,19 +69,22 @@ class PickleFacts:
         return self.broken is None and not self.forbidden
 
 
-def read_pickle(path: Path, *, allowed: Allowed, limits: Limits = NO_LIMITS_SET) -> PickleFacts:
+def read_pickle(
+    path: Path, *, allowed: Allowed, limits: Limits = NO_LIMITS_SET, document: Document | None = None
+) -> PickleFacts:
     """Read a pickle file, plain or in joblib's containers.
 
     Args:
         path: the file.
         allowed: the names that the framework's pickles have.
         limits: on what a container holds.
+        document: what to read of the files of other formats in it.
 
     Raises:
         TooLarge: the container holds more than the limits allow.
     """
     machine: Machine | None = None
-    container = broken = loaded = None
+    container = broken = loaded = held = None
     try:
         with opened(path, limits=limits) as (file, size, container):
             source = Source(file, size=size)
@@ -75,6 +96,7 @@ def read_pickle(path: Path, *, allowed: Allowed, limits: Limits = NO_LIMITS_SET)
                 walk(machine.inside(nested=False))
             if not source.at_end:
                 raise Unreadable(f"it holds more than {MAX_PICKLES} pickles")
+            held = _held(machine.states, document, file)
     except Unreadable as error:
         at = "" if machine is None else f" at byte {machine.source.position}"
         broken = f"{error}{at}"
@@ -85,9 +107,26 @@ def read_pickle(path: Path, *, allowed: Allowed, limits: Limits = NO_LIMITS_SET)
         forbidden=() if machine is None else tuple(str(each) for each in machine.forbidden),
         broken=broken,
         sklearn=None if machine is None else _version(machine.states),
+        document=held,
         container=container,
         needs_joblib=container is not None or (machine is not None and machine.arrays),
     )
+
+
+def _held(states: list[Instance], document: Document | None, file: IO[bytes]) -> Any:
+    found = [] if document is None else [each for each in states if str(each.of) == document.of]
+    if document is None or not found or not isinstance(found[-1].state, Pairs):
+        return None
+    value = next((each for key in document.keys if (each := found[-1].state.get(key)) is not None), None)
+    if isinstance(value, Instance) and value.of == Global("builtins", "bytearray") and value.args:
+        value = value.args[0]
+    if type(value) is str:
+        data = value.encode("utf-8", "replace")
+        return document.read(io.BytesIO(data), len(data))
+    if not isinstance(value, Bytes):
+        return None
+    file.seek(value.at)
+    return document.read(file, value.length)
 
 
 def first_names(path: Path) -> tuple[Global, ...]:

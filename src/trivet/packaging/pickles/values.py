@@ -9,6 +9,7 @@ from trivet.packaging.pickles.source import Unreadable
 __all__ = [
     "OPAQUE",
     "WRAPPER",
+    "Bytes",
     "Dtype",
     "Global",
     "Instance",
@@ -24,6 +25,14 @@ class _Opaque:
 
 
 OPAQUE: Final = _Opaque()
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """Bytes or a long text, by where they are in the uncompressed file."""
+
+    at: int
+    length: int
 
 
 @dataclass(frozen=True, slots=True)

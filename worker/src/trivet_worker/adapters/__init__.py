@@ -22,6 +22,9 @@ ADAPTERS = {
     "tensorflow": "trivet_worker.adapters.tensorflow_model:load",
     "sklearn": "trivet_worker.adapters.sklearn_model:load",
     "hugging_face": "trivet_worker.adapters.hugging_face:load",
+    "xgboost": "trivet_worker.adapters.xgboost_model:load",
+    "lightgbm": "trivet_worker.adapters.lightgbm_model:load",
+    "catboost": "trivet_worker.adapters.catboost_model:load",
     "sklearn_onnx": "trivet_worker.adapters.sklearn_onnx:load",
 }
 """A framework's name, and the function that loads its packages."""

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from trivet_worker.adapters import Columns, PackageFiles
-from trivet_worker.adapters.sklearn_model import METHODS, Loaded, SklearnAdapter, load_model
+from trivet_worker.adapters.estimators import METHODS, EstimatorAdapter, Loaded
+from trivet_worker.adapters.sklearn_model import load_model
 from trivet_worker.converting.liars import known_liar
 from trivet_worker.converting.onnx_form import FEATURES, Conversion, in_form, input_name
 from trivet_worker.converting.rows import proof_rows
@@ -23,7 +24,7 @@ class ConvertingAdapter:
 
     def __init__(self, loaded: Loaded, package: PackageFiles) -> None:
         self._loaded = loaded
-        self._own = SklearnAdapter(loaded.features, loaded.answers)
+        self._own = EstimatorAdapter(loaded.features, loaded.answers)
         self._inputs = list(package.input_schema)
         self._outputs = list(package.output_schema)
 

@@ -1,4 +1,4 @@
-"""How columns become the rows of a scikit-learn model, and its answers output fields. The models only look like ones."""
+"""How columns become the rows of an estimator, and its answers output fields. The models only look like ones."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from mac.exceptions import InferenceDataValidationError
-from trivet_worker.adapters.sklearn_model import Features, SklearnAdapter, answers_of
+from trivet_worker.adapters.estimators import Booster, EstimatorAdapter, Features, answers_of
 from trivet_worker.failures import PackageError
 
 NUMBERS = pa.list_(pa.float64(), 2)
@@ -43,7 +43,7 @@ class Clusterer:
 
 
 def answered(model, features: Features, fields: list[pa.Field], **columns):
-    adapter = SklearnAdapter(features, answers_of(model, fields, title=type(model).__name__))
+    adapter = EstimatorAdapter(features, answers_of(model, fields, title=type(model).__name__))
     return adapter.predict({name: np.asarray(values) for name, values in columns.items()})
 
 
@@ -152,3 +152,14 @@ def test_a_field_that_the_model_cannot_answer_is_refused():
     assert str(caught.value) == text
     with pytest.raises(PackageError, match="DBSCAN .* it only answers the rows that it was trained with"):
         answers_of(Clusterer(), fields[:1], title="DBSCAN")
+
+
+def test_the_prediction_of_a_booster_is_its_class_where_the_field_is_an_integer():
+    model = Booster("Booster", lambda rows: rows[:, 0], lambda rows: rows[:, 0])
+    inputs = Features([pa.field("inputs", NUMBERS)], [], 2)
+    rows = [[0.25, 9.0], [0.75, 9.0]]
+    fields = [pa.field("predictions", pa.int64()), pa.field("probabilities", NUMBERS)]
+    answer = answered(model, inputs, fields, inputs=rows)
+    assert answer["predictions"].tolist() == [0, 1]
+    assert answer["probabilities"].tolist() == [[0.75, 0.25], [0.25, 0.75]]
+    assert answered(model, inputs, [pa.field("y", pa.float64())], inputs=rows)["y"].tolist() == [0.25, 0.75]
