@@ -50,9 +50,9 @@ def booster(
     }
 
 
-def buffer(**said: Any) -> bytes:
+def buffer(**facts: Any) -> bytes:
     """What a pickled booster holds."""
-    whole = booster(**said)
+    whole = booster(**facts)
     return ubjson({"Config": {"version": whole["version"]}, "Model": {"learner": whole["learner"]}})
 
 

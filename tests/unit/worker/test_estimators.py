@@ -154,7 +154,7 @@ def test_a_field_that_the_model_cannot_answer_is_refused():
         answers_of(Clusterer(), fields[:1], title="DBSCAN")
 
 
-def test_the_prediction_of_a_booster_is_its_class_where_the_field_is_an_integer():
+def test_an_integer_field_gets_the_class_of_a_booster():
     model = Booster("Booster", lambda rows: rows[:, 0], lambda rows: rows[:, 0])
     inputs = Features([pa.field("inputs", NUMBERS)], [], 2)
     rows = [[0.25, 9.0], [0.75, 9.0]]

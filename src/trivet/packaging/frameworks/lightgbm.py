@@ -38,7 +38,7 @@ class _Facts:
         return parse_schema(f"inputs: float64[{self.features}]")
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         count = f"{self.features} feature{'' if self.features == 1 else 's'}"
         return f"{count}, objective {self.objective or 'unknown'}"
 
@@ -100,7 +100,7 @@ def inspect(package: Unpacked) -> Contents:
         input_schema=None if facts is None else facts.input_schema,
         output_schema=facts.output_schema if facts is not None and output else None,
         notes=tuple(notes),
-        facts=() if facts is None else (facts.said,),
+        facts=() if facts is None else (facts.summary,),
     )
 
 
@@ -108,14 +108,16 @@ def _header(file: IO[bytes], length: int) -> _Facts | None:
     """The facts in the lines before the first tree."""
     text = file.read(min(length, HEADER_BYTES)).decode("utf-8", "replace")
     lines = text.partition("\nTree=")[0].splitlines()
-    said: Mapping[str, str] = {name: value for name, equals, value in (each.partition("=") for each in lines) if equals}
-    last, classes = said.get("max_feature_idx", ""), said.get("num_class", "")
+    header: Mapping[str, str] = {
+        name: value for name, equals, value in (each.partition("=") for each in lines) if equals
+    }
+    last, classes = header.get("max_feature_idx", ""), header.get("num_class", "")
     if not (last.isdigit() and classes.isdigit() and len(last) < 10 and len(classes) < 10):
         return None
-    words = said.get("objective", "").split()
+    words = header.get("objective", "").split()
     objective = words[0] if words else ""
     # `[0:1]` is the range of a number, `0:1:2` the categories of another feature.
-    infos = said.get("feature_infos", "").split()
+    infos = header.get("feature_infos", "").split()
     return _Facts(
         features=int(last) + 1,
         categories=any(not each.startswith("[") and each != "none" for each in infos),
