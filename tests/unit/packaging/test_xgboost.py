@@ -17,6 +17,9 @@ from trivet_tests.ubj import booster, buffer, ubjson
 BOTH = "predictions: int64; probabilities: float32"
 
 
+ENDLESS = b"{L" + (7).to_bytes(8, "big") + b"version[$Z#L" + (1 << 60).to_bytes(8, "big")
+
+
 def bytes_of(data: bytes) -> bytes:
     return b"B" + len(data).to_bytes(4, "little") + data
 
@@ -121,13 +124,21 @@ def test_a_model_that_runs_other_code_is_refused_with_its_name(tmp_path: Path, c
         ("m.json", b"", "it is neither its JSON nor its UBJSON: it is empty"),
         ("m.bst", b"{L" + b"\xff" * 8, "it is neither its JSON nor its UBJSON: a length is not a number"),
         ("m.ubj", ubjson({"learner": "x"}), "it is neither its JSON nor its UBJSON: it has no learner"),
+        ("m.ubj", ENDLESS, "it is neither its JSON nor its UBJSON: an array of constants"),
     ],
-    ids=["cut off", "binary", "empty", "length", "no learner"],
+    ids=["cut off", "binary", "empty", "length", "no learner", "endless"],
 )
 def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path, name: str, data: bytes, why: str) -> None:
     with pytest.raises(BadPackage) as caught:
         opened(tmp_path, {name: data}, settings=ModelSettings(framework=Framework.XGBOOST))
     assert (caught.value.what, caught.value.why) == (f"{name!r} is not a model of XGBoost", why)
+
+
+@pytest.mark.parametrize("name", ["feature_names", "feature_types", "objective", "attributes"])
+def test_parts_of_another_type_are_not_used(tmp_path: Path, name: str) -> None:
+    document = booster()
+    document["learner"][name] = 5
+    assert opened(tmp_path, {"m.ubj": ubjson(document)}).contents.requirements[0] == "xgboost==3.2.0"
 
 
 def test_values_nested_without_end_are_refused(tmp_path: Path) -> None:

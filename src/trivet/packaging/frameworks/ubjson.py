@@ -79,6 +79,9 @@ class _Reader:
         kind = self._read(1)
         if kind == b"$":
             of, kind = self._read(1), self._read(1)
+            if of in _CONSTANTS:
+                # They take no bytes, so that their number has no limit.
+                raise ValueError("an array of constants")
         if kind == b"#":
             count = self._count()
             kind = b""

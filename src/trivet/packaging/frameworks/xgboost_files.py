@@ -16,7 +16,7 @@ from trivet.packaging.frameworks.ubjson import Wanted, read_ubjson
 
 __all__ = ["BoosterFacts", "is_booster", "read_booster", "read_raw"]
 
-MAX_PLAIN_JSON: Final = 64 << 20
+MAX_PLAIN_JSON: Final = 16 << 20
 CLASSIFIER: Final = "classifier"
 CLASSES: Final = ("binary:logistic", "multi:softprob", "multi:softmax")
 SEVERAL: Final = ("reg:quantileerror", "binary:logitraw", "survival:")
@@ -124,12 +124,10 @@ def read_raw(file: IO[bytes], length: int) -> BoosterFacts | None:
     """What the bytes in a pickled Booster say; None if they are of a release that wrote another format."""
     try:
         found = read_ubjson(file, end=file.tell() + length, wanted=WANTED_OF_BUFFER)
-        model = found.get("Model")
-        return (
-            _facts({"version": (found.get("Config") or {}).get("version"), **model})
-            if isinstance(model, dict)
-            else None
-        )
+        config, model = found.get("Config"), found.get("Model")
+        if not isinstance(config, dict) or not isinstance(model, dict):
+            return None
+        return _facts({**model, "version": config.get("version")})
     except ValueError:
         return None
 
@@ -175,13 +173,17 @@ def _facts(document: Mapping[str, Any]) -> BoosterFacts:
     return BoosterFacts(
         version=_version(document.get("version")),
         features=_number(params, "num_feature"),
-        names=tuple(str(each) for each in learner.get("feature_names") or ()),
-        categories="c" in (learner.get("feature_types") or ()),
+        names=tuple(str(each) for each in _listed(learner.get("feature_names"))),
+        categories="c" in _listed(learner.get("feature_types")),
         objective=name,
         classes=classes,
         targets=targets,
         estimator=_estimator(learner.get("attributes")),
     )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _number(params: Mapping[str, Any], name: str) -> int:
