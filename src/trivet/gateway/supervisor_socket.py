@@ -143,7 +143,9 @@ class GatewaySocket:
                 peer.send(EndWorker(worker=worker))
             while line := await reader.readline():
                 await self._handle(peer, decode(line, ToGateway))  # type: ignore[arg-type]
-        except (ConnectionError, ValueError, TrivetError) as error:
+        except ConnectionError:
+            pass  # its process ended, or only asked whether this one answers
+        except (ValueError, TrivetError) as error:
             # A line that is too long is a ValueError.
             log.warning("closing a connection of a supervisor: %s", error)
         finally:

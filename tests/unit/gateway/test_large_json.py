@@ -1,4 +1,4 @@
-"""Large JSON bodies are read in pieces, which changes nothing but how long Python's lock is held."""
+"""Large JSON bodies are read and written in pieces, which changes nothing but how long Python's lock is held."""
 
 import json
 
@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trivet.engine.batch import Batch
+from trivet.engine.checks.checks import Anomalies
 from trivet.errors import Invalid
+from trivet.gateway.answer import Answer
+from trivet.gateway.formats.dataset import parse_selection
 from trivet.gateway.formats.json_pieces import PIECE_BYTES, row_groups
 from trivet.gateway.formats.records import LARGE, RecordsDecoder
+from trivet.gateway.formats.records_out import ROWS_AT_ONCE, RecordsWriter
+from trivet.gateway.formats.stamp import Stamp
 
 decode = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 TEXTS = st.sampled_from(['},{"', "} , {", "}", "{", '"', "\\", "[", "]", ",", "é", "word"])
@@ -89,3 +95,29 @@ def test_an_error_in_a_large_body_names_its_row():
     with pytest.raises(Invalid) as refused:
         RecordsDecoder(pa.schema([pa.field("number", pa.int64())])).decode(json.dumps(rows).encode())
     assert refused.value.path == "[49998].number"
+
+
+@pytest.mark.parametrize(
+    "query", [b"", b"dataset[]=out", b"dataset[]=*&dataset.flatten=true", b"dataset[]=in.extra&dataset[]=out.y"]
+)
+@pytest.mark.parametrize("more", [{}, {"extra": [1, "}"]}], ids=["plain", "more"])
+def test_many_rows_are_written_as_a_few_are(query, more):
+    inputs, outputs = (
+        pa.schema([("x", pa.float64())]),
+        pa.schema([("y", pa.list_(pa.float32(), 2)), ("t", pa.string())]),
+    )
+    writer = RecordsWriter(parse_selection(query), outputs, Stamp("{}", "version", "here"), ["check"])
+
+    def written(numbers):
+        batch = Batch(
+            outputs,
+            [np.array([[n, 0.5] for n in numbers], np.float32), pa.array([f"}}{n}" for n in numbers])],
+            len(numbers),
+        )
+        sent = RecordsDecoder(inputs).decode(json.dumps([{"x": n / 2, **more} for n in numbers]).encode())
+        wrong = np.array([n % 3 == 0 for n in numbers])
+        anomalies = Anomalies(count=wrong.astype(np.uint32), columns={"check": wrong})
+        return json.loads(bytes(writer.write(Answer(sent, batch, 1, (2, 3), anomalies))))
+
+    numbers = range(2 * ROWS_AT_ONCE + 5)
+    assert written(numbers) == [row for start in numbers[::1000] for row in written(numbers[start : start + 1000])]

@@ -17,7 +17,7 @@ import pyarrow as pa
 from trivet.engine.batch import Batch, Column, join_columns
 from trivet.gateway.allowance import Allowance
 from trivet.gateway.formats.json_columns import ColumnBuilder, json_type
-from trivet.gateway.formats.json_pieces import row_groups
+from trivet.gateway.formats.json_pieces import PIECE_BYTES, row_groups
 from trivet.gateway.formats.records_lenient import LenientDecoder
 
 __all__ = ["RecordInputs", "RecordsDecoder", "decoding_bytes"]
@@ -167,9 +167,13 @@ class RecordsDecoder:
             return [bytes(raw) for rows in row_groups(body, decode_raw_rows) for raw in rows]
         if count == 1:
             return [body[body.index(b"{") : body.rindex(b"}") + 1]]
-        pieces = body.split(b"}")
-        pieces.pop()
-        return [piece[piece.index(b"{") :] + b"}" for piece in pieces]
+        texts: list[bytes] = []
+        start, last = 0, body.rindex(b"}")
+        while start <= last:
+            end = body.index(b"}", min(start + PIECE_BYTES, last)) + 1
+            texts += [piece[piece.index(b"{") :] + b"}" for piece in body[start : end - 1].split(b"}")]
+            start = end
+        return texts
 
 
 def decoding_bytes(body: bytes) -> int:

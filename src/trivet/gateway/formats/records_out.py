@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 import orjson
 import pyarrow as pa
 
+from trivet.engine.batch import Batch
 from trivet.gateway.answer import Answer
 from trivet.gateway.formats.dataset import Selection
 from trivet.gateway.formats.inputs import EchoedInputs
@@ -20,6 +21,7 @@ from trivet.gateway.formats.stamp import Stamp
 __all__ = ["RecordsWriter"]
 
 ANOMALY_COUNT = b"0"
+ROWS_AT_ONCE = 4096
 
 
 class Found(NamedTuple):
@@ -63,20 +65,24 @@ class RecordsWriter:
         # If the selection leaves no input columns, there is no `in`, as in Arrow.
         self._without_in = _merged(_layout(selection, outputs, stamp, checks, without="in"))
 
-    def write(self, answer: Answer[EchoedInputs]) -> bytes:
+    def write(self, answer: Answer[EchoedInputs]) -> bytes | memoryview:
         """The JSON body of an answer."""
         rows = answer.outputs.rows
         if rows > 1:
             echoed = answer.inputs.text_bytes() if self._echoes else 0
             answer.inputs.allowance.check_answer(rows, bytes_a_row=self._bytes_a_row, echoed=echoed)
         texts: list[Text] = []
+        later: dict[int, int] = {}
         chosen = self._in_columns(answer) if self._chooses else None
         for piece in self._without_in if chosen == [] else self._pieces:
             if isinstance(piece, bytes):
                 texts.append(piece)
             elif isinstance(piece, int):
-                before, values, after = row_texts(answer.outputs, piece)
-                texts += (before, values, after)
+                if rows > ROWS_AT_ONCE:
+                    later[len(texts)] = piece
+                    texts.append(b"")
+                else:
+                    texts += row_texts(answer.outputs, piece)
             elif isinstance(piece, Found):
                 texts.append(_found(answer, piece))
             elif piece is Slot.TIME:
@@ -90,7 +96,7 @@ class RecordsWriter:
                 texts.append(chosen)
         if rows == 1:
             return b"".join([text if isinstance(text, bytes) else text[0] for text in texts]).join((b"[", b"]"))
-        return _rows(texts, rows)
+        return _rows(texts, rows) if rows <= ROWS_AT_ONCE else _in_groups(texts, later, answer.outputs)
 
     def _in_columns(self, answer: Answer[EchoedInputs]) -> list[bytes]:
         """The selected columns of the request, including columns that are in no schema; empty if there are none."""
@@ -104,6 +110,29 @@ class RecordsWriter:
             return []
         keyed = [[key + text for text in texts] for key, texts in chosen]
         return [b",".join(row) for row in zip(*keyed, strict=True)]
+
+
+def _in_groups(texts: list[Text], later: dict[int, int], outputs: Batch) -> memoryview:
+    """Many rows, some at a time: to write all of them at once holds Python's lock, and needs several times the memory of the answer.
+
+    Args:
+        texts: those of all rows.
+        later: which of them are columns of outputs, not written yet.
+        outputs: has these columns.
+    """
+    body = bytearray()
+    for start in range(0, outputs.rows, ROWS_AT_ONCE):
+        group = outputs.slice(start, min(ROWS_AT_ONCE, outputs.rows - start))
+        part: list[Text] = []
+        for index, text in enumerate(texts):
+            if index in later:
+                part += row_texts(group, later[index])
+            else:
+                part.append(text[start : start + group.rows] if isinstance(text, list) else text)
+        body += b"," if start else b"["
+        body += memoryview(_rows(part, group.rows))[1:-1]
+    body += b"]"
+    return memoryview(body)
 
 
 def _found(answer: Answer[EchoedInputs], piece: Found) -> list[bytes]:
