@@ -313,6 +313,7 @@ const start = () => {
       const page = new DOMParser().parseFromString(await reply.text(), "text/html");
       document.title = page.title;
       document.querySelector("main").replaceWith(page.querySelector("main"));
+      state.replaceChildren();
       open.remove();
       prepareAll();
     } catch {
