@@ -7,7 +7,7 @@ SHELL := /bin/sh
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint style types layers format docs bench clean
+.PHONY: help demo test test-slow test-examples lint style types layers format docs bench clean
 
 export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -39,6 +39,17 @@ test test-slow:
 		echo "No test was run: none of those marked \"$(MARKS)\" matches ARGS=\"$$SELECTED\"." >&2
 	fi
 	exit $$status
+
+test-examples: $(READY) ## the examples ten times in a row, beside two busy loops
+	@for each in 1 2; do
+		$(BIN)/python -c 'while True: pass' &
+		busy="$${busy:-} $$!"
+	done
+	trap 'kill $$busy' EXIT
+	for round in 1 2 3 4 5 6 7 8 9 10; do
+		echo "round $$round"
+		$(BIN)/python -m pytest tests/e2e_examples -q -n0 $(ARGS) </dev/null
+	done
 
 lint: style types layers ## style, types and layers
 
