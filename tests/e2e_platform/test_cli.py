@@ -243,8 +243,8 @@ def test_resources_of_workers_are_refused_where_there_are_none(trivet, tripled, 
 
 
 def test_a_pipeline_that_was_never_made_has_nothing_to_deploy_stop_or_tell(trivet, tripled):
-    for words in (["deploy"], ["undeploy"], ["status"], ["logs"], ["pipelines"], ["pipelines", "--delete"]):
-        said = told(trivet(words[0], "triped", *words[1:]))
+    for words in (["deploy"], ["undeploy"], ["status"], ["logs"], ["pipelines"], ["delete", "pipeline"]):
+        said = told(trivet(*words, "triped"))
         assert "triped" in said
         assert "did you mean 'tripled'?" in said
 

@@ -69,8 +69,8 @@ def test_a_model_goes_from_its_upload_to_its_logs_and_back(trivet, times, tmp_pa
     done(trivet("undeploy", "life"))
     assert row_of(done(trivet("status")), "life")[:2] == ["life", "not deployed"]
     refused(trivet("infer", "life", "-", stdin=ROWS), "no pipeline 'life' is deployed")
-    done(trivet("pipelines", "life", "--delete"))
-    done(trivet("models", "life", "--delete"))
+    done(trivet("delete", "pipeline", "life", "--yes"))
+    done(trivet("delete", "model", "life", "--yes"))
     assert "life" not in done(trivet("models")) + done(trivet("pipelines"))
 
 
@@ -169,7 +169,7 @@ def test_progress_is_printed_on_standard_error(trivet, step_times):
 def test_unknown_names_are_answered_with_the_nearest(trivet, times):
     done(trivet("upload", "nearest", times(3)))
     done(trivet("deploy", "nearest", "nearest"))
-    for words in (["models", "nearst"], ["deploy", "p", "nearst"], ["models", "nearst", "--delete"]):
+    for words in (["models", "nearst"], ["deploy", "p", "nearst"], ["delete", "model", "nearst"]):
         refused(trivet(*words), "'nearest'")
     for words in (["status", "nearst"], ["infer", "nearst", "-"], ["logs", "nearst"], ["undeploy", "nearst"]):
         refused(trivet(*words, stdin=ROWS), "'nearest'")
@@ -248,8 +248,8 @@ def test_a_file_of_rows_that_is_missing_or_of_another_kind(trivet, times, tmp_pa
 def test_what_is_in_use_is_not_deleted(trivet, times):
     done(trivet("upload", "used", times(3)))
     done(trivet("deploy", "user", "used"))
-    refused(trivet("models", "used", "--delete"), "model 'used' is deployed", "user")
-    refused(trivet("pipelines", "user", "--delete"), "user")
+    refused(trivet("delete", "model", "used", "--yes"), "model 'used' is deployed", "user")
+    refused(trivet("delete", "pipeline", "user", "--yes"), "user")
     assert json.loads(done(trivet("infer", "user", "-", stdin=ROWS)))[0]["out.y"] == [3.0, 6.0]
 
 
@@ -387,8 +387,7 @@ def test_undeploying_twice_harms_nothing(trivet, times):
 def test_options_that_do_not_go_together_are_usage_errors(trivet):
     refused(trivet("deploy", "p", "m", "--version", "1"), "give models, or the version", code=2)
     refused(trivet("logs", "p", "--start", "2026-01-31"), "--start and --end are required together", code=2)
-    refused(trivet("models", "--delete"), "give the model's name", code=2)
-    refused(trivet("pipelines", "--delete"), "give the pipeline's name", code=2)
+    refused(trivet("models", "--logs"), "give the model's name", code=2)
     refused(trivet("deploy", "p", "m", "--replicas", "0"), "--replicas", code=2)
     refused(trivet("upload", "m"), "Missing argument", code=2)
 

@@ -170,7 +170,6 @@ def upload(
 def models(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this model's versions.")] = None,
     logs: Annotated[bool, typer.Option("--logs", help="Show the log of the newest version's loading.")] = False,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete the model with all its versions.")] = False,
     workspace: WorkspaceOption = "default",
     url: UrlOption = None,
     home: HomeOption = None,
@@ -185,16 +184,10 @@ def models(
       trivet models ccfraud
 
       trivet models ccfraud --logs
-
-      trivet models ccfraud --delete
     """
-    if name is None and (logs or delete):
+    if name is None and logs:
         raise typer.BadParameter("give the model's name", param_hint="NAME")
     with connect(url, home, workspace) as client:
-        if name is not None and delete:
-            client.delete_model(name)
-            show(f"{name} is deleted.")
-            return
         if name is not None and logs:
             show(client.get_model(name).get_upload_logs())
             return

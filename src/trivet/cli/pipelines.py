@@ -30,7 +30,6 @@ RESOURCES = "Resources"
 
 def pipelines(
     name: Annotated[str | None, typer.Argument(metavar="[PIPELINE]", help="Show this pipeline's versions.")] = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete the pipeline with all its versions.")] = False,
     workspace: WorkspaceOption = "default",
     url: UrlOption = None,
     home: HomeOption = None,
@@ -43,16 +42,8 @@ def pipelines(
       trivet pipelines
 
       trivet pipelines ccfraud
-
-      trivet pipelines ccfraud --delete
     """
-    if name is None and delete:
-        raise typer.BadParameter("give the pipeline's name", param_hint="PIPELINE")
     with connect(url, home, workspace) as client:
-        if name is not None and delete:
-            client.delete_pipeline(name)
-            show(f"{name} is deleted.")
-            return
         found = client.list_pipelines() if name is None else [client.get_pipeline(name)]
         if as_json:
             print_json([each.document() for each in found])

@@ -1,16 +1,14 @@
 """Rows of a data file or a DataFrame as an example: a few of them, in the form that JSON requests have."""
 
-import base64
 import json
 import math
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from trivet.domain.json_forms import WITHOUT_JSON, json_form
 from trivet.domain.schema_of_data import as_table, schema_of_table, table_of_columns, table_of_records
 from trivet.errors import Invalid, NotFound, TooLarge, Unsupported
 
@@ -148,12 +146,4 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return value
+    return json_form(value) if isinstance(value, WITHOUT_JSON) else value

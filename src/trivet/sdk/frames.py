@@ -1,16 +1,14 @@
 """Turns DataFrames, Arrow tables and records into requests. Imports pandas only when needed."""
 
-import base64
 import contextlib
 import json
 from collections.abc import Sequence
-from datetime import date, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from trivet.domain.json_forms import json_form
 from trivet.errors import Invalid, NotFound, Unsupported
 from trivet.sdk.calls import Call
 
@@ -170,18 +168,10 @@ def _plain(value: Any) -> Any:
     """A JSON form for values that JSON does not know."""
     if type(value).__name__ in {"NAType", "NaTType"}:
         return None
-    if isinstance(value, date):
-        return value.isoformat()
     if hasattr(value, "tolist"):
         # NumPy's scalars, such as float16, and arrays that are not contiguous.
         return value.tolist()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    return json_form(value)
 
 
 def names_of(names: Sequence[str] | str | None) -> list[str]:

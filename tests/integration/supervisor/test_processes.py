@@ -9,12 +9,11 @@ import socket
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import onnx
 import psutil
@@ -32,6 +31,7 @@ from trivet.domain.package import ModelSettings
 from trivet.domain.pipeline import ModelStep
 from trivet.domain.version import Acceleration, Architecture, ModelVersion, VersionStatus
 from trivet.settings import Settings, settings_to_json
+from trivet_tests.asking import Asking
 from trivet_tests.peers import SECRET, peers_in
 
 WITHIN_S = 60.0
@@ -206,6 +206,10 @@ class Parent:
 
     # What clients do.
 
+    def asking(self, pipeline: str) -> Asking:
+        """One client that asks a pipeline without a pause, for the length of a `with` block."""
+        return Asking(f"{self.url}/pipelines/{pipeline}/infer", [{"x": [1.0, 2.0]}], clients=1)
+
     def infer(self, pipeline: str, rows: Any = None) -> requests.Response:
         rows = [{"x": [1.0, 2.0]}] if rows is None else rows
         return requests.post(f"{self.url}/pipelines/{pipeline}/infer", json=rows, timeout=90)
@@ -219,39 +223,6 @@ class Parent:
         """The process that runs the model, by worker."""
         records = [json.loads(path.read_bytes()) for path in (self.home / "run" / "workers").glob("*.json")]
         return {record["worker"]["id"]: record["model_pid"] for record in records}
-
-
-class Asking:
-    """Clients that send requests without a pause for the length of a `with` block."""
-
-    def __init__(self, parent: Parent, *pipelines: str) -> None:
-        self.parent = parent
-        self.answers: dict[str, list[Any]] = {pipeline: [] for pipeline in pipelines}
-        self.failures: list[str] = []
-        self.ends = threading.Event()
-        self.threads = [threading.Thread(target=self._run, args=[each], daemon=True) for each in pipelines]
-
-    def __enter__(self) -> Self:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ends.set()
-        for thread in self.threads:
-            thread.join(timeout=40)
-        assert not self.failures, f"{self.failures[:3]}\n{self.parent.output()}"
-
-    def _run(self, pipeline: str) -> None:
-        session = requests.Session()
-        url = f"{self.parent.url}/pipelines/{pipeline}/infer"
-        while not self.ends.is_set():
-            answer = session.post(url, json=[{"x": [1.0, 2.0]}], timeout=30)
-            if answer.status_code != 200:
-                self.failures.append(f"{answer.status_code} {answer.text}")
-            else:
-                row = answer.json()[0]
-                self.answers[pipeline].append((row.get("out.y") or row["out"]["y"])[0])
 
 
 @pytest.fixture
@@ -284,17 +255,18 @@ def test_models_of_both_kinds_load_deploy_swap_and_survive_a_kill(parent: Parent
     first = [parent.deploy("native", native), parent.deploy("custom", custom)]
     parent.until(lambda: all(parent.running(each) for each in first))
     assert parent.answer("native") == parent.answer("custom") == [3.0, 6.0]
-    with Asking(parent, "native", "custom") as asking:
+    with parent.asking("native") as of_native, parent.asking("custom") as of_custom:
         second = [parent.deploy("native", parent.native(5)), parent.deploy("custom", parent.custom(5))]
         parent.until(lambda: all(parent.running(each) for each in second))
-    for answers in asking.answers.values():
+    for asked in (of_native, of_custom):
+        assert asked.failures == [], parent.output()
         # Each answer comes from exactly one version, and once the new one answers the old one does not.
-        assert set(answers) <= {3.0, 5.0}
-        assert answers == sorted(answers)
+        assert set(asked.answers) <= {3.0, 5.0}
+        assert asked.answers == sorted(asked.answers)
     assert parent.answer("native") == parent.answer("custom") == [5.0, 10.0]
     parent.until(lambda: len(parent.workers()) == 1)
     before = parent.workers()
-    with Asking(parent, "native", "custom") as asking:
+    with parent.asking("native") as of_native, parent.asking("custom") as of_custom:
         parent.end("supervisor")
         time.sleep(0.3)
         parent.start("supervisor")
@@ -302,10 +274,11 @@ def test_models_of_both_kinds_load_deploy_swap_and_survive_a_kill(parent: Parent
         # It works again: a version is loaded, deployed, and takes over.
         third = parent.deploy("native", parent.native(7))
         parent.until(lambda: parent.running(third))
+    assert of_native.failures == of_custom.failures == [], parent.output()
     assert parent.answer("native") == [7.0, 14.0]
     # The worker is the same process, and its new supervisor looks after it.
     assert parent.workers() == before
-    assert set(asking.answers["custom"]) == {5.0}
+    assert set(of_custom.answers) == {5.0}
     os.kill(next(iter(before.values())), signal.SIGKILL)
     parent.until(lambda: parent.workers().keys().isdisjoint(before) and parent.workers())
     parent.until(lambda: parent.infer("custom").status_code == 200)
@@ -317,7 +290,7 @@ def test_a_failed_update_leaves_the_old_version_through_restarts(parent: Parent,
     # It loads as long as this file is not there, as when it was uploaded.
     bad = parent.custom(9, create=f"assert not os.path.exists({str(flag_file)!r}), 'there is a flag'")
     flag_file.touch()
-    with Asking(parent, "p") as asking:
+    with parent.asking("p") as asking:
         broken = parent.deploy("p", bad)
         parent.until(lambda: parent.status("p").state is DeploymentState.ERROR)
         status = parent.status("p")
@@ -328,7 +301,8 @@ def test_a_failed_update_leaves_the_old_version_through_restarts(parent: Parent,
         parent.start("supervisor")
         time.sleep(1.0)
         parent.until(lambda: parent.status("p").state is DeploymentState.ERROR)
-    assert set(asking.answers["p"]) == {2.0}
+    assert asking.failures == [], parent.output()
+    assert set(asking.answers) == {2.0}
     # Also a gateway that starts again finds the version that works.
     parent.end("gateway")
     parent.start("gateway")

@@ -17,15 +17,16 @@ class Asking:
     Args:
         url: of the pipeline.
         rows: `x` of 1 and 2, in one row.
+        clients: how many. The answers of one are in the order in which they came.
     """
 
-    def __init__(self, url: str, rows: list[dict[str, Any]]) -> None:
+    def __init__(self, url: str, rows: list[dict[str, Any]], *, clients: int = CLIENTS) -> None:
         self.url = url
         self.rows = rows
         self.ends = threading.Event()
         self.answers: list[float] = []
         self.failures: list[str] = []
-        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(CLIENTS)]
+        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
 
     def __enter__(self) -> Self:
         for thread in self.threads:

@@ -7,14 +7,9 @@ from types import ModuleType
 
 import pytest
 
+from trivet_tests.wallaroo_names import HOLDERS
+
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "howto" / "notebooks.md"
-HOLDERS = {
-    "Client": "wallaroo.client",
-    "Pipeline": "wallaroo.pipeline",
-    "ModelVersion": "wallaroo.model_version",
-    "Workspace": "wallaroo.workspace",
-    "DeploymentConfigBuilder": "wallaroo.deployment_config",
-}
 ROW = re.compile(r"^\| (?P<calls>`.*`) \| (?P<notebooks>[0-9-]+) \| (?P<state>works|absent)\b.*\|$", re.MULTILINE)
 
 

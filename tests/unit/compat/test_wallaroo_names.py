@@ -10,6 +10,7 @@ import pytest
 import trivet
 import trivet.sdk.calls
 from trivet.errors import Conflict, NotFound, Unavailable, Unsupported
+from trivet_tests.wallaroo_names import HOLDERS
 
 MODULES = {
     "wallaroo": ["Client", "DeploymentConfigBuilder", "__version__"],
@@ -67,13 +68,6 @@ ABSENT = {
     "Workspace": "remove_user add_connection remove_connection list_connections add_registry_to_workspace",
     "DeploymentConfigBuilder": """replica_autoscale_min_max autoscaling_window scale_up_queue_depth
         scale_down_queue_depth""",
-}
-HOLDERS = {
-    "Client": "wallaroo.client",
-    "Pipeline": "wallaroo.pipeline",
-    "ModelVersion": "wallaroo.model_version",
-    "Workspace": "wallaroo.workspace",
-    "DeploymentConfigBuilder": "wallaroo.deployment_config",
 }
 MOMENT = "2025-05-21T17:41:25+00:00"
 VERSION: dict[str, Any] = {
