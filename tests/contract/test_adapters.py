@@ -354,16 +354,16 @@ if behaviour == "does not load":
 @pytest.mark.timeout(1800)
 class TestHuggingFaceModels(AdapterContract):
     framework = Framework.HUGGING_FACE_TEXT_CLASSIFICATION
-    refusal = "Unrecognized `function_to_apply`"
+    refusal = "negative int"
     load_failure = "afetensor"
     requirements = RELEASES[4]
-    inputs = parse_schema("inputs: string; function_to_apply: string")
+    inputs = parse_schema("inputs: string; max_length: int64; truncation: bool")
     outputs = parse_schema("label: string")
     sizes = (1, 2, 17, 300)  # each row is a call
 
     def columns(self, values: list[int]) -> dict[str, list[object]]:
-        functions = ["none" if value <= LARGEST else "no function" for value in values]
-        return {"inputs": [str(value) for value in values], "function_to_apply": [*functions]}
+        lengths = [4 if value <= LARGEST else -1 for value in values]
+        return {"inputs": [*map(str, values)], "max_length": [*lengths], "truncation": [True for _ in values]}
 
     def write(self, folder: Path, behaviour: Behaviour) -> Path:
         target = folder / "model"

@@ -161,7 +161,7 @@ TrustOption = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="Load a pickle that the check refuses: its code runs in a worker.",
+        help="Load a pickle or code that the check refuses: it runs in a worker.",
         rich_help_panel=MODEL,
         show_default=False,
     ),

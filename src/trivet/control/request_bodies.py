@@ -63,7 +63,7 @@ class NewUpload(_Body):
     )
     trust: bool = Field(
         False,
-        description="Load a pickle that the check refuses: its code runs in a worker. The upload log has what it names.",
+        description="Load a pickle or code that the check refuses: it runs in a worker. The upload log has what it names.",
     )
     visibility: Literal["private", "public"] = Field(
         "private", description="The intended audience; for information only."

@@ -88,7 +88,7 @@ class ModelSettings:
         suggested_schema: of the input, from the owner's example data; for a model that has no input schema else.
         example: rows to try before the model is ready.
         allow_nulls: whether a Python step takes nulls where the schema of its upload is nullable.
-        trust: load a pickle that the check refuses. Only flags say it, because a package cannot vouch for itself.
+        trust: load a pickle or code that the check refuses. Only flags say it, because a package cannot vouch for itself.
     """
 
     name: str | None = None

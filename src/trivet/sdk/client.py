@@ -241,7 +241,7 @@ class Client:
             network: `none` keeps the model's code from the network.
             allow_nulls: whether a Python step takes nulls where `input_schema` is nullable. By default it does if the schema is
                 a text, where nullable is typed (`?`), and not if it is pyarrow's, where nullable is the default.
-            trust: load a pickle that the check refuses: its code runs in a worker. The upload log has what it names.
+            trust: load a pickle or code that the check refuses: it runs in a worker. The upload log has what it names.
             timeout: seconds to wait at most.
             progress: called with the number of bytes sent and the total.
 

@@ -95,7 +95,9 @@ def test_a_class_without_a_known_task_is_an_error_that_lists_all(tmp_path: Path)
     with pytest.raises(BadPackage) as caught:
         opened(tmp_path, {"config.json": {"architectures": ["BertForMaskedLM"]}, **WEIGHTS})
     assert caught.value.fix is not None
-    assert caught.value.fix.count("--framework hugging-face-") == len(TASKS) - 1  # sentiment analysis is classification
+    assert (
+        caught.value.fix.count("--framework hugging-face-") == len(TASKS) - 2
+    )  # neither images of texts nor sentiment analysis
 
 
 def test_parameters_for_a_task_decide(tmp_path: Path) -> None:
@@ -156,6 +158,15 @@ def test_a_pipeline_of_diffusers_is_found_by_its_index(tmp_path: Path) -> None:
     package = opened(tmp_path, files)
     assert package.framework is Framework.HUGGING_FACE_STABLE_DIFFUSION_TEXT_2_IMG
     assert package.contents.requirements == RELEASES[5]
+
+
+def test_a_pipeline_of_diffusers_does_nothing_else(tmp_path: Path) -> None:
+    files = {"model_index.json": {"_class_name": "FluxPipeline"}, "transformer/a.safetensors": b"weights"}
+    with pytest.raises(BadPackage) as caught:
+        opened(tmp_path, files, framework="hugging-face-feature-extraction")
+    assert caught.value.what == (
+        "'package' is a Hugging Face model for stable-diffusion-text-2-img, and not for feature-extraction"
+    )
 
 
 @pytest.mark.parametrize("where", ["config.json", "tokenizer_config.json"])

@@ -208,6 +208,7 @@ def test_a_missing_path_proposes_the_nearest_name(tmp_path: Path, store: Path) -
             "model.tflite",
             "export it to ONNX, or put it into a folder with a custom model that loads it, and give that folder",
         ),
+        ("model.safetensors", "give the folder that save_pretrained wrote, with its config.json"),
         ("model.py", "put it into a folder, and give that"),
         ("model.tar.gz", "unpack it, and give the folder or a .zip of it"),
         ("trivet.yaml", "give the folder that it is in"),

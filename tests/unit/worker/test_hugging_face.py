@@ -78,6 +78,13 @@ def test_a_row_that_asks_for_another_number_of_answers_is_refused() -> None:
         ask("text-classification", TWO[:1], "inputs: string", "label: string[2]", [{"inputs": "a"}])
 
 
+def test_an_option_with_another_value_than_its_choices_is_refused() -> None:
+    row = {"inputs": "a", "function_to_apply": "relu"}
+    with pytest.raises(InferenceDataValidationError) as caught:
+        ask("text-classification", TWO, "inputs: string; function_to_apply: string", "label: string[]", [row])
+    assert str(caught.value) == "'function_to_apply' is 'relu': it can be sigmoid or softmax or none"
+
+
 def test_no_answers_are_empty_lists() -> None:
     inputs, outputs = "question: string; context: string", "answer: string[]; score: float64[]"
     found = ask("question-answering", [], inputs, outputs, [{"question": "q", "context": "c"}])

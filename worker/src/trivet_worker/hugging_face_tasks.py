@@ -10,6 +10,7 @@ Fields = Mapping[str, str]
 
 NONE: Fields = MappingProxyType({})
 IMAGE = "int64[*,*,3]"
+SOUND = "float32[]"
 TEXT: Fields = {"inputs": "string"}
 LABELLED: Fields = {"label": "string[]", "score": "float64[]"}
 GENERATED: Fields = {"return_text": "bool", "return_tensors": "bool", "clean_up_tokenization_spaces": "bool"}
@@ -51,7 +52,7 @@ CLASSIFIED = Task(
 TASKS: "Dict[str, Task]" = {
     "automatic-speech-recognition": Task(
         pipeline="automatic-speech-recognition",
-        inputs={"inputs": "float32[]"},
+        inputs={"inputs": SOUND},
         options={"return_timestamps": "string"},
         answers={"text": "string"},
         more={"chunks": "struct{text: string?, timestamp: float32[]?}[]"},

@@ -58,15 +58,16 @@ class _Folder:
         return self.file.removesuffix(PurePosixPath(self.file).name)
 
     def tasks(self) -> tuple[str, ...]:
-        """The tasks of its class; all if they are not known."""
-        found = [task for task in TASKS if task in tasks_of_class(self.name)]
+        """The tasks of its class; all of a folder of its kind if they are not known."""
+        kind = [task for task, row in TASKS.items() if (not row.pipeline) == self.file.endswith(INDEX)]
+        found = [task for task in kind if task in tasks_of_class(self.name)]
         specific = self.config.get("task_specific_params")
         if len(found) > 1 and isinstance(specific, Mapping):
             named = [task for task in found if any(str(each).startswith(task) for each in specific)]
             found = named or found
         if "zero-shot-classification" in found and "entail" not in json.dumps(self.config.get("label2id")).lower():
             found.remove("zero-shot-classification")
-        return tuple(found or TASKS)
+        return tuple(found or kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +124,12 @@ class TaskInspector:
 
     def _check_task(self, folder: _Folder, package: Unpacked) -> None:
         tasks = folder.tasks()
-        # Every model of texts has features, and any classifier takes candidate labels.
-        pipelines = {TASKS[each].pipeline for each in tasks} | {"feature-extraction"}
+        pipelines = {TASKS[each].pipeline for each in tasks}
+        if folder.file.endswith(CONFIG):
+            pipelines.add("feature-extraction")  # every model of texts has features
         if "text-classification" in pipelines:
             pipelines.add("zero-shot-classification")
-        if TASKS[self._task].pipeline not in pipelines or (
-            "" in pipelines and len(tasks) == 1 and self._task not in tasks
-        ):
+        if TASKS[self._task].pipeline not in pipelines:
             raise BadPackage(
                 f"{package.name!r} is a Hugging Face model for {' or '.join(tasks)}, and not for {self._task}",
                 why=f"{folder.file} has the class {folder.name}",

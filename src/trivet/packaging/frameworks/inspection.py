@@ -42,7 +42,7 @@ class Unpacked:
         name: the package's name, for messages.
         model: the file that its settings name, if any.
         requirements_required: whether a custom model must have a `requirements.txt`.
-        trust: load a pickle that the check refuses.
+        trust: load a pickle or code that the check refuses.
     """
 
     root: Path

@@ -11,7 +11,7 @@ import pyarrow.types as pat
 from mac.exceptions import InferenceDataValidationError
 from trivet_worker.adapters import Columns, PackageFiles
 from trivet_worker.failures import PackageError
-from trivet_worker.hugging_face_tasks import IMAGE, TASKS, Task
+from trivet_worker.hugging_face_tasks import IMAGE, SOUND, TASKS, Task
 
 __all__ = ["HuggingFaceAdapter", "check_schemas", "load"]
 
@@ -19,6 +19,9 @@ Pipeline = Callable[..., Any]
 
 FORBIDDEN = frozenset({"assistant_model", "custom_generate", "generation_config", "trust_remote_code"})
 """Arguments of `generate` that load code, or other files than the model's."""
+
+CHOICES = {"function_to_apply": ("sigmoid", "softmax", "none"), "handle_long_generation": ("hole",)}
+"""The values of options for which the pipelines only say `KeyError`, or less."""
 
 DEFAULTS = {"return_tensors": False, "return_text": True}
 """What text generation does without these arguments; it refuses them beside `return_full_text`."""
@@ -37,13 +40,16 @@ class HuggingFaceAdapter:
         self._task = task
         self._pipeline = pipeline
         self._outputs = outputs
+        self._arrays = frozenset(name for name, kind in task.inputs.items() if kind in (IMAGE, SOUND))
 
     def predict(self, columns: Columns) -> "Dict[str, Any]":
         """See `Adapter.predict`. Rows are answered one by one: padded to one length, they would not get the same answers."""
         rows = len(next(iter(columns.values())))
         answers: Dict[str, np.ndarray[Any, Any]] = {field.name: np.empty(rows, dtype=object) for field in self._outputs}
         for row in range(rows):
-            given = {name: _plain(column[row]) for name, column in columns.items()}
+            given = {
+                name: column[row] if name in self._arrays else _plain(column[row]) for name, column in columns.items()
+            }
             answer = self._answer({name: value for name, value in given.items() if value is not None})
             for field in self._outputs:
                 answers[field.name][row] = _value(answer, field, several=self._task.several)
@@ -56,13 +62,14 @@ class HuggingFaceAdapter:
                 raise InferenceDataValidationError(f"{name!r} is missing in a row")
             if kind == IMAGE:
                 given[name] = _image(name, given[name])
-        if task.pipeline == "automatic-speech-recognition":
-            given["inputs"] = np.asarray(given["inputs"], dtype=np.float32)
-            words = {"true": True, "false": False, "": False}
-            if "return_timestamps" in given:
-                given["return_timestamps"] = words.get(
-                    str(given["return_timestamps"]).lower(), given["return_timestamps"]
-                )
+            elif kind == SOUND:
+                given[name] = np.asarray(given[name], dtype=np.float32)
+        for name, choices in CHOICES.items():
+            if name in given and str(given[name]).lower() not in choices:
+                raise InferenceDataValidationError(f"{name!r} is {given[name]!r}: it can be {' or '.join(choices)}")
+        if "return_timestamps" in given:
+            asked = given["return_timestamps"]
+            given["return_timestamps"] = {"true": True, "false": False, "": False}.get(str(asked).lower(), asked)
         if task.pipeline == "text-generation" and "return_full_text" in given:
             given = {name: value for name, value in given.items() if DEFAULTS.get(name) is not value}
         if task.pipeline == "image-to-text":

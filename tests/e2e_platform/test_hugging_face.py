@@ -1,4 +1,4 @@
-"""Hugging Face models of each task answer over HTTP as the task's pipeline does in a process of its own."""
+"""Hugging Face models of each task uploaded and deployed, answer as the task's pipeline does in a process of its own."""
 
 import json
 import math
@@ -7,13 +7,15 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from trivet.domain.environment import Environment, EnvironmentSpec
-from trivet.domain.frameworks import HUGGING_FACE
+from trivet.domain.schema import load_schema
 from trivet.envs import EnvironmentStore
 from trivet.packaging.frameworks.hugging_face import RELEASES
+from trivet_tests.platform import Platform
 from trivet_worker.hugging_face_tasks import TASKS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -51,21 +53,31 @@ def written(tmp_path_factory: pytest.TempPathFactory, store: EnvironmentStore) -
     return folder, json.loads(done.stdout.splitlines()[-1])
 
 
-def check_answers(shell: Any, folder: Path, case: list[Any]) -> None:
-    """Serve a model, and compare each field of its answers."""
+def check_answers(running: Platform, folder: Path, case: list[Any]) -> None:
+    """Upload and deploy a model, and compare each field of its answers."""
     task, given, answered, records, answers = case
-    words = ["--input-schema", given, "--output-schema", answered]
-    if task in NAMED:
-        words += ["--framework", f"hugging-face-{task}"]
-    with shell.serve(folder / task, *words) as server:
-        answer = server.post(json.dumps(records).encode())
-        assert answer.status_code == 200, answer.text
-        rows = [row["out"] for row in answer.json()]
-        alone = server.post(json.dumps(records[:1]).encode()).json()[0]["out"]
+    name = f"m-{uuid4().hex[:8]}"
+    with running.client() as client:
+        version = client.upload_model(
+            name,
+            folder / task,
+            framework=f"hugging-face-{task}" if task in NAMED else None,
+            input_schema=load_schema(given, which="input"),
+            output_schema=load_schema(answered, which="output"),
+        )
+        assert version.framework() == f"hugging-face-{task}"
+        pipeline = client.build_pipeline(name).add_model_step(version)
+        pipeline.deploy()
+        answer = running.infer(name, records, timeout=120)
+        alone = running.infer(name, records[:1], timeout=120)
+        pipeline.undeploy()
+    assert answer.status_code == 200, answer.text
+    rows = [row["out"] for row in answer.json()]
+    first = alone.json()[0]["out"]
     for field, values in answers.items():
         found = [row[field] for row in rows]
         assert near(found, values), (field, str(found)[:400], str(values)[:400])
-        assert near(alone[field], values[0]), field
+        assert near(first[field], values[0]), field
 
 
 def near(found: Any, expected: Any) -> bool:
@@ -79,24 +91,24 @@ def near(found: Any, expected: Any) -> bool:
     return bool(found == expected)
 
 
-def test_each_task_has_a_framework() -> None:
-    assert {each.removeprefix("hugging-face-") for each in HUGGING_FACE} == set(TASKS)
-
-
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_a_model_answers_as_the_pipeline_of_its_task(
-    task: str, written: tuple[Path, list[Any]], long_shell: Any
+    task: str, written: tuple[Path, list[Any]], shared_platform: Platform
 ) -> None:
     folder, said = written
     cases = [case for case in said if case[0] == task]
     assert cases
     for case in cases:
-        check_answers(long_shell, folder, case)
+        check_answers(shared_platform, folder, case)
 
 
 @pytest.mark.parametrize("task", LOST)
 def test_release_5_answers_as_the_pipelines_that_it_lost(
-    task: str, written: tuple[Path, list[Any]], store: EnvironmentStore, tmp_path: Path, long_shell: Any
+    task: str,
+    written: tuple[Path, list[Any]],
+    store: EnvironmentStore,
+    tmp_path: Path,
+    shared_platform: Platform,
 ) -> None:
     folder, said = written
     built(store, 5)
@@ -104,13 +116,20 @@ def test_release_5_answers_as_the_pipelines_that_it_lost(
     config = tmp_path / task / "config.json"
     release = RELEASES[5][0].partition("==")[2]
     config.write_text(json.dumps({**json.loads(config.read_text()), "transformers_version": release}))
-    check_answers(long_shell, tmp_path, [case for case in said if case[0] == task][-1])
+    check_answers(shared_platform, tmp_path, [case for case in said if case[0] == task][-1])
 
 
-def test_an_input_that_the_task_does_not_take_is_an_error(
-    written: tuple[Path, list[Any]], store: EnvironmentStore, shell: Any
+def test_what_a_task_does_not_take_is_an_error_of_the_upload(
+    written: tuple[Path, list[Any]], shared_platform: Platform
 ) -> None:
-    words = ("--input-schema", "inputs: string; temperature: float64", "--output-schema", "output: float64[*,32]")
-    ended = shell.run("check", written[0] / "feature-extraction", *words)
-    assert ended.code != 0
-    assert "feature-extraction does not take the input 'temperature': its inputs are inputs" in ended.stderr
+    with shared_platform.client() as client:
+        version = client.upload_model(
+            "warm",
+            written[0] / "feature-extraction",
+            input_schema=load_schema("inputs: string; temperature: float64", which="input"),
+            output_schema=load_schema("output: float64[*,32]", which="output"),
+        )
+        assert version.status() == "error"
+        summary = version.error_summary()
+    assert summary is not None
+    assert summary.startswith("feature-extraction does not take the input 'temperature': its inputs are inputs")

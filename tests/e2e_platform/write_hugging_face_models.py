@@ -154,9 +154,8 @@ def texts():
         "handle_impossible_answer": True,
         "align_to_words": False,
     }
-    inputs = "question: string; context: string"
     outputs = "score: float64; start: int64; end: int64; answer: string"
-    tell("question-answering", inputs, outputs, given, [pipe(**row) for row in given])
+    inputs = "question: string; context: string"
     inputs += "; top_k: int64; doc_stride: int64; max_answer_len: int64; max_seq_len: int64; max_question_len: int64"
     inputs += "; handle_impossible_answer: bool; align_to_words: bool"
     tell(
@@ -403,13 +402,6 @@ def speech():
         chunked,
         [{"inputs": each.tolist(), "return_timestamps": "char"} for each in sounds],
         answers,
-    )
-    tell(
-        "automatic-speech-recognition",
-        "inputs: float32[]",
-        "text: string",
-        [{"inputs": each.tolist()} for each in sounds],
-        [pipe(each) for each in sounds],
     )
 
 
