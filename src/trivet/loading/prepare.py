@@ -115,10 +115,11 @@ def opened(
 
 
 def file_facts(package: Package) -> tuple[str, ...]:
-    """What the model's file says about itself."""
+    """What the model's file says about itself, and what its owner should know of it, such as a safer form."""
     if package.framework is Framework.ONNX:
         return onnx_facts(package.root / package.contents.files["model"])
-    return package.contents.facts
+    contents = package.contents
+    return (*contents.facts, *(contents.notes if FRAMEWORKS[package.framework].sent_as == "file" else ()))
 
 
 def _session(package: Package, flags: ModelSettings, *, settings: Settings, report: Report) -> LoadedModel:
