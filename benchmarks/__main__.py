@@ -7,6 +7,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SCRIPTS = (
     "native_http.py",
+    "frameworks.py",
     "isolated_http.py",
     "platform_http.py",
     "platform_many.py",

@@ -24,7 +24,7 @@ AUTHOR = """
 import sys, joblib, numpy as np, pandas as pd
 from pathlib import Path
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -49,6 +49,7 @@ models = {
     "scaler": StandardScaler().fit(X),
     "named": make_pipeline(encoder, LogisticRegression()).fit(frame, frame["age"] % 2),
     "forest": RandomForestClassifier(20, random_state=0).fit(X, word),
+    "numbers": RandomForestRegressor(20, random_state=0).fit(gaps, y),
     "boosted": HistGradientBoostingRegressor(max_iter=5).fit(X, y),
     "imputer": SimpleImputer(add_indicator=True).fit(gaps),
     "text": make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, [text[0] == "g" for text in texts]),
@@ -80,6 +81,7 @@ CASES = (
     Case("logistic", LIST, CLASSES, NATIVE, EQUAL),
     Case("scaler", "inputs: float32[4]", "predictions: float32[4]", NATIVE, EQUAL),
     Case("named", "age: int64; city: string; size: float64", "predictions: int64", NATIVE, EQUAL),
+    Case("numbers", LIST, "y: float64", NATIVE, EQUAL),
     Case("forest", LIST, CLASSES, ISOLATED, "the converted file answers otherwise ("),
     Case(
         "boosted",

@@ -2,6 +2,8 @@
 
 import json
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -166,8 +168,10 @@ async def _try(
     package: "Package", model: "LoadedModel", *, settings: Settings, findings: _Findings, report: Reporter
 ) -> None:
     from trivet.domain.schema import format_schema
-    from trivet.domain.version import batching_of
-    from trivet.wiring.standalone import compared, refusal_of, run_tests, standalone
+    from trivet.domain.version import CONVERTED_FILE, batching_of
+    from trivet.packaging import discard_package
+    from trivet.wiring.native_proof import as_proved
+    from trivet.wiring.standalone import refusal_of, run_tests, standalone
 
     workers = model.settings.workers or 1
     async with standalone(package, model, settings=settings, report=report, workers=workers) as pipeline:
@@ -180,7 +184,14 @@ async def _try(
             findings.add("answered", pipeline.probe.shown)
         else:
             findings.add("answered", f"no: {refusal.message}. To fix this: {refusal.fix}", ok=False)
-        batching, reason = batching_of(await compared(pipeline, model, report=report), None)
+        with TemporaryDirectory() as folder:
+            target = Path(folder) / CONVERTED_FILE
+            proved = await as_proved(package, model, pipeline, target=target, settings=settings, report=report)
+        if proved.converted is not None:
+            discard_package(settings.home / "packages", proved.converted)
+        if proved.proof is not None:
+            findings.add("on a platform", f"{proved.runtime} runtime: {proved.proof.reason}")
+        batching, reason = batching_of(proved, None)
         findings.add("batching", f"{batching}: {reason}")
         for name, difference in await run_tests(pipeline.runner, model.settings.tests):
             findings.add("test", f"{name}: {difference or 'passed'}", ok=difference is None)

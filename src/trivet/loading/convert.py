@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -17,7 +18,10 @@ from trivet.loading.runtimes import examined
 from trivet.packaging import discard_package, open_package
 from trivet.settings import Settings
 
-__all__ = ["converting_model", "native_model"]
+__all__ = ["CONVERTING_S", "converting_model", "native_model"]
+
+CONVERTING_S: Final = 300.0
+"""From the build of the environment that converts to the last comparison."""
 
 MORE_BYTES = 2 * 2**30
 """What a conversion may take beside the memory of the model's own workers."""
@@ -41,7 +45,9 @@ def converting_model(model: LoadedModel, conversion: Conversion, *, settings: Se
     return msgspec.structs.replace(
         model,
         adapter=conversion.adapter,
-        settings=replace(model.settings, memory_bytes=None if limit is None else limit + MORE_BYTES),
+        settings=replace(
+            model.settings, memory_bytes=None if limit is None else limit + MORE_BYTES, timeout_s=CONVERTING_S
+        ),
         environment=environment.digest,
         requirements=requirements,
         packages=packages_of(environment.lock),

@@ -18,16 +18,13 @@ from trivet.engine.pipeline import ServedPipeline
 from trivet.engine.proving import Answers, NotEqual, answers_of, batches_of, compare_files, refused_by
 from trivet.engine.served import RawRunner, Runner
 from trivet.errors import BadPackage, Internal, TrivetError, Unsupported
-from trivet.loading.convert import converting_model, native_model
+from trivet.loading.convert import CONVERTING_S, converting_model, native_model
 from trivet.loading.environments import Report
 from trivet.packaging import discard_package
 from trivet.settings import Settings
 from trivet.wiring.standalone import compared, standalone
 
 __all__ = ["as_proved"]
-
-CONVERTING_S: Final = 120.0
-"""From the start of the worker that converts to the last comparison."""
 
 ASKING_S: Final = 6.0
 """About how long the original answers rows."""

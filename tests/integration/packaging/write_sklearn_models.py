@@ -102,4 +102,5 @@ def main(folder):
         joblib.dump(RandomForestClassifier(3).fit(X, CLASSES), folder / f"{kind}.joblib", compress=(kind, 3))
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -10,6 +10,7 @@ from trivet_worker.adapters import Columns, PackageFiles
 from trivet_worker.adapters.estimators import METHODS, EstimatorAdapter, Loaded
 from trivet_worker.adapters.sklearn_model import load_model
 from trivet_worker.converting.liars import known_liar
+from trivet_worker.converting.missing import keep_missing
 from trivet_worker.converting.onnx_form import FEATURES, Conversion, in_form, input_name
 from trivet_worker.converting.rows import proof_rows
 from trivet_worker.raw import RawAnswer, RawRequest
@@ -101,6 +102,7 @@ def _converted(model: Any, taken: "Sequence[Any]", names: "Sequence[str]") -> An
         graph = convert(model, initial_types=list(taken), target_opset=OPSETS)
     if names:
         _place(graph, names)
+    keep_missing(graph, model)
     return graph
 
 

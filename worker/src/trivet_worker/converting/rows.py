@@ -19,6 +19,7 @@ KIND = "kind of row"
 SEED = 20
 MIDDLE = 1800
 MOST_WIDE = 400
+MISSING = 400
 MOST_NUMBERS = 2_000_000
 
 EDGES = (0.0, -0.0, 1e-310, -1e-310, 1e-40, -1e-40, 1e-7, -1e-7, 0.5, 1.0, 255.0, 16777217.0, -1e6)
@@ -105,7 +106,7 @@ def _numeric(known: Knowledge, width: int, random: Any) -> "Iterator[Tuple[str, 
     columns = range(width) if width <= MOST_WIDE else random.choice(width, MOST_WIDE, replace=False)
     yield "edge", _spoilt(base, EDGES, columns, random, most=400)
     yield "extreme", _spoilt(base, EXTREMES, columns, random, most=120)
-    yield "missing", _spoilt(base, (float("nan"),), columns, random, most=MOST_WIDE)
+    yield "missing", _missing(base, columns, random)
 
 
 def _neighbours(row: Array, feature: int) -> Array:
@@ -128,6 +129,17 @@ def _spoilt(base: Array, values: "Sequence[float]", columns: Any, random: Any, *
     for row, (column, value) in zip(rows, places):
         row[column] = value
     return np.concatenate([rows, np.repeat(np.asarray(values)[:, np.newaxis], base.shape[1], axis=1)])
+
+
+def _missing(base: Array, columns: Any, random: Any) -> Array:
+    """Rows without a number in each column, several times, then in all, then in some: which way a tree sends them shows in few rows only."""
+    columns = np.asarray(list(columns))
+    places = np.tile(columns, max(1, MISSING // max(1, len(columns))))
+    rows = base[random.randint(len(base), size=len(places))].copy()
+    rows[np.arange(len(rows)), places] = np.nan
+    some = base[random.randint(len(base), size=MISSING // 2)].copy()
+    some[random.rand(*some.shape) < 0.3] = np.nan
+    return np.concatenate([rows, np.full((1, base.shape[1]), np.nan), some])
 
 
 def _words(known: Knowledge, texts: "Sequence[int]", numbers: Array, random: Any) -> "Tuple[Dict[int, List[str]], int]":
