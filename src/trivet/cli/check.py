@@ -2,8 +2,6 @@
 
 import json
 import os
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -168,9 +166,8 @@ async def _try(
     package: "Package", model: "LoadedModel", *, settings: Settings, findings: _Findings, report: Reporter
 ) -> None:
     from trivet.domain.schema import format_schema
-    from trivet.domain.version import CONVERTED_FILE, batching_of
-    from trivet.packaging import discard_package
-    from trivet.wiring.native_proof import as_proved
+    from trivet.domain.version import batching_of
+    from trivet.wiring.native_proof import as_on_a_platform
     from trivet.wiring.standalone import refusal_of, run_tests, standalone
 
     workers = model.settings.workers or 1
@@ -184,11 +181,7 @@ async def _try(
             findings.add("answered", pipeline.probe.shown)
         else:
             findings.add("answered", f"no: {refusal.message}. To fix this: {refusal.fix}", ok=False)
-        with TemporaryDirectory() as folder:
-            target = Path(folder) / CONVERTED_FILE
-            proved = await as_proved(package, model, pipeline, target=target, settings=settings, report=report)
-        if proved.converted is not None:
-            discard_package(settings.home / "packages", proved.converted)
+        proved = await as_on_a_platform(package, model, pipeline, settings=settings, report=report)
         if proved.proof is not None:
             findings.add("on a platform", f"{proved.runtime} runtime: {proved.proof.reason}")
         batching, reason = batching_of(proved, None)

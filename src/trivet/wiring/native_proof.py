@@ -3,6 +3,7 @@
 import asyncio
 from importlib.metadata import version as release
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import msgspec
@@ -12,7 +13,7 @@ from trivet.domain.frameworks import FRAMEWORKS, Conversion, Runtime
 from trivet.domain.package import Package
 from trivet.domain.proof import Proof
 from trivet.domain.runtimes import not_proved
-from trivet.domain.version import LoadedModel
+from trivet.domain.version import CONVERTED_FILE, LoadedModel
 from trivet.engine.calls import Raw
 from trivet.engine.pipeline import ServedPipeline
 from trivet.engine.proving import Answers, NotEqual, answers_of, batches_of, compare_files, refused_by
@@ -24,7 +25,7 @@ from trivet.packaging import discard_package
 from trivet.settings import Settings
 from trivet.wiring.standalone import compared, standalone
 
-__all__ = ["as_proved"]
+__all__ = ["as_on_a_platform", "as_proved"]
 
 ASKING_S: Final = 6.0
 """About how long the original answers rows."""
@@ -65,6 +66,18 @@ async def as_proved(
     report("converting", f"the model runs in workers: {reason}")
     proof = Proof(equal=False, reason=reason, converter=attempt.converter, onnxruntime=release("onnxruntime"))
     return await compared(own, msgspec.structs.replace(model, proof=proof), report=report)
+
+
+async def as_on_a_platform(
+    package: Package, model: LoadedModel, own: ServedPipeline, *, settings: Settings, report: Report
+) -> LoadedModel:
+    """The model as `as_proved` finds it, without a file that stays."""
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / CONVERTED_FILE
+        found = await as_proved(package, model, own, target=target, settings=settings, report=report)
+    if found.converted is not None:
+        discard_package(settings.home / "packages", found.converted)
+    return found
 
 
 class _Attempt:
