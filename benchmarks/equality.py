@@ -28,8 +28,8 @@ from trivet.engine.native.views import Refusing
 from trivet.engine.proving import NotEqual, answers_of, batches_of, compare_files, refused_by
 from trivet.errors import ModelFailed, TrivetError
 from trivet_worker.adapters import PackageFiles
-from trivet_worker.adapters.sklearn_model import Features, Loaded
-from trivet_worker.adapters.sklearn_model import answers_of as methods_of
+from trivet_worker.adapters.estimators import Features, Loaded
+from trivet_worker.adapters.estimators import answers_of as methods_of
 from trivet_worker.adapters.sklearn_onnx import ConvertingAdapter
 from trivet_worker.raw import RawRequest
 from trivet_worker.tensors import to_arrow

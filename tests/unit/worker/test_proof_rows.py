@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from trivet.domain.schema import parse_schema
+from trivet_worker.converting.knowledge import has_trees
 from trivet_worker.converting.liars import known_liar
 from trivet_worker.converting.rows import KIND, proof_rows
 
@@ -48,6 +49,13 @@ def test_rows_have_each_threshold_and_its_neighbours_on_both_sides() -> None:
     ):
         assert value in near[:6, 1]
     assert 7.5 in near[6:, 0]
+
+
+def test_trees_are_found_alone_in_forests_and_in_pipelines() -> None:
+    stump = SimpleNamespace(tree_=tree([0], [0.5]))
+    forest = SimpleNamespace(estimators_=[stump])
+    pipeline = SimpleNamespace(steps=[("scale", SimpleNamespace()), ("forest", forest)])
+    assert [has_trees(each) for each in (stump, forest, pipeline, SimpleNamespace())] == [True, True, True, False]
 
 
 def test_the_middle_lies_around_the_thresholds() -> None:

@@ -9,6 +9,7 @@ import pyarrow.types as pat
 from trivet_worker.adapters import Columns, PackageFiles
 from trivet_worker.adapters.estimators import METHODS, EstimatorAdapter, Loaded
 from trivet_worker.adapters.sklearn_model import load_model
+from trivet_worker.converting.knowledge import has_trees
 from trivet_worker.converting.liars import known_liar
 from trivet_worker.converting.missing import keep_missing
 from trivet_worker.converting.onnx_form import FEATURES, Conversion, in_form, input_name
@@ -28,6 +29,8 @@ class ConvertingAdapter:
         self._own = EstimatorAdapter(loaded.features, loaded.answers)
         self._inputs = list(package.input_schema)
         self._outputs = list(package.output_schema)
+        # Trees compare float32 numbers, and the converter needs minutes for those of doubles.
+        self._precisions = ("float",) if has_trees(loaded.model) else ("double", "float")
 
     def predict(self, columns: Columns) -> "Dict[str, Any]":
         """See `Adapter.predict`."""
@@ -41,7 +44,7 @@ class ConvertingAdapter:
         if what == "converter":
             return RawAnswer(200, "text/plain", f"skl2onnx {_release()}".encode())
         try:
-            return RawAnswer(200, "application/octet-stream", self._file(("double", "float")[int(rest[0])]))
+            return RawAnswer(200, "application/octet-stream", self._file(self._precisions[int(rest[0])]))
         except IndexError:
             return RawAnswer(404, "text/plain", b"there are no more files")
         except Refused as error:

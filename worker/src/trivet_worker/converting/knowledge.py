@@ -4,7 +4,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 
 import numpy as np
 
-__all__ = ["Knowledge", "knowledge_of"]
+__all__ = ["Knowledge", "has_trees", "knowledge_of"]
 
 Array = Any
 
@@ -47,6 +47,11 @@ def knowledge_of(model: Any, width: int, names: "Sequence[str]", random: Any) ->
                 numbers.setdefault(index, []).append(float(each))
     middle = _middle(model, width, random)
     return Knowledge(_points(model, width, random), middle, words, numbers)
+
+
+def has_trees(model: Any) -> bool:
+    """Whether a fitted model, or the last step of a pipeline, consists of trees."""
+    return next(_trees(_steps(model)[-1]), None) is not None
 
 
 def _steps(model: Any) -> "List[Any]":
