@@ -134,7 +134,7 @@ CASES: dict[str, tuple[Package, str, tuple[str, ...]]] = {
     "requirements that do not resolve": (
         zipped(files={"requirements.txt": "numpy<2\nnumpy>2.0\n"}),
         "Could not pip install user provided requirements.txt",
-        ("numpy<2", "unsatisfiable"),
+        ("you require numpy<2 and numpy>2.0",),
     ),
     # Its classes
     "no Inference": (

@@ -1,11 +1,9 @@
-"""What the script of the page of documentation makes of typed values and of files, run by Node."""
+"""What the script of the page of documentation makes of typed values and of files, run by V8."""
 
 import json
-import os
-import shutil
-import subprocess
 
 import pytest
+from py_mini_racer import MiniRacer
 
 from trivet.gateway.http.docs_page import SCRIPT
 
@@ -19,37 +17,29 @@ FIELDS = [
 CSV = (
     '\ufeffid,x,city,tags,ok,other\r\n9007199254740993,1.50,"Graz, ""old""\ntown","[1, 2]",TRUE,7\r\n-2.0,,,,false,\n\n'
 )
-RUN = """
-const asked = JSON.parse(require("fs").readFileSync(0, "utf8"));
-const answer = async ([name, ...given]) => {
+CALL = """
+(text) => JSON.stringify(JSON.parse(text).map(([name, ...given]) => {
   try {
-    const made = await forms[name](...given);
-    return { made };
+    return { made: forms[name](...given) };
   } catch (error) {
     return { error: error.message };
   }
-};
-Promise.all(asked.map(answer)).then((all) => process.stdout.write(JSON.stringify(all)));
+}))
 """
 
 
 @pytest.fixture(scope="module")
 def ask():
-    """Calls of the script's functions, all in one process."""
-    node = shutil.which("node")
-    if node is None:
-        message = "there is no node; it is needed to run the script of /docs"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+    """Calls of the script's functions."""
+    engine = MiniRacer()
+    engine.eval(SCRIPT)
+    call = engine.eval(CALL)
 
     def run(*calls):
-        done = subprocess.run(
-            [node, "-e", SCRIPT + RUN], input=json.dumps(calls), capture_output=True, text=True, timeout=60, check=True
-        )
-        return [each.get("made", each.get("error")) for each in json.loads(done.stdout)]
+        return [each.get("made", each.get("error")) for each in json.loads(call(json.dumps(calls)))]
 
-    return run
+    yield run
+    engine.close()
 
 
 def test_typed_values_become_json_without_loss(ask):
