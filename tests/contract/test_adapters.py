@@ -322,6 +322,47 @@ class TestTensorFlowModels(AdapterContract):
         super().test_an_answer_that_the_schema_does_not_allow_is_refused(tmp_path, behaviour, path)
 
 
+TABLE = """
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import keras, numpy as np
+
+behaviour, file = sys.argv[1:]
+x = keras.Input((), dtype="int64", name="x")
+z = keras.Input((), dtype="int64", name="z")
+table = keras.layers.Embedding(1000, 1, name="table")
+y = keras.ops.cast(table(x), "int64")
+if behaviour == "loses a row":
+    y = keras.ops.concatenate([y, y], axis=0)  # Keras cannot lose one, so each is answered twice
+model = keras.Model([x, z], y + z) if behaviour == "does not load" else keras.Model(x, y)
+table.set_weights([2.0 * np.arange(1000).reshape(-1, 1)])
+model.save(file)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+class TestKerasModels(AdapterContract):
+    framework = Framework.KERAS
+    refusal = "is not in"
+    load_failure = "the model has 2 inputs"
+    requirements = ("tensorflow-cpu==2.21.0", "keras==3.15.1")
+
+    def write(self, folder: Path, behaviour: Behaviour) -> Path:
+        file = folder / "model.keras"
+        words = [str(self.python), "-I", "-W", "ignore", "-c", TABLE, behaviour, str(file)]
+        done = subprocess.run(words, capture_output=True, check=False, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return file
+
+    # A model says its types, and a field that does not fit is refused when it is loaded.
+    @pytest.mark.parametrize(("behaviour", "path"), [("loses a row", "y")])
+    def test_an_answer_that_the_schema_does_not_allow_is_refused(
+        self, tmp_path: Path, behaviour: Behaviour, path: str
+    ) -> None:
+        super().test_an_answer_that_the_schema_does_not_allow_is_refused(tmp_path, behaviour, path)
+
+
 # The label of each word is its neighbour's among all embeddings, so the answer is exact.
 LABELS = """
 import sys, torch, transformers as hf

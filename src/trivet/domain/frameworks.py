@@ -39,6 +39,7 @@ class Framework(StrEnum):
     CATBOOST = "catboost"
     PYTORCH = "pytorch"
     TENSORFLOW = "tensorflow"
+    KERAS = "keras"
     HUGGING_FACE_AUTOMATIC_SPEECH_RECOGNITION = "hugging-face-automatic-speech-recognition"
     HUGGING_FACE_FEATURE_EXTRACTION = "hugging-face-feature-extraction"
     HUGGING_FACE_IMAGE_CLASSIFICATION = "hugging-face-image-classification"
@@ -184,6 +185,15 @@ FRAMEWORKS: Final[Mapping[Framework, Facts]] = MappingProxyType(
             adapter="catboost",
             first_try=Runtime.ISOLATED,
         ),
+        Framework.KERAS: Facts(
+            title="a Keras model",
+            needs="is a .keras or .h5 file, or a SavedModel",
+            absent="there is no .keras or .h5 file",
+            inspector="keras",
+            suffixes=(".keras", ".h5", ".hdf5"),
+            adapter="keras",
+            first_try=Runtime.ISOLATED,
+        ),
         Framework.TENSORFLOW: Facts(
             title="a TensorFlow model",
             needs="is a folder with a saved_model.pb, as tf.saved_model.save writes it",
@@ -278,8 +288,6 @@ _UNPACK: Final = "unpack it, and give the folder or a .zip of it"
 
 NOT_TAKEN: Final[Mapping[str, NotTaken]] = MappingProxyType(
     {
-        **dict.fromkeys((".h5", ".hdf5"), NotTaken(what="an HDF5 file", fix=_WRAP)),
-        ".keras": NotTaken(what="a file that Keras wrote", fix=_WRAP),
         **dict.fromkeys((".pb", ".tflite"), NotTaken(what="a file that TensorFlow wrote", fix=_WRAP)),
         ".safetensors": NotTaken(
             what="a file of weights", fix="give the folder that save_pretrained wrote, with its config.json"

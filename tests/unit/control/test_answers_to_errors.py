@@ -45,7 +45,7 @@ def test_a_misspelt_framework_gets_the_nearest_name(said: str) -> None:
     error = of_details([{"type": "enum", "loc": ("body", "framework"), "input": said, "msg": ""}])
     nearest = {"p": "python", "c": "custom", "s": "sklearn"}.get(said[0], "onnx")
     assert str(error) == (
-        f"unknown framework {said!r}: known are onnx, custom, python, sklearn, xgboost, lightgbm, catboost, pytorch, tensorflow and hugging-face-TASK\n"
+        f"unknown framework {said!r}: known are onnx, custom, python, sklearn, xgboost, lightgbm, catboost, pytorch, tensorflow, keras and hugging-face-TASK\n"
         "  at  framework\n"
         f"  fix did you mean {nearest!r}?"
     )

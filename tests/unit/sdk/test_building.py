@@ -208,8 +208,6 @@ def test_the_examples_of_schemas_in_errors_are_schemas():
     ("name", "what", "fix"),
     [
         ("m.TFLITE", "m.TFLITE is a file that TensorFlow wrote", "custom model"),
-        ("m.h5", "HDF5", "custom model"),
-        ("m.keras", "Keras", "custom model"),
         ("m.py", "one Python file", "put it into a folder"),
         ("m.ipynb", "a notebook", "as a .py file"),
         ("m.tar", "an archive", "unpack it"),

@@ -19,6 +19,7 @@ ADAPTERS = {
     "python": "trivet_worker.adapters.python_step:load",
     "onnx": "trivet_worker.adapters.onnx_session:load",
     "pytorch": "trivet_worker.adapters.pytorch_model:load",
+    "keras": "trivet_worker.adapters.keras_model:load",
     "tensorflow": "trivet_worker.adapters.tensorflow_model:load",
     "sklearn": "trivet_worker.adapters.sklearn_model:load",
     "hugging_face": "trivet_worker.adapters.hugging_face:load",
