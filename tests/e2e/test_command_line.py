@@ -41,7 +41,7 @@ def test_called_without_a_command_it_shows_its_help(shell):
         ("serve x.zip --wokers 2", "No such option: --wokers"),
         ("serve x.zip --workers 0", "'--workers': Input should be greater than or equal to 1"),
         ("serve x.zip --http-port 99999", "'--http-port': Input should be less than or equal to 65535"),
-        ("serve x.zip --framework keras", "'keras' is not one of"),
+        ("serve x.zip --framework mlflow", "'mlflow' is not one of"),
         ("serve x.zip --wheels /nowhere/at/all", "does not exist"),
     ],
 )

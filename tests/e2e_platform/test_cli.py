@@ -173,7 +173,7 @@ def test_a_name_that_cannot_be_one_is_answered_with_one_that_can(trivet, times, 
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--framework", "keras"], "'keras' is not one of"),
+        (["--framework", "mlflow"], "'mlflow' is not one of"),
         (["--timeout", "soon"], "--timeout"),
         (["--timeout", "inf"], "--timeout"),
         (["--timeout", "nan"], "--timeout"),

@@ -128,7 +128,7 @@ for wrong in (
     lambda: wl.get_pipeline(pipeline_name, version="1"),
     lambda: wl.upload_model("cc_fraud", model_file_name),
     lambda: wl.upload_model("byop", model_file_name, framework=Framework.CUSTOM),
-    lambda: wl.upload_model("forest", model_file_name, framework=Framework.KERAS),
+    lambda: wl.upload_model("forest", model_file_name, framework=Framework.VLLM),
     lambda: wl.build_assay("drift"),
     lambda: pipeline.publish(),
     lambda: pipeline.infer(pd.DataFrame({"nonsense": [1]})),
@@ -158,7 +158,7 @@ EntityNotFoundError Pipeline nobody not found in this workspace.
 EntityNotFoundError Pipeline version 1 not found in this workspace.
 ModelUploadError Model failed to upload: [400] Bad request: 'cc_fraud' cannot be a name
 ModelUploadError Model failed to upload: [400] Bad request: Not a valid ZIP file
-NotThereYetError Framework.KERAS is not supported yet
+NotThereYetError Framework.VLLM is not supported yet
 NotThereYetError assays are not supported yet
 NotThereYetError publishing pipelines is not supported yet
 InferenceError row 0 lacks the field 'x'

@@ -135,7 +135,7 @@ def test_an_announcement_that_outlived_its_version_makes_no_second_one(api) -> N
         ({"file_name": "ü" * 200}, "file_name"),
         ({"input_schema": "nonsense"}, "input_schema"),
         ({"input_schema": "x: float31"}, None),
-        ({"framework": "keras"}, "framework"),
+        ({"framework": "mlflow"}, "framework"),
         ({"size": -1}, "size"),
         ({"sha256": "abc"}, "sha256"),
         ({"batch_config": "double"}, "batch_config"),
