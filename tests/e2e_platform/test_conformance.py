@@ -207,7 +207,8 @@ def test_the_sdk_answers_a_table_with_a_table(client, cases, name, shape):
         pa.schema(
             [
                 pa.field("time", pa.timestamp("ms")),
-                *(pa.field(f"in.{each}", floats) for each in sorted(sent.column_names)),
+                # The stepped pipeline begins with a package, whose table has no nulls.
+                *(pa.field(f"in.{each}", floats, nullable=shape != "stepped") for each in sorted(sent.column_names)),
                 *(pa.field(each, inners, nullable=False) for each in outs),
                 pa.field("anomaly.count", pa.uint32(), nullable=False),
             ]
