@@ -203,15 +203,14 @@ class RawDoorContract:
 
         asyncio.run(story())
 
-    def test_pieces_arrive_before_the_last_is_made(self, tmp_path: Path) -> None:
+    def test_pieces_arrive_before_the_last_is_made(self, tmp_path: Path, flag_file: Path) -> None:
         async def story() -> None:
             async with self.running(tmp_path) as running:
-                go_on = tmp_path / "go-on"
-                async with self.stream(running.gateway, f"pieces {go_on}") as (reply, pieces):
+                async with self.stream(running.gateway, f"pieces {flag_file}") as (reply, pieces):
                     assert (reply.status_code, reply.headers["content-type"]) == (200, "text/event-stream")
                     assert await anext(pieces) == b"one "
                     assert (running.live.in_flight, running.live.metrics.outcomes) == (1, {})
-                    go_on.touch()
+                    await asyncio.to_thread(flag_file.touch)
                     assert b"".join([piece async for piece in pieces]) == b"two three"
                 await running.gateway.until(lambda: running.live.in_flight == 0)
                 assert running.live.metrics.outcomes == {None: 1}
@@ -282,17 +281,17 @@ class RawDoorContract:
 
         asyncio.run(story())
 
-    def test_a_pipeline_is_drained_of_its_raw_answers(self, tmp_path: Path) -> None:
+    def test_a_pipeline_is_drained_of_its_raw_answers(self, tmp_path: Path, flag_file: Path) -> None:
         async def story() -> None:
             async with self.running(tmp_path) as running:
-                gateway, go_on = running.gateway, tmp_path / "go-on"
-                async with self.stream(gateway, f"pieces {go_on}") as (_, pieces):
+                gateway = running.gateway
+                async with self.stream(gateway, f"pieces {flag_file}") as (_, pieces):
                     assert await anext(pieces) == b"one "
                     newer = gateway.pipelines.put(served(running.pool, "newer"))
                     drained = asyncio.create_task(gateway.pipelines.drain(running.live, within_s=SOON_S))
                     await asyncio.sleep(0.05)
                     assert not drained.done()
-                    go_on.touch()
+                    await asyncio.to_thread(flag_file.touch)
                     assert b"".join([piece async for piece in pieces]) == b"two three"
                     await asyncio.wait_for(drained, SOON_S)
                 assert (await self.ask(gateway, "echo x")).content == b"x"
@@ -315,15 +314,14 @@ class RawDoorContract:
 
         asyncio.run(story())
 
-    def test_a_client_that_leaves_early_ends_its_request(self, tmp_path: Path) -> None:
+    def test_a_client_that_leaves_early_ends_its_request(self, tmp_path: Path, flag_file: Path) -> None:
         async def story() -> None:
             async with self.running(tmp_path) as running:
-                go_on = tmp_path / "go-on"
-                asked = asyncio.create_task(self.ask(running.gateway, f"waits {go_on}"))
+                asked = asyncio.create_task(self.ask(running.gateway, f"waits {flag_file}"))
                 await running.gateway.until(lambda: running.pool.waiting == 1)
                 asked.cancel()
                 await running.gateway.until(lambda: running.live.in_flight == 0)
-                go_on.touch()
+                await asyncio.to_thread(flag_file.touch)
                 await running.gateway.until(lambda: running.pool.waiting == 0)
                 assert (await self.ask(running.gateway, "echo x")).content == b"x"
 
