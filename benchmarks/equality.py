@@ -1,21 +1,28 @@
 """Which estimators of scikit-learn does their converter convert to a file that answers the same? Writes docs/frameworks/equality.md.
 
-`uv run --with scikit-learn==1.9.1 --with 'skl2onnx==1.20.*' --with pandas python benchmarks/equality.py [CLASS …]`
+`uv run --with scikit-learn==1.9.1 --with 'skl2onnx==1.20.*' --with pandas python benchmarks/equality.py [--limit SECONDS] [CLASS …]`
 
-Each class is fitted, converted, and asked as a trial of the platform asks it, in this process. With names of classes only these are
-tried, and the page stays as it is.
+Each class is fitted, converted, and asked as a trial of the platform asks it, in a process of its own, one after the other. A class that
+is over the limit is ended, and is a row of the page. With names of classes only these are tried, and the page stays as it is.
 """
 
+import argparse
 import asyncio
+import contextlib
+import json
+import os
 import re
+import select
+import signal
 import sys
 import tempfile
+import textwrap
 import time
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -40,21 +47,44 @@ TOLERANCE = 1e-5
 FEATURES = 4
 KINDS = {"b": "bool", "i": "int64", "u": "uint8", "f": "float64", "O": "string", "U": "string"}
 
-HEAD = """# Which conversions are equal
+MEANINGS = {
+    "equal": "the file gives the same answers, and the model runs natively. Beside it the number of rows and the largest difference.",
+    "wrong": "the converter reports success, and the file answers otherwise. Beside it the first difference of the last file that was tried.",
+    "refused": "the converter writes no file, or the file may not run in the gateway's process.",
+    "not tried": "the conversion is on the list of those that are known to be wrong.",
+    "not in time": "training, converting and comparing took more than {limit:g} s.",
+    "crashed": "the process that converted the model ended.",
+}
+"""What the results of the page mean."""
 
-Converters report success and answer otherwise. This table says, for every estimator class of scikit-learn {sklearn} with its default
-options, what the proof of an upload finds ([ADR 20](../adr/0020-a-conversion-is-proved-by-rows-of-the-model.md)): skl2onnx {skl2onnx},
-ONNX Runtime {onnxruntime}, four features of float64. Your model may have other options, and is proved itself: `trivet describe model`
-shows what was found.
+HEAD = """# Which conversions of scikit-learn are equal
 
-- **equal**: it runs natively. Beside it the largest difference.
-- **wrong**: the converter reports success, and the file answers otherwise.
-- **refused**: the converter has no file for it, or the file may not run in the gateway's process.
-- **not tried**: it is in the table of conversions that are known to be wrong.
+A converter may report success and write a file that answers otherwise. So each upload is proved
+([ADR 20](../adr/0020-a-conversion-is-proved-by-rows-of-the-model.md)). This table says what the proof finds for each estimator class of
+scikit-learn. A class that is not equal is served too: in workers, by scikit-learn itself.
 
-Written by `benchmarks/equality.py`: {counts}.
+**What was compared:** one model of each class, with its default options where it has them, trained with 300 rows of four float64
+numbers. It is converted with skl2onnx, as on a platform, and both answer the rows of the proof: thresholds of trees and their neighbours,
+ties, NaN, extreme numbers, calls of several sizes. They are equal if classes are the same and numbers differ by {tolerance:g} at most,
+relative to the number or to usual numbers of its column. The file with double numbers is tried first (models with trees have none), then,
+if that one is not equal, the file with float numbers; where the converter refuses the first file, no other is tried.
 
-| class | answer | result | what was found |
+**Releases:** scikit-learn {sklearn}, skl2onnx {skl2onnx}, ONNX Runtime {onnxruntime}, NumPy {numpy}, Python {python}.
+
+**Your model** may have other options and rows, and is proved itself: `trivet describe model NAME` says what was found.
+
+**Run it again** with other releases, from a checkout; it writes this page, and ends a class after {limit:g} s (`--limit`):
+
+```text
+uv run --with scikit-learn=={sklearn} --with 'skl2onnx=={skl2onnx}' --with pandas python benchmarks/equality.py
+```
+
+## Results
+{counts}.
+
+{meanings}
+
+| class | method | result | what was found |
 |---|---|---|---|
 """
 
@@ -172,7 +202,7 @@ def tried(name: str, model: Any) -> Found:
     package = PackageFiles("", {}, {}, {}, inputs, outputs)
     adapter = ConvertingAdapter(loaded, package)
     own = Own(adapter, inputs, outputs)
-    first = adapter.answer(RawRequest("", "/files/0", (), b""))
+    answer = first = adapter.answer(RawRequest("", "/files/0", (), b""))
     if first.status != 200:
         text = bytes(first.body).decode()
         return Found(name, asked, "not tried" if "is known to be wrong" in text else "refused", text)
@@ -184,7 +214,8 @@ def tried(name: str, model: Any) -> Found:
     except NotEqual as error:
         return found._replace(why=str(error))
     for place in range(2):
-        answer = adapter.answer(RawRequest("", f"/files/{place}", (), b""))
+        if place:
+            answer = adapter.answer(RawRequest("", f"/files/{place}", (), b""))
         if answer.status != 200:
             break
         try:
@@ -223,7 +254,7 @@ def _session(file: bytes, refused: Refused, inputs: pa.Schema, outputs: pa.Schem
     return Refusing(session, refused)
 
 
-def results(names: list[str]) -> Iterator[Found]:
+def results(names: list[str], limit_s: float) -> Iterator[Found]:
     """What is found for each class."""
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - it adds classes
     from sklearn.utils import all_estimators
@@ -232,40 +263,90 @@ def results(names: list[str]) -> Iterator[Found]:
         if names and name not in names:
             continue
         started = time.monotonic()
+        found = in_time(name, cls, limit_s)
+        print(f"{time.monotonic() - started:6.2f} s  {found.name}: {found.result}, {_cell(found.why)}", flush=True)
+        yield found
+
+
+def in_time(name: str, cls: Any, limit_s: float) -> Found:
+    """What is found in a process of its own, which is ended with its children."""
+    reading, writing = os.pipe()
+    pid = os.fork()  # A new interpreter would need seconds to import scikit-learn.
+    if pid == 0:
+        _child(name, cls, writing)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        ready, _, _ = select.select([pipe], [], [], limit_s)
+        answer = pipe.read() if ready else b""
+        for end in (os.kill, os.killpg):
+            with contextlib.suppress(ProcessLookupError):
+                end(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    if not ready:
+        return Found(name, "", "not in time", f"more than {limit_s:g} s")
+    if not answer:
+        return Found(name, "", "crashed", f"exit status {os.waitstatus_to_exitcode(status)}")
+    return Found(*json.loads(answer))
+
+
+def _child(name: str, cls: Any, writing: int) -> NoReturn:
+    try:
+        os.setsid()
         try:
             found = tried(name, fitted(name, cls))
         except Exception as error:  # noqa: BLE001 - whatever a class raises
             found = Found(name, "", "not asked", f"{type(error).__name__}: {error}")
-        print(f"{time.monotonic() - started:6.2f} s  {found.name}: {found.result}, {found.why}"[:200], flush=True)
-        yield found
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(json.dumps(found).encode())
+    finally:
+        os._exit(0)
 
 
-def page(found: list[Found]) -> str:
+def page(found: list[Found], limit_s: float) -> str:
     """The page of documentation."""
-    kinds = ("equal", "wrong", "refused", "not tried")
-    shown = [each for each in found if each.result in kinds]
-    counts = ", ".join(f"{sum(each.result == kind for each in shown)} {kind}" for kind in kinds)
+    shown = [each for each in found if each.result in MEANINGS]
+    numbers = {kind: sum(each.result == kind for each in shown) for kind in MEANINGS}
+    kinds = [kind for kind in MEANINGS if numbers[kind]]
     head = HEAD.format(
-        sklearn=version("scikit-learn"), skl2onnx=version("skl2onnx"), onnxruntime=version("onnxruntime"), counts=counts
+        sklearn=version("scikit-learn"),
+        skl2onnx=version("skl2onnx"),
+        onnxruntime=version("onnxruntime"),
+        numpy=version("numpy"),
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        tolerance=TOLERANCE,
+        limit=limit_s,
+        counts=f"{len(shown)} classes: " + ", ".join(f"{numbers[kind]} {kind}" for kind in kinds),
+        meanings="\n".join(f"- **{kind}**: {MEANINGS[kind].format(limit=limit_s)}" for kind in kinds),
     )
     lines = [f"| {each.name} | {each.field} | {each.result} | {_cell(each.why)} |" for each in shown]
-    left = ", ".join(each.name for each in found if each.result not in kinds)
-    return f"{head}{chr(10).join(lines)}\n\nNot asked, because they take other rows, or answer no new ones: {left}.\n"
+    left = ", ".join(each.name for each in found if each.result not in MEANINGS)
+    return (
+        f"{head}{chr(10).join(lines)}\n\nNot in the table, because they cannot be trained with these rows, "
+        f"or do not answer new ones:\n{textwrap.fill(left, 138)}.\n"
+    )
 
 
 def _cell(text: str) -> str:
     line = " ".join(text.partition("\n")[0].split())
-    line = re.sub(r"<[^>]*>|0x[0-9a-f]+", "…", line).replace("|", "/").replace("<", "(").replace(">", ")")
+    unknown = re.search(r"Unable to find a shape calculator for type '<class '[\w.]*?(\w+)'>'", line)
+    if unknown is not None:
+        return f"the converter does not know the class {unknown[1]}"
+    line = re.sub(r"<[^>]*>|\b0x[0-9a-f]+", "…", line).replace("|", "/").replace("<", "&lt;").replace(">", "&gt;")
     return line if len(line) <= 160 else f"{line[:159]}…"
 
 
 def main() -> None:
     """Try the classes, and write the page if these are all."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", metavar="CLASS")
+    parser.add_argument(
+        "--limit", type=float, default=120.0, metavar="SECONDS", help="for each class (default: %(default)g)"
+    )
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
-    names = sys.argv[1:]
-    found = list(results(names))
-    if not names:
-        PAGE.write_text(page(found))
+    found = list(results(options.names, options.limit))
+    if not options.names:
+        PAGE.write_text(page(found, options.limit))
 
 
 if __name__ == "__main__":
