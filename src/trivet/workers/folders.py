@@ -56,7 +56,8 @@ class PrivateFolder:
 
     def remove(self) -> None:
         """Delete it with its content, and release the lock. A second call does nothing."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        for _ in range(2):  # a process that is short of descriptors for a moment fails once
+            shutil.rmtree(self.path, ignore_errors=True)
         os.close(self.lock)
 
 
