@@ -221,8 +221,12 @@ class Parent:
 
     def workers(self) -> dict[str, int]:
         """The process that runs the model, by worker."""
-        records = [json.loads(path.read_bytes()) for path in (self.home / "run" / "workers").glob("*.json")]
-        return {record["worker"]["id"]: record["model_pid"] for record in records}
+        found = {}
+        for path in (self.home / "run" / "workers").glob("*.json"):
+            with contextlib.suppress(FileNotFoundError):  # a worker that ends meanwhile
+                record = json.loads(path.read_bytes())
+                found[record["worker"]["id"]] = record["model_pid"]
+        return found
 
 
 @pytest.fixture

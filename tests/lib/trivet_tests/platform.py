@@ -1,6 +1,7 @@
 """`trivet up` as processes: one home, and the platform that runs from it."""
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -94,8 +95,9 @@ class Platform:
         """Pids of processes that run models."""
         found = []
         for path in (self.home / "run" / "workers").glob("*.json"):
-            record = json.loads(path.read_text())
-            found.append(record.get("model_pid") or record["pid"])
+            with contextlib.suppress(FileNotFoundError):  # a worker that ends meanwhile
+                record = json.loads(path.read_text())
+                found.append(record.get("model_pid") or record["pid"])
         return found
 
     def kill_role(self, role: str) -> int:
