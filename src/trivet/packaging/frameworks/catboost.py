@@ -8,7 +8,14 @@ from typing import Final
 from trivet.domain.frameworks import Framework
 from trivet.domain.package import Contents
 from trivet.errors import BadPackage
-from trivet.packaging.frameworks.inspection import Evidence, Unpacked, found_file, model_file, requirements_of
+from trivet.packaging.frameworks.inspection import (
+    Evidence,
+    Unpacked,
+    found_file,
+    model_file,
+    requirements_of,
+    shown_name,
+)
 
 __all__ = ["detect", "inspect"]
 
@@ -29,7 +36,7 @@ def _wrote(package: Unpacked, file: str) -> bool:
 def inspect(package: Unpacked) -> Contents:
     """See `Inspector.inspect`. The environment has the release that wrote the file, unless a requirements.txt says another."""
     file = model_file(package, Framework.CATBOOST, lambda file: _wrote(package, file))
-    shown = package.name if len(package.paths) == 1 else file
+    shown = shown_name(package, file)
     path = package.root / file
     if not _wrote(package, file):
         raise _no_model(shown, why="it does not begin as CatBoost's files do")

@@ -26,6 +26,7 @@ __all__ = [
     "model_file",
     "no_modules",
     "requirements_of",
+    "shown_name",
 ]
 
 MAX_LISTED = 5
@@ -157,6 +158,11 @@ def model_file(package: Unpacked, framework: Framework, wrote: Callable[[str], b
         path=package.name,
         reason="no_model",
     )
+
+
+def shown_name(package: Unpacked, file: str) -> str:
+    """What messages call a model's file: a package of one file has that file's name."""
+    return package.name if len(package.paths) == 1 else file
 
 
 def requirements_of(package: Unpacked, *needs: str, report: Callable[[str], None]) -> tuple[str, ...]:

@@ -18,8 +18,10 @@ from trivet.packaging.frameworks.inspection import (
     Unpacked,
     by_suffix,
     found_file,
+    listed,
     model_file,
     requirements_of,
+    shown_name,
 )
 
 __all__ = ["detect", "inspect"]
@@ -28,7 +30,6 @@ AGAIN: Final = "save it again with model.save('model.keras')"
 FIRST_3: Final = Version("3")
 OLDEST: Final = Version("2.4")
 MAX_HDF5: Final = 16 << 20
-MAX_LISTED: Final = 5
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _ATTRIBUTE: Final = re.compile(rb"keras_version\0")
 # The attribute's name, type and space, and then the place of its text: length, address of a heap, index in it.
@@ -46,7 +47,7 @@ def inspect(package: Unpacked) -> Contents:
     if not by_suffix(package, Framework.KERAS) and tensorflow.saved_model_in(package) is not None:
         return tensorflow.inspect(package)
     file = model_file(package, Framework.KERAS)
-    shown = package.name if len(package.paths) == 1 else file
+    shown = shown_name(package, file)
     path = package.root / file
     notes: list[str] = []
     if file.lower().endswith(".keras"):
@@ -88,9 +89,8 @@ def _of_archive(path: Path, *, shown: str) -> Version | None:
             reason="no_model",
         ) from error
     if custom:
-        more = f" and {len(custom) - MAX_LISTED} more" if len(custom) > MAX_LISTED else ""
         raise BadPackage(
-            f"{shown!r} needs custom objects, which it does not hold: {visible(', '.join(custom[:MAX_LISTED]))}{more}",
+            f"{shown!r} needs custom objects, which it does not hold: {visible(listed(custom))}",
             fix="put it into a custom model with their code, or export it with model.export('model') and give that folder",
             path=shown,
             reason="custom_objects",

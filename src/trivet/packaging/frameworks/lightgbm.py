@@ -10,7 +10,14 @@ from trivet.domain.frameworks import Framework
 from trivet.domain.package import Contents
 from trivet.domain.schema_text import parse_schema
 from trivet.errors import BadPackage
-from trivet.packaging.frameworks.inspection import Evidence, Unpacked, found_file, model_file, requirements_of
+from trivet.packaging.frameworks.inspection import (
+    Evidence,
+    Unpacked,
+    found_file,
+    model_file,
+    requirements_of,
+    shown_name,
+)
 from trivet.packaging.frameworks.pickled import PICKLES, check_pickle, library_of
 from trivet.packaging.pickles import Document
 
@@ -65,7 +72,7 @@ def _wrote(package: Unpacked, file: str) -> bool:
 def inspect(package: Unpacked) -> Contents:
     """See `Inspector.inspect`. No file says its release; newer ones load what older ones wrote."""
     file = model_file(package, Framework.LIGHTGBM, lambda file: _wrote(package, file))
-    shown = package.name if len(package.paths) == 1 else file
+    shown = shown_name(package, file)
     notes: list[str] = []
     needs: tuple[str, ...] = (OLDEST,)
     output = True

@@ -13,7 +13,15 @@ from trivet.domain.frameworks import Framework
 from trivet.domain.package import Contents
 from trivet.errors import BadPackage, visible
 from trivet.packaging.frameworks.archived import ModelArchive, is_archive, opened_archive
-from trivet.packaging.frameworks.inspection import Evidence, Unpacked, found_file, listed, model_file, requirements_of
+from trivet.packaging.frameworks.inspection import (
+    Evidence,
+    Unpacked,
+    found_file,
+    listed,
+    model_file,
+    requirements_of,
+    shown_name,
+)
 from trivet.packaging.frameworks.pytorch_export import ExportFacts, read_export
 
 __all__ = ["detect", "inspect"]
@@ -48,7 +56,7 @@ def detect(package: Unpacked) -> Evidence | None:
 def inspect(package: Unpacked) -> Contents:
     """See `Inspector.inspect`. The environment has the release that wrote the file, unless a requirements.txt says another."""
     file = model_file(package, Framework.PYTORCH)
-    shown = package.name if len(package.paths) == 1 else file
+    shown = shown_name(package, file)
     path = package.root / file
     if not is_archive(path):
         raise _not_an_archive(path, shown=shown)

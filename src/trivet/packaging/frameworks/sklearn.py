@@ -9,7 +9,14 @@ from typing import Final
 from trivet.domain.frameworks import Framework
 from trivet.domain.package import Contents
 from trivet.errors import BadPackage
-from trivet.packaging.frameworks.inspection import Evidence, Unpacked, found_file, model_file, requirements_of
+from trivet.packaging.frameworks.inspection import (
+    Evidence,
+    Unpacked,
+    found_file,
+    model_file,
+    requirements_of,
+    shown_name,
+)
 from trivet.packaging.frameworks.pickled import check_pickle, library_of
 
 __all__ = ["detect", "inspect"]
@@ -31,8 +38,7 @@ def _wrote(package: Unpacked, file: str) -> bool:
 def inspect(package: Unpacked) -> Contents:
     """See `Inspector.inspect`. The environment has the release that wrote the file, unless a requirements.txt says another."""
     file = model_file(package, Framework.SKLEARN, lambda file: _wrote(package, file))
-    lone = len(package.paths) == 1
-    shown = package.name if lone else file
+    shown = shown_name(package, file)
     path = package.root / file
     notes: list[str] = []
     version: str | None

@@ -6,7 +6,14 @@ from typing import Final
 from trivet.domain.frameworks import Framework
 from trivet.domain.package import Contents
 from trivet.errors import BadPackage
-from trivet.packaging.frameworks.inspection import Evidence, Unpacked, found_file, model_file, requirements_of
+from trivet.packaging.frameworks.inspection import (
+    Evidence,
+    Unpacked,
+    found_file,
+    model_file,
+    requirements_of,
+    shown_name,
+)
 from trivet.packaging.frameworks.pickled import PICKLES, check_pickle, library_of
 from trivet.packaging.frameworks.xgboost_files import BoosterFacts, is_booster, read_booster, read_raw
 from trivet.packaging.pickles import Document
@@ -34,7 +41,7 @@ def _wrote(package: Unpacked, file: str) -> bool:
 def inspect(package: Unpacked) -> Contents:
     """See `Inspector.inspect`. The environment has the release that wrote the file, unless a requirements.txt says another."""
     file = model_file(package, Framework.XGBOOST, lambda file: _wrote(package, file))
-    shown = package.name if len(package.paths) == 1 else file
+    shown = shown_name(package, file)
     notes: list[str] = []
     if file.lower().endswith(PICKLES):
         facts, estimator, needs = _of_pickle(package, file, shown=shown, notes=notes)

@@ -95,8 +95,7 @@ def check_answers(pairs: "Sequence[Tuple[pa.Field, Port]]") -> None:
         elif port.dtype is not None:
             same_kind = port.dtype == np.dtype(object)
         wanted = sizes if port.shape is None else port.shape
-        alike = len(sizes) == len(wanted) and all(None in pair or pair[0] == pair[1] for pair in zip(sizes, wanted))
-        if not same_kind or not (alike or {sizes, wanted} == {(), (1,)}):
+        if not same_kind or not (_alike(sizes, wanted) or {sizes, wanted} == {(), (1,)}):
             raise PackageError(
                 f"the model answers {port.field(port.name)}, and the field of the output schema is "
                 f"'{field.name}: {describe(field.type)}'. A field that fits: '{port.field(field.name)}'"
@@ -195,7 +194,7 @@ def _column(field: pa.Field, port: Port) -> Tensor:
 def _joined_shape(field: pa.Field, sizes: "Tuple[Optional[int], ...]", port: Port) -> "Tuple[Optional[int], ...]":
     """The shape of a row, from the schema and from the model. A flat list of all its values fits any shape."""
     wanted = port.shape or ()
-    if len(sizes) == len(wanted) and all(None in pair or pair[0] == pair[1] for pair in zip(sizes, wanted)):
+    if _alike(sizes, wanted):
         return tuple(given or size for given, size in zip(sizes, wanted))
     if None not in wanted and None not in sizes and _product(sizes) == _product(wanted):
         return wanted
@@ -207,6 +206,11 @@ def _joined_shape(field: pa.Field, sizes: "Tuple[Optional[int], ...]", port: Por
         f"the model takes a tensor of shape {_shown(wanted)} for each row, and column {field.name!r} is "
         f"{describe(field.type)}. A field that fits: '{port.field(field.name)}'"
     )
+
+
+def _alike(sizes: "Sequence[Optional[int]]", wanted: "Sequence[Optional[int]]") -> bool:
+    """Whether two shapes are the same where both say a size."""
+    return len(sizes) == len(wanted) and all(None in pair or pair[0] == pair[1] for pair in zip(sizes, wanted))
 
 
 def _fitted(values: Any, tensor: Tensor) -> Any:
