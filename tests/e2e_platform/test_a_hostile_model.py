@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from trivet_tests.own_tmp import OWN_TMP
-from trivet_tests.platform import Platform
+from trivet_tests.platform import Platform, worker_records
 from trivet_worker.sandbox import landlock_abi
 
 ROOT = os.geteuid() == 0
@@ -124,15 +124,10 @@ def hostile(shared_platform: Platform, tmp_path_factory: pytest.TempPathFactory)
     return versions["hostile"]
 
 
-def records(platform: Platform) -> list[dict[str, Any]]:
-    """Of all workers."""
-    return [json.loads(path.read_text()) for path in (platform.home / "run" / "workers").glob("*.json")]
-
-
 def record_of(platform: Platform, pipeline: str) -> dict[str, Any]:
     """Of the worker that answers a pipeline of the hostile model."""
     (pid,) = could(platform, pipeline, {"pid": "out = os.getpid()"}).values()
-    (record,) = (each for each in records(platform) if each["model_pid"] == pid)
+    (record,) = (each for each in worker_records(platform.home) if each["model_pid"] == pid)
     return record
 
 
@@ -232,7 +227,7 @@ def test_a_model_sees_and_changes_no_other_process(shared_platform: Platform) ->
 @pytest.mark.usefixtures("hostile")
 def test_what_a_model_sees_of_processes_holds_no_secret(shared_platform: Platform) -> None:
     """Arguments are open to every process of a machine."""
-    tokens = {record["worker"]["token"] for record in records(shared_platform)} | {shared_platform.token}
+    tokens = {record["worker"]["token"] for record in worker_records(shared_platform.home)} | {shared_platform.token}
     assert shared_platform.process is not None
     lines = {f"{each.pid}": f"out = open('/proc/{each.pid}/cmdline').read()" for each in shared_platform.processes()}
     found = could(shared_platform, "hostile", {**lines, "own": "out = json.dumps(dict(os.environ))"})
@@ -246,7 +241,7 @@ def test_what_a_model_sees_of_processes_holds_no_secret(shared_platform: Platfor
 
 @pytest.mark.usefixtures("hostile")
 def test_no_socket_of_another_process_answers_a_model(shared_platform: Platform) -> None:
-    (victim,) = (record for record in records(shared_platform) if record["name"] == "victim")
+    (victim,) = (record for record in worker_records(shared_platform.home) if record["name"] == "victim")
     doors = [
         *(str(path) for path in (shared_platform.home / "run").glob("*.sock")),
         socket_of(victim),

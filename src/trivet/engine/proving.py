@@ -97,7 +97,7 @@ def refused_by(answers: Answers) -> Refused:
     """The numbers that the original refuses, as a rule that says the same about every row that was tried.
 
     Raises:
-        NotEqual: there is no such rule.
+        NotEqual: no rule does.
     """
     if not answers.refused:
         return Refused()

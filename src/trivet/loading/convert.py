@@ -31,7 +31,7 @@ def converting_model(model: LoadedModel, conversion: Conversion, *, settings: Se
     """The model as a worker loads it that converts it: in an environment of its own, with the converter.
 
     Raises:
-        BadEnvironment: there is no environment with the converter and the model's releases.
+        BadEnvironment: an environment with the converter and the model's releases cannot be built.
     """
     kept = tuple(pin for pin in model.packages if pin.partition("==")[0].lower() in conversion.keeps)
     requirements = (*kept, *conversion.requirements)

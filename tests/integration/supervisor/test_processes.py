@@ -33,6 +33,7 @@ from trivet.domain.version import Acceleration, Architecture, ModelVersion, Vers
 from trivet.settings import Settings, settings_to_json
 from trivet_tests.asking import Asking
 from trivet_tests.peers import SECRET, peers_in
+from trivet_tests.platform import worker_records
 
 WITHIN_S = 60.0
 X = pa.schema([pa.field("x", pa.list_(pa.float32(), 2), nullable=False)])
@@ -221,12 +222,7 @@ class Parent:
 
     def workers(self) -> dict[str, int]:
         """The process that runs the model, by worker."""
-        found = {}
-        for path in (self.home / "run" / "workers").glob("*.json"):
-            with contextlib.suppress(FileNotFoundError):  # a worker that ends meanwhile
-                record = json.loads(path.read_bytes())
-                found[record["worker"]["id"]] = record["model_pid"]
-        return found
+        return {record["worker"]["id"]: record["model_pid"] for record in worker_records(self.home)}
 
 
 @pytest.fixture

@@ -19,6 +19,15 @@ from trivet_tests.command import TRIVET, Ran, run_here, run_process
 from trivet_tests.waiting import eventually
 
 
+def worker_records(home: Path) -> list[dict[str, Any]]:
+    """What is written down of a platform's workers."""
+    found = []
+    for path in (home / "run" / "workers").glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):  # a worker that ends meanwhile
+            found.append(json.loads(path.read_text()))
+    return found
+
+
 @dataclass(kw_only=True)
 class Platform:
     """One home, and the platform that runs from it; it can be killed, in parts or as a whole, and started again."""
@@ -93,12 +102,7 @@ class Platform:
 
     def workers(self) -> list[int]:
         """Pids of processes that run models."""
-        found = []
-        for path in (self.home / "run" / "workers").glob("*.json"):
-            with contextlib.suppress(FileNotFoundError):  # a worker that ends meanwhile
-                record = json.loads(path.read_text())
-                found.append(record.get("model_pid") or record["pid"])
-        return found
+        return [record.get("model_pid") or record["pid"] for record in worker_records(self.home)]
 
     def kill_role(self, role: str) -> int:
         """kill -9 of one process; gives its pid."""

@@ -7,6 +7,7 @@ package. How rows become calls is in `trivet_worker.onnx_rows`, because a worker
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,8 @@ class NativeSession:
             ) from error
         self._single = single
         with_default = self._session.get_overridable_initializers()
-        self._optional = optional_inputs(parsed_file(path)) if with_default else ()
+        parsed = cache(parsed_file)
+        self._optional = optional_inputs(parsed(path)) if with_default else ()
         self._tensors = input_tensors(
             self._session.get_inputs(),
             optional_nodes(with_default, self._optional),
@@ -108,7 +110,7 @@ class NativeSession:
         given = None if example is None else example(self.input_schema)
         self.canned = given if given is not None else Batch(self.input_schema, [], 0)
         # A harmless graph, whose bounds are known, selects nothing.
-        selects = bounds is None and self._rows_a_call is None and bool(outputs_that_select(parsed_file(path)))
+        selects = bounds is None and self._rows_a_call is None and bool(outputs_that_select(parsed(path)))
         self._try_out(given, (1,) if selects else (TRIAL_ROWS, 1))
         self._memory = CallMemory(bounds, most_bytes=most_bytes)
         self._most_rows = self._memory.most_rows if self._rows_a_call is None else sys.maxsize

@@ -38,7 +38,7 @@ class ModelArchive:
         """The bytes of an entry.
 
         Raises:
-            BadPackage: there is no such entry, it is damaged, or it has more bytes than `limit`.
+            BadPackage: the entry is missing, is damaged, or it has more bytes than `limit`.
         """
         entry = self._entries.get(path)
         if entry is None or entry.chunks is None:
